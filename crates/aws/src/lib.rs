@@ -1,0 +1,1 @@
+//! Coalmine's ports on AWS: the only crate that names an SDK.

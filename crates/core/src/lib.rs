@@ -1,0 +1,13 @@
+//! Everything that decides a rollout.
+//!
+//! Architecture Invariant: this crate does no I/O and reads no clock, environment or randomness. Every decision replays
+//! from a file.
+
+pub mod analysis;
+pub mod metrics;
+pub mod observation;
+pub mod ports;
+pub mod report;
+pub mod rollout;
+pub mod spec;
+pub mod units;

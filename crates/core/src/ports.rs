@@ -1,0 +1,207 @@
+//! What the driver needs of the world: narrow traits, one per kind of thing, each with its own errors.
+//!
+//! Implemented by `coalmine-aws` on the real services, by [`crate::sim`] in memory, and by wrappers that inject faults
+//! into either. There is no clock: `now` is an argument everywhere.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use crate::analysis::MinuteSample;
+use crate::metrics::{Series, SeriesQuery};
+use crate::observation::{AlarmState, Routing, TestOutcome, VersionInfo};
+use crate::rollout::{DecisionRecord, Notice, Rollout};
+use crate::spec::{Target, Test, Version};
+use crate::units::Weight;
+
+/// A failure of the service itself, classified in one place by the adapter.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} {kind}: {detail}")]
+pub struct Fault {
+    /// The call that failed, as its service names it: `GetAlias`.
+    pub operation: &'static str,
+    pub kind: FaultKind,
+    pub detail: String,
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Fault {
+    #[must_use]
+    pub fn new(operation: &'static str, kind: FaultKind, detail: impl Into<String>) -> Self {
+        Self { operation, kind, detail: detail.into(), source: None }
+    }
+}
+
+/// What kind of failure it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    Throttled,
+    /// Not allowed: a missing permission. The detail names it.
+    Denied,
+    /// No answer in time: the effect may or may not have happened.
+    TimedOut,
+    /// The service refused the request as wrong.
+    Rejected,
+    /// Everything else, 5xx answers among them.
+    Failed,
+}
+
+impl std::fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Throttled => "was throttled",
+            Self::Denied => "was denied",
+            Self::TimedOut => "timed out",
+            Self::Rejected => "was rejected",
+            Self::Failed => "failed",
+        })
+    }
+}
+
+/// A look at something that may not exist.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// The sentence says what does not exist: `function checkout has no alias live`.
+    #[error("{0}")]
+    NotFound(String),
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Setting a weight.
+#[derive(Debug, thiserror::Error)]
+pub enum SetError {
+    /// The target has changed since it was looked at. Nothing was written; the next tick looks again.
+    #[error("the target has changed since it was looked at")]
+    Stale,
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Reads and sets the traffic split of a target.
+pub trait TrafficRouter {
+    /// The live routing, read consistently.
+    fn look(&self, target: &Target) -> impl Future<Output = Result<Routing, LookError>> + Send;
+
+    /// A version's readiness; `None` for `version` asks for the newest published one.
+    fn version(
+        &self,
+        target: &Target,
+        version: Option<&Version>,
+    ) -> impl Future<Output = Result<VersionInfo, LookError>> + Send;
+
+    /// Makes `weight` the canary's share, absolutely and idempotently: 0 is the baseline alone, 100 % the canary alone.
+    /// Takes effect only while the target's revision is `seen`'s.
+    fn set(&self, split: &SetWeight<'_>) -> impl Future<Output = Result<(), SetError>> + Send;
+}
+
+/// A weight to be set. Complete: nothing is left to choose.
+#[derive(Debug, Clone, Copy)]
+pub struct SetWeight<'a> {
+    pub target: &'a Target,
+    pub baseline: &'a Version,
+    pub canary: &'a Version,
+    pub weight: Weight,
+    /// The routing that was looked at when this was decided.
+    pub seen: &'a Routing,
+}
+
+/// Reads metrics.
+pub trait MetricSource {
+    /// One result per query, in the same order. Anything but complete data is an error: no data is never good news.
+    fn fetch(&self, queries: &[SeriesQuery]) -> impl Future<Output = Vec<Result<Series, Fault>>> + Send;
+}
+
+/// Reads alarm states.
+pub trait AlarmSource {
+    /// State by name, metric and composite alarms alike. A name that does not exist is absent from the answer.
+    fn states(&self, names: &[String]) -> impl Future<Output = Result<BTreeMap<String, AlarmState>, Fault>> + Send;
+}
+
+/// Saving a rollout that already exists.
+#[derive(Debug, thiserror::Error)]
+pub enum SaveError {
+    /// Somebody else saved it meanwhile. This tick's decision is dropped; the next one decides afresh.
+    #[error("the rollout was changed meanwhile")]
+    Conflict,
+    #[error("the target is held by rollout {by}")]
+    TargetTaken { by: String },
+    /// It may or may not have been saved.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Creating a rollout.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    #[error("a rollout of this name exists")]
+    Exists,
+    #[error("the target is held by rollout {by}")]
+    TargetTaken { by: String },
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Keeps rollouts. The revision's compare-and-swap is the only mutex there is.
+pub trait RolloutStore {
+    /// Every rollout with [`Rollout::is_active`], read consistently, by id.
+    fn active(&self) -> impl Future<Output = Result<Vec<Rollout>, Fault>> + Send;
+
+    /// A rollout by name, ended ones included as long as they are kept.
+    fn load(&self, id: &str) -> impl Future<Output = Result<Option<Rollout>, Fault>> + Send;
+
+    /// The rollout that holds a target.
+    fn holder(&self, target: &Target) -> impl Future<Output = Result<Option<String>, Fault>> + Send;
+
+    /// The active rollouts that name an alarm. One cheap read for an alarm that nobody names.
+    fn named_by_alarm(&self, alarm: &str) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
+
+    /// Stores a new rollout, and claims its target if it [holds](Rollout::holds_target) it, all or nothing.
+    fn create(&self, rollout: &Rollout) -> impl Future<Output = Result<(), CreateError>> + Send;
+
+    /// Replaces `before` by `next`, whose revision is one higher, if `before`'s revision is still the stored one; claims
+    /// or frees the target and keeps the record, all or nothing.
+    fn save(
+        &self,
+        before: &Rollout,
+        next: &Rollout,
+        record: Option<&DecisionRecord>,
+    ) -> impl Future<Output = Result<(), SaveError>> + Send;
+
+    /// Keeps minutes for good. A block that starts with the same minute is kept as it is: the first writer wins.
+    fn seal(&self, id: &str, minutes: &[MinuteSample]) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// All sealed minutes, in rising order.
+    fn sealed(&self, id: &str) -> impl Future<Output = Result<Vec<MinuteSample>, Fault>> + Send;
+}
+
+/// Tells people and machines about transitions.
+pub trait Notifier {
+    /// At least once; receivers recognise a repetition by [`Notice::key`].
+    fn publish(&self, notice: &Notice) -> impl Future<Output = Result<(), Fault>> + Send;
+}
+
+/// Tests a version before it gets traffic.
+pub trait TestRunner {
+    fn run(
+        &self,
+        target: &Target,
+        version: &Version,
+        test: &Test,
+    ) -> impl Future<Output = Result<TestOutcome, Fault>> + Send;
+}
+
+/// Everything the driver needs.
+pub trait Ports: TrafficRouter + MetricSource + AlarmSource + RolloutStore + Notifier + TestRunner + Sync {}
+
+impl<T: TrafficRouter + MetricSource + AlarmSource + RolloutStore + Notifier + TestRunner + Sync> Ports for T {}
+
+/// How much time is left. Injected, so that the driver has no clock.
+pub trait Budget: Sync {
+    /// Time until this invocation is cut off.
+    fn remaining(&self) -> Duration;
+
+    /// Ends after `wait`. Bounds a single rollout's part of the tick.
+    fn sleep(&self, wait: Duration) -> impl Future<Output = ()> + Send;
+}

@@ -1,0 +1,453 @@
+//! The persisted aggregate: one release of one target, from its start to its end.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::analysis::{JudgePlan, MinuteSample, Verdict};
+use crate::spec::{Ending, RolloutSpec, Version};
+use crate::units::{Minute, Span, Timestamp, Weight};
+
+/// Events kept with a rollout. 200 × about 300 bytes are 60 KB of DynamoDB's 400 KB for an item; an ordinary rollout
+/// has about 15.
+pub const HISTORY_LIMIT: usize = 200;
+
+/// One rollout, as it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    /// Its name; unique in the table.
+    pub id: String,
+    pub spec: RolloutSpec,
+    pub plan: JudgePlan,
+    pub baseline: Version,
+    pub canary: Version,
+    pub code_hash: String,
+    /// Metric lag of this target, frozen at the start.
+    pub lag: Span,
+    /// Longest time one request of the canary may take.
+    pub request_timeout: Span,
+    pub started_at: Timestamp,
+    pub started_by: String,
+    pub phase: Phase,
+    pub clock: DeadlineClock,
+    /// Every weight that was seen live, oldest first.
+    pub weights: Vec<WeightSeen>,
+    /// Minutes before this one are stored with the rollout and never read from CloudWatch again.
+    pub sealed_before: Option<Minute>,
+    /// Alarms that were red at the start and are judged only once they have been OK (`alreadyRed: judge`).
+    pub alarms_muted: BTreeSet<String>,
+    /// Transitions still to be told.
+    pub outbox: Vec<Notice>,
+    /// Newest last; the oldest are dropped beyond [`HISTORY_LIMIT`].
+    pub history: Vec<Event>,
+    /// All events ever, so that keys stay unique when old ones are dropped.
+    pub events_total: u64,
+    /// Newest moment acted on. Time never runs backwards for a rollout.
+    pub now: Timestamp,
+    /// Compare-and-swap token: the only mutex.
+    pub revision: u64,
+}
+
+/// Where a rollout stands. Data lives inside the variant it belongs to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Phase {
+    /// No traffic yet: waiting for the target, for the version to become active, for its tests.
+    Pending {
+        since: Timestamp,
+        behind: Option<Behind>,
+    },
+    /// The step's weight is wanted and has not been seen live yet. `from` is the weight before.
+    Shifting {
+        step: usize,
+        from: Weight,
+        since: Timestamp,
+    },
+    /// The step's weight was seen live at `since`.
+    Baking {
+        step: usize,
+        since: Timestamp,
+        proof: Option<Proof>,
+        approved: bool,
+    },
+    /// The weight is held until somebody decides or `until` has come.
+    Paused {
+        held: Held,
+        since: Timestamp,
+        until: Timestamp,
+        then: Ending,
+        why: PauseReason,
+    },
+    /// All traffic is wanted on the canary; seen there at `live_since`, and watched from then on.
+    Promoting {
+        from: Weight,
+        since: Timestamp,
+        live_since: Option<Timestamp>,
+    },
+    /// All traffic is wanted on the baseline.
+    RollingBack {
+        since: Timestamp,
+        why: Why,
+        fence: Fence,
+        ends_as: RollBackEnd,
+    },
+    Promoted {
+        at: Timestamp,
+    },
+    RolledBack {
+        at: Timestamp,
+        why: Why,
+    },
+    Superseded {
+        at: Timestamp,
+        why: Why,
+    },
+}
+
+/// A rollout that must end before this one may begin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Behind {
+    pub rollout: String,
+    /// The other one is asked to give way.
+    pub supersedes: bool,
+}
+
+/// A Pass that was seen once. It counts when the same totals are seen again by a later tick: late datapoints would
+/// change them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proof {
+    pub seen: Timestamp,
+    /// The settled minutes it was based on.
+    pub settled_before: Minute,
+    pub digest: u64,
+}
+
+/// What a pause interrupts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Held {
+    Pending,
+    /// A step; `from` is the weight before it, which may still be the live one.
+    Step {
+        step: usize,
+        from: Weight,
+    },
+}
+
+/// Why a rollout waits for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum PauseReason {
+    Asked {
+        by: String,
+        reason: String,
+    },
+    /// The step has passed and needs an approval.
+    Approval,
+    Undecided(UndecidedWhy),
+}
+
+/// How far a rollback has got. A write begun before the rollback may still be in flight: it must be made stale by a
+/// write of our own, so weight 0 alone does not end a rollback.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Fence {
+    /// The target has not been read since the rollback began.
+    Open,
+    /// Read with this revision. Done when weight 0 is seen with another one.
+    Read { revision: Option<String> },
+}
+
+/// What a finished rollback ends as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RollBackEnd {
+    RolledBack,
+    Superseded,
+}
+
+/// A phase's name, for tables and reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PhaseName {
+    Pending,
+    Shifting,
+    Baking,
+    Paused,
+    Promoting,
+    RollingBack,
+    Promoted,
+    RolledBack,
+    Superseded,
+}
+
+/// The deadline clock, which stands still while a person is awaited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadlineClock {
+    pub spent: Span,
+    pub running_since: Option<Timestamp>,
+}
+
+impl DeadlineClock {
+    /// Time spent so far.
+    #[must_use]
+    pub fn spent_at(&self, now: Timestamp) -> Span {
+        self.running_since.map_or(self.spent, |since| self.spent.plus(now.since(since)))
+    }
+
+    /// The same clock, standing still from `now`.
+    #[must_use]
+    pub fn stopped(&self, now: Timestamp) -> Self {
+        Self { spent: self.spent_at(now), running_since: None }
+    }
+
+    /// The same clock, running from `now`.
+    #[must_use]
+    pub fn running(&self, now: Timestamp) -> Self {
+        Self { spent: self.spent_at(now), running_since: Some(now) }
+    }
+}
+
+/// A weight seen live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WeightSeen {
+    pub at: Timestamp,
+    pub weight: Weight,
+}
+
+/// Something that happened, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    pub at: Timestamp,
+    /// The phase that was entered; `None` for a fact that changed none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub entered: Option<PhaseName>,
+    /// The weight wanted from then on.
+    pub weight: Weight,
+    pub why: Why,
+    /// Digest of the samples it was based on: the [`DecisionRecord`] with the same one holds them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub digest: Option<u64>,
+}
+
+/// Why something was done. Renders to a sentence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Why {
+    Started {
+        by: String,
+    },
+    /// The target is free and the version active.
+    Ready,
+    /// The wanted weight was seen live.
+    SeenLive,
+    /// Every check is proven not worse than tolerated.
+    Proven {
+        sentences: Vec<String>,
+    },
+    /// The step's time is over and no harm was proven, which the spec consents to.
+    NoHarm {
+        sentences: Vec<String>,
+    },
+    /// The strategy has no (further) step.
+    NoSteps,
+    Approved {
+        by: String,
+        reason: String,
+    },
+    /// A person gave the consent to promote without a proof.
+    PromotedBy {
+        by: String,
+        reason: String,
+    },
+    PausedBy {
+        by: String,
+        reason: String,
+    },
+    ResumedBy {
+        by: String,
+        reason: String,
+    },
+    AbortedBy {
+        by: String,
+        reason: String,
+    },
+    /// The step has passed; a person must agree to the next.
+    ApprovalNeeded,
+    Harm {
+        sentences: Vec<String>,
+    },
+    Alarm {
+        names: Vec<String>,
+    },
+    TestFailed {
+        what: String,
+    },
+    /// The version can never take traffic.
+    VersionUnusable {
+        why: String,
+    },
+    /// No verdict in time.
+    Undecided {
+        why: UndecidedWhy,
+        after: Span,
+        then: Ending,
+    },
+    /// Nobody ended the pause.
+    PauseOver {
+        then: Ending,
+    },
+    /// The watch at 100 % is over.
+    WatchOver {
+        watched: Span,
+    },
+    /// A newer rollout takes the target.
+    NewerRollout {
+        rollout: String,
+    },
+    /// Somebody else changed the target.
+    TakenOver {
+        found: String,
+    },
+    /// In observe mode: what would have been done.
+    WouldHave {
+        verdict: Verdict,
+        what: String,
+    },
+    /// In observe mode: others moved the traffic.
+    MovedByOthers {
+        found: String,
+    },
+    /// A bug of ours: the phase change is not in the table. Holds.
+    IllegalTransition {
+        from: PhaseName,
+        to: PhaseName,
+    },
+}
+
+/// What the judge was missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum UndecidedWhy {
+    TooLittleTraffic,
+    NoData,
+    LooksWorse,
+    /// The wanted weight could not be brought about or verified.
+    Stuck,
+}
+
+/// A transition to tell the world. Told at least once, always under the same key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Notice {
+    /// `<rollout>/<number of the event>`.
+    pub key: String,
+    pub at: Timestamp,
+    pub rollout: String,
+    pub target: String,
+    pub baseline: Version,
+    pub canary: Version,
+    pub phase: PhaseName,
+    pub weight: Weight,
+    /// One sentence.
+    pub why: String,
+}
+
+/// What a decision saw, kept so that it can be replayed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionRecord {
+    pub at: Timestamp,
+    pub digest: u64,
+    pub verdict: Verdict,
+    pub settled_before: Option<Minute>,
+    /// The minutes that were not sealed yet.
+    pub tail: Vec<MinuteSample>,
+}
+
+impl Phase {
+    #[must_use]
+    pub fn name(&self) -> PhaseName {
+        match self {
+            Self::Pending { .. } => PhaseName::Pending,
+            Self::Shifting { .. } => PhaseName::Shifting,
+            Self::Baking { .. } => PhaseName::Baking,
+            Self::Paused { .. } => PhaseName::Paused,
+            Self::Promoting { .. } => PhaseName::Promoting,
+            Self::RollingBack { .. } => PhaseName::RollingBack,
+            Self::Promoted { .. } => PhaseName::Promoted,
+            Self::RolledBack { .. } => PhaseName::RolledBack,
+            Self::Superseded { .. } => PhaseName::Superseded,
+        }
+    }
+}
+
+impl PhaseName {
+    /// Nothing follows a terminal phase.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        match self {
+            Self::Promoted | Self::RolledBack | Self::Superseded => true,
+            Self::Pending | Self::Shifting | Self::Baking | Self::Paused | Self::Promoting | Self::RollingBack => false,
+        }
+    }
+}
+
+impl Rollout {
+    /// Whether it has ended. An ended rollout may still have something to tell.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.phase.name().is_terminal()
+    }
+
+    /// Whether a tick has anything to do with it.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        !self.is_terminal() || !self.outbox.is_empty()
+    }
+
+    /// Whether it owns its target: at most one rollout does at any time. One that waits behind another does not.
+    #[must_use]
+    pub fn holds_target(&self) -> bool {
+        let waiting = matches!(self.phase, Phase::Pending { behind: Some(_), .. });
+        !self.is_terminal() && !waiting
+    }
+
+    /// The steps' weight, or 100 % past the last one.
+    #[must_use]
+    pub fn weight_of_step(&self, step: usize) -> Weight {
+        self.spec.steps.get(step).map_or(Weight::FULL, |step| step.weight)
+    }
+
+    /// The weight that should be live; `None` when this rollout wants nothing (any more).
+    #[must_use]
+    pub fn desired_weight(&self) -> Option<Weight> {
+        match &self.phase {
+            Phase::Pending { .. } | Phase::Paused { held: Held::Pending, .. } => None,
+            Phase::Shifting { step, .. } | Phase::Baking { step, .. } => Some(self.weight_of_step(*step)),
+            Phase::Paused { held: Held::Step { step, .. }, .. } => Some(self.weight_of_step(*step)),
+            Phase::Promoting { .. } => Some(Weight::FULL),
+            Phase::RollingBack { .. } => Some(Weight::ZERO),
+            Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. } => None,
+        }
+    }
+
+    /// When the canary first got traffic: the first minute that is judged.
+    #[must_use]
+    pub fn first_minute(&self) -> Option<Minute> {
+        self.weights.iter().find(|seen| seen.weight > Weight::ZERO).map(|seen| seen.at.minute())
+    }
+
+    /// The weight in force when a minute ended.
+    #[must_use]
+    pub fn weight_in(&self, minute: Minute) -> Weight {
+        let end = minute.plus(1).start();
+        self.weights.iter().rev().find(|seen| seen.at < end).map_or(Weight::ZERO, |seen| seen.weight)
+    }
+}

@@ -1,0 +1,364 @@
+//! The validated wish: what to roll out, how, and what must be proven on the way.
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::{Span, Weight};
+
+/// A rollout spec after validation. Only [`validate`](crate::spec) makes one from what a person wrote, so whoever
+/// holds one need not check it again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RolloutSpec {
+    /// Defaults to `<function>-<version>` when the rollout starts. The same name and spec is the same rollout.
+    pub name: Option<String>,
+    pub mode: Mode,
+    pub target: Target,
+    /// The new version; the newest published one when left out.
+    pub version: Option<Version>,
+    pub release: Release,
+    /// How the steps were asked for, in the spec's words: `canary`, `CodeDeployDefault.LambdaAllAtOnce`.
+    pub strategy: String,
+    /// Every strategy compiled to rising weights below 100 %. Promotion to 100 % follows the last one. Empty for
+    /// `allAtOnce` and `blueGreen`.
+    pub steps: Vec<Step>,
+    pub margins: Margins,
+    pub after: After,
+    pub tests: Vec<Test>,
+    pub checks: Vec<Check>,
+    pub alarms: Alarms,
+    pub analysis: ErrorBudget,
+    pub undecided: Undecided,
+    pub pause: PausePolicy,
+    pub deadline: Span,
+    pub newer: Newer,
+}
+
+/// Whether decisions are carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Mode {
+    Enforce,
+    /// Everything is decided and reported, nothing is moved.
+    Observe,
+}
+
+/// What the traffic is shifted on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Target {
+    Lambda(LambdaTarget),
+}
+
+/// An alias of a Lambda function.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LambdaTarget {
+    pub function: String,
+    pub alias: String,
+    pub owner: Owner,
+}
+
+/// Who sets the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Owner {
+    Coalmine,
+    Codedeploy,
+}
+
+impl Target {
+    /// Names the target in one line: `checkout:live`. Equal for equal targets, whoever owns the weights.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self {
+            Self::Lambda(lambda) => format!("{}:{}", lambda.function, lambda.alias),
+        }
+    }
+
+    /// What a default rollout name begins with.
+    #[must_use]
+    pub fn short_name(&self) -> &str {
+        match self {
+            Self::Lambda(lambda) => &lambda.function,
+        }
+    }
+}
+
+/// A published version of the target: for Lambda its number as text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(pub String);
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // People know Lambda's versions as v41; anything else is shown as it is.
+        let number = !self.0.is_empty() && self.0.bytes().all(|b| b.is_ascii_digit());
+        write!(f, "{}{}", if number { "v" } else { "" }, self.0)
+    }
+}
+
+/// Free labels, shown everywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Release {
+    pub commit: String,
+    pub owner: String,
+    pub ticket: String,
+}
+
+/// One weight and what must happen there before the next.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    pub weight: Weight,
+    /// The shortest time at this weight.
+    pub bake: Span,
+    /// The longest time at this weight; then `undecided` says what happens.
+    pub at_most: Option<Span>,
+    pub advance: Advance,
+    /// A person must agree before the step is left for the next one.
+    pub approve: Option<Approval>,
+}
+
+/// What ends a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Advance {
+    /// Non-inferiority is proven.
+    OnProof,
+    /// Its time is over and no harm is proven: the consent to go on without a proof.
+    UnlessHarm,
+}
+
+/// How long a person's approval is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Approval {
+    pub within: Span,
+    pub otherwise: Ending,
+}
+
+/// What happens when nobody decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Ending {
+    Pause,
+    RollBack,
+    Promote,
+}
+
+/// Which tolerance a step must prove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Margins {
+    /// The tolerance divided by the weight that the step unlocks.
+    PerWeight,
+    /// The same, but at most twice the tolerance.
+    Strict,
+}
+
+/// What is done at 100 %.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct After {
+    pub watch: Span,
+}
+
+/// A test of the new version before it gets any traffic.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Test {
+    Invoke(InvokeTest),
+}
+
+/// Invoke the new version directly and compare what it answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InvokeTest {
+    pub payload: serde_json::Value,
+    /// Every field named here must be in the answer with this value; `None` accepts any answer that is no error.
+    pub expect: Option<serde_json::Value>,
+    pub times: u32,
+}
+
+/// One thing to judge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Check {
+    /// `errors`, `latency`, or the name of a `rate` check; unique in the spec.
+    pub name: String,
+    pub kind: CheckKind,
+    pub mode: CheckMode,
+    pub on_no_data: OnNoData,
+}
+
+/// What a check looks at, and how much worse than the baseline is still accepted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CheckKind {
+    Errors { tolerate: Tolerance },
+    Latency { tolerate: f64, at: Vec<Quantile> },
+    Rate { counts: RateCounts, requests: MetricRef, tolerate: Tolerance },
+}
+
+/// A percentile such as `p99`, in 0.0..1.0.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Quantile(pub f64);
+
+/// Which events a `rate` check counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RateCounts {
+    /// Bad events: their share must not rise.
+    Events(MetricRef),
+    /// Good events: their share must not fall.
+    GoodEvents(MetricRef),
+}
+
+/// A CloudWatch metric; `{version}`, `{function}` and `{alias}` in dimension values are filled in per version.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MetricRef {
+    pub namespace: String,
+    pub metric: String,
+    pub dimensions: std::collections::BTreeMap<String, String>,
+}
+
+/// Tolerated harm: the canary's rate may be up to `factor` times the baseline's plus `points`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tolerance {
+    /// 1.0 when only points are tolerated.
+    pub factor: f64,
+    /// As a share: 0.5 points are 0.005.
+    pub points: f64,
+}
+
+impl std::fmt::Display for Tolerance {
+    /// `+0.5 points`, `1.5 times`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let points = format!("+{} points", crate::report::plain_number(self.points * 100.0));
+        match (self.factor > 1.0, self.points > 0.0) {
+            (true, true) => write!(f, "{} times {points}", crate::report::plain_number(self.factor)),
+            (true, false) => write!(f, "{} times", crate::report::plain_number(self.factor)),
+            (false, _) => f.write_str(&points),
+        }
+    }
+}
+
+/// What a check's verdict may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CheckMode {
+    /// Rolls back and is needed for promotion.
+    Enforce,
+    /// Is needed for promotion, but never rolls back.
+    Hold,
+    /// Is shown only.
+    Observe,
+}
+
+/// What a check without data counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnNoData {
+    Hold,
+    Fail,
+    Ignore,
+}
+
+/// CloudWatch alarms that roll back at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Alarms {
+    pub names: Vec<String>,
+    pub already_red: AlreadyRed,
+}
+
+/// What an alarm that is in ALARM before the start means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AlreadyRed {
+    /// The rollout does not start.
+    Refuse,
+    /// It starts; the alarm counts again once it has been OK.
+    Judge,
+}
+
+/// How often the judge may be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorBudget {
+    /// Probability that a harmless release is rolled back, per rollout (alpha).
+    pub false_rollback: f64,
+    /// Probability that a release exactly at the tolerance is promoted, per check (beta).
+    pub false_promotion: f64,
+}
+
+/// What happens at the deadline (or a step's `atMost`) without a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Undecided {
+    pub too_little_traffic: Ending,
+    pub no_data: Ending,
+    pub looks_worse: Ending,
+}
+
+/// How long a pause lasts, and what ends it when nobody does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PausePolicy {
+    #[serde(rename = "for")]
+    pub length: Span,
+    pub then: Ending,
+}
+
+/// What happens when a newer version is to be rolled out on the same target meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Newer {
+    Supersede,
+    Queue,
+    Refuse,
+}
+
+/// One thing that is wrong, where, and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// `strategy.steps[1].weight`; empty for the document as a whole.
+    pub path: String,
+    pub message: String,
+    /// Line in the text, from 1, where the text is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub line: Option<u32>,
+    /// Column in the text, from 1.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub column: Option<u32>,
+}
+
+impl Problem {
+    /// A problem with no place in a text.
+    #[must_use]
+    pub fn at(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into(), line: None, column: None }
+    }
+}
+
+impl std::fmt::Display for Problem {
+    /// `line 3, column 5: strategy.canary.weight: message`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}")?;
+            if let Some(column) = self.column {
+                write!(f, ", column {column}")?;
+            }
+            f.write_str(": ")?;
+        }
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)
+    }
+}
