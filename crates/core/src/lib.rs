@@ -9,5 +9,6 @@ pub mod observation;
 pub mod ports;
 pub mod report;
 pub mod rollout;
+pub mod sim;
 pub mod spec;
 pub mod units;
