@@ -3,6 +3,8 @@
 //! Architecture Invariant: the judge is a pure function of the frozen [`JudgePlan`] and the [`Samples`] of the whole
 //! rollout. No running statistic is kept anywhere, so any decision replays from what is stored.
 
+pub mod stats;
+
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{CheckMode, OnNoData, Tolerance};
