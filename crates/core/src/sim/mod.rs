@@ -4,7 +4,11 @@
 //! [`driver`](crate::driver) as the Lambda functions do, from outside.
 
 pub mod budget;
+pub mod contract;
 pub mod executor;
 pub mod faults;
 pub mod rng;
 pub mod world;
+
+#[cfg(test)]
+mod samples;

@@ -4,6 +4,8 @@
 //! sees it through the ports only.
 
 mod services;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
