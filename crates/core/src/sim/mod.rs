@@ -8,6 +8,7 @@ pub mod contract;
 pub mod executor;
 pub mod faults;
 pub mod rng;
+pub mod traffic;
 pub mod world;
 
 #[cfg(test)]

@@ -117,9 +117,9 @@ fn datapoints_arrive_when_they_arrive_and_add_up() {
     };
     let minute = start().minute();
     let point = |sum, samples, seconds| Datapoint { sum, samples, arrives: start() + Span::from_seconds(seconds) };
-    world.put_datapoint(metric("Errors"), minute, point(1.0, 50.0, 90));
-    world.put_datapoint(metric("Errors"), minute, point(3.0, 4.0, 240));
-    world.put_datapoint(metric("Errors"), minute.plus(1), point(0.0, 60.0, 150));
+    world.put_datapoint(&metric("Errors"), minute, point(1.0, 50.0, 90));
+    world.put_datapoint(&metric("Errors"), minute, point(3.0, 4.0, 240));
+    world.put_datapoint(&metric("Errors"), minute.plus(1), point(0.0, 60.0, 150));
     let fetch = |name: &str, stat, from: i64, until: i64| {
         let query = SeriesQuery { metric: metric(name), stat, from: minute.plus(from), until: minute.plus(until) };
         let answer = run_now(world.fetch(std::slice::from_ref(&query))).unwrap().remove(0);
