@@ -4,6 +4,9 @@
 //! from a file.
 
 pub mod analysis;
+pub mod command;
+pub mod driver;
+pub mod engine;
 pub mod metrics;
 pub mod observation;
 pub mod ports;
