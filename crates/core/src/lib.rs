@@ -4,10 +4,14 @@
 //! from a file.
 
 pub mod analysis;
+pub mod command;
+pub mod driver;
+pub mod engine;
 pub mod metrics;
 pub mod observation;
 pub mod ports;
 pub mod report;
 pub mod rollout;
+pub mod sim;
 pub mod spec;
 pub mod units;

@@ -24,3 +24,33 @@ pub struct SeriesQuery {
 
 /// Values by minute; a minute without a datapoint is absent.
 pub type Series = BTreeMap<Minute, f64>;
+pub fn queries(
+    _: &crate::spec::Check,
+    _: &crate::spec::Target,
+    _: &crate::spec::Version,
+    _: Minute,
+    _: Minute,
+) -> Vec<SeriesQuery> {
+    Vec::new()
+}
+pub fn count(_: &crate::spec::Check, _: &[Option<&Series>], _: Minute) -> Option<crate::analysis::Count> {
+    None
+}
+pub fn history_queries(_: &crate::spec::Target, _: Minute, _: Minute) -> Vec<SeriesQuery> {
+    Vec::new()
+}
+#[derive(Debug)]
+pub struct Traffic {
+    pub alias_invocations: f64,
+}
+impl Traffic {
+    pub fn read(_: &[Series]) -> Self {
+        Self { alias_invocations: 0.0 }
+    }
+}
+pub fn bypass_problem(_: &crate::spec::Target, _: &Traffic) -> Option<String> {
+    None
+}
+pub fn bypass_warning(_: &crate::spec::Target, _: &Traffic) -> Option<String> {
+    None
+}

@@ -136,6 +136,10 @@ pub struct Observation {
     pub canary: Seen<VersionInfo>,
     pub tests: Seen<Vec<TestOutcome>>,
     pub samples: Seen<Samples>,
+    /// Minutes before this one were sealed by now.
+    pub sealed_before: Option<crate::units::Minute>,
+    /// A bug of ours that kept the judge from answering.
+    pub judge_failed: Option<String>,
     /// Another active rollout on the same target that goes before this one.
     pub target_held_by: Option<String>,
     /// A rollout that was started on the same target after this one and waits for it to give way.

@@ -1,8 +1,123 @@
-//! Typed reasons as sentences, and the line a tick reports per rollout.
+//! Typed reasons as sentences, in the words of people: no logarithms, no ticks.
+
+use crate::rollout::{PauseReason, Phase, PhaseName, UndecidedWhy, Why};
+use crate::spec::Ending;
 
 /// A number without needless digits: `0.5`, `2`, `12.25`.
 #[must_use]
 pub fn plain_number(value: f64) -> String {
     let text = format!("{value:.4}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// A reason as one sentence without a full stop.
+#[must_use]
+pub fn sentence(why: &Why) -> String {
+    match why {
+        Why::Started { by } => format!("started by {by}"),
+        Why::Ready => "the target is free and the new version is ready".to_owned(),
+        Why::SeenLive => "the weight was seen live".to_owned(),
+        Why::Proven { sentences } => or_else(sentences, "proven no worse than tolerated"),
+        Why::NoHarm { sentences } => {
+            format!(
+                "its time is over and no harm was proven, which the spec accepts: {}",
+                or_else(sentences, "no data")
+            )
+        }
+        Why::NoSteps => "the strategy has no step before 100 %".to_owned(),
+        Why::Approved { by, reason } => by_whom("approved", by, reason),
+        Why::PromotedBy { by, reason } => by_whom("promoted", by, reason),
+        Why::PausedBy { by, reason } => by_whom("paused", by, reason),
+        Why::ResumedBy { by, reason } => by_whom("resumed", by, reason),
+        Why::AbortedBy { by, reason } => by_whom("aborted", by, reason),
+        Why::ApprovalNeeded => "the step has passed; the next one needs an approval".to_owned(),
+        Why::Harm { sentences } => or_else(sentences, "proven worse"),
+        Why::Alarm { names } => match names.as_slice() {
+            [name] => format!("alarm {name} is in ALARM"),
+            _ => format!("alarms {} are in ALARM", names.join(", ")),
+        },
+        Why::TestFailed { what } => format!("a test of the new version failed: {what}"),
+        Why::VersionUnusable { why } => format!("the new version can take no traffic: {why}"),
+        Why::Undecided { why, after, then } => format!("{} after {after}: {}", undecided(*why), ending(*then)),
+        Why::PauseOver { then } => format!("nobody ended the pause in time: {}", ending(*then)),
+        Why::WatchOver { watched } => format!("watched at 100 % for {watched} without an alarm"),
+        Why::NewerRollout { rollout } => format!("the newer rollout {rollout} takes the target"),
+        Why::TakenOver { found } => {
+            format!("somebody else changed the target, it is now on {found}; nothing was touched")
+        }
+        Why::WouldHave { what, .. } => format!("observe mode: would have {what}"),
+        Why::MovedByOthers { found } => format!("others moved the traffic: {found}"),
+        Why::IllegalTransition { from, to } => {
+            format!("bug: {} cannot follow {}; nothing was moved", phase_word(*to), phase_word(*from))
+        }
+    }
+}
+
+fn or_else(sentences: &[String], otherwise: &str) -> String {
+    if sentences.is_empty() { otherwise.to_owned() } else { sentences.join("; ") }
+}
+
+fn by_whom(what: &str, by: &str, reason: &str) -> String {
+    if reason.is_empty() { format!("{what} by {by}") } else { format!("{what} by {by}: {reason}") }
+}
+
+/// What was missing for a verdict.
+#[must_use]
+pub fn undecided(why: UndecidedWhy) -> &'static str {
+    match why {
+        UndecidedWhy::TooLittleTraffic => "too little traffic to tell",
+        UndecidedWhy::NoData => "no data",
+        UndecidedWhy::LooksWorse => "looks worse, but not proven",
+        UndecidedWhy::Stuck => "the wanted weight could not be brought about",
+    }
+}
+
+fn ending(then: Ending) -> &'static str {
+    match then {
+        Ending::Pause => "paused for a person to decide",
+        Ending::RollBack => "rolled back, as the spec says",
+        Ending::Promote => "promoted, as the spec says",
+    }
+}
+
+/// The phase in two words.
+#[must_use]
+pub fn phase_word(phase: PhaseName) -> &'static str {
+    match phase {
+        PhaseName::Pending => "pending",
+        PhaseName::Shifting => "shifting",
+        PhaseName::Baking => "baking",
+        PhaseName::Paused => "paused",
+        PhaseName::Promoting => "promoting",
+        PhaseName::RollingBack => "rolling back",
+        PhaseName::Promoted => "promoted",
+        PhaseName::RolledBack => "rolled back",
+        PhaseName::Superseded => "superseded",
+    }
+}
+
+/// Where a rollout stands, to complete "rollout checkout-42 ...".
+#[must_use]
+pub fn standing(phase: &Phase) -> String {
+    match phase {
+        Phase::Pending { behind: Some(behind), .. } => format!("waits behind rollout {}", behind.rollout),
+        Phase::Pending { behind: None, .. } => "has not begun to shift traffic".to_owned(),
+        Phase::Shifting { step, .. } => format!("is moving to step {}", step + 1),
+        Phase::Baking { step, .. } => format!("bakes in step {}", step + 1),
+        Phase::Paused { until, why, .. } => format!("is paused until {until} ({})", pause_reason(why)),
+        Phase::Promoting { live_since: None, .. } => "is being promoted".to_owned(),
+        Phase::Promoting { live_since: Some(_), .. } => "is at 100 % and watched".to_owned(),
+        Phase::RollingBack { .. } => "is rolling back".to_owned(),
+        Phase::Promoted { at } => format!("was promoted at {at}"),
+        Phase::RolledBack { at, .. } => format!("was rolled back at {at}"),
+        Phase::Superseded { at, .. } => format!("was superseded at {at}"),
+    }
+}
+
+fn pause_reason(why: &PauseReason) -> String {
+    match why {
+        PauseReason::Asked { by, .. } => format!("asked by {by}"),
+        PauseReason::Approval => "needs an approval".to_owned(),
+        PauseReason::Undecided(why) => undecided(*why).to_owned(),
+    }
 }

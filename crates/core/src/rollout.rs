@@ -53,10 +53,11 @@ pub struct Rollout {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Phase {
-    /// No traffic yet: waiting for the target, for the version to become active, for its tests.
+    /// No traffic yet: waiting for the target, for the version to become active (`ready`), then for its tests.
     Pending {
         since: Timestamp,
         behind: Option<Behind>,
+        ready: bool,
     },
     /// The step's weight is wanted and has not been seen live yet. `from` is the weight before.
     Shifting {
@@ -417,6 +418,12 @@ impl Rollout {
     pub fn holds_target(&self) -> bool {
         let waiting = matches!(self.phase, Phase::Pending { behind: Some(_), .. });
         !self.is_terminal() && !waiting
+    }
+
+    /// Whether it waits for a target whose holder it wants to give way.
+    #[must_use]
+    pub fn asks_to_give_way(&self) -> bool {
+        matches!(&self.phase, Phase::Pending { behind: Some(behind), .. } if behind.supersedes)
     }
 
     /// The steps' weight, or 100 % past the last one.

@@ -1,0 +1,161 @@
+//! Requests as they arrive, and what is answered.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::engine::{Order, OrderKind};
+use crate::report;
+use crate::rollout::Rollout;
+use crate::spec::{Problem, Validated};
+
+/// What can be asked, in the words of the event.
+pub const COMMANDS: [&str; 8] = ["start", "pause", "resume", "approve", "promote", "abort", "status", "list"];
+
+/// Longest text that is kept of a person's name or reason.
+const TEXT_LIMIT: usize = 500;
+
+/// A request, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    Start { spec: Box<Validated>, by: String },
+    Order { rollout: String, order: Order },
+    Status { rollout: String },
+    List,
+}
+
+impl Request {
+    /// `{"command":"start","spec":{...}}`, `{"command":"abort","rollout":"checkout-42","reason":"..."}`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its path.
+    pub fn parse(event: &Value) -> Result<Self, Vec<Problem>> {
+        let one = |path: &str, message: String| Err(vec![Problem::at(path, message)]);
+        let Some(fields) = event.as_object() else {
+            return one("", "the request is not a JSON object; send {\"command\": ..., ...}".to_owned());
+        };
+        let Some(command) = fields.get("command").and_then(Value::as_str) else {
+            return one("command", format!("missing; it is one of {}", COMMANDS.join(", ")));
+        };
+        let by = text(fields.get("by")).unwrap_or_else(|| "unknown".to_owned());
+        let rollout = || match fields.get("rollout").and_then(Value::as_str) {
+            Some(id) if !id.is_empty() && id.len() <= 64 => Ok(id.to_owned()),
+            Some(_) | None => Err(vec![Problem::at("rollout", "missing; name the rollout, as `list` shows it")]),
+        };
+        let kind = match command {
+            "start" => return start(fields.get("spec"), by),
+            "status" => return rollout().map(|rollout| Self::Status { rollout }),
+            "list" => return Ok(Self::List),
+            "pause" => OrderKind::Pause,
+            "resume" => OrderKind::Resume,
+            "approve" => OrderKind::Approve,
+            "promote" => OrderKind::Promote,
+            "abort" => OrderKind::Abort,
+            other => {
+                let closest = closest(other);
+                return one("command", format!("unknown command `{}`{closest}", printable(other)));
+            }
+        };
+        let reason = text(fields.get("reason")).unwrap_or_default();
+        Ok(Self::Order { rollout: rollout()?, order: Order { kind, by, reason } })
+    }
+
+    /// The command's word.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Start { .. } => "start",
+            Self::Status { .. } => "status",
+            Self::List => "list",
+            Self::Order { order, .. } => match order.kind {
+                OrderKind::Pause => "pause",
+                OrderKind::Resume => "resume",
+                OrderKind::Approve => "approve",
+                OrderKind::Promote => "promote",
+                OrderKind::Abort => "abort",
+            },
+        }
+    }
+}
+
+fn start(spec: Option<&Value>, by: String) -> Result<Request, Vec<Problem>> {
+    let spec = match spec {
+        // A spec file's text is accepted as it is, YAML or JSON: no caller needs a YAML parser of its own.
+        Some(Value::String(text)) => crate::spec::parse(text)?,
+        Some(value) => crate::spec::from_value(value)?,
+        None => return Err(vec![Problem::at("spec", "missing; start needs the rollout spec")]),
+    };
+    Ok(Request::Start { spec: Box::new(spec), by })
+}
+
+fn closest(word: &str) -> String {
+    let near = COMMANDS.iter().filter(|known| strsim::damerau_levenshtein(word, known) <= 2);
+    match near.min_by_key(|known| strsim::damerau_levenshtein(word, known)) {
+        Some(known) => format!("; did you mean `{known}`?"),
+        None => format!("; it is one of {}", COMMANDS.join(", ")),
+    }
+}
+
+fn text(value: Option<&Value>) -> Option<String> {
+    value.and_then(Value::as_str).map(|text| printable(text).chars().take(TEXT_LIMIT).collect())
+}
+
+/// What comes from outside ends up on terminals and in logs: no control characters.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(TEXT_LIMIT).collect()
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    Rollout(Box<RolloutAnswer>),
+    /// The version is live already. Success: nothing to roll out.
+    Nothing {
+        message: String,
+    },
+    List {
+        rollouts: Vec<Summary>,
+    },
+}
+
+/// A rollout with what a person wants to know first.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutAnswer {
+    /// Where it stands, as a sentence.
+    pub message: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Problem>,
+    #[serde(flatten)]
+    pub rollout: Rollout,
+}
+
+/// A rollout in one line.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    pub id: String,
+    pub target: String,
+    pub message: String,
+}
+
+impl Answer {
+    /// The answer about one rollout.
+    #[must_use]
+    pub fn about(rollout: Rollout, warnings: Vec<Problem>) -> Self {
+        Self::Rollout(Box::new(RolloutAnswer { message: message(&rollout), warnings, rollout }))
+    }
+}
+
+impl Summary {
+    #[must_use]
+    pub fn of(rollout: &Rollout) -> Self {
+        Self { id: rollout.id.clone(), target: rollout.spec.target.key(), message: message(rollout) }
+    }
+}
+
+/// `rollout checkout-42 bakes in step 1: the weight was seen live`
+fn message(rollout: &Rollout) -> String {
+    let last = rollout.history.last().map(|event| format!(": {}", report::sentence(&event.why)));
+    format!("rollout {} {}{}", rollout.id, report::standing(&rollout.phase), last.unwrap_or_default())
+}

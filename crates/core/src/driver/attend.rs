@@ -1,0 +1,310 @@
+//! One rollout in one tick.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+use serde::Serialize;
+
+use super::{Context, Neighbours, panic_text, sampling};
+use crate::analysis::{Analysis, MinuteSample, judge};
+use crate::engine::{self, Decision, Effect, Needs};
+use crate::metrics::Series;
+use crate::observation::{AlarmState, Observation, Seen, TestOutcome};
+use crate::ports::{Budget, Fault, Ports, SaveError, SetWeight};
+use crate::report;
+use crate::rollout::{PhaseName, Rollout};
+use crate::units::{Minute, Weight};
+
+/// After an act the target is looked at again at once: a weight that is seen live starts its bake, and a rollback is
+/// finished, in the same invocation. Three passes are: act, verify, settle.
+const PASSES: usize = 3;
+
+/// No write is begun that could still be in flight when the invocation is cut off: an UpdateAlias takes well under this.
+const WRITE_RESERVE: Duration = Duration::from_secs(5);
+
+/// Sealed blocks written in one tick, at most. A controller that was away for two hours catches up in one.
+const BLOCKS_PER_TICK: usize = 8;
+
+/// What was seen and done about one rollout.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Line {
+    pub rollout: String,
+    pub target: String,
+    pub phase: PhaseName,
+    /// The weight that is wanted.
+    pub weight: Option<Weight>,
+    /// The weights that are live, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<String>,
+    /// What the judge found, a sentence per check.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<String>,
+    /// What happened.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub did: Vec<String>,
+    /// What keeps it where it is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub holding: Vec<String>,
+    /// What went wrong; the next tick tries again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
+}
+
+impl Line {
+    pub(super) fn about(rollout: &Rollout) -> Self {
+        Self {
+            rollout: rollout.id.clone(),
+            target: rollout.spec.target.key(),
+            phase: rollout.phase.name(),
+            weight: rollout.desired_weight(),
+            live: None,
+            checks: Vec::new(),
+            did: Vec::new(),
+            holding: Vec::new(),
+            faults: Vec::new(),
+        }
+    }
+}
+
+/// What was looked at once for the whole tick.
+pub(super) struct Looked {
+    pub plan: sampling::Plan,
+    pub series: Vec<Result<Series, Fault>>,
+    pub alarms: Seen<BTreeMap<String, AlarmState>>,
+    pub neighbours: Neighbours,
+}
+
+/// The minutes this tick judges on.
+#[derive(Default)]
+struct Minutes {
+    sealed: Vec<MinuteSample>,
+    tail: Vec<MinuteSample>,
+    unread: Vec<String>,
+    sealed_before: Option<Minute>,
+}
+
+/// How a decision fared.
+enum Outcome {
+    /// Saved, or nothing to save.
+    Stands,
+    /// It could not be recorded: nothing of it counts.
+    Dropped,
+}
+
+impl<P: Ports, B: Budget> Context<'_, P, B> {
+    pub(super) async fn attend(&self, rollout: Rollout, looked: Looked) -> Line {
+        let mut line = Line::about(&rollout);
+        let minutes = self.minutes(&rollout, &looked, &mut line).await;
+        let mut current = rollout;
+        for _ in 0..PASSES {
+            let decision = self.decide(&current, &looked, minutes.as_ref(), &mut line).await;
+            let settled = decision.next == current && decision.effects.is_empty();
+            let outcome = self.carry_out(&current, &decision, &mut line).await;
+            if let Outcome::Dropped = outcome {
+                return line;
+            }
+            current = decision.next;
+            line.phase = current.phase.name();
+            line.weight = current.desired_weight();
+            line.holding = decision.holding;
+            if settled {
+                break;
+            }
+        }
+        self.tell(current, &mut line).await;
+        line
+    }
+
+    /// Reads the sealed minutes, and seals what is old enough.
+    async fn minutes(&self, rollout: &Rollout, looked: &Looked, line: &mut Line) -> Option<Seen<Minutes>> {
+        let tail = looked.plan.tail?;
+        let (read, unread) = sampling::read_tail(rollout, tail, &looked.series);
+        let sealed = match rollout.sealed_before {
+            None => Vec::new(),
+            Some(_) => match self.ports.sealed(&rollout.id).await {
+                Ok(sealed) => sealed,
+                Err(fault) => return Some(Seen::Missing(fault.to_string())),
+            },
+        };
+        let mut minutes = Minutes { sealed, tail: read, unread, sealed_before: rollout.sealed_before };
+        if minutes.unread.is_empty() {
+            self.seal(rollout, &mut minutes, line).await;
+        }
+        Some(Seen::Known(minutes))
+    }
+
+    async fn seal(&self, rollout: &Rollout, minutes: &mut Minutes, line: &mut Line) {
+        for _ in 0..BLOCKS_PER_TICK {
+            let Some(block) = engine::block_to_seal(rollout, minutes.sealed_before, self.now) else { return };
+            let within = |sample: &&MinuteSample| (block.from..block.until).contains(&sample.minute);
+            let samples: Vec<MinuteSample> = minutes.tail.iter().filter(within).cloned().collect();
+            if let Err(fault) = self.ports.seal(&rollout.id, &samples).await {
+                line.faults.push(fault.to_string());
+                return;
+            }
+            minutes.sealed_before = Some(block.until);
+        }
+    }
+
+    async fn decide(
+        &self,
+        rollout: &Rollout,
+        looked: &Looked,
+        minutes: Option<&Seen<Minutes>>,
+        line: &mut Line,
+    ) -> Decision {
+        let needs = engine::needs(rollout, self.now);
+        let mut seen = self.observe(rollout, &needs, looked).await;
+        let analysis = match minutes {
+            Some(Seen::Known(minutes)) if needs.samples.is_some() => {
+                let samples = sampling::samples(rollout, &minutes.sealed, &minutes.tail, &minutes.unread, self.now);
+                seen.sealed_before = minutes.sealed_before;
+                // A bug in the judge must not keep the engine from acting on alarms and deadlines.
+                let judged = catch_unwind(AssertUnwindSafe(|| judge(&rollout.plan, &samples)));
+                seen.samples = Seen::Known(samples);
+                seen.judge_failed = judged.as_ref().err().map(|panic| panic_text(panic.as_ref()));
+                judged.ok()
+            }
+            Some(Seen::Missing(why)) if needs.samples.is_some() => {
+                seen.samples = Seen::Missing(why.clone());
+                None
+            }
+            Some(Seen::Known(_) | Seen::Missing(_) | Seen::NotAsked) | None => None,
+        };
+        note_seen(&seen, analysis.as_ref(), line);
+        engine::decide(rollout, &seen, analysis.as_ref())
+    }
+
+    async fn observe(&self, rollout: &Rollout, needs: &Needs, looked: &Looked) -> Observation {
+        let target = &rollout.spec.target;
+        let routing = async { if needs.routing { Seen::from(self.ports.look(target).await) } else { Seen::NotAsked } };
+        let canary = async {
+            if needs.canary {
+                Seen::from(self.ports.version(target, Some(&rollout.canary)).await)
+            } else {
+                Seen::NotAsked
+            }
+        };
+        let (routing, canary) = join(routing, canary).await;
+        let tests = if needs.tests { self.run_tests(rollout).await } else { Seen::NotAsked };
+        Observation {
+            now: self.now,
+            mode: self.settings.mode,
+            routing,
+            alarms: looked.alarms_of(needs),
+            canary,
+            tests,
+            samples: Seen::NotAsked,
+            sealed_before: None,
+            judge_failed: None,
+            target_held_by: looked.neighbours.target_held_by.clone(),
+            newer: looked.neighbours.newer.clone(),
+        }
+    }
+
+    async fn run_tests(&self, rollout: &Rollout) -> Seen<Vec<TestOutcome>> {
+        let tests = rollout.spec.tests.iter();
+        let runs = tests.map(|test| self.ports.run(&rollout.spec.target, &rollout.canary, test));
+        let outcomes: Result<Vec<TestOutcome>, Fault> = join_all(runs).await.into_iter().collect();
+        Seen::from(outcomes)
+    }
+
+    /// Saves the intent, then acts.
+    async fn carry_out(&self, before: &Rollout, decision: &Decision, line: &mut Line) -> Outcome {
+        let changed = decision.next != *before;
+        let mut only_retreat = false;
+        if changed {
+            match self.ports.save(before, &decision.next, decision.record.as_ref()).await {
+                Ok(()) => note_events(before, &decision.next, line),
+                Err(SaveError::Fault(fault)) => {
+                    line.faults.push(fault.to_string());
+                    only_retreat = true;
+                }
+                Err(error @ (SaveError::Conflict | SaveError::TargetTaken { .. })) => {
+                    line.faults.push(error.to_string());
+                    return Outcome::Dropped;
+                }
+            }
+        }
+        for effect in &decision.effects {
+            // The one exception to saving before acting: with the store down, traffic may still go back to the baseline.
+            if !only_retreat || effect.is_retreat() {
+                self.act(&decision.next, effect, line).await;
+            }
+        }
+        if only_retreat { Outcome::Dropped } else { Outcome::Stands }
+    }
+
+    async fn act(&self, rollout: &Rollout, effect: &Effect, line: &mut Line) {
+        if self.budget.remaining() < WRITE_RESERVE {
+            line.faults.push("too little time left to set a weight safely; the next invocation does".to_owned());
+            return;
+        }
+        let Effect::SetWeight { weight, seen } = effect;
+        let split = SetWeight {
+            target: &rollout.spec.target,
+            baseline: &rollout.baseline,
+            canary: &rollout.canary,
+            weight: *weight,
+            seen,
+        };
+        match self.ports.set(&split).await {
+            Ok(()) => line.did.push(format!("set {} to {weight} of {}", rollout.canary, line.target)),
+            Err(error) => line.faults.push(error.to_string()),
+        }
+    }
+
+    /// Tells what happened. A notice stays in the outbox until it was told and that was saved: at least once, always
+    /// under the same key.
+    async fn tell(&self, rollout: Rollout, line: &mut Line) {
+        if rollout.outbox.is_empty() {
+            return;
+        }
+        let mut next = rollout.clone();
+        next.outbox.clear();
+        for notice in &rollout.outbox {
+            if let Err(fault) = self.ports.publish(notice).await {
+                line.faults.push(fault.to_string());
+                next.outbox.push(notice.clone());
+            }
+        }
+        if next.outbox.len() < rollout.outbox.len() {
+            next.revision += 1;
+            if let Err(error) = self.ports.save(&rollout, &next, None).await {
+                line.faults.push(error.to_string());
+            }
+        }
+    }
+}
+
+impl Looked {
+    fn alarms_of(&self, needs: &Needs) -> Seen<BTreeMap<String, AlarmState>> {
+        match &self.alarms {
+            _ if needs.alarms.is_empty() => Seen::NotAsked,
+            Seen::Known(states) => {
+                let own = needs.alarms.iter().filter_map(|name| Some((name.clone(), *states.get(name)?)));
+                Seen::Known(own.collect())
+            }
+            Seen::Missing(why) => Seen::Missing(why.clone()),
+            Seen::NotAsked => Seen::Missing("not read".to_owned()),
+        }
+    }
+}
+
+fn note_seen(seen: &Observation, analysis: Option<&Analysis>, line: &mut Line) {
+    line.live = seen.routing.known().map(ToString::to_string);
+    if let Some(analysis) = analysis {
+        line.checks = analysis.comparisons.iter().map(|check| format!("{}: {}", check.check, check.sentence)).collect();
+    }
+}
+
+fn note_events(before: &Rollout, next: &Rollout, line: &mut Line) {
+    let new = usize::try_from(next.events_total - before.events_total).unwrap_or(0);
+    for event in next.history.iter().rev().take(new).rev() {
+        let entered = event.entered.map(|phase| format!("{}: ", report::phase_word(phase))).unwrap_or_default();
+        line.did.push(format!("{entered}{}", report::sentence(&event.why)));
+    }
+}

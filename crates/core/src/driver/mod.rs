@@ -1,0 +1,220 @@
+//! One tick: look at everything, let the engine decide, save the intent, act, verify.
+//!
+//! Architecture Invariant: the driver never matches on a phase and never judges. It carries what the engine and the
+//! judge say to the ports, in this order: look, decide, save, act.
+
+mod attend;
+mod order;
+mod sampling;
+mod start;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::future::{Either, join, select};
+use futures_util::{FutureExt, StreamExt, pin_mut, stream};
+use serde::Serialize;
+
+use crate::metrics::{Series, SeriesQuery};
+use crate::observation::{AlarmState, Seen};
+use crate::ports::{Budget, Fault, FaultKind, Ports};
+use crate::rollout::Rollout;
+use crate::spec::Mode;
+use crate::units::{Span, Timestamp};
+
+pub use attend::Line;
+use attend::Looked;
+pub use order::command;
+
+/// Rollouts attended at the same time. Each makes a few calls at once against 15 Lambda control-plane requests a
+/// second for the whole account, so more would only be throttled.
+const CONCURRENT_ROLLOUTS: usize = 8;
+
+/// Left for the last answer and the log when the invocation is about to be cut off.
+const RESERVE: Duration = Duration::from_secs(2);
+
+/// The longest that one rollout may keep the others waiting.
+const SLICE: Duration = Duration::from_secs(20);
+
+/// What holds for every rollout of this controller.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// `observe` turns every writer off.
+    pub mode: Mode,
+    /// How late metrics may be.
+    pub metric_lag: Span,
+}
+
+/// What was done, a line per rollout.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TickReport {
+    pub now: Timestamp,
+    pub lines: Vec<Line>,
+}
+
+/// What every part of a tick works with.
+pub(crate) struct Context<'a, P, B> {
+    pub ports: &'a P,
+    pub budget: &'a B,
+    pub settings: &'a Settings,
+    pub now: Timestamp,
+}
+
+/// Attends to every active rollout. A repeated or late tick is a no-op.
+///
+/// # Errors
+/// When the rollouts cannot be listed: then nothing is known, and nothing is done.
+pub async fn tick(
+    ports: &impl Ports,
+    now: Timestamp,
+    budget: &impl Budget,
+    settings: &Settings,
+) -> Result<TickReport, Fault> {
+    let mut rollouts = ports.active().await?;
+    rotate(&mut rollouts, now);
+    let context = Context { ports, budget, settings, now };
+    Ok(context.attend_all(rollouts, true).await)
+}
+
+/// Attends to the rollouts that name an alarm, right after it changed. The alarm's state is read again: a forged event
+/// does nothing.
+///
+/// # Errors
+/// When the rollouts cannot be found.
+pub async fn alarm(
+    ports: &impl Ports,
+    alarm_name: &str,
+    now: Timestamp,
+    budget: &impl Budget,
+    settings: &Settings,
+) -> Result<TickReport, Fault> {
+    let mut rollouts = Vec::new();
+    for id in ports.named_by_alarm(alarm_name).await? {
+        rollouts.extend(ports.load(&id).await?);
+    }
+    let context = Context { ports, budget, settings, now };
+    Ok(context.attend_all(rollouts, false).await)
+}
+
+/// Starts with another rollout every minute, so that none starves when time runs out, and nothing need be stored for it.
+fn rotate(rollouts: &mut [Rollout], now: Timestamp) {
+    if let Some(count) = i64::try_from(rollouts.len()).ok().filter(|count| *count > 0) {
+        let first = usize::try_from(now.minute().index().rem_euclid(count)).unwrap_or(0);
+        rollouts.rotate_left(first);
+    }
+}
+
+/// What the other rollouts mean for one of them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Neighbours {
+    pub target_held_by: Option<String>,
+    pub newer: Option<String>,
+}
+
+/// Who waits for whom, among all active rollouts.
+fn neighbours(rollouts: &[Rollout]) -> BTreeMap<String, Neighbours> {
+    let mut by_target: BTreeMap<String, Vec<&Rollout>> = BTreeMap::new();
+    for rollout in rollouts.iter().filter(|rollout| !rollout.is_terminal()) {
+        by_target.entry(rollout.spec.target.key()).or_default().push(rollout);
+    }
+    let mut found = BTreeMap::new();
+    for group in by_target.values_mut() {
+        group.sort_by_key(|rollout| (rollout.started_at, rollout.id.clone()));
+        let holder = group.iter().find(|rollout| rollout.holds_target());
+        for (place, rollout) in group.iter().enumerate() {
+            let before = group.iter().take(place).find(|other| !other.holds_target() && !superseding(other, group));
+            let held_by = holder.or(before.filter(|_| !rollout.holds_target()));
+            let newer = group.iter().skip(place + 1).rev().find(|other| other.asks_to_give_way());
+            let neighbours = Neighbours {
+                target_held_by: held_by.filter(|other| other.id != rollout.id).map(|other| other.id.clone()),
+                newer: newer.map(|other| other.id.clone()),
+            };
+            found.insert(rollout.id.clone(), neighbours);
+        }
+    }
+    found
+}
+
+/// Whether a waiting rollout will itself give way to a newer one, and so keeps nobody waiting.
+fn superseding(rollout: &Rollout, group: &[&Rollout]) -> bool {
+    group.iter().any(|other| other.started_at > rollout.started_at && other.asks_to_give_way())
+}
+
+impl<P: Ports, B: Budget> Context<'_, P, B> {
+    /// `all` says whether these are all active rollouts: one that waits for another can only be attended then.
+    pub(crate) async fn attend_all(&self, rollouts: Vec<Rollout>, all: bool) -> TickReport {
+        let mut neighbours = neighbours(&rollouts);
+        let waits = |rollout: &Rollout| !rollout.holds_target() && !rollout.is_terminal();
+        let attended: Vec<Rollout> = rollouts.into_iter().filter(|rollout| all || !waits(rollout)).collect();
+        let plans: Vec<sampling::Plan> = attended.iter().map(|rollout| sampling::plan(rollout, self.now)).collect();
+        let (mut series, alarms) = join(self.fetch(&plans), self.alarm_states(&plans)).await;
+        let mut work = Vec::new();
+        for (rollout, plan) in attended.into_iter().zip(plans) {
+            let series = series.drain(..plan.queries.len().min(series.len())).collect();
+            let neighbours = neighbours.remove(&rollout.id).unwrap_or_default();
+            work.push((rollout, Looked { plan, series, alarms: alarms.clone(), neighbours }));
+        }
+        let lines = stream::iter(work)
+            .map(|(rollout, looked)| self.isolated(rollout, looked))
+            .buffered(CONCURRENT_ROLLOUTS)
+            .collect()
+            .await;
+        TickReport { now: self.now, lines }
+    }
+
+    /// All rollouts' alarms at once: DescribeAlarms allows nine calls a second.
+    async fn alarm_states(&self, plans: &[sampling::Plan]) -> Seen<BTreeMap<String, AlarmState>> {
+        let names: BTreeSet<String> = plans.iter().flat_map(|plan| plan.needs.alarms.iter().cloned()).collect();
+        if names.is_empty() {
+            return Seen::NotAsked;
+        }
+        let names: Vec<String> = names.into_iter().collect();
+        let wait = self.budget.remaining().saturating_sub(RESERVE) / 2;
+        match self.within(wait, self.ports.states(&names)).await {
+            Some(states) => Seen::from(states),
+            None => Seen::Missing("no time left in this invocation".to_owned()),
+        }
+    }
+
+    /// All rollouts' metrics in as few calls as the limits allow.
+    async fn fetch(&self, plans: &[sampling::Plan]) -> Vec<Result<Series, Fault>> {
+        let queries: Vec<SeriesQuery> = plans.iter().flat_map(|plan| plan.queries.iter().cloned()).collect();
+        if queries.is_empty() {
+            return Vec::new();
+        }
+        let late = || Fault::new("GetMetricData", FaultKind::TimedOut, "no time left in this invocation");
+        let wait = self.budget.remaining().saturating_sub(RESERVE) / 2;
+        let fetched = self.within(wait, self.ports.fetch(&queries)).await;
+        fetched.unwrap_or_else(|| queries.iter().map(|_| Err(late())).collect())
+    }
+
+    /// One rollout's failure, panic or slowness is not the others'.
+    async fn isolated(&self, rollout: Rollout, looked: Looked) -> Line {
+        let mut line = Line::about(&rollout);
+        let wait = SLICE.min(self.budget.remaining().saturating_sub(RESERVE));
+        let attending = AssertUnwindSafe(self.attend(rollout, looked)).catch_unwind();
+        match self.within(wait, attending).await {
+            Some(Ok(line)) => return line,
+            Some(Err(panic)) => line.faults.push(format!("bug: {}; nothing was moved", panic_text(panic.as_ref()))),
+            None => line.faults.push("no time left in this invocation; the next one goes on".to_owned()),
+        }
+        line
+    }
+
+    /// `None` when `wait` is over first.
+    pub(crate) async fn within<T>(&self, wait: Duration, work: impl Future<Output = T>) -> Option<T> {
+        let sleep = self.budget.sleep(wait);
+        pin_mut!(work, sleep);
+        match select(work, sleep).await {
+            Either::Left((done, _)) => Some(done),
+            Either::Right(((), _)) => None,
+        }
+    }
+}
+
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
+}

@@ -1,0 +1,90 @@
+//! Commands: start, steer, look.
+
+use super::{Context, Settings, start};
+use crate::command::{Answer, Request, Summary};
+use crate::engine::{self, Order, OrderKind};
+use crate::ports::{Budget, Fault, Ports, SaveError};
+use crate::rollout::Rollout;
+use crate::spec::Problem;
+use crate::units::Timestamp;
+
+/// A tick may save the rollout between our read and our write; it does so at most once a minute.
+const TRIES: usize = 3;
+
+/// Carries out a request. An order that changes a rollout is acted on at once, not by the next tick.
+///
+/// # Errors
+/// What is wrong, each with its path. Nothing was written and no weight was moved then, unless a service's failure left
+/// that open, which the message says.
+pub async fn command(
+    ports: &impl Ports,
+    request: Request,
+    now: Timestamp,
+    budget: &impl Budget,
+    settings: &Settings,
+) -> Result<Answer, Vec<Problem>> {
+    let context = Context { ports, budget, settings, now };
+    match request {
+        Request::Start { spec, by } => start::start(&context, *spec, by).await,
+        Request::Status { rollout } => {
+            let found = ports.load(&rollout).await.map_err(failed)?;
+            found.map(|rollout| Answer::about(rollout, Vec::new())).ok_or_else(|| unknown(&rollout))
+        }
+        Request::List => {
+            let rollouts = ports.active().await.map_err(failed)?;
+            Ok(Answer::List { rollouts: rollouts.iter().map(Summary::of).collect() })
+        }
+        Request::Order { rollout, order } => steer(&context, &rollout, &order).await,
+    }
+}
+
+async fn steer<P: Ports, B: Budget>(
+    context: &Context<'_, P, B>,
+    id: &str,
+    order: &Order,
+) -> Result<Answer, Vec<Problem>> {
+    for _ in 0..TRIES {
+        let before = context.ports.load(id).await.map_err(failed)?.ok_or_else(|| unknown(id))?;
+        let decision = engine::order(&before, order, context.now).map_err(|refusal| problem("command", refusal))?;
+        if decision.next == before {
+            return Ok(Answer::about(before, Vec::new()));
+        }
+        match context.ports.save(&before, &decision.next, None).await {
+            Ok(()) => {
+                context.attend_all(vec![decision.next.clone()], false).await;
+                let after = context.ports.load(id).await.ok().flatten();
+                return Ok(Answer::about(after.unwrap_or(decision.next), Vec::new()));
+            }
+            Err(SaveError::Conflict) => {}
+            Err(SaveError::Fault(fault)) if order.kind == OrderKind::Abort => {
+                return Err(abort_unrecorded(context, decision.next, &fault).await);
+            }
+            Err(error @ (SaveError::TargetTaken { .. } | SaveError::Fault(_))) => return Err(problem("", error)),
+        }
+    }
+    Err(problem("rollout", format!("{id} was changed by others {TRIES} times in a row; ask again")))
+}
+
+/// The store is down and somebody wants out: traffic goes back to the baseline all the same.
+async fn abort_unrecorded<P: Ports, B: Budget>(
+    context: &Context<'_, P, B>,
+    aborted: Rollout,
+    fault: &Fault,
+) -> Vec<Problem> {
+    let report = context.attend_all(vec![aborted], false).await;
+    let did: Vec<String> = report.lines.into_iter().flat_map(|line| [line.did, line.faults].concat()).collect();
+    problem("", format!("the abort could not be recorded ({fault}); done all the same: {}. Ask again", did.join("; ")))
+}
+
+pub(super) fn problem(path: &str, message: impl std::fmt::Display) -> Vec<Problem> {
+    vec![Problem::at(path, message.to_string())]
+}
+
+pub(super) fn failed(fault: Fault) -> Vec<Problem> {
+    problem("", fault)
+}
+
+fn unknown(id: &str) -> Vec<Problem> {
+    let shown: String = id.chars().filter(|c| !c.is_control()).collect();
+    problem("rollout", format!("there is no rollout {shown}; `list` shows the active ones"))
+}

@@ -1,0 +1,99 @@
+//! From a rollout to the metric queries it needs, and from their answers to what the judge takes.
+
+use crate::analysis::{Count, MinuteSample, Pair, Samples};
+use crate::engine::{self, Needs, Window};
+use crate::metrics::{self, Series, SeriesQuery};
+use crate::ports::Fault;
+use crate::rollout::Rollout;
+use crate::spec::{Check, Version};
+use crate::units::{Minute, Timestamp};
+
+/// What one rollout needs to have looked at.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub needs: Needs,
+    /// The minutes to read from CloudWatch: those that are not sealed.
+    pub tail: Option<Window>,
+    pub queries: Vec<SeriesQuery>,
+}
+
+pub(super) fn plan(rollout: &Rollout, now: Timestamp) -> Plan {
+    let needs = engine::needs(rollout, now);
+    let tail = needs.samples.map(|window| Window { from: rollout.sealed_before.unwrap_or(window.from), ..window });
+    let tail = tail.filter(|tail| tail.from < tail.until);
+    let queries = tail.map(|tail| queries(rollout, tail)).unwrap_or_default();
+    Plan { needs, tail, queries }
+}
+
+fn queries(rollout: &Rollout, tail: Window) -> Vec<SeriesQuery> {
+    let of = |check: &Check, version: &Version| {
+        metrics::queries(check, &rollout.spec.target, version, tail.from, tail.until)
+    };
+    let checks = rollout.spec.checks.iter();
+    checks.flat_map(|check| [of(check, &rollout.baseline), of(check, &rollout.canary)].concat()).collect()
+}
+
+/// The tail as the judge takes it: a sample for every minute, pairs in the order of the checks.
+pub(super) fn read_tail(
+    rollout: &Rollout,
+    tail: Window,
+    answers: &[Result<Series, Fault>],
+) -> (Vec<MinuteSample>, Vec<String>) {
+    let mut unread: Vec<String> =
+        answers.iter().filter_map(|answer| answer.as_ref().err().map(Fault::to_string)).collect();
+    unread.sort();
+    unread.dedup();
+    let series: Vec<Option<&Series>> = answers.iter().map(|answer| answer.as_ref().ok()).collect();
+    let layout = layout(rollout, tail);
+    let minutes = tail.from.index()..tail.until.index();
+    let samples = minutes.map(Minute::from_index).map(|minute| {
+        let pairs = rollout.spec.checks.iter().zip(&layout).map(|(check, place)| Pair {
+            baseline: count(check, &series, place.baseline.clone(), minute),
+            canary: count(check, &series, place.canary.clone(), minute),
+        });
+        MinuteSample { minute, weight: rollout.weight_in(minute), pairs: pairs.collect() }
+    });
+    (samples.collect(), unread)
+}
+
+/// Where a check's series lie among the answers.
+struct Place {
+    baseline: std::ops::Range<usize>,
+    canary: std::ops::Range<usize>,
+}
+
+fn layout(rollout: &Rollout, tail: Window) -> Vec<Place> {
+    let mut next = 0;
+    let mut take = |check: &Check, version: &Version| {
+        let from = next;
+        next += metrics::queries(check, &rollout.spec.target, version, tail.from, tail.until).len();
+        from..next
+    };
+    let places = rollout.spec.checks.iter();
+    places
+        .map(|check| Place { baseline: take(check, &rollout.baseline), canary: take(check, &rollout.canary) })
+        .collect()
+}
+
+fn count(check: &Check, series: &[Option<&Series>], place: std::ops::Range<usize>, minute: Minute) -> Option<Count> {
+    metrics::count(check, series.get(place)?, minute)
+}
+
+/// Sealed minutes and tail together, with what the judge must know of the rollout.
+pub(super) fn samples(
+    rollout: &Rollout,
+    sealed: &[MinuteSample],
+    tail: &[MinuteSample],
+    unread: &[String],
+    now: Timestamp,
+) -> Samples {
+    let first_of_tail = tail.first().map(|sample| sample.minute);
+    let before_tail = sealed.iter().filter(|sample| first_of_tail.is_none_or(|first| sample.minute < first));
+    Samples {
+        minutes: before_tail.chain(tail).cloned().collect(),
+        settled_before: Some(engine::settled_before(rollout, now)),
+        step_since: engine::step_since(rollout),
+        step: engine::judged_step(rollout),
+        unread: unread.to_vec(),
+    }
+}

@@ -1,0 +1,293 @@
+//! Starting a rollout: everything is checked before anything is written.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join;
+
+use super::order::{failed, problem};
+use super::{Context, Settings};
+use crate::analysis::{self, forecast};
+use crate::command::Answer;
+use crate::engine;
+use crate::metrics::{self, Traffic};
+use crate::observation::{AlarmState, Readiness, Routing, VersionInfo};
+use crate::ports::{Budget, CreateError, LookError, Ports};
+use crate::rollout::{Behind, Rollout};
+use crate::spec::{AlreadyRed, Mode, Newer, Owner, Problem, RolloutSpec, Target, Validated};
+use crate::units::Timestamp;
+
+/// How much of the past tells what traffic to expect.
+const HISTORY_MINUTES: i64 = 60;
+
+/// Starts a rollout, or says everything that is in the way. Starting the same again is a no-op.
+pub(super) async fn start<P: Ports, B: Budget>(
+    context: &Context<'_, P, B>,
+    validated: Validated,
+    by: String,
+) -> Result<Answer, Vec<Problem>> {
+    let Validated { spec, mut warnings } = validated;
+    check_owner(&spec)?;
+    let ports = context.ports;
+    let (routing, version) = join(ports.look(&spec.target), ports.version(&spec.target, spec.version.as_ref())).await;
+    let (routing, version) = both(routing, version)?;
+    let id = spec.name.clone().unwrap_or_else(|| format!("{}-{}", spec.target.short_name(), version.version.0));
+    if let Some(existing) = ports.load(&id).await.map_err(failed)? {
+        return same_again(existing, &spec, &version);
+    }
+    if routing.primary == version.version && routing.additional.is_none() {
+        let message = format!("{} is live on {} already: nothing to roll out", version.version, spec.target.key());
+        return Ok(Answer::Nothing { message });
+    }
+    let holder = holder(context, &spec, &version).await?;
+    let mut problems = check_version(&version);
+    problems.extend(check_routing(&spec, &routing, &version, holder.as_ref()));
+    let (red, alarm_problems) = check_alarms(context, &spec).await;
+    problems.extend(alarm_problems);
+    let (traffic_problems, traffic_warnings) = check_traffic(context, &spec, &version).await;
+    problems.extend(traffic_problems);
+    warnings.extend(traffic_warnings);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let parts = Parts { id, spec, routing, version, behind: holder.map(|holder| holder.behind), red, by };
+    let rollout = engine::begin(&parts.into_start(context.settings, context.now));
+    match ports.create(&rollout).await {
+        Ok(()) => Ok(Answer::about(rollout, warnings)),
+        Err(CreateError::Fault(fault)) => Err(failed(fault)),
+        Err(error @ (CreateError::Exists | CreateError::TargetTaken { .. })) => {
+            Err(problem("", format!("{error}: another start came first; ask again")))
+        }
+    }
+}
+
+/// What the checks found.
+struct Parts {
+    id: String,
+    spec: RolloutSpec,
+    routing: Routing,
+    version: VersionInfo,
+    behind: Option<Behind>,
+    red: BTreeSet<String>,
+    by: String,
+}
+
+impl Parts {
+    fn into_start(self, settings: &Settings, now: Timestamp) -> engine::Start {
+        let plan = analysis::plan(&self.spec);
+        engine::Start {
+            id: self.id,
+            plan,
+            baseline: self.routing.primary,
+            canary: self.version.version,
+            code_hash: self.version.code_hash,
+            lag: settings.metric_lag,
+            request_timeout: self.version.timeout,
+            behind: self.behind,
+            alarms_muted: self.red,
+            by: self.by,
+            spec: self.spec,
+            now,
+        }
+    }
+}
+
+fn check_owner(spec: &RolloutSpec) -> Result<(), Vec<Problem>> {
+    let Target::Lambda(target) = &spec.target;
+    if target.owner == Owner::Codedeploy && spec.mode == Mode::Enforce {
+        let message =
+            "CodeDeploy owns the weights, and answering its hooks is not in this version; use `mode: observe`";
+        return Err(problem("target.lambda.owner", message));
+    }
+    Ok(())
+}
+
+/// Both looks' failures at once.
+fn both(
+    routing: Result<Routing, LookError>,
+    version: Result<VersionInfo, LookError>,
+) -> Result<(Routing, VersionInfo), Vec<Problem>> {
+    match (routing, version) {
+        (Ok(routing), Ok(version)) => Ok((routing, version)),
+        (routing, version) => {
+            let errors = [routing.err().map(|error| ("target", error)), version.err().map(|error| ("version", error))];
+            let mut problems: Vec<Problem> =
+                errors.into_iter().flatten().map(|(path, error)| Problem::at(path, error.to_string())).collect();
+            // An unknown function is found by both looks.
+            problems.dedup_by(|second, first| second.message == first.message);
+            Err(problems)
+        }
+    }
+}
+
+fn same_again(existing: Rollout, spec: &RolloutSpec, version: &VersionInfo) -> Result<Answer, Vec<Problem>> {
+    if existing.spec == *spec && existing.canary == version.version {
+        return Ok(Answer::about(existing, Vec::new()));
+    }
+    let message = format!(
+        "a rollout {} exists with another spec or version ({} to {}); give this one another name",
+        existing.id, existing.baseline, existing.canary
+    );
+    Err(problem("name", message))
+}
+
+/// The rollout that has the target now, and what its presence means for the new one.
+struct Holder {
+    behind: Behind,
+    rollout: Rollout,
+}
+
+async fn holder<P: Ports, B: Budget>(
+    context: &Context<'_, P, B>,
+    spec: &RolloutSpec,
+    version: &VersionInfo,
+) -> Result<Option<Holder>, Vec<Problem>> {
+    let Some(id) = context.ports.holder(&spec.target).await.map_err(failed)? else { return Ok(None) };
+    let Some(rollout) = context.ports.load(&id).await.map_err(failed)? else { return Ok(None) };
+    let running =
+        format!("rollout {id} ({} to {}) is in progress on {}", rollout.baseline, rollout.canary, spec.target.key());
+    if rollout.canary == version.version {
+        return Err(problem("version", format!("{running}: it rolls out the same version")));
+    }
+    // Of two opinions the more careful one counts.
+    let supersedes = match (rollout.spec.newer, spec.newer) {
+        (Newer::Refuse, _) | (_, Newer::Refuse) => {
+            return Err(problem(
+                "newer",
+                format!("{running}, and `newer: refuse` allows no second one; abort it first"),
+            ));
+        }
+        (Newer::Queue, _) | (_, Newer::Queue) => false,
+        (Newer::Supersede, Newer::Supersede) => true,
+    };
+    Ok(Some(Holder { behind: Behind { rollout: id, supersedes }, rollout }))
+}
+
+fn check_version(version: &VersionInfo) -> Vec<Problem> {
+    match &version.readiness {
+        Readiness::Active | Readiness::NotYet(_) => Vec::new(),
+        Readiness::Never(why) => problem("version", format!("{} can take no traffic: {why}", version.version)),
+    }
+}
+
+/// The weights must be ours to set: nobody else's split may be in force.
+fn check_routing(
+    spec: &RolloutSpec,
+    routing: &Routing,
+    version: &VersionInfo,
+    holder: Option<&Holder>,
+) -> Vec<Problem> {
+    let key = spec.target.key();
+    if routing.primary.0.bytes().any(|b| !b.is_ascii_digit()) {
+        let message = format!(
+            "alias {key} points to {}; weights need published versions on both sides: point it to a number first",
+            routing.primary
+        );
+        return problem("target.lambda.alias", message);
+    }
+    let ours = holder.is_some_and(|holder| engine::may_have_set(&holder.rollout, routing));
+    if routing.additional.is_some() && !ours && spec.mode == Mode::Enforce {
+        let message = format!(
+            "alias {key} is already weighted ({routing}) and no rollout did that; put it on one version first: \
+             aws lambda update-alias --function-name {} --name {} --function-version {} --routing-config AdditionalVersionWeights={{}}",
+            function(&spec.target),
+            alias(&spec.target),
+            routing.primary.0
+        );
+        return problem("target.lambda.alias", message);
+    }
+    if routing.primary == version.version && spec.mode == Mode::Enforce {
+        let message = format!("{} is the main version of {key} already", version.version);
+        return problem("version", message);
+    }
+    Vec::new()
+}
+
+fn function(target: &Target) -> &str {
+    let Target::Lambda(lambda) = target;
+    &lambda.function
+}
+
+fn alias(target: &Target) -> &str {
+    let Target::Lambda(lambda) = target;
+    &lambda.alias
+}
+
+/// The alarms to mute because the spec accepts that they are red, and what is wrong with the others.
+async fn check_alarms<P: Ports, B: Budget>(
+    context: &Context<'_, P, B>,
+    spec: &RolloutSpec,
+) -> (BTreeSet<String>, Vec<Problem>) {
+    let mut red = BTreeSet::new();
+    if spec.alarms.names.is_empty() {
+        return (red, Vec::new());
+    }
+    let states = match context.ports.states(&spec.alarms.names).await {
+        Ok(states) => states,
+        Err(fault) => return (red, problem("alarms", fault)),
+    };
+    let mut problems = Vec::new();
+    for (place, name) in spec.alarms.names.iter().enumerate() {
+        let path = format!("alarms.names[{place}]");
+        match (states.get(name), spec.alarms.already_red) {
+            (None, _) => {
+                let message =
+                    format!("there is no alarm {name} in this account and region, neither metric nor composite");
+                problems.push(Problem::at(path, message));
+            }
+            (Some(AlarmState::Alarm), AlreadyRed::Refuse) => {
+                let message = format!(
+                    "alarm {name} is in ALARM already, so it could not tell whether this release does harm; wait until it is OK, \
+                     or set `alarms.alreadyRed: judge` to let it count only once it has been OK"
+                );
+                problems.push(Problem::at(path, message));
+            }
+            (Some(AlarmState::Alarm), AlreadyRed::Judge) => {
+                red.insert(name.clone());
+            }
+            (Some(AlarmState::Ok | AlarmState::InsufficientData), _) => {}
+        }
+    }
+    (red, problems)
+}
+
+/// Whether the alias gets the function's traffic, and whether that is enough for a proof in time. Metrics that cannot be
+/// read are no reason to refuse: the rollout holds without them.
+async fn check_traffic<P: Ports, B: Budget>(
+    context: &Context<'_, P, B>,
+    spec: &RolloutSpec,
+    version: &VersionInfo,
+) -> (Vec<Problem>, Vec<Problem>) {
+    let until = (context.now - engine::CLOSED_AFTER).minute();
+    let queries = metrics::history_queries(&spec.target, until.plus(-HISTORY_MINUTES), until);
+    let mut answers = Vec::new();
+    for answer in context.ports.fetch(&queries).await {
+        match answer {
+            Ok(series) => answers.push(series),
+            Err(fault) => {
+                let message = format!(
+                    "the last hour's traffic could not be read ({fault}); nothing is known of how long it will take"
+                );
+                return (Vec::new(), problem("target", message));
+            }
+        }
+    }
+    let traffic = Traffic::read(&answers);
+    let mut problems = Vec::new();
+    let mut warnings = Vec::new();
+    if let Some(message) = metrics::bypass_problem(&spec.target, &traffic) {
+        problems.extend(problem("target.lambda.alias", message));
+    }
+    if let Some(message) = metrics::bypass_warning(&spec.target, &traffic) {
+        warnings.extend(problem("target.lambda.alias", message));
+    }
+    let lag = context.settings.metric_lag.plus(version.timeout);
+    if let Some(message) = forecast::deadline_problem(spec, &analysis::plan(spec), &traffic, lag) {
+        problems.extend(problem("deadline", message));
+    }
+    if traffic.alias_invocations <= 0.0 {
+        let message =
+            format!("{} had no invocations in the last hour: nothing can be proven without traffic", spec.target.key());
+        warnings.extend(problem("target", message));
+    }
+    (problems, warnings)
+}

@@ -1,0 +1,64 @@
+//! The first state of a rollout.
+
+use std::collections::BTreeSet;
+
+use super::transition;
+use crate::analysis::JudgePlan;
+use crate::observation::{Routing, Split};
+use crate::rollout::{Behind, DeadlineClock, Phase, Rollout, Why};
+use crate::spec::{RolloutSpec, Version};
+use crate::units::{Span, Timestamp};
+
+/// Everything a rollout starts from.
+#[derive(Debug, Clone)]
+pub struct Start {
+    pub id: String,
+    pub spec: RolloutSpec,
+    pub plan: JudgePlan,
+    pub baseline: Version,
+    pub canary: Version,
+    pub code_hash: String,
+    pub lag: Span,
+    pub request_timeout: Span,
+    pub behind: Option<Behind>,
+    pub alarms_muted: BTreeSet<String>,
+    pub by: String,
+    pub now: Timestamp,
+}
+
+/// A new rollout, pending.
+#[must_use]
+pub fn begin(start: &Start) -> Rollout {
+    let now = start.now;
+    let phase = Phase::Pending { since: now, behind: start.behind.clone(), ready: false };
+    let mut rollout = Rollout {
+        id: start.id.clone(),
+        spec: start.spec.clone(),
+        plan: start.plan.clone(),
+        baseline: start.baseline.clone(),
+        canary: start.canary.clone(),
+        code_hash: start.code_hash.clone(),
+        lag: start.lag,
+        request_timeout: start.request_timeout,
+        started_at: now,
+        started_by: start.by.clone(),
+        phase: phase.clone(),
+        clock: DeadlineClock { spent: Span::ZERO, running_since: None },
+        weights: Vec::new(),
+        sealed_before: None,
+        alarms_muted: start.alarms_muted.clone(),
+        outbox: Vec::new(),
+        history: Vec::new(),
+        events_total: 0,
+        now,
+        revision: 1,
+    };
+    transition::enter(&mut rollout, now, phase, Why::Started { by: start.by.clone() }, None);
+    rollout
+}
+
+/// Whether this rollout, rather than somebody else, may have brought a routing about.
+#[must_use]
+pub fn may_have_set(rollout: &Rollout, routing: &Routing) -> bool {
+    matches!(routing.split(&rollout.baseline, &rollout.canary), Split::Ours(_))
+}

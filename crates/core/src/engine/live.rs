@@ -1,0 +1,362 @@
+//! While the canary has, or may have, traffic: danger first, then who owns the target, then time, then progress.
+
+use super::{Draft, transition};
+use crate::analysis::{Doubt, Verdict, settled_digest};
+use crate::observation::{Routing, Split};
+use crate::rollout::{Held, PauseReason, Phase, Proof, RollBackEnd, Rollout, UndecidedWhy, WeightSeen, Why};
+use crate::spec::{Advance, Ending, Step};
+use crate::units::{Span, Timestamp, Weight};
+
+pub(super) fn decide(draft: &mut Draft<'_>) {
+    if taken_over(draft) || danger(draft) || give_way(draft) || time_is_over(draft) {
+        return;
+    }
+    for spot in draft.blind_spots() {
+        draft.hold(spot);
+    }
+    match draft.before.phase.clone() {
+        Phase::Shifting { step, since, .. } => shifting(draft, step, since),
+        Phase::Baking { step, since, proof, approved } => baking(draft, &Bake { step, since, proof, approved }),
+        Phase::Promoting { live_since, since, .. } => promoting(draft, since, live_since),
+        Phase::Pending { .. }
+        | Phase::Paused { .. }
+        | Phase::RollingBack { .. }
+        | Phase::Promoted { .. }
+        | Phase::RolledBack { .. }
+        | Phase::Superseded { .. } => {}
+    }
+}
+
+/// Somebody else's weights: touch nothing. A split between our own two versions is still rolled back when the new one
+/// is proven worse or an alarm rings: it is our release that does the harm.
+fn taken_over(draft: &mut Draft<'_>) -> bool {
+    let Some((routing, split)) = draft.split() else { return false };
+    let ours = match split {
+        Split::Ours(weight) => routing.in_transition || expected(draft).contains(&weight) || in_danger(draft),
+        Split::Foreign => routing.in_transition,
+    };
+    if !ours {
+        draft.supersede(Why::TakenOver { found: routing.to_string() });
+    }
+    !ours
+}
+
+/// The weights that we may have brought about ourselves.
+fn expected(draft: &Draft<'_>) -> Vec<Weight> {
+    let rollout = &draft.next;
+    match &rollout.phase {
+        Phase::Shifting { step, from, .. } | Phase::Paused { held: Held::Step { step, from }, .. } => {
+            vec![*from, rollout.weight_of_step(*step)]
+        }
+        Phase::Baking { step, .. } => vec![rollout.weight_of_step(*step)],
+        Phase::Promoting { live_since: Some(_), .. } => vec![Weight::FULL],
+        // The step before may not have been seen live yet when it was left by a person's command.
+        Phase::Promoting { live_since: None, .. } => {
+            let ladder = rollout.spec.steps.iter().map(|step| step.weight);
+            ladder.chain([Weight::ZERO, Weight::FULL]).collect()
+        }
+        Phase::Pending { .. }
+        | Phase::Paused { .. }
+        | Phase::RollingBack { .. }
+        | Phase::Promoted { .. }
+        | Phase::RolledBack { .. }
+        | Phase::Superseded { .. } => vec![Weight::ZERO],
+    }
+}
+
+fn in_danger(draft: &Draft<'_>) -> bool {
+    draft.verdict() == Verdict::Fail || !draft.red_alarms().is_empty()
+}
+
+/// Alarms and proven harm act in every live phase, paused ones included.
+fn danger(draft: &mut Draft<'_>) -> bool {
+    let names = draft.red_alarms();
+    if !names.is_empty() {
+        draft.roll_back(Why::Alarm { names }, RollBackEnd::RolledBack);
+        return true;
+    }
+    if draft.verdict() == Verdict::Fail {
+        let sentences = sentences(draft, Verdict::Fail);
+        draft.based_on_analysis = true;
+        draft.roll_back(Why::Harm { sentences }, RollBackEnd::RolledBack);
+        return true;
+    }
+    false
+}
+
+/// What the judge found, of the checks with this verdict.
+fn sentences(draft: &Draft<'_>, verdict: Verdict) -> Vec<String> {
+    let Some(analysis) = draft.analysis else { return Vec::new() };
+    let counted = analysis.comparisons.iter().filter(|comparison| comparison.verdict == verdict);
+    counted.map(|comparison| comparison.sentence.clone()).collect()
+}
+
+/// A newer release takes the target. At 100 % ours has taken it already, and its watch is cut short.
+fn give_way(draft: &mut Draft<'_>) -> bool {
+    let Some(newer) = draft.seen.newer.clone() else { return false };
+    let why = Why::NewerRollout { rollout: newer };
+    match &draft.next.phase {
+        Phase::Promoting { live_since: Some(_), .. } => draft.enter(Phase::Promoted { at: draft.now() }, why),
+        Phase::Promoting { live_since: None, .. } => return false,
+        Phase::Pending { .. }
+        | Phase::Shifting { .. }
+        | Phase::Baking { .. }
+        | Phase::Paused { .. }
+        | Phase::RollingBack { .. }
+        | Phase::Promoted { .. }
+        | Phase::RolledBack { .. }
+        | Phase::Superseded { .. } => draft.roll_back(why, RollBackEnd::Superseded),
+    }
+    true
+}
+
+/// Pauses, steps and rollouts all end.
+fn time_is_over(draft: &mut Draft<'_>) -> bool {
+    let now = draft.now();
+    let deadline = draft.next.spec.deadline;
+    let late = draft.next.clock.spent_at(now) >= deadline;
+    match draft.before.phase.clone() {
+        Phase::Paused { until, then, .. } if now >= until => {
+            // A pause that would end in another pause could last for ever.
+            let then = if then == Ending::Pause { Ending::RollBack } else { then };
+            end_pause(draft, then);
+            true
+        }
+        Phase::Shifting { .. } | Phase::Promoting { live_since: None, .. } if late => {
+            end_undecided(draft, UndecidedWhy::Stuck, deadline);
+            true
+        }
+        Phase::Baking { .. } if late => {
+            end_undecided(draft, doubt(draft), deadline);
+            true
+        }
+        Phase::Baking { step, since, proof, approved } => {
+            let at_most = draft.next.spec.steps.get(step).and_then(|step| step.at_most);
+            let Some(at_most) = at_most.filter(|at_most| now.since(since) >= *at_most) else { return false };
+            if confirmed(draft, &Bake { step, since, proof, approved }) {
+                return false;
+            }
+            end_undecided(draft, doubt(draft), at_most);
+            true
+        }
+        Phase::Pending { .. }
+        | Phase::Shifting { .. }
+        | Phase::Paused { .. }
+        | Phase::Promoting { .. }
+        | Phase::RollingBack { .. }
+        | Phase::Promoted { .. }
+        | Phase::RolledBack { .. }
+        | Phase::Superseded { .. } => false,
+    }
+}
+
+/// `promote` means that the rollout goes on as if a person had ended the pause.
+fn end_pause(draft: &mut Draft<'_>, then: Ending) {
+    let why = Why::PauseOver { then };
+    let now = draft.now();
+    let Phase::Paused { held, why: reason, .. } = draft.before.phase.clone() else { return };
+    let phase = match (then, held, reason) {
+        (Ending::Promote, Held::Pending, _) => Phase::Pending { since: now, behind: None, ready: false },
+        (Ending::Promote, Held::Step { step, .. }, PauseReason::Approval) => next_step(&draft.next, step, now),
+        (Ending::Promote, Held::Step { .. }, PauseReason::Undecided(_)) => transition::promoting(&draft.next, now),
+        (Ending::Promote, Held::Step { step, from }, PauseReason::Asked { .. }) => {
+            Phase::Shifting { step, from, since: now }
+        }
+        (Ending::RollBack | Ending::Pause, _, _) => {
+            draft.roll_back(why, RollBackEnd::RolledBack);
+            return;
+        }
+    };
+    draft.enter(phase, why);
+    if draft.blind_spots().is_empty() {
+        apply(draft);
+    }
+}
+
+fn doubt(draft: &Draft<'_>) -> UndecidedWhy {
+    match draft.analysis.map(|analysis| analysis.doubt) {
+        Some(Some(Doubt::LooksWorse)) => UndecidedWhy::LooksWorse,
+        Some(Some(Doubt::TooLittleTraffic) | None) => UndecidedWhy::TooLittleTraffic,
+        Some(Some(Doubt::NoData)) | None => UndecidedWhy::NoData,
+    }
+}
+
+/// What the spec says for a rollout without a verdict. One that is stuck has nothing to wait for: it turns back.
+pub(super) fn end_undecided(draft: &mut Draft<'_>, why: UndecidedWhy, after: Span) {
+    let undecided = draft.next.spec.undecided;
+    let then = match why {
+        UndecidedWhy::TooLittleTraffic => undecided.too_little_traffic,
+        UndecidedWhy::NoData => undecided.no_data,
+        UndecidedWhy::LooksWorse => undecided.looks_worse,
+        UndecidedWhy::Stuck => Ending::RollBack,
+    };
+    draft.based_on_analysis = draft.analysis.is_some();
+    draft.end_with(then, Why::Undecided { why, after, then }, PauseReason::Undecided(why));
+    apply(draft);
+}
+
+fn shifting(draft: &mut Draft<'_>, step: usize, since: Timestamp) {
+    let Some((routing, split)) = draft.split() else { return };
+    let wanted = draft.next.weight_of_step(step);
+    if split == Split::Ours(wanted) {
+        draft.next.weights.push(WeightSeen { at: since, weight: wanted });
+        draft.enter(Phase::Baking { step, since: draft.now(), proof: None, approved: false }, Why::SeenLive);
+    } else if routing.in_transition {
+        draft.hold("the alias is rearranging its provisioned concurrency");
+    } else if draft.holding.is_empty() {
+        draft.set_weight(wanted, routing);
+    }
+}
+
+/// Sets the weight that the phase just entered wants, where the target was read this tick.
+pub(super) fn apply(draft: &mut Draft<'_>) {
+    let wanted = match &draft.next.phase {
+        Phase::Shifting { .. } | Phase::Promoting { live_since: None, .. } => draft.next.desired_weight(),
+        Phase::Pending { .. }
+        | Phase::Baking { .. }
+        | Phase::Paused { .. }
+        | Phase::Promoting { .. }
+        | Phase::RollingBack { .. }
+        | Phase::Promoted { .. }
+        | Phase::RolledBack { .. }
+        | Phase::Superseded { .. } => None,
+    };
+    let routing: Option<&Routing> = draft.seen.routing.known();
+    if let (Some(wanted), Some(routing)) = (wanted, routing)
+        && !routing.in_transition
+    {
+        draft.set_weight(wanted, routing);
+    }
+}
+
+struct Bake {
+    step: usize,
+    since: Timestamp,
+    proof: Option<Proof>,
+    approved: bool,
+}
+
+fn baking(draft: &mut Draft<'_>, bake: &Bake) {
+    let Some(step) = draft.next.spec.steps.get(bake.step).cloned() else { return };
+    let rest = step.bake.minus(draft.now().since(bake.since));
+    let waits = rest > Span::ZERO;
+    if waits {
+        draft.hold(format!("bakes for another {rest}"));
+    }
+    match step.advance {
+        Advance::OnProof => on_proof(draft, bake, &step),
+        Advance::UnlessHarm => unless_harm(draft, bake, &step),
+    }
+}
+
+fn on_proof(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
+    if draft.verdict() != Verdict::Pass {
+        let unproven = sentences(draft, Verdict::Inconclusive);
+        unproven.into_iter().for_each(|sentence| draft.hold(sentence));
+        if draft.analysis.is_none() {
+            draft.hold("no closed minute with data yet");
+        }
+        forget_proof(draft, bake);
+    } else if confirmed(draft, bake) {
+        if draft.holding.is_empty() {
+            let sentences = sentences(draft, Verdict::Pass);
+            draft.based_on_analysis = true;
+            leave_step(draft, bake, step, Why::Proven { sentences });
+        }
+    } else {
+        remember_proof(draft, bake);
+    }
+}
+
+/// A Pass counts when the minutes it was first seen on still have the same totals: late datapoints would change them.
+fn confirmed(draft: &Draft<'_>, bake: &Bake) -> bool {
+    let (Some(proof), Some(samples)) = (bake.proof, draft.seen.samples.known()) else { return false };
+    draft.verdict() == Verdict::Pass
+        && draft.now() > proof.seen
+        && settled_digest(&draft.next.plan, samples, proof.settled_before) == proof.digest
+}
+
+fn remember_proof(draft: &mut Draft<'_>, bake: &Bake) {
+    let Some((analysis, settled_before)) =
+        draft.analysis.zip(draft.seen.samples.known().and_then(|samples| samples.settled_before))
+    else {
+        return;
+    };
+    draft.hold("proven; waiting for a second look at the same minutes");
+    let proof = Proof { seen: draft.now(), settled_before, digest: analysis.settled_digest };
+    set_proof(draft, bake, Some(proof));
+}
+
+fn forget_proof(draft: &mut Draft<'_>, bake: &Bake) {
+    if bake.proof.is_some() {
+        set_proof(draft, bake, None);
+    }
+}
+
+fn set_proof(draft: &mut Draft<'_>, bake: &Bake, proof: Option<Proof>) {
+    draft.next.phase = Phase::Baking { step: bake.step, since: bake.since, proof, approved: bake.approved };
+}
+
+/// The spec consents to go on without a proof; not, though, without a single look at the new version.
+fn unless_harm(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
+    if doubt(draft) == UndecidedWhy::NoData {
+        draft.hold("no data of both versions in this step: without any, harm would not show either");
+    }
+    if draft.holding.is_empty() {
+        let sentences = draft.analysis.map(|a| a.comparisons.iter().map(|c| c.sentence.clone()).collect());
+        draft.based_on_analysis = true;
+        leave_step(draft, bake, step, Why::NoHarm { sentences: sentences.unwrap_or_default() });
+    }
+}
+
+fn leave_step(draft: &mut Draft<'_>, bake: &Bake, step: &Step, why: Why) {
+    if let Some(approval) = step.approve.filter(|_| !bake.approved) {
+        let now = draft.now();
+        let held = Held::Step { step: bake.step, from: step.weight };
+        let (until, then) = (now + approval.within, approval.otherwise);
+        let phase = Phase::Paused { held, since: now, until, then, why: PauseReason::Approval };
+        draft.enter(phase, Why::ApprovalNeeded);
+        return;
+    }
+    let phase = next_step(&draft.next, bake.step, draft.now());
+    draft.enter(phase, why);
+    apply(draft);
+}
+
+/// What follows a step that is left.
+pub(super) fn next_step(rollout: &Rollout, step: usize, now: Timestamp) -> Phase {
+    if step + 1 < rollout.spec.steps.len() {
+        Phase::Shifting { step: step + 1, from: rollout.weight_of_step(step), since: now }
+    } else {
+        transition::promoting(rollout, now)
+    }
+}
+
+fn promoting(draft: &mut Draft<'_>, since: Timestamp, live_since: Option<Timestamp>) {
+    let now = draft.now();
+    let Some((routing, split)) = draft.split() else { return };
+    let Some(live_since) = live_since else {
+        if split == Split::Ours(Weight::FULL) && !routing.in_transition {
+            draft.next.weights.push(WeightSeen { at: since, weight: Weight::FULL });
+            if let Phase::Promoting { live_since, .. } = &mut draft.next.phase {
+                *live_since = Some(now);
+            }
+            transition::note(&mut draft.next, now, Why::SeenLive);
+        } else if routing.in_transition {
+            draft.hold("the alias is rearranging its provisioned concurrency");
+        } else if draft.holding.is_empty() {
+            draft.set_weight(Weight::FULL, routing);
+        }
+        return;
+    };
+    let watch = draft.next.spec.after.watch;
+    let rest = watch.minus(now.since(live_since));
+    if rest > Span::ZERO {
+        draft.hold(format!("watched at 100 % for another {rest}"));
+    }
+    // What cannot be seen holds the end back, but not for ever: nothing more can rise.
+    let waited_enough = now.since(live_since) >= watch.plus(draft.next.spec.deadline);
+    if draft.holding.is_empty() || waited_enough {
+        draft.enter(Phase::Promoted { at: now }, Why::WatchOver { watched: now.since(live_since) });
+    }
+}

@@ -1,0 +1,278 @@
+//! The pure core: what must be looked at, and what follows from what was seen.
+//!
+//! Architecture Invariant: [`needs`] and [`decide`] are functions of their arguments. They see verdicts, never evidence.
+//! The same observation twice gives the same decision; a decision applied and observed again is a no-op.
+
+mod begin;
+mod live;
+mod observe;
+mod orders;
+mod pending;
+mod retreat;
+mod sealing;
+mod transition;
+
+use crate::analysis::{Analysis, Verdict};
+use crate::observation::{AlarmState, Observation, Routing, Seen, Split};
+use crate::rollout::{DecisionRecord, Held, Phase, Rollout};
+use crate::spec::Mode;
+use crate::units::{Minute, Span, Timestamp, Weight};
+
+pub use begin::{Start, begin, may_have_set};
+pub use orders::{Order, OrderKind, Refusal, order};
+pub use sealing::block_to_seal;
+pub use transition::is_legal;
+
+/// Harm may be concluded from minutes that ended this long ago.
+pub const CLOSED_AFTER: Span = Span::from_seconds(60);
+
+/// What must be looked at this tick.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Needs {
+    pub routing: bool,
+    pub canary: bool,
+    pub tests: bool,
+    pub alarms: Vec<String>,
+    /// The minutes to judge.
+    pub samples: Option<Window>,
+}
+
+/// Minutes from `from` up to, not including, `until`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    pub from: Minute,
+    pub until: Minute,
+}
+
+/// What is to be done, as a value.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use = "a decision that nobody carries out changes nothing"]
+pub struct Decision {
+    /// Equal to the rollout that was decided on when nothing changed, one revision on otherwise.
+    pub next: Rollout,
+    pub effects: Vec<Effect>,
+    /// What was based on the judge, kept for replay.
+    pub record: Option<DecisionRecord>,
+    /// What holds the rollout where it is.
+    pub holding: Vec<String>,
+}
+
+/// What may touch the world. Complete: nothing is left to choose.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Make `weight` the canary's share, if the target still is as it was `seen`.
+    SetWeight { weight: Weight, seen: Routing },
+}
+
+impl Effect {
+    /// Puts all traffic back on the baseline. The only thing that may be done although its record could not be saved.
+    #[must_use]
+    pub fn is_retreat(&self) -> bool {
+        match self {
+            Self::SetWeight { weight, .. } => *weight == Weight::ZERO,
+        }
+    }
+}
+
+/// What must be looked at to decide about this rollout now.
+#[must_use]
+pub fn needs(rollout: &Rollout, now: Timestamp) -> Needs {
+    let now = now.max(rollout.now);
+    let split = |alarms: bool| Needs {
+        routing: true,
+        alarms: if alarms { rollout.spec.alarms.names.clone() } else { Vec::new() },
+        samples: window(rollout, now).filter(|_| alarms),
+        ..Needs::default()
+    };
+    match &rollout.phase {
+        Phase::Pending { ready, .. } => {
+            Needs { canary: true, tests: *ready && !rollout.spec.tests.is_empty(), samples: None, ..split(true) }
+        }
+        Phase::Paused { held: Held::Pending, .. } => Needs::default(),
+        Phase::Shifting { .. } | Phase::Baking { .. } | Phase::Paused { .. } | Phase::Promoting { .. } => split(true),
+        Phase::RollingBack { .. } => split(false),
+        Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. } => Needs::default(),
+    }
+}
+
+/// Decides what follows. `analysis` is the judge's answer to the observed samples, if there were any.
+pub fn decide(rollout: &Rollout, seen: &Observation, analysis: Option<&Analysis>) -> Decision {
+    let seen = &Observation { now: seen.now.max(rollout.now), ..seen.clone() };
+    let mut draft = Draft::new(rollout, seen, analysis);
+    if !rollout.is_terminal() {
+        if seen.mode == Mode::Observe || rollout.spec.mode == Mode::Observe {
+            observe::decide(&mut draft);
+        } else {
+            enforce(&mut draft);
+        }
+    }
+    draft.finish()
+}
+
+fn enforce(draft: &mut Draft<'_>) {
+    match &draft.before.phase {
+        Phase::Pending { .. } => pending::decide(draft),
+        Phase::RollingBack { .. } => retreat::decide(draft),
+        Phase::Shifting { .. } | Phase::Baking { .. } | Phase::Paused { .. } | Phase::Promoting { .. } => {
+            live::decide(draft);
+        }
+        Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. } => {}
+    }
+}
+
+fn window(rollout: &Rollout, now: Timestamp) -> Option<Window> {
+    let from = rollout.first_minute()?;
+    let until = (now - CLOSED_AFTER).minute();
+    (from < until).then_some(Window { from, until })
+}
+
+/// Minutes before this one are old enough to promote on: late calls had the time to end and their metrics to arrive.
+#[must_use]
+pub fn settled_before(rollout: &Rollout, now: Timestamp) -> Minute {
+    (now.max(rollout.now) - rollout.lag.plus(rollout.request_timeout)).minute()
+}
+
+/// First minute that lies wholly in the present step.
+#[must_use]
+pub fn step_since(rollout: &Rollout) -> Option<Minute> {
+    match &rollout.phase {
+        Phase::Baking { since, .. } => Some((*since + Span::from_seconds(59)).minute()),
+        Phase::Pending { .. }
+        | Phase::Shifting { .. }
+        | Phase::Paused { .. }
+        | Phase::Promoting { .. }
+        | Phase::RollingBack { .. }
+        | Phase::Promoted { .. }
+        | Phase::RolledBack { .. }
+        | Phase::Superseded { .. } => None,
+    }
+}
+
+/// The step whose tolerance must be proven.
+#[must_use]
+pub fn judged_step(rollout: &Rollout) -> usize {
+    let last = rollout.spec.steps.len().saturating_sub(1);
+    match &rollout.phase {
+        Phase::Shifting { step, .. }
+        | Phase::Baking { step, .. }
+        | Phase::Paused { held: Held::Step { step, .. }, .. } => *step,
+        Phase::Pending { .. }
+        | Phase::Paused { .. }
+        | Phase::Promoting { .. }
+        | Phase::RollingBack { .. }
+        | Phase::Promoted { .. }
+        | Phase::RolledBack { .. }
+        | Phase::Superseded { .. } => last,
+    }
+}
+
+/// A decision in the making.
+struct Draft<'a> {
+    before: &'a Rollout,
+    seen: &'a Observation,
+    analysis: Option<&'a Analysis>,
+    next: Rollout,
+    effects: Vec<Effect>,
+    holding: Vec<String>,
+    based_on_analysis: bool,
+}
+
+impl<'a> Draft<'a> {
+    fn new(before: &'a Rollout, seen: &'a Observation, analysis: Option<&'a Analysis>) -> Self {
+        Self {
+            before,
+            seen,
+            analysis,
+            next: before.clone(),
+            effects: Vec::new(),
+            holding: Vec::new(),
+            based_on_analysis: false,
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.seen.now
+    }
+
+    fn hold(&mut self, why: impl Into<String>) {
+        self.holding.push(why.into());
+    }
+
+    fn verdict(&self) -> Verdict {
+        self.analysis.map_or(Verdict::Inconclusive, |analysis| analysis.verdict)
+    }
+
+    fn set_weight(&mut self, weight: Weight, seen: &Routing) {
+        self.effects.push(Effect::SetWeight { weight, seen: seen.clone() });
+    }
+
+    /// The live split, when it could be read.
+    fn split(&self) -> Option<(&'a Routing, Split)> {
+        let routing = self.seen.routing.known()?;
+        Some((routing, routing.split(&self.next.baseline, &self.next.canary)))
+    }
+
+    /// Alarms that are red and count.
+    fn red_alarms(&self) -> Vec<String> {
+        let Some(states) = self.seen.alarms.known() else { return Vec::new() };
+        let red =
+            |name: &&String| states.get(*name) == Some(&AlarmState::Alarm) && !self.next.alarms_muted.contains(*name);
+        self.next.spec.alarms.names.iter().filter(red).cloned().collect()
+    }
+
+    /// Whatever could not be seen: no weight rises while there is anything.
+    fn blind_spots(&self) -> Vec<String> {
+        let mut spots = Vec::new();
+        if let Seen::Missing(why) = &self.seen.routing {
+            spots.push(format!("the live weights could not be read: {why}"));
+        }
+        match &self.seen.samples {
+            Seen::Missing(why) => spots.push(format!("the metrics could not be read: {why}")),
+            Seen::Known(samples) => {
+                spots.extend(samples.unread.iter().map(|why| format!("a metric could not be read: {why}")));
+            }
+            Seen::NotAsked => {}
+        }
+        spots.extend(self.seen.judge_failed.iter().map(|bug| format!("bug: the judge failed: {bug}")));
+        match &self.seen.alarms {
+            Seen::Missing(why) => spots.push(format!("the alarms could not be read: {why}")),
+            Seen::Known(states) => {
+                let absent = self.next.spec.alarms.names.iter().filter(|name| !states.contains_key(*name));
+                spots.extend(absent.map(|name| format!("alarm {name} does not exist")));
+            }
+            Seen::NotAsked => {}
+        }
+        spots
+    }
+
+    fn finish(mut self) -> Decision {
+        self.unmute_alarms();
+        self.next.sealed_before = self.next.sealed_before.max(self.seen.sealed_before);
+        if self.next == *self.before {
+            return Decision { next: self.next, effects: self.effects, record: None, holding: self.holding };
+        }
+        self.next.now = self.now();
+        self.next.revision = self.before.revision + 1;
+        let record = self.based_on_analysis.then(|| self.record()).flatten();
+        Decision { next: self.next, effects: self.effects, record, holding: self.holding }
+    }
+
+    /// An alarm that was red at the start counts again once it has been OK.
+    fn unmute_alarms(&mut self) {
+        if let Some(states) = self.seen.alarms.known() {
+            self.next.alarms_muted.retain(|name| states.get(name) != Some(&AlarmState::Ok));
+        }
+    }
+
+    fn record(&self) -> Option<DecisionRecord> {
+        let (analysis, samples) = (self.analysis?, self.seen.samples.known()?);
+        let sealed = |minute: Minute| self.before.sealed_before.is_some_and(|before| minute < before);
+        Some(DecisionRecord {
+            at: self.now(),
+            digest: analysis.settled_digest,
+            verdict: analysis.verdict,
+            settled_before: samples.settled_before,
+            tail: samples.minutes.iter().filter(|sample| !sealed(sample.minute)).cloned().collect(),
+        })
+    }
+}

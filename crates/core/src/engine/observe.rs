@@ -1,0 +1,89 @@
+//! Observe mode: everything is judged and reported, nothing is moved. The phase follows what others make live.
+
+use super::{Draft, transition};
+use crate::analysis::Verdict;
+use crate::observation::Split;
+use crate::report;
+use crate::rollout::{Phase, Rollout, UndecidedWhy, WeightSeen, Why};
+use crate::spec::Mode;
+use crate::units::Weight;
+
+pub(super) fn decide(draft: &mut Draft<'_>) {
+    draft.hold("observe mode: nothing is moved");
+    note_what_would_be_done(draft);
+    // A rollout that is to be enforced keeps its phase while the switch is on: it goes on from there afterwards.
+    if draft.next.spec.mode == Mode::Observe {
+        follow(draft);
+    }
+}
+
+fn note_what_would_be_done(draft: &mut Draft<'_>) {
+    let verdict = draft.verdict();
+    let red = draft.red_alarms();
+    let what = if !red.is_empty() {
+        format!("rolled back: {}", report::sentence(&Why::Alarm { names: red }))
+    } else if verdict == Verdict::Fail {
+        "rolled back: proven worse".to_owned()
+    } else if verdict == Verdict::Pass {
+        "moved on: proven no worse than tolerated".to_owned()
+    } else {
+        return;
+    };
+    let why = Why::WouldHave { verdict, what };
+    let last = draft.next.history.iter().rev().find(|event| matches!(event.why, Why::WouldHave { .. }));
+    if last.is_none_or(|event| event.why != why) {
+        draft.based_on_analysis = true;
+        transition::note(&mut draft.next, draft.seen.now, why);
+    }
+}
+
+fn follow(draft: &mut Draft<'_>) {
+    let now = draft.now();
+    let Some((routing, split)) = draft.split() else { return };
+    let moved = Why::MovedByOthers { found: routing.to_string() };
+    let Split::Ours(weight) = split else {
+        draft.supersede(Why::TakenOver { found: routing.to_string() });
+        return;
+    };
+    if draft.next.clock.spent_at(now) >= draft.next.spec.deadline {
+        let after = draft.next.spec.deadline;
+        let then = draft.next.spec.undecided.no_data;
+        draft.supersede(Why::Undecided { why: UndecidedWhy::Stuck, after, then });
+        return;
+    }
+    let seen_before = draft.next.weights.last().map(|seen| seen.weight);
+    let watch = draft.next.spec.after.watch;
+    match draft.before.phase.clone() {
+        Phase::Promoting { live_since: Some(since), .. } if weight == Weight::FULL => {
+            if now.since(since) >= watch {
+                draft.enter(Phase::Promoted { at: now }, Why::WatchOver { watched: now.since(since) });
+            }
+        }
+        Phase::Pending { .. } if weight == Weight::ZERO => {}
+        Phase::Pending { .. } | Phase::Baking { .. } | Phase::Promoting { .. } if seen_before != Some(weight) => {
+            draft.next.weights.push(WeightSeen { at: now, weight });
+            let phase = phase_at(&draft.next, weight, now, &moved);
+            draft.enter(phase, moved);
+        }
+        Phase::Pending { .. }
+        | Phase::Shifting { .. }
+        | Phase::Baking { .. }
+        | Phase::Paused { .. }
+        | Phase::Promoting { .. }
+        | Phase::RollingBack { .. }
+        | Phase::Promoted { .. }
+        | Phase::RolledBack { .. }
+        | Phase::Superseded { .. } => {}
+    }
+}
+
+fn phase_at(rollout: &Rollout, weight: Weight, now: crate::units::Timestamp, why: &Why) -> Phase {
+    if weight == Weight::ZERO {
+        return Phase::RolledBack { at: now, why: why.clone() };
+    }
+    if weight == Weight::FULL {
+        return Phase::Promoting { from: Weight::ZERO, since: now, live_since: Some(now) };
+    }
+    let reached = rollout.spec.steps.iter().rposition(|step| step.weight <= weight);
+    Phase::Baking { step: reached.unwrap_or(0), since: now, proof: None, approved: false }
+}

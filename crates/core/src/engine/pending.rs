@@ -1,0 +1,122 @@
+//! Before the first weight: the target must be free, the version active, the alarms quiet, the tests passed.
+
+use super::Draft;
+use super::live::end_undecided;
+use crate::observation::{Readiness, Seen, TestOutcome};
+use crate::rollout::{Phase, RollBackEnd, UndecidedWhy, Why};
+use crate::units::Weight;
+
+pub(super) fn decide(draft: &mut Draft<'_>) {
+    let Phase::Pending { since, behind, ready } = draft.before.phase.clone() else { return };
+    if let Some(newer) = draft.seen.newer.clone() {
+        draft.supersede(Why::NewerRollout { rollout: newer });
+        return;
+    }
+    if let Some(behind) = behind {
+        match draft.seen.target_held_by.clone() {
+            Some(holder) => draft.hold(format!("waits for rollout {holder} to end")),
+            None => leave_queue(draft, &behind.rollout),
+        }
+        return;
+    }
+    if draft.next.clock.spent_at(draft.now()) >= draft.next.spec.deadline {
+        end_undecided(draft, UndecidedWhy::Stuck, draft.next.spec.deadline);
+        return;
+    }
+    if !check_target(draft) || !check_version(draft) || !check_alarms(draft) {
+        return;
+    }
+    if !draft.next.spec.tests.is_empty() {
+        if !ready {
+            draft.next.phase = Phase::Pending { since, behind: None, ready: true };
+            return;
+        }
+        if !check_tests(draft) {
+            return;
+        }
+    }
+    begin(draft);
+}
+
+/// The rollout before has ended. What it left live is the baseline now.
+fn leave_queue(draft: &mut Draft<'_>, predecessor: &str) {
+    let Some(routing) = draft.seen.routing.known() else {
+        draft.hold("the live weights could not be read");
+        return;
+    };
+    if routing.additional.is_some() {
+        draft.hold(format!("rollout {predecessor} has ended, but the alias still has weights ({routing})"));
+        return;
+    }
+    draft.next.baseline = routing.primary.clone();
+    draft.enter(Phase::Pending { since: draft.now(), behind: None, ready: false }, Why::Ready);
+}
+
+fn check_target(draft: &mut Draft<'_>) -> bool {
+    let Some(routing) = draft.seen.routing.known() else {
+        draft.hold("the live weights could not be read");
+        return false;
+    };
+    if routing.in_transition {
+        draft.hold("the alias is rearranging its provisioned concurrency");
+        return false;
+    }
+    if routing.primary != draft.next.baseline || routing.additional.is_some() {
+        draft.supersede(Why::TakenOver { found: routing.to_string() });
+        return false;
+    }
+    true
+}
+
+fn check_version(draft: &mut Draft<'_>) -> bool {
+    match &draft.seen.canary {
+        Seen::Known(info) => match &info.readiness {
+            Readiness::Active => return true,
+            Readiness::NotYet(why) => draft.hold(format!("{} is not ready: {why}", info.version)),
+            Readiness::Never(why) => {
+                let why = Why::VersionUnusable { why: why.clone() };
+                draft.roll_back(why, RollBackEnd::RolledBack);
+            }
+        },
+        Seen::Missing(why) => draft.hold(format!("the new version could not be read: {why}")),
+        Seen::NotAsked => draft.hold("the new version was not looked at"),
+    }
+    false
+}
+
+/// A red alarm holds the start rather than ending it: the release that made it red may just have been rolled back.
+fn check_alarms(draft: &mut Draft<'_>) -> bool {
+    let spots = draft.blind_spots();
+    let red = draft.red_alarms();
+    let clear = spots.is_empty() && red.is_empty();
+    spots.into_iter().for_each(|spot| draft.hold(spot));
+    red.into_iter().for_each(|name| draft.hold(format!("alarm {name} is in ALARM")));
+    clear
+}
+
+fn check_tests(draft: &mut Draft<'_>) -> bool {
+    match &draft.seen.tests {
+        Seen::Known(outcomes) => {
+            let failed = outcomes.iter().find_map(|outcome| match outcome {
+                TestOutcome::Passed => None,
+                TestOutcome::Failed(what) => Some(what.clone()),
+            });
+            let Some(what) = failed else { return true };
+            draft.roll_back(Why::TestFailed { what }, RollBackEnd::RolledBack);
+        }
+        Seen::Missing(why) => draft.hold(format!("the tests could not be run: {why}")),
+        Seen::NotAsked => draft.hold("the tests were not run"),
+    }
+    false
+}
+
+fn begin(draft: &mut Draft<'_>) {
+    let now = draft.now();
+    let (phase, why) = if draft.next.spec.steps.is_empty() {
+        (Phase::Promoting { from: Weight::ZERO, since: now, live_since: None }, Why::NoSteps)
+    } else {
+        (Phase::Shifting { step: 0, from: Weight::ZERO, since: now }, Why::Ready)
+    };
+    draft.enter(phase, why);
+    super::live::apply(draft);
+}

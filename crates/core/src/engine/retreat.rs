@@ -1,0 +1,56 @@
+//! Rolling back: all traffic to the baseline, verified, and fenced against writes that are still in flight.
+
+use super::Draft;
+use crate::observation::{Routing, Seen, Split};
+use crate::rollout::{Fence, Phase, RollBackEnd, WeightSeen, Why};
+use crate::units::Weight;
+
+pub(super) fn decide(draft: &mut Draft<'_>) {
+    let Phase::RollingBack { why, fence, ends_as, .. } = &draft.before.phase else { return };
+    if let Seen::Missing(reason) = &draft.seen.routing {
+        draft.hold(format!("the live weights could not be read: {reason}"));
+    }
+    let Some((routing, split)) = draft.split() else { return };
+    let Split::Ours(weight) = split else {
+        draft.supersede(Why::TakenOver { found: routing.to_string() });
+        return;
+    };
+    match fence {
+        Fence::Open => start(draft, routing),
+        // A service without revisions cannot fence; its adapter's own guard must do.
+        Fence::Read { revision } if weight == Weight::ZERO && (revision.is_none() || *revision != routing.revision) => {
+            finish(draft, why, *ends_as);
+        }
+        Fence::Read { .. } if routing.in_transition => {
+            draft.hold("the alias is rearranging its provisioned concurrency");
+            draft.set_weight(Weight::ZERO, routing);
+        }
+        Fence::Read { .. } => draft.set_weight(Weight::ZERO, routing),
+    }
+}
+
+/// Where the target was read in the very tick that turns back, the write need not wait for the next one.
+pub(super) fn begin(draft: &mut Draft<'_>) {
+    if let (Phase::RollingBack { .. }, Some((routing, Split::Ours(_)))) = (&draft.next.phase, draft.split()) {
+        start(draft, routing);
+    }
+}
+
+/// Writes 0 even if 0 is live: the write makes every earlier look at the target stale, and with it every write that is
+/// still in flight.
+fn start(draft: &mut Draft<'_>, routing: &Routing) {
+    if let Phase::RollingBack { fence, .. } = &mut draft.next.phase {
+        *fence = Fence::Read { revision: routing.revision.clone() };
+    }
+    draft.set_weight(Weight::ZERO, routing);
+}
+
+fn finish(draft: &mut Draft<'_>, why: &Why, ends_as: RollBackEnd) {
+    let now = draft.now();
+    draft.next.weights.push(WeightSeen { at: now, weight: Weight::ZERO });
+    let phase = match ends_as {
+        RollBackEnd::RolledBack => Phase::RolledBack { at: now, why: why.clone() },
+        RollBackEnd::Superseded => Phase::Superseded { at: now, why: why.clone() },
+    };
+    draft.enter(phase, why.clone());
+}

@@ -1,0 +1,356 @@
+//! Failures on purpose, around any implementation of the ports.
+
+use std::collections::BTreeMap;
+use std::future::{Future, pending};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::analysis::MinuteSample;
+use crate::metrics::{Series, SeriesQuery};
+use crate::observation::{AlarmState, Routing, TestOutcome, VersionInfo};
+use crate::ports::{
+    AlarmSource, CreateError, Fault, FaultKind, LookError, MetricSource, Notifier, Ports, RolloutStore, SaveError,
+    SetError, SetWeight, TestRunner, TrafficRouter,
+};
+use crate::rollout::{DecisionRecord, Notice, Rollout};
+use crate::spec::{Target, Test, Version};
+use crate::units::Weight;
+
+/// The calls of all ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Operation {
+    Look,
+    Version,
+    Set,
+    Fetch,
+    States,
+    Active,
+    Load,
+    Holder,
+    NamedByAlarm,
+    Create,
+    Save,
+    Seal,
+    Sealed,
+    Publish,
+    RunTest,
+}
+
+impl Operation {
+    pub const ALL: [Self; 15] = [
+        Self::Look,
+        Self::Version,
+        Self::Set,
+        Self::Fetch,
+        Self::States,
+        Self::Active,
+        Self::Load,
+        Self::Holder,
+        Self::NamedByAlarm,
+        Self::Create,
+        Self::Save,
+        Self::Seal,
+        Self::Sealed,
+        Self::Publish,
+        Self::RunTest,
+    ];
+
+    /// As the port calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Look => "look",
+            Self::Version => "version",
+            Self::Set => "set",
+            Self::Fetch => "fetch",
+            Self::States => "states",
+            Self::Active => "active",
+            Self::Load => "load",
+            Self::Holder => "holder",
+            Self::NamedByAlarm => "named_by_alarm",
+            Self::Create => "create",
+            Self::Save => "save",
+            Self::Seal => "seal",
+            Self::Sealed => "sealed",
+            Self::Publish => "publish",
+            Self::RunTest => "run",
+        }
+    }
+
+    /// Whether a call changes the world.
+    #[must_use]
+    pub fn writes(self) -> bool {
+        match self {
+            Self::Set | Self::Create | Self::Save | Self::Seal | Self::Publish => true,
+            Self::Look | Self::Version | Self::Fetch | Self::States | Self::Active => false,
+            Self::Load | Self::Holder | Self::NamedByAlarm | Self::Sealed | Self::RunTest => false,
+        }
+    }
+}
+
+/// Which calls a rule is about. Calls are counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    Always,
+    /// The k-th call of all.
+    Call(usize),
+    Every(Operation),
+    /// The k-th call of one operation.
+    Nth(Operation, usize),
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Fails in this way, without effect.
+    Fails(FaultKind),
+    /// The effect happens, but the answer is a timeout.
+    AnswerLost,
+    /// `set`: the target has changed meanwhile; `save`: the rollout has; `create`: it exists. Others fail without
+    /// effect.
+    Stale,
+    /// Never answers, no effect.
+    Hangs,
+    /// `set` only: times out now, and takes effect when [`Faulty::deliver_stalled`] is called, on what was seen then.
+    /// Others fail without effect.
+    Stalls,
+    /// The process dies before the effect: no call has an effect from then on.
+    KilledBefore,
+    /// The process dies after the effect.
+    KilledAfter,
+}
+
+/// A rule of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    pub when: When,
+    pub way: Way,
+}
+
+/// Ports that fail as planned. The first rule that fits a call decides.
+#[derive(Debug)]
+pub struct Faulty<'a, P> {
+    inner: &'a P,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    rules: Vec<Rule>,
+    calls: Vec<Operation>,
+    /// Where in `calls` the process died.
+    killed: Option<usize>,
+    stalled: Vec<StalledWrite>,
+}
+
+/// A `set` that has not reached the service yet.
+#[derive(Debug)]
+struct StalledWrite {
+    target: Target,
+    baseline: Version,
+    canary: Version,
+    weight: Weight,
+    seen: Routing,
+}
+
+impl<'a, P: Ports> Faulty<'a, P> {
+    #[must_use]
+    pub fn new(inner: &'a P, rules: Vec<Rule>) -> Self {
+        let state = State { rules, calls: Vec::new(), killed: None, stalled: Vec::new() };
+        Self { inner, state: Mutex::new(state) }
+    }
+
+    /// Everything works: for counting calls.
+    #[must_use]
+    pub fn healthy(inner: &'a P) -> Self {
+        Self::new(inner, Vec::new())
+    }
+
+    /// One rule.
+    #[must_use]
+    pub fn once(inner: &'a P, when: When, way: Way) -> Self {
+        Self::new(inner, vec![Rule { when, way }])
+    }
+
+    /// Every call so far, failed ones included, in order: what a test enumerates crash points from.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Operation> {
+        self.lock().calls.clone()
+    }
+
+    /// Whether a rule has killed the process.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.lock().killed.is_some()
+    }
+
+    /// Lets the stalled writes arrive at last, in their order; each one's answer, which nobody waits for any more.
+    pub async fn deliver_stalled(&self) -> Vec<Result<(), SetError>> {
+        let stalled = std::mem::take(&mut self.lock().stalled);
+        let mut answers = Vec::new();
+        for write in &stalled {
+            let StalledWrite { target, baseline, canary, weight, seen } = write;
+            let split = SetWeight { target, baseline, canary, weight: *weight, seen };
+            answers.push(self.inner.set(&split).await);
+        }
+        answers
+    }
+
+    /// Counts the call and says what happens to it; `None` lets it through.
+    fn next(&self, operation: Operation) -> Option<Way> {
+        let mut state = self.lock();
+        let overall = state.calls.len();
+        let of_operation = state.calls.iter().filter(|call| **call == operation).count();
+        state.calls.push(operation);
+        if state.killed.is_some() {
+            return Some(Way::KilledBefore);
+        }
+        let fits = |rule: &&Rule| match rule.when {
+            When::Always => true,
+            When::Call(k) => k == overall,
+            When::Every(of) => of == operation,
+            When::Nth(of, k) => of == operation && k == of_operation,
+        };
+        let way = state.rules.iter().find(fits).map(|rule| rule.way);
+        if matches!(way, Some(Way::KilledBefore | Way::KilledAfter)) {
+            state.killed = Some(overall);
+        }
+        way
+    }
+
+    async fn call<T: Send, E: From<Fault> + Send>(
+        &self,
+        operation: Operation,
+        effect: impl Future<Output = Result<T, E>> + Send,
+        stale: Option<E>,
+    ) -> Result<T, E> {
+        go_wrong(self.next(operation), operation, effect, stale).await
+    }
+
+    /// Remembers a write that is about to stall.
+    fn remember_stalling(&self, split: &SetWeight<'_>) {
+        self.lock().stalled.push(StalledWrite {
+            target: split.target.clone(),
+            baseline: split.baseline.clone(),
+            canary: split.canary.clone(),
+            weight: split.weight,
+            seen: split.seen.clone(),
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `effect` is the call itself: unless it is polled it has no effect. `stale` is the operation's own answer to a lost
+/// race, if it has one.
+async fn go_wrong<T: Send, E: From<Fault> + Send>(
+    way: Option<Way>,
+    operation: Operation,
+    effect: impl Future<Output = Result<T, E>> + Send,
+    stale: Option<E>,
+) -> Result<T, E> {
+    let fault = |kind, detail: &str| Err(E::from(Fault::new(operation.name(), kind, detail)));
+    match way {
+        None => effect.await,
+        Some(Way::Fails(kind)) => fault(kind, "on purpose"),
+        Some(Way::AnswerLost) => {
+            let _lost = effect.await;
+            fault(FaultKind::TimedOut, "the answer was lost on purpose")
+        }
+        Some(Way::Stale) => match stale {
+            Some(error) => Err(error),
+            None => fault(FaultKind::Failed, "on purpose"),
+        },
+        Some(Way::Stalls) => fault(FaultKind::TimedOut, "stalled on purpose"),
+        Some(Way::Hangs) => pending().await,
+        Some(Way::KilledBefore) => fault(FaultKind::Failed, "the process is dead"),
+        Some(Way::KilledAfter) => {
+            let _lost = effect.await;
+            fault(FaultKind::Failed, "the process is dead")
+        }
+    }
+}
+
+impl<P: Ports> TrafficRouter for Faulty<'_, P> {
+    async fn look(&self, target: &Target) -> Result<Routing, LookError> {
+        self.call(Operation::Look, self.inner.look(target), None).await
+    }
+
+    async fn version(&self, target: &Target, version: Option<&Version>) -> Result<VersionInfo, LookError> {
+        self.call(Operation::Version, self.inner.version(target, version), None).await
+    }
+
+    async fn set(&self, split: &SetWeight<'_>) -> Result<(), SetError> {
+        let way = self.next(Operation::Set);
+        if way == Some(Way::Stalls) {
+            self.remember_stalling(split);
+        }
+        go_wrong(way, Operation::Set, self.inner.set(split), Some(SetError::Stale)).await
+    }
+}
+
+impl<P: Ports> MetricSource for Faulty<'_, P> {
+    async fn fetch(&self, queries: &[SeriesQuery]) -> Vec<Result<Series, Fault>> {
+        let effect = async { Ok(self.inner.fetch(queries).await) };
+        match self.call(Operation::Fetch, effect, None::<Fault>).await {
+            Ok(answers) => answers,
+            Err(fault) => {
+                queries.iter().map(|_| Err(Fault::new(fault.operation, fault.kind, fault.detail.clone()))).collect()
+            }
+        }
+    }
+}
+
+impl<P: Ports> AlarmSource for Faulty<'_, P> {
+    async fn states(&self, names: &[String]) -> Result<BTreeMap<String, AlarmState>, Fault> {
+        self.call(Operation::States, self.inner.states(names), None).await
+    }
+}
+
+impl<P: Ports> RolloutStore for Faulty<'_, P> {
+    async fn active(&self) -> Result<Vec<Rollout>, Fault> {
+        self.call(Operation::Active, self.inner.active(), None).await
+    }
+
+    async fn load(&self, id: &str) -> Result<Option<Rollout>, Fault> {
+        self.call(Operation::Load, self.inner.load(id), None).await
+    }
+
+    async fn holder(&self, target: &Target) -> Result<Option<String>, Fault> {
+        self.call(Operation::Holder, self.inner.holder(target), None).await
+    }
+
+    async fn named_by_alarm(&self, alarm: &str) -> Result<Vec<String>, Fault> {
+        self.call(Operation::NamedByAlarm, self.inner.named_by_alarm(alarm), None).await
+    }
+
+    async fn create(&self, rollout: &Rollout) -> Result<(), CreateError> {
+        self.call(Operation::Create, self.inner.create(rollout), Some(CreateError::Exists)).await
+    }
+
+    async fn save(&self, before: &Rollout, next: &Rollout, record: Option<&DecisionRecord>) -> Result<(), SaveError> {
+        let effect = self.inner.save(before, next, record);
+        self.call(Operation::Save, effect, Some(SaveError::Conflict)).await
+    }
+
+    async fn seal(&self, id: &str, minutes: &[MinuteSample]) -> Result<(), Fault> {
+        self.call(Operation::Seal, self.inner.seal(id, minutes), None).await
+    }
+
+    async fn sealed(&self, id: &str) -> Result<Vec<MinuteSample>, Fault> {
+        self.call(Operation::Sealed, self.inner.sealed(id), None).await
+    }
+}
+
+impl<P: Ports> Notifier for Faulty<'_, P> {
+    async fn publish(&self, notice: &Notice) -> Result<(), Fault> {
+        self.call(Operation::Publish, self.inner.publish(notice), None).await
+    }
+}
+
+impl<P: Ports> TestRunner for Faulty<'_, P> {
+    async fn run(&self, target: &Target, version: &Version, test: &Test) -> Result<TestOutcome, Fault> {
+        self.call(Operation::RunTest, self.inner.run(target, version, test), None).await
+    }
+}

@@ -1,0 +1,10 @@
+//! A made-up AWS, in memory, with the real services' semantics; and what drives the production driver through it.
+//!
+//! Architecture Invariant: the simulation is shipped (`coalmine simulate`), never `#[cfg(test)]`, and calls the same
+//! [`driver`](crate::driver) as the Lambda functions do, from outside.
+
+pub mod budget;
+pub mod executor;
+pub mod faults;
+pub mod rng;
+pub mod world;

@@ -1,0 +1,287 @@
+//! The made-up AWS: every port in memory, with what the real services do where it matters.
+//!
+//! The owner of a [`World`] sets its time and changes it from outside, as people and other tools would; the driver
+//! sees it through the ports only.
+
+mod services;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::analysis::MinuteSample;
+use crate::observation::{AlarmState, Readiness, Routing, TestOutcome, VersionInfo};
+use crate::ports::FaultKind;
+use crate::rollout::{DecisionRecord, Notice, Rollout};
+use crate::spec::{LambdaTarget, MetricRef, Target, Version};
+use crate::units::{Minute, Span, Timestamp, Weight};
+
+/// An AWS account in memory.
+#[derive(Debug)]
+pub struct World {
+    state: Mutex<State>,
+}
+
+/// What arrived of a metric's minute at once. A minute may arrive in several parts; CloudWatch adds them up.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Datapoint {
+    pub sum: f64,
+    pub samples: f64,
+    /// Not delivered before.
+    pub arrives: Timestamp,
+}
+
+/// One write to an alias, by anybody.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AliasWrite {
+    pub at: Timestamp,
+    pub target: Target,
+    pub routing: Routing,
+}
+
+/// Why the world refuses something its owner asks for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
+#[derive(Debug)]
+struct State {
+    now: Timestamp,
+    /// By function, then version.
+    functions: BTreeMap<String, BTreeMap<Version, VersionInfo>>,
+    /// By [`Target::key`].
+    aliases: BTreeMap<String, Routing>,
+    alias_writes: Vec<AliasWrite>,
+    /// Counts all alias writes: what revision identifiers are made of.
+    revisions: u64,
+    metrics: BTreeMap<MetricRef, BTreeMap<Minute, Vec<Datapoint>>>,
+    /// Metrics, by name, that CloudWatch fails to deliver.
+    broken_metrics: BTreeMap<String, FaultKind>,
+    alarms: BTreeMap<String, AlarmState>,
+    rollouts: BTreeMap<String, Rollout>,
+    /// Which rollout holds a target, by [`Target::key`].
+    claims: BTreeMap<String, String>,
+    /// Sealed blocks by rollout and first minute.
+    sealed: BTreeMap<String, BTreeMap<Minute, Vec<MinuteSample>>>,
+    records: BTreeMap<String, Vec<DecisionRecord>>,
+    notices: Vec<Notice>,
+    /// By version: answers to its tests, the last one for ever after.
+    test_outcomes: BTreeMap<Version, Vec<TestOutcome>>,
+    tests_run: BTreeSet<Version>,
+}
+
+impl World {
+    #[must_use]
+    pub fn new(now: Timestamp) -> Self {
+        Self {
+            state: Mutex::new(State {
+                now,
+                functions: BTreeMap::new(),
+                aliases: BTreeMap::new(),
+                alias_writes: Vec::new(),
+                revisions: 0,
+                metrics: BTreeMap::new(),
+                broken_metrics: BTreeMap::new(),
+                alarms: BTreeMap::new(),
+                rollouts: BTreeMap::new(),
+                claims: BTreeMap::new(),
+                sealed: BTreeMap::new(),
+                records: BTreeMap::new(),
+                notices: Vec::new(),
+                test_outcomes: BTreeMap::new(),
+                tests_run: BTreeSet::new(),
+            }),
+        }
+    }
+
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.lock().now
+    }
+
+    /// Time never runs backwards: an earlier moment is ignored.
+    pub fn set_now(&self, now: Timestamp) {
+        let mut state = self.lock();
+        state.now = state.now.max(now);
+    }
+
+    /// Publishes a version, or changes what is known of it.
+    pub fn publish_version(&self, function: &str, info: VersionInfo) {
+        let mut state = self.lock();
+        state.functions.entry(function.to_owned()).or_default().insert(info.version.clone(), info);
+    }
+
+    /// Publishes an active version with a timeout of three seconds, Lambda's default.
+    pub fn publish_active(&self, function: &str, version: &str) {
+        let info = VersionInfo {
+            version: Version(version.to_owned()),
+            readiness: Readiness::Active,
+            timeout: Span::from_seconds(3),
+            code_hash: format!("sha256-of-{function}-{version}"),
+            published: self.now().to_string(),
+        };
+        self.publish_version(function, info);
+    }
+
+    /// Deletes a version. Lambda refuses it while an alias points there; a janitor that forces it is not simulated.
+    pub fn delete_version(&self, function: &str, version: &Version) -> Result<(), Refused> {
+        let mut state = self.lock();
+        let prefix = format!("{function}:");
+        let aliases = state.aliases.iter().filter(|(key, _)| key.starts_with(&prefix));
+        for (key, routing) in aliases {
+            let additional = routing.additional.as_ref().map(|(additional, _)| additional);
+            if routing.primary == *version || additional == Some(version) {
+                return Err(Refused(format!("{version} is in use by {key}")));
+            }
+        }
+        state.functions.entry(function.to_owned()).or_default().remove(version);
+        Ok(())
+    }
+
+    /// Whether a version exists and can take traffic.
+    #[must_use]
+    pub fn can_serve(&self, target: &Target, version: &Version) -> bool {
+        let state = self.lock();
+        state.version(target, version).is_some_and(|info| info.readiness == Readiness::Active)
+    }
+
+    /// Writes an alias as somebody other than Coalmine would: without a revision, under Lambda's own rules only.
+    pub fn write_alias(
+        &self,
+        target: &Target,
+        primary: &Version,
+        additional: Option<(Version, Weight)>,
+    ) -> Result<(), Refused> {
+        self.lock().write_alias(target, primary, additional).map_err(Refused)
+    }
+
+    /// Provisioned concurrency begins or ends to be allocated.
+    pub fn set_in_transition(&self, target: &Target, in_transition: bool) {
+        if let Some(routing) = self.lock().aliases.get_mut(&target.key()) {
+            routing.in_transition = in_transition;
+        }
+    }
+
+    /// An alias as it is now; `None` when there is none.
+    #[must_use]
+    pub fn alias(&self, target: &Target) -> Option<Routing> {
+        self.lock().aliases.get(&target.key()).cloned()
+    }
+
+    /// Every write to an alias so far, oldest first.
+    #[must_use]
+    pub fn alias_writes(&self) -> Vec<AliasWrite> {
+        self.lock().alias_writes.clone()
+    }
+
+    /// Adds to a metric's minute. What arrives later adds up with what is there.
+    pub fn put_datapoint(&self, metric: MetricRef, minute: Minute, datapoint: Datapoint) {
+        self.lock().metrics.entry(metric).or_default().entry(minute).or_default().push(datapoint);
+    }
+
+    /// From now on reading metrics of this name fails, until `None` is set.
+    pub fn break_metric(&self, metric_name: &str, fault: Option<FaultKind>) {
+        let mut state = self.lock();
+        match fault {
+            Some(kind) => state.broken_metrics.insert(metric_name.to_owned(), kind),
+            None => state.broken_metrics.remove(metric_name),
+        };
+    }
+
+    /// Sets an alarm's state; the alarm exists from then on.
+    pub fn set_alarm(&self, name: &str, alarm: AlarmState) {
+        self.lock().alarms.insert(name.to_owned(), alarm);
+    }
+
+    pub fn delete_alarm(&self, name: &str) {
+        self.lock().alarms.remove(name);
+    }
+
+    #[must_use]
+    pub fn alarm(&self, name: &str) -> Option<AlarmState> {
+        self.lock().alarms.get(name).copied()
+    }
+
+    /// What the tests of a version bring, in turn; the last outcome repeats. A version without outcomes passes.
+    pub fn set_test_outcomes(&self, version: &Version, outcomes: Vec<TestOutcome>) {
+        self.lock().test_outcomes.insert(version.clone(), outcomes);
+    }
+
+    /// The versions that were ever tested.
+    #[must_use]
+    pub fn tests_run(&self) -> BTreeSet<Version> {
+        self.lock().tests_run.clone()
+    }
+
+    /// Everything that was told, in order, repetitions included.
+    #[must_use]
+    pub fn notices(&self) -> Vec<Notice> {
+        self.lock().notices.clone()
+    }
+
+    /// Every rollout in the store, by id, ended ones included.
+    #[must_use]
+    pub fn rollouts(&self) -> BTreeMap<String, Rollout> {
+        self.lock().rollouts.clone()
+    }
+
+    /// Which rollout holds a target, by [`Target::key`].
+    #[must_use]
+    pub fn claims(&self) -> BTreeMap<String, String> {
+        self.lock().claims.clone()
+    }
+
+    /// The decision records of a rollout, oldest first.
+    #[must_use]
+    pub fn records(&self, id: &str) -> Vec<DecisionRecord> {
+        self.lock().records.get(id).cloned().unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic of the caller while it held the lock leaves the state as consistent as any: every change is one
+        // insertion.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn version(&self, target: &Target, version: &Version) -> Option<&VersionInfo> {
+        let Target::Lambda(lambda) = target;
+        self.functions.get(&lambda.function)?.get(version)
+    }
+
+    /// Lambda's UpdateAlias without its revision check (CreateAlias for an alias that is not there).
+    fn write_alias(
+        &mut self,
+        target: &Target,
+        primary: &Version,
+        additional: Option<(Version, Weight)>,
+    ) -> Result<(), String> {
+        let Target::Lambda(LambdaTarget { function, .. }) = target;
+        let not_found = |version: &Version| format!("Function not found: {function}:{}", version.0);
+        self.version(target, primary).ok_or_else(|| not_found(primary))?;
+        if let Some((version, weight)) = &additional {
+            let published = |version: &Version| version.0.bytes().all(|b| b.is_ascii_digit());
+            if !published(primary) || !published(version) {
+                return Err("$LATEST is not supported for an alias pointing to more than 1 version".to_owned());
+            }
+            self.version(target, version).ok_or_else(|| not_found(version))?;
+            if version == primary {
+                return Err(format!("Function version {} is already included in routing configuration.", version.0));
+            }
+            if *weight >= Weight::FULL {
+                return Err("a weight must be less than 1.0".to_owned());
+            }
+        }
+        self.revisions += 1;
+        let routing = Routing {
+            primary: primary.clone(),
+            // A weight of zero is no routing at all.
+            additional: additional.filter(|(_, weight)| *weight > Weight::ZERO),
+            revision: Some(format!("revision-{}", self.revisions)),
+            in_transition: false,
+        };
+        self.aliases.insert(target.key(), routing.clone());
+        self.alias_writes.push(AliasWrite { at: self.now, target: target.clone(), routing });
+        Ok(())
+    }
+}

@@ -1,0 +1,231 @@
+//! The ports of the made-up AWS.
+
+use std::collections::BTreeMap;
+
+use super::{State, World};
+use crate::analysis::MinuteSample;
+use crate::metrics::{Series, SeriesQuery, Stat};
+use crate::observation::{AlarmState, Routing, TestOutcome, VersionInfo};
+use crate::ports::{
+    AlarmSource, CreateError, Fault, FaultKind, LookError, MetricSource, Notifier, RolloutStore, SaveError, SetError,
+    SetWeight, TestRunner, TrafficRouter,
+};
+use crate::rollout::{DecisionRecord, Notice, Rollout};
+use crate::spec::{Target, Test, Version};
+use crate::units::Weight;
+
+/// CloudWatch refuses more queries than this in one GetMetricData call; the port takes any number and splits them, so
+/// here it is only a limit on nonsense: 1 000 rollouts with 20 series each.
+const MOST_QUERIES: usize = 20_000;
+
+impl TrafficRouter for World {
+    async fn look(&self, target: &Target) -> Result<Routing, LookError> {
+        let Target::Lambda(lambda) = target;
+        let state = self.lock();
+        let alias = state.aliases.get(&target.key()).cloned();
+        alias.ok_or_else(|| match state.functions.get(&lambda.function) {
+            Some(_) => LookError::NotFound(format!("function {} has no alias {}", lambda.function, lambda.alias)),
+            None => LookError::NotFound(format!("there is no function {}", lambda.function)),
+        })
+    }
+
+    async fn version(&self, target: &Target, version: Option<&Version>) -> Result<VersionInfo, LookError> {
+        let Target::Lambda(lambda) = target;
+        let state = self.lock();
+        let function = lambda.function.as_str();
+        let versions = state
+            .functions
+            .get(function)
+            .ok_or_else(|| LookError::NotFound(format!("there is no function {function}")))?;
+        let found = match version {
+            Some(version) => versions.get(version),
+            None => newest(versions),
+        };
+        found.cloned().ok_or_else(|| {
+            LookError::NotFound(match version {
+                Some(version) => format!("function {function} has no version {}", version.0),
+                None => format!("function {function} has no published version"),
+            })
+        })
+    }
+
+    async fn set(&self, split: &SetWeight<'_>) -> Result<(), SetError> {
+        let mut state = self.lock();
+        let rejected = |detail: String| SetError::Fault(Fault::new("UpdateAlias", FaultKind::Rejected, detail));
+        let live = state
+            .aliases
+            .get(&split.target.key())
+            .ok_or_else(|| rejected(format!("Cannot find alias {}", split.target.key())))?;
+        if split.seen.revision.is_none() || live.revision != split.seen.revision {
+            return Err(SetError::Stale);
+        }
+        let (primary, additional) = match split.weight {
+            Weight::ZERO => (split.baseline, None),
+            Weight::FULL => (split.canary, None),
+            weight => (split.baseline, Some((split.canary.clone(), weight))),
+        };
+        state.write_alias(split.target, primary, additional).map_err(rejected)
+    }
+}
+
+/// Versions are numbers as text: 10 is newer than 9.
+fn newest(versions: &BTreeMap<Version, VersionInfo>) -> Option<&VersionInfo> {
+    versions.values().max_by_key(|info| info.version.0.parse::<u64>().ok())
+}
+
+impl MetricSource for World {
+    async fn fetch(&self, queries: &[SeriesQuery]) -> Vec<Result<Series, Fault>> {
+        let state = self.lock();
+        let too_many = queries.len() > MOST_QUERIES;
+        queries
+            .iter()
+            .map(|query| if too_many { Err(rejected_query("too many queries")) } else { state.series(query) })
+            .collect()
+    }
+}
+
+fn rejected_query(detail: &str) -> Fault {
+    Fault::new("GetMetricData", FaultKind::Rejected, detail)
+}
+
+impl State {
+    fn series(&self, query: &SeriesQuery) -> Result<Series, Fault> {
+        if let Some(kind) = self.broken_metrics.get(&query.metric.metric) {
+            return Err(Fault::new("GetMetricData", *kind, format!("no complete data for {}", query.metric.metric)));
+        }
+        if query.from >= query.until {
+            return Err(rejected_query("the start time must be before the end time"));
+        }
+        let Some(minutes) = self.metrics.get(&query.metric) else { return Ok(Series::new()) };
+        let mut series = Series::new();
+        for (minute, parts) in minutes.range(query.from..query.until) {
+            for part in parts.iter().filter(|part| part.arrives <= self.now) {
+                *series.entry(*minute).or_default() += match query.stat {
+                    Stat::Sum => part.sum,
+                    Stat::SampleCount => part.samples,
+                };
+            }
+        }
+        Ok(series)
+    }
+}
+
+impl AlarmSource for World {
+    async fn states(&self, names: &[String]) -> Result<BTreeMap<String, AlarmState>, Fault> {
+        let state = self.lock();
+        let known = names.iter().filter_map(|name| Some((name.clone(), *state.alarms.get(name)?)));
+        Ok(known.collect())
+    }
+}
+
+impl RolloutStore for World {
+    async fn active(&self) -> Result<Vec<Rollout>, Fault> {
+        Ok(self.lock().rollouts.values().filter(|rollout| rollout.is_active()).cloned().collect())
+    }
+
+    async fn load(&self, id: &str) -> Result<Option<Rollout>, Fault> {
+        Ok(self.lock().rollouts.get(id).cloned())
+    }
+
+    async fn holder(&self, target: &Target) -> Result<Option<String>, Fault> {
+        Ok(self.lock().claims.get(&target.key()).cloned())
+    }
+
+    async fn named_by_alarm(&self, alarm: &str) -> Result<Vec<String>, Fault> {
+        let state = self.lock();
+        let naming = state
+            .rollouts
+            .values()
+            .filter(|rollout| rollout.is_active() && rollout.spec.alarms.names.iter().any(|name| name == alarm));
+        Ok(naming.map(|rollout| rollout.id.clone()).collect())
+    }
+
+    async fn create(&self, rollout: &Rollout) -> Result<(), CreateError> {
+        let mut state = self.lock();
+        if state.rollouts.contains_key(&rollout.id) {
+            return Err(CreateError::Exists);
+        }
+        if let Some(by) = state.claimed_by_another(rollout) {
+            return Err(CreateError::TargetTaken { by });
+        }
+        state.keep(rollout)?;
+        Ok(())
+    }
+
+    async fn save(&self, before: &Rollout, next: &Rollout, record: Option<&DecisionRecord>) -> Result<(), SaveError> {
+        let mut state = self.lock();
+        if before.id != next.id || next.revision != before.revision + 1 {
+            let detail = format!("{} at revision {} cannot follow {}", next.id, next.revision, before.revision);
+            return Err(Fault::new("TransactWriteItems", FaultKind::Rejected, detail).into());
+        }
+        if state.rollouts.get(&before.id).map(|stored| stored.revision) != Some(before.revision) {
+            return Err(SaveError::Conflict);
+        }
+        if let Some(by) = state.claimed_by_another(next) {
+            return Err(SaveError::TargetTaken { by });
+        }
+        state.keep(next)?;
+        if let Some(record) = record {
+            state.records.entry(next.id.clone()).or_default().push(record.clone());
+        }
+        Ok(())
+    }
+
+    async fn seal(&self, id: &str, minutes: &[MinuteSample]) -> Result<(), Fault> {
+        if let Some(first) = minutes.first() {
+            let mut state = self.lock();
+            let blocks = state.sealed.entry(id.to_owned()).or_default();
+            blocks.entry(first.minute).or_insert_with(|| minutes.to_vec());
+        }
+        Ok(())
+    }
+
+    async fn sealed(&self, id: &str) -> Result<Vec<MinuteSample>, Fault> {
+        let state = self.lock();
+        Ok(state.sealed.get(id).map(|blocks| blocks.values().flatten().cloned().collect()).unwrap_or_default())
+    }
+}
+
+impl State {
+    fn claimed_by_another(&self, rollout: &Rollout) -> Option<String> {
+        let holder = self.claims.get(&rollout.spec.target.key()).filter(|holder| **holder != rollout.id);
+        holder.filter(|_| rollout.holds_target()).cloned()
+    }
+
+    /// Keeps what survives being written down, so that state which does not cannot hide in memory.
+    fn keep(&mut self, rollout: &Rollout) -> Result<(), Fault> {
+        let written = serde_json::to_string(rollout).and_then(|text| serde_json::from_str::<Rollout>(&text));
+        let stored = written.map_err(|error| {
+            Fault::new("TransactWriteItems", FaultKind::Rejected, format!("cannot be kept: {error}"))
+        })?;
+        let key = stored.spec.target.key();
+        if stored.holds_target() {
+            self.claims.insert(key, stored.id.clone());
+        } else if self.claims.get(&key) == Some(&stored.id) {
+            self.claims.remove(&key);
+        }
+        self.rollouts.insert(stored.id.clone(), stored);
+        Ok(())
+    }
+}
+
+impl Notifier for World {
+    async fn publish(&self, notice: &Notice) -> Result<(), Fault> {
+        self.lock().notices.push(notice.clone());
+        Ok(())
+    }
+}
+
+impl TestRunner for World {
+    async fn run(&self, target: &Target, version: &Version, _test: &Test) -> Result<TestOutcome, Fault> {
+        let mut state = self.lock();
+        if state.version(target, version).is_none() {
+            return Err(Fault::new("Invoke", FaultKind::Rejected, format!("Function not found: {}", version.0)));
+        }
+        state.tests_run.insert(version.clone());
+        let Some(outcomes) = state.test_outcomes.get_mut(version) else { return Ok(TestOutcome::Passed) };
+        let last = outcomes.len() <= 1;
+        let outcome = if last { outcomes.first().cloned() } else { Some(outcomes.remove(0)) };
+        Ok(outcome.unwrap_or(TestOutcome::Passed))
+    }
+}
