@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 use super::cloud::{Cloud, Live};
 use super::dice::Dice;
 
-pub const TABLE: &str = "coalmine";
-pub const FUNCTION: &str = "checkout";
-pub const ALIAS: &str = "live";
+const TABLE: &str = "coalmine";
+const FUNCTION: &str = "checkout";
+const ALIAS: &str = "live";
+/// The phases that nothing follows.
+const ENDS: [&str; 3] = ["promoted", "rolledBack", "superseded"];
 
 /// What comes in, minute by minute.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +64,8 @@ impl Stage {
         cloud.create_target(FUNCTION);
         let old = cloud.publish(FUNCTION, "old");
         cloud.create_alias(FUNCTION, ALIAS, &old);
-        cloud.publish(FUNCTION, "new");
+        let new = cloud.publish(FUNCTION, "new");
+        cloud.wait_for_state(FUNCTION, &new, "Active");
         let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
         let now = Timestamp::from_epoch_seconds(i64::try_from(since.as_secs()).expect("before the year 292 billion"));
         Self { cloud, minute: now.minute(), dice: Dice::new(seed) }
@@ -99,6 +102,19 @@ impl Stage {
     pub fn phase(&self) -> String {
         let status = self.status();
         status["phase"]["name"].as_str().unwrap_or_else(|| panic!("no phase in {status}")).to_owned()
+    }
+
+    pub fn has_ended(&self) -> bool {
+        ENDS.contains(&self.phase().as_str())
+    }
+
+    pub fn alias_revision(&self) -> String {
+        self.cloud.alias_revision(FUNCTION, ALIAS)
+    }
+
+    /// Everything that is stored.
+    pub fn items(&self) -> Vec<Value> {
+        self.cloud.items(TABLE)
     }
 
     pub fn invoke(&self, handler: &str, event: &Value) -> Value {
@@ -139,7 +155,7 @@ impl Stage {
 
     /// Passes minutes until the rollout ends; panics when it does not within `limit`.
     pub fn pass_until_ended(&mut self, traffic: &Traffic, limit: u32) -> String {
-        self.pass_until(traffic, limit, |phase| ["promoted", "rolledBack", "superseded"].contains(&phase))
+        self.pass_until(traffic, limit, |phase| ENDS.contains(&phase))
     }
 
     pub fn pass_until(&mut self, traffic: &Traffic, limit: u32, wanted: impl Fn(&str) -> bool) -> String {
