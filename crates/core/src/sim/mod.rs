@@ -4,7 +4,12 @@
 //! [`driver`](crate::driver) as the Lambda functions do, from outside.
 
 pub mod budget;
+pub mod contract;
 pub mod executor;
 pub mod faults;
 pub mod rng;
+pub mod traffic;
 pub mod world;
+
+#[cfg(test)]
+mod samples;

@@ -4,6 +4,8 @@
 //! sees it through the ports only.
 
 mod services;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -174,8 +176,14 @@ impl World {
     }
 
     /// Adds to a metric's minute. What arrives later adds up with what is there.
-    pub fn put_datapoint(&self, metric: MetricRef, minute: Minute, datapoint: Datapoint) {
-        self.lock().metrics.entry(metric).or_default().entry(minute).or_default().push(datapoint);
+    pub fn put_datapoint(&self, metric: &MetricRef, minute: Minute, datapoint: Datapoint) {
+        let mut state = self.lock();
+        if !state.metrics.contains_key(metric) {
+            state.metrics.insert(metric.clone(), BTreeMap::new());
+        }
+        if let Some(minutes) = state.metrics.get_mut(metric) {
+            minutes.entry(minute).or_default().push(datapoint);
+        }
     }
 
     /// From now on reading metrics of this name fails, until `None` is set.

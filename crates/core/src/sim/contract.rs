@@ -1,0 +1,145 @@
+//! What every implementation of the ports promises, as checks that run against any of them: the world in memory here,
+//! the real services' adapters elsewhere. A check says what is broken instead of panicking.
+
+use std::fmt::Debug;
+
+use crate::analysis::{MinuteSample, Verdict};
+use crate::ports::{CreateError, RolloutStore, SaveError, SetError, SetWeight, TrafficRouter};
+use crate::rollout::{DecisionRecord, Phase, Rollout};
+use crate::spec::{Target, Version};
+use crate::units::{Minute, Weight};
+
+/// A promise that an implementation does not keep.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Broken(String);
+
+fn expect(what: &str, kept: bool, seen: &impl Debug) -> Result<(), Broken> {
+    if kept { Ok(()) } else { Err(Broken(format!("{what}; seen: {seen:?}"))) }
+}
+
+fn equal<T: PartialEq + Debug>(what: &str, seen: &T, wanted: &T) -> Result<(), Broken> {
+    if seen == wanted { Ok(()) } else { Err(Broken(format!("{what}; wanted: {wanted:?}; seen: {seen:?}"))) }
+}
+
+fn works<T, E: Debug>(what: &str, result: Result<T, E>) -> Result<T, Broken> {
+    result.map_err(|error| Broken(format!("{what}; failed: {error:?}")))
+}
+
+/// The store's promises. `rollout` is Pending with its target free, names an alarm, and is not stored yet.
+pub async fn store(store: &impl RolloutStore, rollout: &Rollout) -> Result<(), Broken> {
+    creating(store, rollout).await?;
+    let last = saving(store, rollout).await?;
+    sealing(store, &rollout.id).await?;
+    ending(store, &last).await
+}
+
+async fn creating(store: &impl RolloutStore, rollout: &Rollout) -> Result<(), Broken> {
+    let (id, target) = (&rollout.id, &rollout.spec.target);
+    equal("what is not stored is not there", &works("load", store.load(id).await)?, &None)?;
+    equal("a free target has no holder", &works("holder", store.holder(target).await)?, &None)?;
+    works("create", store.create(rollout).await)?;
+    equal("what was created is there, whole", &works("load", store.load(id).await)?.as_ref(), &Some(rollout))?;
+    equal("the target is held", &works("holder", store.holder(target).await)?.as_ref(), &Some(id))?;
+    let again = store.create(rollout).await;
+    expect("a name is given once", matches!(again, Err(CreateError::Exists)), &again)?;
+    let rival = Rollout { id: format!("{id}-rival"), ..rollout.clone() };
+    let taken = store.create(&rival).await;
+    expect("a target has one holder", matches!(&taken, Err(CreateError::TargetTaken { by }) if by == id), &taken)?;
+    equal("a refused rollout is not stored", &works("load", store.load(&rival.id).await)?, &None)?;
+    let active = works("active", store.active().await)?;
+    expect("a rollout that runs is active", active.iter().any(|other| other == rollout), &active)?;
+    for alarm in &rollout.spec.alarms.names {
+        let naming = works("named_by_alarm", store.named_by_alarm(alarm).await)?;
+        expect("an alarm finds who names it", naming.contains(id), &naming)?;
+    }
+    let naming = works("named_by_alarm", store.named_by_alarm("an alarm that nobody names").await)?;
+    expect("an alarm that nobody names finds nobody", naming.is_empty(), &naming)
+}
+
+/// Returns what is stored in the end.
+async fn saving(store: &impl RolloutStore, rollout: &Rollout) -> Result<Rollout, Broken> {
+    let second = Rollout { revision: rollout.revision + 1, events_total: rollout.events_total + 1, ..rollout.clone() };
+    let record = DecisionRecord {
+        at: rollout.now,
+        digest: u64::MAX,
+        verdict: Verdict::Inconclusive,
+        settled_before: Some(Minute::from_index(7)),
+        tail: Vec::new(),
+    };
+    works("save", store.save(rollout, &second, Some(&record)).await)?;
+    equal("what was saved is there", &works("load", store.load(&rollout.id).await)?.as_ref(), &Some(&second))?;
+    let late = Rollout { events_total: 99, ..second.clone() };
+    let conflict = store.save(rollout, &late, None).await;
+    expect("who saves on an old revision loses", matches!(conflict, Err(SaveError::Conflict)), &conflict)?;
+    equal("and changes nothing", &works("load", store.load(&rollout.id).await)?.as_ref(), &Some(&second))?;
+    let unknown = Rollout { id: format!("{}-unknown", rollout.id), ..rollout.clone() };
+    let next = Rollout { revision: unknown.revision + 1, ..unknown.clone() };
+    let conflict = store.save(&unknown, &next, None).await;
+    expect("what is not there cannot be replaced", matches!(conflict, Err(SaveError::Conflict)), &conflict)?;
+    Ok(second)
+}
+
+async fn sealing(store: &impl RolloutStore, id: &str) -> Result<(), Broken> {
+    let block = |from: i64, weight: Weight| -> Vec<MinuteSample> {
+        let minutes = (from..from + 3).map(Minute::from_index);
+        minutes.map(|minute| MinuteSample { minute, weight, pairs: Vec::new() }).collect()
+    };
+    let (first, second, other) = (block(100, Weight::ZERO), block(103, Weight::ZERO), block(100, Weight::FULL));
+    equal("nothing is sealed at first", &works("sealed", store.sealed(id).await)?, &Vec::new())?;
+    works("sealing nothing", store.seal(id, &[]).await)?;
+    for minutes in [&second, &first, &other] {
+        works("seal", store.seal(id, minutes).await)?;
+    }
+    let wanted = [first, second].concat();
+    equal("sealed minutes rise, and the first writer wins", &works("sealed", store.sealed(id).await)?, &wanted)
+}
+
+async fn ending(store: &impl RolloutStore, last: &Rollout) -> Result<(), Broken> {
+    let end = Phase::Promoted { at: last.now };
+    let ended = Rollout { phase: end, outbox: Vec::new(), revision: last.revision + 1, ..last.clone() };
+    works("save", store.save(last, &ended, None).await)?;
+    equal("the end is there", &works("load", store.load(&last.id).await)?.as_ref(), &Some(&ended))?;
+    equal("the target is free", &works("holder", store.holder(&last.spec.target).await)?, &None)?;
+    let active = works("active", store.active().await)?;
+    expect("what has ended is not active", active.iter().all(|other| other.id != last.id), &active)?;
+    for alarm in &last.spec.alarms.names {
+        let naming = works("named_by_alarm", store.named_by_alarm(alarm).await)?;
+        expect("an alarm does not find what has ended", !naming.contains(&last.id), &naming)?;
+    }
+    let next = Rollout { id: format!("{}-next", last.id), phase: last.phase.clone(), ..ended.clone() };
+    works("the next rollout takes the target", store.create(&next).await)
+}
+
+/// The router's promises. The target routes to `baseline` alone, and both versions are active.
+pub async fn router(
+    router: &impl TrafficRouter,
+    target: &Target,
+    baseline: &Version,
+    canary: &Version,
+) -> Result<(), Broken> {
+    let small = Weight::from_basis_points(525).unwrap_or(Weight::ZERO);
+    let mut stale = works("look", router.look(target).await)?;
+    for weight in [small, small, Weight::FULL, small, Weight::ZERO, Weight::ZERO] {
+        let seen = works("look", router.look(target).await)?;
+        works("set", router.set(&SetWeight { target, baseline, canary, weight, seen: &seen }).await)?;
+        let live = works("look", router.look(target).await)?;
+        let (primary, additional) = match weight {
+            Weight::ZERO => (baseline, None),
+            Weight::FULL => (canary, None),
+            weight => (baseline, Some((canary.clone(), weight))),
+        };
+        equal("what was set is live", &(&live.primary, &live.additional), &(primary, &additional))?;
+        expect("every write changes the revision", live.revision != seen.revision, &live)?;
+        let late = router.set(&SetWeight { target, baseline, canary, weight: small, seen: &stale }).await;
+        expect("a write on an old look is stale", matches!(late, Err(SetError::Stale)), &late)?;
+        equal("and changes nothing", &works("look", router.look(target).await)?, &live)?;
+        stale = seen;
+    }
+    for version in [baseline, canary] {
+        let info = works("version", router.version(target, Some(version)).await)?;
+        equal("a version is found by its name", &info.version, version)?;
+    }
+    let missing = router.version(target, Some(&Version("999999".to_owned()))).await;
+    expect("a version that does not exist is not found", missing.is_err(), &missing)
+}

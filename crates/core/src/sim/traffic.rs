@@ -1,0 +1,392 @@
+//! Requests to an alias, made from a seeded model: who serves them, which fail, and what CloudWatch shows of it when.
+
+use std::collections::BTreeMap;
+use std::f64::consts::TAU;
+
+use super::rng::Rng;
+use super::world::{Datapoint, World};
+use crate::spec::{LambdaTarget, MetricRef, Target, Version};
+use crate::units::{Minute, Span, Timestamp, Weight};
+
+/// What arrives, and how the versions deal with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Traffic {
+    pub per_second: f64,
+    /// The day's rise and fall; `None` keeps the rate steady.
+    pub daily: Option<Daily>,
+    pub bursts: Option<Bursts>,
+    /// A version that is not named here never fails.
+    pub versions: BTreeMap<Version, Behaviour>,
+    pub delivery: Delivery,
+}
+
+/// A rate that follows the time of day.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Daily {
+    /// 0.5: half as much again at the peak, half as much at the bottom.
+    pub swing: f64,
+    /// Hour of the day (UTC) with the most traffic.
+    pub peak_hour: f64,
+}
+
+/// Single minutes with more traffic.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bursts {
+    /// How likely a minute is one.
+    pub chance: f64,
+    pub factor: f64,
+}
+
+/// How a version deals with requests.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Behaviour {
+    /// Share of requests that fail from a time after the release began, in rising order. Before the first: none.
+    pub failing: Vec<(Span, f64)>,
+}
+
+impl Behaviour {
+    /// The same share from long before the release.
+    #[must_use]
+    pub fn steady(failing: f64) -> Self {
+        Self { failing: vec![(Span::ZERO, failing)] }
+    }
+
+    fn failing_at(&self, after: Span) -> f64 {
+        self.failing.iter().rev().find(|(from, _)| *from <= after).map_or(0.0, |(_, share)| *share)
+    }
+}
+
+/// When CloudWatch shows a datapoint, counted from the end of what it tells about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    pub invocations: Span,
+    pub errors: Span,
+    /// Each part of each series comes up to this much later.
+    pub jitter: Span,
+    /// How many in 1 000 requests are told `late_by` after the others.
+    pub late_per_mille: u32,
+    pub late_by: Span,
+}
+
+impl Default for Delivery {
+    /// As peers have seen it: about a minute, now and then two, and stragglers.
+    fn default() -> Self {
+        Self {
+            invocations: Span::from_seconds(45),
+            errors: Span::from_seconds(45),
+            jitter: Span::from_seconds(30),
+            late_per_mille: 2,
+            late_by: Span::from_seconds(60),
+        }
+    }
+}
+
+/// What became of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    pub requests: u64,
+    /// All that failed, `unserved` ones among them.
+    pub failed: u64,
+    /// Routed to a version that does not exist or is not active: whoever set the weights is to blame.
+    pub unserved: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.failed += other.failed;
+        self.unserved += other.unserved;
+    }
+}
+
+/// Requests by minute and by the version that got them.
+pub type Tallies = BTreeMap<Minute, BTreeMap<Version, Tally>>;
+
+/// Makes the traffic of one alias as time goes by.
+#[derive(Debug)]
+pub struct Generator<'a> {
+    world: &'a World,
+    target: Target,
+    traffic: &'a Traffic,
+    seed: u64,
+    release: Timestamp,
+    done: Timestamp,
+    arrivals: Rng,
+    routing: Rng,
+    failures: Rng,
+    delivery: Rng,
+    /// The series of each version, and of the alias and the function as a whole.
+    series: BTreeMap<Version, [MetricRef; 6]>,
+    pub tallies: Tallies,
+}
+
+impl<'a> Generator<'a> {
+    /// Traffic begins at `from`; the release at `release`, from which [`Behaviour::failing`] counts.
+    #[must_use]
+    pub fn new(
+        world: &'a World,
+        target: &Target,
+        traffic: &'a Traffic,
+        seed: u64,
+        from: Timestamp,
+        release: Timestamp,
+    ) -> Self {
+        Self {
+            world,
+            target: target.clone(),
+            traffic,
+            seed,
+            release,
+            done: from,
+            arrivals: Rng::stream(seed, 1),
+            routing: Rng::stream(seed, 2),
+            failures: Rng::stream(seed, 3),
+            delivery: Rng::stream(seed, 4),
+            series: BTreeMap::new(),
+            tallies: Tallies::new(),
+        }
+    }
+
+    /// Everything up to a moment, under the weights that are live now: call it before each change of them.
+    pub fn run_until(&mut self, until: Timestamp) {
+        while self.done < until {
+            let minute = self.done.minute();
+            let end = until.min(minute.plus(1).start());
+            self.run_piece(minute, self.done, end);
+            self.done = end;
+        }
+    }
+
+    /// A piece of one minute.
+    #[allow(clippy::cast_precision_loss, reason = "seconds of a minute")]
+    fn run_piece(&mut self, minute: Minute, from: Timestamp, until: Timestamp) {
+        let Some(routing) = self.world.alias(&self.target) else { return };
+        let mean = self.rate(minute) * until.since(from).seconds() as f64;
+        let requests = self.arrivals.poisson(mean);
+        let weight = routing.additional.as_ref().map_or(Weight::ZERO, |(_, weight)| *weight);
+        let rerouted = self.routing.binomial(requests, weight.share());
+        let served = [(Some(routing.primary), requests - rerouted), (routing.additional.map(|(v, _)| v), rerouted)];
+        for (version, requests) in served {
+            if let (Some(version), 1..) = (version, requests) {
+                let tally = self.serve(&version, requests, from);
+                self.tell(&version, minute, until, tally);
+                *self.tallies.entry(minute).or_default().entry(version).or_default() += tally;
+            }
+        }
+    }
+
+    /// Requests a second in a minute.
+    #[allow(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "minutes of a day, and bits of a seed")]
+    fn rate(&self, minute: Minute) -> f64 {
+        let hour = minute.index().rem_euclid(24 * 60) as f64 / 60.0;
+        let daily =
+            self.traffic.daily.map_or(1.0, |daily| 1.0 + daily.swing * (TAU * (hour - daily.peak_hour) / 24.0).cos());
+        // From a stream of the minute's own, so that a minute that is made in pieces bursts as a whole.
+        let burst = self.traffic.bursts.map_or(1.0, |bursts| {
+            let mut of_minute = Rng::stream(self.seed, minute.index() as u64);
+            if of_minute.chance(bursts.chance) { bursts.factor } else { 1.0 }
+        });
+        (self.traffic.per_second * daily * burst).max(0.0)
+    }
+
+    fn serve(&mut self, version: &Version, requests: u64, at: Timestamp) -> Tally {
+        if !self.world.can_serve(&self.target, version) {
+            return Tally { requests, failed: requests, unserved: requests };
+        }
+        let behaviour = self.traffic.versions.get(version);
+        let failing = behaviour.map_or(0.0, |behaviour| behaviour.failing_at(at.since(self.release)));
+        Tally { requests, failed: self.failures.binomial(requests, failing), unserved: 0 }
+    }
+
+    /// Publishes what Lambda would. A request that no version served has no series: nothing ran.
+    #[allow(clippy::cast_precision_loss, reason = "no minute has 2^53 requests")]
+    fn tell(&mut self, version: &Version, minute: Minute, ended: Timestamp, tally: Tally) {
+        let (failed, fine) = (tally.failed - tally.unserved, tally.requests - tally.failed);
+        let late_share = f64::from(self.traffic.delivery.late_per_mille) / 1000.0;
+        let late_failed = self.delivery.binomial(failed, late_share);
+        let late_fine = self.delivery.binomial(fine, late_share);
+        let Delivery { invocations, errors, jitter, late_by, .. } = self.traffic.delivery;
+        let in_time = (failed - late_failed, fine - late_fine, Span::ZERO);
+        for (failed, fine, late) in [in_time, (late_failed, late_fine, late_by)] {
+            let requests = (failed + fine) as f64;
+            if requests == 0.0 {
+                continue;
+            }
+            let mut arrives = |lag: Span| {
+                let jitter = Span::from_seconds(self.delivery.below(jitter.seconds() + 1));
+                ended + lag.plus(jitter).plus(late)
+            };
+            let invoked = Datapoint { sum: requests, samples: requests, arrives: arrives(invocations) };
+            let erred = Datapoint { sum: failed as f64, samples: requests, arrives: arrives(errors) };
+            let target = &self.target;
+            let series = self.series.entry(version.clone()).or_insert_with(|| series_of(target, version));
+            for (metric, datapoint) in series.iter().zip([invoked, erred, invoked, erred, invoked, erred]) {
+                self.world.put_datapoint(metric, minute, datapoint);
+            }
+        }
+    }
+}
+
+/// Invocations and Errors of the version behind the alias, of the alias, and of the function.
+fn series_of(target: &Target, version: &Version) -> [MetricRef; 6] {
+    let Target::Lambda(LambdaTarget { function, .. }) = target;
+    let dimensions =
+        [("FunctionName", function.clone()), ("Resource", target.key()), ("ExecutedVersion", version.0.clone())];
+    let series = |metric: &str, dimensions: &[(&str, String)]| MetricRef {
+        namespace: "AWS/Lambda".to_owned(),
+        metric: metric.to_owned(),
+        dimensions: dimensions.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+    };
+    [
+        series("Invocations", &dimensions),
+        series("Errors", &dimensions),
+        series("Invocations", &dimensions[..2]),
+        series("Errors", &dimensions[..2]),
+        series("Invocations", &dimensions[..1]),
+        series("Errors", &dimensions[..1]),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{SeriesQuery, Stat};
+    use crate::observation::Readiness;
+    use crate::ports::{MetricSource, TrafficRouter};
+    use crate::sim::executor::run_now;
+    use crate::sim::samples::{baseline, canary, start, target, world};
+
+    fn steady(per_second: f64) -> Traffic {
+        Traffic {
+            per_second,
+            daily: None,
+            bursts: None,
+            versions: BTreeMap::from([
+                (baseline(), Behaviour::steady(0.01)),
+                (canary(), Behaviour { failing: vec![(Span::ZERO, 0.0), (Span::from_minutes(30), 0.5)] }),
+            ]),
+            delivery: Delivery::default(),
+        }
+    }
+
+    fn generator<'a>(world: &'a World, traffic: &'a Traffic, seed: u64) -> Generator<'a> {
+        Generator::new(world, &target(), traffic, seed, start(), start())
+    }
+
+    fn total(tallies: &Tallies, version: &Version, minutes: std::ops::Range<i64>) -> Tally {
+        let mut total = Tally::default();
+        let (from, until) = (start().minute().plus(minutes.start), start().minute().plus(minutes.end));
+        for of_minute in tallies.range(from..until).map(|(_, of_minute)| of_minute) {
+            total += of_minute.get(version).copied().unwrap_or_default();
+        }
+        total
+    }
+
+    /// Within five standard deviations of a count's mean.
+    fn assert_near(what: &str, count: u64, mean: f64) {
+        let difference = (count as f64 - mean).abs();
+        assert!(difference <= 5.0 * mean.sqrt(), "{what}: {count}, expected about {mean}");
+    }
+
+    fn minutes(count: u64) -> Timestamp {
+        start() + Span::from_minutes(count)
+    }
+
+    #[test]
+    fn requests_follow_the_weights_in_force_and_fail_as_the_versions_do() {
+        let (world, traffic) = (world(), steady(40.0));
+        let mut generator = generator(&world, &traffic, 5);
+        generator.run_until(minutes(10));
+        world.write_alias(&target(), &baseline(), Some((canary(), "25%".parse().unwrap()))).unwrap();
+        generator.run_until(minutes(60));
+        world.write_alias(&target(), &canary(), None).unwrap();
+        generator.run_until(minutes(70));
+        let of = |version: Version, minutes| total(&generator.tallies, &version, minutes);
+        assert_eq!(of(canary(), 0..10), Tally::default());
+        assert_near("old alone", of(baseline(), 0..10).requests, 24_000.0);
+        assert_near("old beside", of(baseline(), 10..60).requests, 90_000.0);
+        assert_near("old failing", of(baseline(), 10..60).failed, 900.0);
+        assert_near("new at 25 %", of(canary(), 10..60).requests, 30_000.0);
+        assert_eq!(of(canary(), 10..30).failed, 0);
+        assert_near("new failing later", of(canary(), 30..60).failed, 9_000.0);
+        assert_eq!(of(baseline(), 60..70), Tally::default());
+        assert_near("new alone", of(canary(), 60..70).requests, 24_000.0);
+    }
+
+    #[test]
+    fn a_seed_repeats_and_pieces_of_a_minute_make_a_whole() {
+        let traffic = Traffic { bursts: Some(Bursts { chance: 0.5, factor: 3.0 }), ..steady(20.0) };
+        let run = |seed, pieces: &[u64]| {
+            let world = world();
+            let mut generator = generator(&world, &traffic, seed);
+            pieces.iter().for_each(|seconds| generator.run_until(start() + Span::from_seconds(*seconds)));
+            generator.tallies
+        };
+        assert_eq!(run(1, &[600]), run(1, &[600]));
+        assert_ne!(run(1, &[600]), run(2, &[600]));
+        let (whole, pieces) = (run(3, &[6000]), run(3, &(1..=300).map(|k| 20 * k).collect::<Vec<_>>()));
+        let (burst, quiet) = (3.0 * 1200.0, 1200.0);
+        for (minute, of_minute) in &pieces {
+            let near = |requests: u64, mean: f64| (requests as f64 - mean).abs() < 6.0 * mean.sqrt();
+            let (one, other) = (of_minute[&baseline()].requests, whole[minute][&baseline()].requests);
+            assert!(near(one, burst) && near(other, burst) || near(one, quiet) && near(other, quiet), "{minute:?}");
+        }
+    }
+
+    #[test]
+    fn the_day_rises_and_falls() {
+        let traffic = Traffic { daily: Some(Daily { swing: 0.5, peak_hour: 14.5 }), ..steady(40.0) };
+        let world = world();
+        let mut generator = generator(&world, &traffic, 6);
+        generator.run_until(minutes(24 * 60));
+        let of = |from: i64| total(&generator.tallies, &baseline(), from..from + 60).requests;
+        assert!(of(0) > 140_000 && of(12 * 60) < 74_000, "{} at the peak, {} at the bottom", of(0), of(12 * 60));
+    }
+
+    #[test]
+    fn cloudwatch_shows_what_happened_once_all_has_arrived() {
+        let (world, traffic) = (world(), steady(30.0));
+        world.write_alias(&target(), &baseline(), Some((canary(), "10%".parse().unwrap()))).unwrap();
+        let mut generator = generator(&world, &traffic, 7);
+        generator.run_until(minutes(40));
+        let read = |metric: &MetricRef, stat| {
+            let (from, until) = (start().minute(), start().minute().plus(40));
+            let query = SeriesQuery { metric: metric.clone(), stat, from, until };
+            run_now(world.fetch(&[query])).unwrap().remove(0).unwrap()
+        };
+        let version = series_of(&target(), &canary());
+        world.set_now(start() + Span::from_seconds(140));
+        let early: f64 = read(&version[0], Stat::Sum).values().sum();
+        assert!(early > 0.0 && early < total(&generator.tallies, &canary(), 0..2).requests as f64);
+        world.set_now(minutes(50));
+        for (minute, of_minute) in &generator.tallies {
+            let tally = of_minute[&canary()];
+            let (requests, failed) = (tally.requests as f64, tally.failed as f64);
+            let read = |k: usize, stat| read(&version[k], stat).get(minute).copied();
+            assert_eq!(read(0, Stat::Sum), Some(requests));
+            assert_eq!(read(0, Stat::SampleCount), Some(requests));
+            assert_eq!(read(1, Stat::Sum), Some(failed));
+            assert_eq!(read(1, Stat::SampleCount), Some(requests));
+            let all: u64 = of_minute.values().map(|tally| tally.requests).sum();
+            assert_eq!(read(2, Stat::Sum), Some(all as f64), "the alias as a whole");
+            assert_eq!(read(4, Stat::Sum), Some(all as f64), "the function as a whole");
+        }
+    }
+
+    #[test]
+    fn a_version_that_cannot_serve_fails_every_request_and_leaves_no_trace() {
+        let (world, traffic) = (world(), steady(30.0));
+        world.write_alias(&target(), &canary(), None).unwrap();
+        let mut info = run_now(world.version(&target(), Some(&canary()))).unwrap().unwrap();
+        info.readiness = Readiness::NotYet("Pending".to_owned());
+        world.publish_version("checkout", info);
+        let mut generator = generator(&world, &traffic, 8);
+        generator.run_until(minutes(5));
+        let tally = total(&generator.tallies, &canary(), 0..5);
+        assert!(tally.requests > 0 && tally.unserved == tally.requests && tally.failed == tally.requests);
+        world.set_now(minutes(20));
+        let metric = series_of(&target(), &canary())[0].clone();
+        let query = SeriesQuery { metric, stat: Stat::Sum, from: start().minute(), until: start().minute().plus(5) };
+        assert!(run_now(world.fetch(&[query])).unwrap().remove(0).unwrap().is_empty());
+    }
+}
