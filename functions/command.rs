@@ -39,7 +39,10 @@ pub fn read(event: &Value, allowed: Allowed) -> Result<Request, Vec<Problem>> {
     let request = Request::parse(event)?;
     let stops = ["abort", "pause"].contains(&request.kind());
     if allowed == Allowed::Stopping && !stops {
-        let message = format!("`{}` is not for this function, which only aborts and pauses; ask the command function", request.kind());
+        let message = format!(
+            "`{}` is not for this function, which only aborts and pauses; ask the command function",
+            request.kind()
+        );
         return Err(vec![Problem::at("command", message)]);
     }
     Ok(request)

@@ -92,7 +92,8 @@ fn the_abort_function_only_stops() {
         if ["abort", "pause"].contains(&kind) {
             assert!(allowed.is_ok(), "{name}");
         } else {
-            let message = format!("`{kind}` is not for this function, which only aborts and pauses; ask the command function");
+            let message =
+                format!("`{kind}` is not for this function, which only aborts and pauses; ask the command function");
             assert_eq!(allowed.unwrap_err()[0].message, message);
         }
     }

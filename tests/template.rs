@@ -52,7 +52,10 @@ fn the_stack_is_what_the_functions_expect() {
     let once = json!({ "MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60 });
     assert_eq!(tick["Targets"][0]["RetryPolicy"], once);
     let asynchronous = &plain["Resources"]["TickEventInvokeConfig"]["Properties"];
-    assert_eq!((&asynchronous["MaximumRetryAttempts"], &asynchronous["MaximumEventAgeInSeconds"]), (&json!(0), &json!(60)));
+    assert_eq!(
+        (&asynchronous["MaximumRetryAttempts"], &asynchronous["MaximumEventAgeInSeconds"]),
+        (&json!(0), &json!(60))
+    );
 
     let table = &plain["Resources"]["Table"]["Properties"];
     let keys = json!([{ "AttributeName": "pk", "KeyType": "HASH" }, { "AttributeName": "sk", "KeyType": "RANGE" }]);

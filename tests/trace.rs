@@ -57,7 +57,7 @@ fn play(stage: &mut Stage, minutes: &BTreeMap<u64, u64>, new_fails: f64) {
 }
 
 fn started(seed: u64) -> Stage {
-    let stage = Stage::set_up(seed);
+    let stage = Stage::with_history(seed, Served { requests: 330, errors: 1 });
     stage.start(&json!({
         "strategy": { "steps": [{ "weight": "25%", "bake": "5m" }, { "weight": "50%", "bake": "5m" }] },
         "after": { "watch": "5m" },

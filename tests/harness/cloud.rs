@@ -156,11 +156,15 @@ impl Cloud {
 
     /// A metric alarm that nothing but [`Self::set_alarm`] moves: its metric has no data.
     pub fn create_alarm(&self, name: &str) {
-        self.json("monitoring", "GraniteServiceVersion20100801.PutMetricAlarm", &json!({
-            "AlarmName": name, "Namespace": "Nothing", "MetricName": name, "Statistic": "Sum", "Period": 60,
-            "EvaluationPeriods": 1, "Threshold": 1, "ComparisonOperator": "GreaterThanThreshold",
-            "TreatMissingData": "ignore",
-        }));
+        self.json(
+            "monitoring",
+            "GraniteServiceVersion20100801.PutMetricAlarm",
+            &json!({
+                "AlarmName": name, "Namespace": "Nothing", "MetricName": name, "Statistic": "Sum", "Period": 60,
+                "EvaluationPeriods": 1, "Threshold": 1, "ComparisonOperator": "GreaterThanThreshold",
+                "TreatMissingData": "ignore",
+            }),
+        );
         self.set_alarm(name, "OK");
     }
 
@@ -212,8 +216,7 @@ fn bootstrap() -> &'static str {
         let modified = state.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
         let mut hasher = DefaultHasher::new();
         (&bootstrap, state.len(), modified).hash(&mut hasher);
-        let package =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bootstrap-{:016x}.base64", hasher.finish()));
+        let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bootstrap-{:016x}.base64", hasher.finish()));
         if !package.exists() {
             let made = Command::new(python()).arg(support("package.py")).args([&bootstrap, &package]).status();
             assert!(made.is_ok_and(|status| status.success()), "{} cannot be zipped", bootstrap.display());

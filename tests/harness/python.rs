@@ -1,8 +1,8 @@
 //! The Python environment of the emulators, made once under `target/`.
 
 use std::fs::File;
-use std::io::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -59,7 +59,8 @@ fn make_environment() -> Result<PathBuf, String> {
 fn base_python() -> Result<String, String> {
     let candidates = ["python3", "python3.14", "python3.13", "python3.12", "python3.11"];
     let check = format!("import sys; sys.exit(sys.version_info < {OLDEST:?})");
-    let new_enough = |python: &&&str| Command::new(python).args(["-c", &check]).output().is_ok_and(|o| o.status.success());
+    let new_enough =
+        |python: &&&str| Command::new(python).args(["-c", &check]).output().is_ok_and(|o| o.status.success());
     let found = candidates.iter().find(new_enough).map(|python| (*python).to_owned());
     found.ok_or_else(|| {
         format!(

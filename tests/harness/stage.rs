@@ -40,13 +40,17 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// With twenty minutes of history of the old version.
+    /// With an hour of history: 2400 requests a minute, of which ten fail.
     pub fn set_up(seed: u64) -> Self {
+        Self::with_history(seed, Served { requests: 2400, errors: 10 })
+    }
+
+    /// With an hour of history of the old version, every minute the same.
+    pub fn with_history(seed: u64, served: Served) -> Self {
         let stage = Self::without_history(seed);
-        for ago in 1..=20 {
-            let served = Served { requests: 600, errors: 3 };
-            stage.put_alone(stage.minute.plus(-ago), served);
-        }
+        let minutes = (1..=60).map(|ago| stage.minute.plus(-ago));
+        let data: Vec<Value> = minutes.flat_map(|minute| datums_alone(minute, served)).collect();
+        stage.cloud.put_metrics("AWS/Lambda", &data);
         stage
     }
 
@@ -185,7 +189,7 @@ impl Stage {
     pub fn serve(&self, old: Served, new: Served) {
         if self.live().additional.is_none() {
             let all = Served { requests: old.requests + new.requests, errors: old.errors + new.errors };
-            return self.put_alone(self.minute, all);
+            return self.cloud.put_metrics("AWS/Lambda", &datums_alone(self.minute, all));
         }
         let mut data = Vec::new();
         for (version, served) in [("1", old), ("2", new)] {
@@ -193,12 +197,6 @@ impl Stage {
                 data.extend(datums(self.minute, &dimensions, served));
             }
         }
-        self.cloud.put_metrics("AWS/Lambda", &data);
-    }
-
-    fn put_alone(&self, minute: Minute, served: Served) {
-        let mut data = datums(minute, &json!({}), served);
-        data.extend(datums(minute, &json!({ "Resource": resource() }), served));
         self.cloud.put_metrics("AWS/Lambda", &data);
     }
 
@@ -210,6 +208,13 @@ impl Stage {
 
 fn resource() -> String {
     format!("{FUNCTION}:{ALIAS}")
+}
+
+/// An alias that points to one version.
+fn datums_alone(minute: Minute, served: Served) -> Vec<Value> {
+    let mut data = datums(minute, &json!({}), served);
+    data.extend(datums(minute, &json!({ "Resource": resource() }), served));
+    data
 }
 
 fn per_version(version: &str) -> Value {
