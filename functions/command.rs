@@ -21,11 +21,9 @@ pub enum Allowed {
 
 /// Problems are an answer, not a function error: whoever asked must get all of them, and nothing is to be retried.
 pub async fn handle(app: &App, allowed: Allowed, event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
+    let budget = LambdaBudget::of(&event.context);
     let outcome = match read(&event.payload, allowed) {
-        Ok(request) => {
-            let budget = LambdaBudget::of(&event.context);
-            driver::command(&app.ports, request, wall_clock(), &budget, &app.settings).await
-        }
+        Ok(request) => driver::command(&app.ports, request, wall_clock(), &budget, &app.settings).await,
         Err(problems) => Err(problems),
     };
     match outcome {
@@ -39,7 +37,7 @@ pub async fn handle(app: &App, allowed: Allowed, event: LambdaEvent<Value>) -> R
 
 pub fn read(event: &Value, allowed: Allowed) -> Result<Request, Vec<Problem>> {
     let request = Request::parse(event)?;
-    let stops = matches!(request.kind(), "abort" | "pause");
+    let stops = ["abort", "pause"].contains(&request.kind());
     if allowed == Allowed::Stopping && !stops {
         let message = format!(
             "`{}` is not for this function, which only aborts and pauses; ask the command function",

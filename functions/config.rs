@@ -192,7 +192,7 @@ mod tests {
     fn a_table_is_enough_and_the_rest_has_defaults() {
         for handler in ["tick", "command", "abort", "alarm"] {
             let world = world(&[("_HANDLER", handler), ("COALMINE_TABLE", "coalmine"), ("COALMINE_TOPIC_ARN", "")]);
-            assert_eq!(world.aws.table, "coalmine");
+            assert_eq!(world.aws.table.as_deref(), Some("coalmine"));
             assert_eq!((world.aws.event_bus, world.aws.topic_arn), (None, None));
             assert_eq!((world.settings.mode, world.settings.metric_lag), (Mode::Enforce, DEFAULT_LAG));
         }
