@@ -7,6 +7,7 @@ pub mod budget;
 pub mod contract;
 pub mod executor;
 pub mod faults;
+pub mod invariants;
 pub mod rng;
 pub mod traffic;
 pub mod world;
