@@ -9,6 +9,7 @@ pub mod executor;
 pub mod faults;
 pub mod invariants;
 pub mod rng;
+pub mod scenario;
 pub mod traffic;
 pub mod world;
 
