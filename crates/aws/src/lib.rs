@@ -1,1 +1,122 @@
-//! Coalmine's ports on AWS: the only crate that names an SDK.
+//! Coalmine's ports on AWS.
+//!
+//! Architecture Invariant: this is the only crate that names an SDK, and no SDK type is in its public signatures. It
+//! carries, it does not decide: a call per question, a [`Fault`](coalmine_core::ports::Fault) per failure.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+
+mod cloudwatch;
+mod dynamodb;
+mod errors;
+mod invoke;
+mod lambda_alias;
+mod notify;
+#[cfg(test)]
+mod testing;
+
+/// What is ours in this account. Whoever needs a part that is absent gets an error that names it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AwsConfig {
+    /// The DynamoDB table with the rollouts.
+    pub table: Option<String>,
+    /// Where transitions are put as events; nowhere when absent.
+    pub event_bus: Option<String>,
+    /// Where transitions are published for people; nowhere when absent.
+    pub topic_arn: Option<String>,
+}
+
+/// All ports on the real services. Made once per process; a service's client is made when it is first needed.
+#[derive(Debug)]
+pub struct Aws {
+    config: AwsConfig,
+    sdk: SdkConfig,
+    cloudwatch: OnceLock<aws_sdk_cloudwatch::Client>,
+    dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
+    eventbridge: OnceLock<aws_sdk_eventbridge::Client>,
+    lambda: OnceLock<aws_sdk_lambda::Client>,
+    sns: OnceLock<aws_sdk_sns::Client>,
+    /// Weighted aliases that are known to have no provisioned concurrency, by target key.
+    unprovisioned: Mutex<BTreeSet<String>>,
+}
+
+/// From AWS's own network a connection takes milliseconds: one second means that it will not come.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// An attempt that takes longer is more likely lost than slow.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// All attempts of one call. A tick has a minute for everything.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
+
+const MAX_ATTEMPTS: u32 = 3;
+
+impl Aws {
+    /// Region, credentials and endpoints come from where the SDK always looks for them: the environment
+    /// (`AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>` among it), then the shared configuration files.
+    pub async fn new(config: AwsConfig) -> Self {
+        let sdk = aws_config::defaults(BehaviorVersion::latest())
+            .timeout_config(timeouts(ATTEMPT_TIMEOUT, OPERATION_TIMEOUT))
+            .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
+            .load()
+            .await;
+        Self::on(config, sdk)
+    }
+
+    fn on(config: AwsConfig, sdk: SdkConfig) -> Self {
+        Self {
+            config,
+            sdk,
+            cloudwatch: OnceLock::new(),
+            dynamodb: OnceLock::new(),
+            eventbridge: OnceLock::new(),
+            lambda: OnceLock::new(),
+            sns: OnceLock::new(),
+            unprovisioned: Mutex::default(),
+        }
+    }
+
+    fn cloudwatch(&self) -> &aws_sdk_cloudwatch::Client {
+        self.cloudwatch.get_or_init(|| aws_sdk_cloudwatch::Client::new(&self.sdk))
+    }
+
+    fn dynamodb(&self) -> &aws_sdk_dynamodb::Client {
+        self.dynamodb.get_or_init(|| aws_sdk_dynamodb::Client::new(&self.sdk))
+    }
+
+    fn eventbridge(&self) -> &aws_sdk_eventbridge::Client {
+        self.eventbridge.get_or_init(|| aws_sdk_eventbridge::Client::new(&self.sdk))
+    }
+
+    fn lambda(&self) -> &aws_sdk_lambda::Client {
+        self.lambda.get_or_init(|| aws_sdk_lambda::Client::new(&self.sdk))
+    }
+
+    fn sns(&self) -> &aws_sdk_sns::Client {
+        self.sns.get_or_init(|| aws_sdk_sns::Client::new(&self.sdk))
+    }
+}
+
+fn timeouts(attempt: Duration, operation: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(operation)
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_value_is_all_the_ports() {
+        fn ports<T: coalmine_core::ports::Ports + Send>() {}
+        ports::<Aws>();
+    }
+}

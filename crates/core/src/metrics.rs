@@ -1,8 +1,11 @@
-//! What is read from CloudWatch, as data.
+//! What is read from CloudWatch, as data: which series a check needs, and how they become counts.
+//!
+//! Missing is never zero. A minute counts only when every series it needs has a sane value for it.
 
 use std::collections::BTreeMap;
 
-use crate::spec::MetricRef;
+use crate::analysis::{Count, Load, grouped};
+use crate::spec::{Check, CheckKind, LambdaTarget, MetricRef, RateCounts, Target, Version};
 use crate::units::Minute;
 
 /// A statistic of one minute.
@@ -24,33 +27,190 @@ pub struct SeriesQuery {
 
 /// Values by minute; a minute without a datapoint is absent.
 pub type Series = BTreeMap<Minute, f64>;
-pub fn queries(
-    _: &crate::spec::Check,
-    _: &crate::spec::Target,
-    _: &crate::spec::Version,
-    _: Minute,
-    _: Minute,
-) -> Vec<SeriesQuery> {
-    Vec::new()
-}
-pub fn count(_: &crate::spec::Check, _: &[Option<&Series>], _: Minute) -> Option<crate::analysis::Count> {
-    None
-}
-pub fn history_queries(_: &crate::spec::Target, _: Minute, _: Minute) -> Vec<SeriesQuery> {
-    Vec::new()
-}
-#[derive(Debug)]
-pub struct Traffic {
-    pub alias_invocations: f64,
-}
-impl Traffic {
-    pub fn read(_: &[Series]) -> Self {
-        Self { alias_invocations: 0.0 }
+
+/// What a check needs to know of one version. Nothing for a check that is not judged yet.
+#[must_use]
+pub fn queries(check: &Check, target: &Target, version: &Version, from: Minute, until: Minute) -> Vec<SeriesQuery> {
+    let Target::Lambda(lambda) = target;
+    let query = |metric: MetricRef, stat: Stat| SeriesQuery { metric, stat, from, until };
+    match &check.kind {
+        CheckKind::Errors { .. } => {
+            let metric = |name: &str| lambda_metric(name, lambda, Scope::Version(version));
+            vec![
+                query(metric("Errors"), Stat::Sum),
+                query(metric("Errors"), Stat::SampleCount),
+                query(metric("Invocations"), Stat::Sum),
+            ]
+        }
+        CheckKind::Rate { counts, requests, .. } => {
+            let (RateCounts::Events(events) | RateCounts::GoodEvents(events)) = counts;
+            [events, requests].map(|metric| query(filled_in(metric, lambda, version), Stat::Sum)).to_vec()
+        }
+        CheckKind::Latency { .. } => Vec::new(),
     }
 }
-pub fn bypass_problem(_: &crate::spec::Target, _: &Traffic) -> Option<String> {
-    None
+
+/// One version's count in one minute, from the series of [`queries`] in the same order; `None` for a series that could
+/// not be read.
+///
+/// * `errors`: each invocation emits `Errors` as 0 or 1, so the exposure is that metric's SampleCount. While it falls
+///   short of `Invocations`, the minute is not complete yet, and a late error must not be read as none.
+/// * `rate`: an event metric without a datapoint is missing even where there were requests, for nobody knows whether it
+///   is sent as zero. Only ALB counters are known to be left out instead of being sent as zero.
+#[must_use]
+pub fn count(check: &Check, series: &[Option<&Series>], minute: Minute) -> Option<Count> {
+    let value = |index: usize| series.get(index).copied().flatten()?.get(&minute).copied();
+    match &check.kind {
+        CheckKind::Errors { .. } => {
+            let (errors, samples, invocations) = (value(0)?, value(1)?, value(2)?);
+            // A NaN is not at least anything.
+            if samples >= invocations { Count::new(samples, errors) } else { None }
+        }
+        CheckKind::Rate { counts, .. } => {
+            let (RateCounts::Events(metric) | RateCounts::GoodEvents(metric)) = counts;
+            let was_read = series.first().is_some_and(Option::is_some);
+            let requests = value(1)?;
+            let events = value(0).or_else(|| (was_read && absent_is_zero(metric)).then_some(0.0))?;
+            match counts {
+                RateCounts::Events(_) => Count::new(requests, events),
+                RateCounts::GoodEvents(_) => {
+                    let good = Count::new(requests, events)?;
+                    Count::new(requests, requests - good.events)
+                }
+            }
+        }
+        CheckKind::Latency { .. } => None,
+    }
 }
-pub fn bypass_warning(_: &crate::spec::Target, _: &Traffic) -> Option<String> {
-    None
+
+fn absent_is_zero(metric: &MetricRef) -> bool {
+    metric.namespace == "AWS/ApplicationELB"
+}
+
+/// How much traffic a target and its function got before the start.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Traffic {
+    pub alias_invocations: f64,
+    /// Through any alias, version or none.
+    pub function_invocations: f64,
+    /// Errors of the alias.
+    pub errors: f64,
+    /// Minutes in which the alias was invoked.
+    pub minutes_with_data: usize,
+    /// Minutes that were looked at.
+    pub minutes: u32,
+}
+
+/// What [`traffic`] reads.
+#[must_use]
+pub fn history_queries(target: &Target, from: Minute, until: Minute) -> Vec<SeriesQuery> {
+    let Target::Lambda(lambda) = target;
+    let query = |name: &str, scope: Scope<'_>| SeriesQuery {
+        metric: lambda_metric(name, lambda, scope),
+        stat: Stat::Sum,
+        from,
+        until,
+    };
+    vec![query("Invocations", Scope::Function), query("Invocations", Scope::Alias), query("Errors", Scope::Alias)]
+}
+
+/// The traffic from `from` up to, not including, `until`, from the series of [`history_queries`] in the same order.
+/// `None` when a series could not be read. A series without datapoints was read: nobody invoked.
+#[must_use]
+pub fn traffic(series: &[Option<&Series>], from: Minute, until: Minute) -> Option<Traffic> {
+    let [Some(function), Some(alias), Some(errors)] = series else { return None };
+    let values = |series: &Series| -> Vec<f64> {
+        series.range(from..until.max(from)).map(|(_, value)| *value).filter(|v| v.is_finite() && *v > 0.0).collect()
+    };
+    let invoked = values(alias);
+    Some(Traffic {
+        alias_invocations: invoked.iter().sum(),
+        function_invocations: values(function).iter().sum(),
+        errors: values(errors).iter().sum(),
+        minutes_with_data: invoked.len(),
+        minutes: u32::try_from(until.minutes_since(from).max(0)).unwrap_or(u32::MAX),
+    })
+}
+
+impl Traffic {
+    /// What a forecast needs; `None` when nobody invoked the alias.
+    #[must_use]
+    pub fn load(&self) -> Option<Load> {
+        (self.alias_invocations > 0.0 && self.minutes > 0).then(|| Load {
+            requests_per_minute: self.alias_invocations / f64::from(self.minutes),
+            error_rate: (self.errors / self.alias_invocations).min(1.0),
+        })
+    }
+}
+
+/// Traffic that does not pass through the alias.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bypass {
+    /// All of it: a shift would move nothing.
+    Refuse(String),
+    /// More than half of it.
+    Warn(String),
+}
+
+/// Whether the traffic goes around the alias that is to be shifted. No traffic at all is no problem here.
+#[must_use]
+pub fn bypass_problem(target: &Target, traffic: &Traffic) -> Option<Bypass> {
+    let Target::Lambda(LambdaTarget { function, alias, .. }) = target;
+    let all = traffic.function_invocations;
+    let got = traffic.alias_invocations;
+    if all <= 0.0 || got >= 0.5 * all {
+        return None;
+    }
+    let period = if traffic.minutes == 60 { "hour".to_owned() } else { format!("{} minutes", traffic.minutes) };
+    let seen = |got: &str| {
+        format!("alias {alias} of {function} got {got} of the {} invocations of the last {period}", grouped(all))
+    };
+    Some(if got <= 0.0 {
+        Bypass::Refuse(format!(
+            "{}: they use another alias or the function's ARN without alias, so a shift would move nothing. Point the \
+             callers at {function}:{alias}",
+            seen("none")
+        ))
+    } else {
+        Bypass::Warn(format!(
+            "{}: the others use another alias or the function's ARN without alias, and are neither shifted nor judged. \
+             Point those callers at {function}:{alias}, too",
+            seen(&grouped(got))
+        ))
+    })
+}
+
+/// What a Lambda metric is about.
+#[derive(Clone, Copy)]
+enum Scope<'a> {
+    Function,
+    Alias,
+    /// A version, as far as it is reached through the alias.
+    Version(&'a Version),
+}
+
+fn lambda_metric(name: &str, lambda: &LambdaTarget, scope: Scope<'_>) -> MetricRef {
+    let LambdaTarget { function, alias, .. } = lambda;
+    let mut dimensions = BTreeMap::from([("FunctionName".to_owned(), function.clone())]);
+    // The resource is `name:alias`; with an ARN the series would be empty.
+    let resource = format!("{function}:{alias}");
+    match scope {
+        Scope::Function => {}
+        Scope::Alias => {
+            dimensions.insert("Resource".to_owned(), resource);
+        }
+        Scope::Version(version) => {
+            dimensions.insert("Resource".to_owned(), resource);
+            dimensions.insert("ExecutedVersion".to_owned(), version.0.clone());
+        }
+    }
+    MetricRef { namespace: "AWS/Lambda".to_owned(), metric: name.to_owned(), dimensions }
+}
+
+fn filled_in(metric: &MetricRef, lambda: &LambdaTarget, version: &Version) -> MetricRef {
+    let fill = |text: &str| {
+        text.replace("{version}", &version.0).replace("{function}", &lambda.function).replace("{alias}", &lambda.alias)
+    };
+    let dimensions = metric.dimensions.iter().map(|(name, value)| (name.clone(), fill(value))).collect();
+    MetricRef { dimensions, ..metric.clone() }
 }

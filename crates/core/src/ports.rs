@@ -143,10 +143,20 @@ pub enum CreateError {
     Fault(#[from] Fault),
 }
 
+/// A stored rollout that cannot be read: damaged, or written by a newer version.
+#[derive(Debug, thiserror::Error)]
+#[error("rollout {id} cannot be read")]
+pub struct Unreadable {
+    pub id: String,
+    #[source]
+    pub fault: Fault,
+}
+
 /// Keeps rollouts. The revision's compare-and-swap is the only mutex there is.
 pub trait RolloutStore {
-    /// Every rollout with [`Rollout::is_active`], read consistently, by id.
-    fn active(&self) -> impl Future<Output = Result<Vec<Rollout>, Fault>> + Send;
+    /// Every rollout with [`Rollout::is_active`], read consistently, by id. One that cannot be read does not hide the
+    /// others.
+    fn active(&self) -> impl Future<Output = Result<Vec<Result<Rollout, Unreadable>>, Fault>> + Send;
 
     /// A rollout by name, ended ones included as long as they are kept.
     fn load(&self, id: &str) -> impl Future<Output = Result<Option<Rollout>, Fault>> + Send;
@@ -169,7 +179,7 @@ pub trait RolloutStore {
         record: Option<&DecisionRecord>,
     ) -> impl Future<Output = Result<(), SaveError>> + Send;
 
-    /// Keeps minutes for good. A block that starts with the same minute is kept as it is: the first writer wins.
+    /// Keeps minutes for good. A minute that is stored stays as it is: the first writer wins.
     fn seal(&self, id: &str, minutes: &[MinuteSample]) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// All sealed minutes, in rising order.

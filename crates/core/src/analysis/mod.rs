@@ -4,13 +4,23 @@
 //! rollout. No running statistic is kept anywhere, so any decision replays from what is stored.
 
 mod digest;
+mod evidence;
+mod forecast;
+mod judge;
+mod plan;
+pub mod stats;
+mod words;
+
+pub use digest::settled_digest;
+pub use forecast::{Forecast, Load, StepForecast, deadline_problem, forecast};
+pub use judge::{MINUTES_TO_MISS, MINUTES_TO_PASS, judge};
+pub use plan::plan;
+pub(crate) use words::{grouped, percent};
 
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{CheckMode, OnNoData, Tolerance};
 use crate::units::{Minute, Weight};
-
-pub use digest::settled_digest;
 
 /// What is judged and how strictly; frozen when the rollout starts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,6 +59,9 @@ pub enum Measure {
     Latency,
 }
 
+/// Requests of one version in one minute. The largest services of all have about 1e9.
+const MOST_REQUESTS: f64 = 1e12;
+
 /// Events out of requests of one version in one minute. May be fractional; never negative or NaN when made by
 /// [`Count::new`].
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -65,6 +78,12 @@ impl Count {
     pub fn new(requests: f64, events: f64) -> Option<Self> {
         let sane = requests.is_finite() && events.is_finite() && events >= 0.0 && requests >= events;
         sane.then_some(Self { requests, events })
+    }
+
+    /// What was read from outside did not pass [`Count::new`]: numbers that cannot be counts are missing. So are more
+    /// requests in a minute than anybody serves, beyond which sums would lose their digits.
+    fn sane(self) -> Option<Self> {
+        Self::new(self.requests, self.events).filter(|count| count.requests <= MOST_REQUESTS)
     }
 }
 
@@ -155,7 +174,7 @@ pub struct Comparison {
     /// Totals over the judged minutes.
     pub canary: Count,
     pub baseline: Count,
-    /// Canary's rate over the baseline's; `None` where no request came.
+    /// Canary's rate over the baseline's, minute by minute; `None` where no event came.
     pub ratio: Option<Interval>,
     pub evidence: Evidence,
     /// What this step had to prove.
@@ -168,10 +187,26 @@ pub struct Comparison {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Interval {
+    /// Infinite when only the canary had events: serialised as null.
+    #[serde(with = "null_is_infinite")]
     pub estimate: f64,
     pub lower: f64,
     /// Infinite when nothing bounds it from above: serialised as null.
+    #[serde(with = "null_is_infinite")]
     pub upper: f64,
+}
+
+/// JSON has no infinity.
+mod null_is_infinite {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        value.is_finite().then_some(*value).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        Ok(Option::deserialize(deserializer)?.unwrap_or(f64::INFINITY))
+    }
 }
 
 /// Evidence as natural logarithms, each with its threshold.
@@ -192,20 +227,4 @@ pub struct Evidence {
     pub promotion_threshold: f64,
     /// Canary requests that are expected to be missing for the proof.
     pub requests_missing: Option<f64>,
-}
-pub fn judge(_: &JudgePlan, _: &Samples) -> Analysis {
-    Analysis { comparisons: vec![], verdict: Verdict::Inconclusive, doubt: None, newest: None, settled_digest: 0 }
-}
-pub fn plan(_: &crate::spec::RolloutSpec) -> JudgePlan {
-    JudgePlan { checks: vec![], false_rollback: 0.01, false_promotion: 0.05, horizon_minutes: 60 }
-}
-pub mod forecast {
-    pub fn deadline_problem(
-        _: &crate::spec::RolloutSpec,
-        _: &super::JudgePlan,
-        _: &crate::metrics::Traffic,
-        _: crate::units::Span,
-    ) -> Option<String> {
-        None
-    }
 }

@@ -6,10 +6,10 @@ use futures_util::future::join;
 
 use super::order::{failed, problem};
 use super::{Context, Settings};
-use crate::analysis::{self, forecast};
+use crate::analysis;
 use crate::command::Answer;
 use crate::engine;
-use crate::metrics::{self, Traffic};
+use crate::metrics::{self, Bypass, Series};
 use crate::observation::{AlarmState, Readiness, Routing, VersionInfo};
 use crate::ports::{Budget, CreateError, LookError, Ports};
 use crate::rollout::{Behind, Rollout};
@@ -258,7 +258,8 @@ async fn check_traffic<P: Ports, B: Budget>(
     version: &VersionInfo,
 ) -> (Vec<Problem>, Vec<Problem>) {
     let until = (context.now - engine::CLOSED_AFTER).minute();
-    let queries = metrics::history_queries(&spec.target, until.plus(-HISTORY_MINUTES), until);
+    let from = until.plus(-HISTORY_MINUTES);
+    let queries = metrics::history_queries(&spec.target, from, until);
     let mut answers = Vec::new();
     for answer in context.ports.fetch(&queries).await {
         match answer {
@@ -271,23 +272,24 @@ async fn check_traffic<P: Ports, B: Budget>(
             }
         }
     }
-    let traffic = Traffic::read(&answers);
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
-    if let Some(message) = metrics::bypass_problem(&spec.target, &traffic) {
-        problems.extend(problem("target.lambda.alias", message));
-    }
-    if let Some(message) = metrics::bypass_warning(&spec.target, &traffic) {
-        warnings.extend(problem("target.lambda.alias", message));
+    let series: Vec<Option<&Series>> = answers.iter().map(Some).collect();
+    let Some(traffic) = metrics::traffic(&series, from, until) else { return (problems, warnings) };
+    match metrics::bypass_problem(&spec.target, &traffic) {
+        Some(Bypass::Refuse(message)) => problems.extend(problem("target.lambda.alias", message)),
+        Some(Bypass::Warn(message)) => warnings.extend(problem("target.lambda.alias", message)),
+        None => {}
     }
     let lag = context.settings.metric_lag.plus(version.timeout);
-    if let Some(message) = forecast::deadline_problem(spec, &analysis::plan(spec), &traffic, lag) {
-        problems.extend(problem("deadline", message));
-    }
-    if traffic.alias_invocations <= 0.0 {
-        let message =
-            format!("{} had no invocations in the last hour: nothing can be proven without traffic", spec.target.key());
+    let Some(load) = traffic.load() else {
+        let key = spec.target.key();
+        let message = format!("{key} had no invocations in the last hour: nothing can be proven without traffic");
         warnings.extend(problem("target", message));
+        return (problems, warnings);
+    };
+    if let Some(message) = analysis::deadline_problem(spec, &analysis::plan(spec), &load, lag) {
+        problems.extend(problem("deadline", message));
     }
     (problems, warnings)
 }

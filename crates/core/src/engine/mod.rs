@@ -12,6 +12,9 @@ mod retreat;
 mod sealing;
 mod transition;
 
+#[cfg(test)]
+mod tests;
+
 use crate::analysis::{Analysis, Verdict};
 use crate::observation::{AlarmState, Observation, Routing, Seen, Split};
 use crate::rollout::{DecisionRecord, Held, Phase, Rollout};

@@ -12,10 +12,10 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
         draft.supersede(Why::NewerRollout { rollout: newer });
         return;
     }
-    if let Some(behind) = behind {
+    if behind.is_some() {
         match draft.seen.target_held_by.clone() {
             Some(holder) => draft.hold(format!("waits for rollout {holder} to end")),
-            None => leave_queue(draft, &behind.rollout),
+            None => leave_queue(draft),
         }
         return;
     }
@@ -39,13 +39,18 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
 }
 
 /// The rollout before has ended. What it left live is the baseline now.
-fn leave_queue(draft: &mut Draft<'_>, predecessor: &str) {
+fn leave_queue(draft: &mut Draft<'_>) {
     let Some(routing) = draft.seen.routing.known() else {
         draft.hold("the live weights could not be read");
         return;
     };
+    if routing.in_transition {
+        draft.hold("the alias is rearranging its provisioned concurrency");
+        return;
+    }
+    // The rollout before left none of its own weights: these are somebody else's.
     if routing.additional.is_some() {
-        draft.hold(format!("rollout {predecessor} has ended, but the alias still has weights ({routing})"));
+        draft.supersede(Why::TakenOver { found: routing.to_string() });
         return;
     }
     draft.next.baseline = routing.primary.clone();

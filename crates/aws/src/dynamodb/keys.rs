@@ -1,0 +1,73 @@
+//! Where things are in the table.
+//!
+//! | pk | sk | what |
+//! |---|---|---|
+//! | `ROLLOUT#<id>` | `STATE` | the rollout itself |
+//! | `ROLLOUT#<id>` | `SEALED#<first minute>` | minutes that are never read from CloudWatch again |
+//! | `ROLLOUT#<id>` | `DECISION#<revision>` | what a decision saw |
+//! | `TARGET#<function>:<alias>` | `CLAIM` | the rollout that holds the target |
+//! | `ACTIVE` | `<id>` | a rollout that a tick has to look at |
+//! | `ALARM#<name>` | `<id>` | an active rollout that names the alarm |
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use coalmine_core::spec::Target;
+use coalmine_core::units::Minute;
+
+/// Partition of the active rollouts: one a minute is read, and there are few, so one partition serves.
+pub(super) const ACTIVE: &str = "ACTIVE";
+
+/// What a sealed block's sort key begins with.
+pub(super) const SEALED: &str = "SEALED#";
+
+/// An item's key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub pk: String,
+    pub sk: String,
+}
+
+impl Key {
+    pub fn state(id: &str) -> Self {
+        Self { pk: rollout(id), sk: "STATE".to_owned() }
+    }
+
+    /// Digits enough for the year 9999, so that blocks sort by time.
+    pub fn sealed(id: &str, first: Minute) -> Self {
+        Self { pk: rollout(id), sk: format!("{SEALED}{:010}", first.index()) }
+    }
+
+    pub fn decision(id: &str, revision: u64) -> Self {
+        Self { pk: rollout(id), sk: format!("DECISION#{revision:010}") }
+    }
+
+    pub fn claim(target: &Target) -> Self {
+        Self { pk: format!("TARGET#{}", target.key()), sk: "CLAIM".to_owned() }
+    }
+
+    pub fn active(id: &str) -> Self {
+        Self { pk: ACTIVE.to_owned(), sk: id.to_owned() }
+    }
+
+    pub fn alarm(name: &str, id: &str) -> Self {
+        Self { pk: alarm(name), sk: id.to_owned() }
+    }
+
+    pub fn attributes(&self) -> HashMap<String, AttributeValue> {
+        HashMap::from([
+            ("pk".to_owned(), AttributeValue::S(self.pk.clone())),
+            ("sk".to_owned(), AttributeValue::S(self.sk.clone())),
+        ])
+    }
+}
+
+/// Partition of everything of a rollout.
+pub(super) fn rollout(id: &str) -> String {
+    format!("ROLLOUT#{id}")
+}
+
+/// Partition of the rollouts that name an alarm.
+pub(super) fn alarm(name: &str) -> String {
+    format!("ALARM#{name}")
+}

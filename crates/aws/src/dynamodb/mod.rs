@@ -1,0 +1,272 @@
+//! Rollouts in one DynamoDB table: the only place that knows the stored shape.
+//!
+//! All reads are consistent. A write that failed with a [`Fault`] may have happened; nobody guesses: the next tick reads
+//! what is stored.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use coalmine_core::analysis::MinuteSample;
+use coalmine_core::ports::{CreateError, Fault, FaultKind, RolloutStore, SaveError, Unreadable};
+use coalmine_core::rollout::{DecisionRecord, Rollout};
+use coalmine_core::spec::Target;
+
+use crate::Aws;
+use crate::errors::Call;
+use keys::Key;
+use shape::{Item, ShapeError, text};
+use transaction::{Refusal, Write};
+
+mod keys;
+mod shape;
+mod transaction;
+
+const GET_ITEM: Call = Call::new("GetItem", "dynamodb:GetItem");
+const BATCH_GET: Call = Call::new("BatchGetItem", "dynamodb:BatchGetItem");
+const QUERY: Call = Call::new("Query", "dynamodb:Query");
+const PUT_ITEM: Call = Call::new("PutItem", "dynamodb:PutItem");
+
+/// BatchGetItem's own limit.
+const ITEMS_PER_BATCH: usize = 100;
+
+/// BatchGetItem leaves out what does not fit in 16 MB, or is throttled. Rounds with growing waits, 0.75 s in all.
+const BATCH_ROUNDS: u32 = 5;
+const FIRST_BATCH_WAIT: Duration = Duration::from_millis(50);
+
+/// Two writers that seal from the same minute differ in how far; more than this many blocks in a row are a mistake.
+const SEALED_BLOCKS_PASSED: usize = 16;
+
+impl RolloutStore for Aws {
+    async fn active(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
+        let pointers = self.query(keys::ACTIVE, None).await?;
+        let ids: BTreeSet<String> =
+            pointers.iter().filter_map(|item| text(item, "sk").ok()).map(str::to_owned).collect();
+        let mut states = self.states(&ids).await?;
+        let read = |id: String| match states.remove(&id) {
+            Some(item) => shape::read_state(&item).map_err(|error| unreadable(id, &error)),
+            None => {
+                let detail = "it is listed as active and is not stored";
+                Err(Unreadable { id, fault: BATCH_GET.refusal(FaultKind::Failed, detail) })
+            }
+        };
+        Ok(ids.into_iter().map(read).collect())
+    }
+
+    async fn load(&self, id: &str) -> Result<Option<Rollout>, Fault> {
+        let item = self.get(&Key::state(id)).await?;
+        let rollout = item.map(|item| shape::read_state(&item)).transpose();
+        rollout.map_err(|error| shaped(GET_ITEM, &format!("rollout {id}"), error))
+    }
+
+    async fn holder(&self, target: &Target) -> Result<Option<String>, Fault> {
+        let item = self.get(&Key::claim(target)).await?;
+        let id = item.map(|item| text(&item, "rollout").map(str::to_owned)).transpose();
+        id.map_err(|error| shaped(GET_ITEM, &format!("the claim on {}", target.key()), error))
+    }
+
+    async fn named_by_alarm(&self, alarm: &str) -> Result<Vec<String>, Fault> {
+        let items = self.query(&keys::alarm(alarm), None).await?;
+        Ok(items.iter().filter_map(|item| text(item, "sk").ok()).map(str::to_owned).collect())
+    }
+
+    async fn create(&self, rollout: &Rollout) -> Result<(), CreateError> {
+        let state = shape::state_item(rollout).map_err(|error| unwritable(rollout, error))?;
+        let mut writes = vec![Write::put_new(state)];
+        writes.extend(pointer_changes(None, rollout));
+        match self.write(writes).await {
+            Ok(()) => Ok(()),
+            Err(Refusal::Changed) => Err(CreateError::Exists),
+            Err(Refusal::Claimed { by }) => Err(CreateError::TargetTaken { by: self.claimant(by, rollout).await? }),
+            Err(Refusal::Fault(fault)) => Err(fault.into()),
+        }
+    }
+
+    async fn save(&self, before: &Rollout, next: &Rollout, record: Option<&DecisionRecord>) -> Result<(), SaveError> {
+        let state = shape::state_item(next).map_err(|error| unwritable(next, error))?;
+        let mut writes = vec![Write::replace(state, before.revision)];
+        writes.extend(pointer_changes(Some(before), next));
+        if let Some(record) = record {
+            let item = shape::decision_item(&next.id, next.revision, record);
+            writes.push(Write::put(item.map_err(|error| unwritable(next, error))?));
+        }
+        match self.write(writes).await {
+            Ok(()) => Ok(()),
+            Err(Refusal::Changed) => Err(SaveError::Conflict),
+            Err(Refusal::Claimed { by }) => Err(SaveError::TargetTaken { by: self.claimant(by, next).await? }),
+            Err(Refusal::Fault(fault)) => Err(fault.into()),
+        }
+    }
+
+    /// Minutes that are stored stay as they are. What a shorter block of another writer leaves over is stored after it,
+    /// so that no minute is lost between the two.
+    async fn seal(&self, id: &str, minutes: &[MinuteSample]) -> Result<(), Fault> {
+        let mut left = minutes;
+        for _ in 0..SEALED_BLOCKS_PASSED {
+            let item =
+                shape::sealed_item(id, left).map_err(|error| shaped(PUT_ITEM, &format!("rollout {id}"), error))?;
+            let Some(item) = item else { return Ok(()) };
+            let Some(stored) = self.put_if_absent(item).await? else { return Ok(()) };
+            let stored =
+                shape::read_sealed(&stored).map_err(|error| shaped(PUT_ITEM, &format!("rollout {id}"), error))?;
+            let last = stored.last().map(|sample| sample.minute);
+            let known = left.iter().take_while(|sample| Some(sample.minute) <= last).count();
+            left = left.get(known.max(1)..).unwrap_or_default();
+        }
+        let detail = format!("rollout {id} has too many sealed blocks that begin alike");
+        Err(PUT_ITEM.refusal(FaultKind::Failed, detail))
+    }
+
+    async fn sealed(&self, id: &str) -> Result<Vec<MinuteSample>, Fault> {
+        let mut minutes: Vec<MinuteSample> = Vec::new();
+        for item in self.query(&keys::rollout(id), Some(keys::SEALED)).await? {
+            let block = shape::read_sealed(&item).map_err(|error| shaped(QUERY, &format!("rollout {id}"), error))?;
+            // Where blocks of two writers overlap, the one that begins earlier counts.
+            let last = minutes.last().map(|sample| sample.minute);
+            minutes.extend(block.into_iter().filter(|sample| Some(sample.minute) > last));
+        }
+        Ok(minutes)
+    }
+}
+
+impl Aws {
+    fn table(&self, call: Call) -> Result<&str, Fault> {
+        let unset = || call.refusal(FaultKind::Rejected, "no table is configured: set COALMINE_TABLE");
+        self.config.table.as_deref().ok_or_else(unset)
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Item>, Fault> {
+        let table = self.table(GET_ITEM)?;
+        let request =
+            self.dynamodb().get_item().table_name(table).set_key(Some(key.attributes())).consistent_read(true);
+        Ok(request.send().await.map_err(|error| GET_ITEM.fault(error))?.item)
+    }
+
+    /// All items of a partition, in the order of their sort keys.
+    async fn query(&self, pk: &str, sk_begins_with: Option<&str>) -> Result<Vec<Item>, Fault> {
+        let table = self.table(QUERY)?;
+        let condition = if sk_begins_with.is_some() { "pk = :pk AND begins_with(sk, :sk)" } else { "pk = :pk" };
+        let mut request = self
+            .dynamodb()
+            .query()
+            .table_name(table)
+            .consistent_read(true)
+            .key_condition_expression(condition)
+            .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()));
+        if let Some(start) = sk_begins_with {
+            request = request.expression_attribute_values(":sk", AttributeValue::S(start.to_owned()));
+        }
+        let mut pages = request.into_paginator().send();
+        let mut items = Vec::new();
+        while let Some(page) = pages.next().await {
+            items.extend(page.map_err(|error| QUERY.fault(error))?.items.unwrap_or_default());
+        }
+        Ok(items)
+    }
+
+    /// The stored items of rollouts, by id.
+    async fn states(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, Item>, Fault> {
+        let table = self.table(BATCH_GET)?;
+        let keys: Vec<Item> = ids.iter().map(|id| Key::state(id).attributes()).collect();
+        let mut states = BTreeMap::new();
+        for chunk in keys.chunks(ITEMS_PER_BATCH) {
+            for item in self.batch(table, chunk.to_vec()).await? {
+                let id = text(&item, "pk").ok().and_then(|pk| pk.strip_prefix(&keys::rollout("")));
+                if let Some(id) = id.map(str::to_owned) {
+                    states.insert(id, item);
+                }
+            }
+        }
+        Ok(states)
+    }
+
+    async fn batch(&self, table: &str, mut keys: Vec<Item>) -> Result<Vec<Item>, Fault> {
+        let mut items = Vec::new();
+        for round in 0..BATCH_ROUNDS {
+            if keys.is_empty() {
+                return Ok(items);
+            }
+            if round > 0 {
+                tokio::time::sleep(FIRST_BATCH_WAIT * (1 << (round - 1))).await;
+            }
+            let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
+            let wanted = wanted.map_err(|error| BATCH_GET.refusal(FaultKind::Rejected, error.to_string()))?;
+            let answer = self.dynamodb().batch_get_item().request_items(table, wanted).send().await;
+            let answer = answer.map_err(|error| BATCH_GET.fault(error))?;
+            items.extend(answer.responses.unwrap_or_default().into_values().flatten());
+            keys = answer.unprocessed_keys.unwrap_or_default().into_values().flat_map(|left| left.keys).collect();
+        }
+        match keys.len() {
+            0 => Ok(items),
+            left => {
+                let detail = format!("{left} rollouts were left out of {BATCH_ROUNDS} answers in a row");
+                Err(BATCH_GET.refusal(FaultKind::Throttled, detail))
+            }
+        }
+    }
+
+    /// Stores an item unless there is one of the same key, which it returns.
+    async fn put_if_absent(&self, item: Item) -> Result<Option<Item>, Fault> {
+        let table = self.table(PUT_ITEM)?;
+        let key = text(&item, "pk").and_then(|pk| Ok(Key { pk: pk.to_owned(), sk: text(&item, "sk")?.to_owned() }));
+        let key = key.map_err(|error| PUT_ITEM.refusal(FaultKind::Rejected, error.to_string()))?;
+        let request = self.dynamodb().put_item().table_name(table).set_item(Some(item));
+        match request.condition_expression("attribute_not_exists(pk)").send().await {
+            Ok(_) => Ok(None),
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
+                self.get(&key).await
+            }
+            Err(error) => Err(PUT_ITEM.fault(error)),
+        }
+    }
+
+    /// Who holds the target that a rollout wanted, asked again when DynamoDB did not tell.
+    async fn claimant(&self, told: Option<String>, rollout: &Rollout) -> Result<String, Fault> {
+        if let Some(by) = told {
+            return Ok(by);
+        }
+        let freed = || GET_ITEM.refusal(FaultKind::Failed, "the target was claimed and freed again meanwhile");
+        self.holder(&rollout.spec.target).await?.ok_or_else(freed)
+    }
+}
+
+/// The pointers to a rollout that a change of it adds and removes.
+fn pointer_changes(before: Option<&Rollout>, next: &Rollout) -> Vec<Write> {
+    let id = &next.id;
+    let (old, new) = (before.map(indices).unwrap_or_default(), indices(next));
+    let mut writes: Vec<Write> = new.difference(&old).map(|key| Write::put(shape::pointer_item(key, id))).collect();
+    writes.extend(old.difference(&new).cloned().map(Write::delete));
+    let claim = Key::claim(&next.spec.target);
+    match (before.is_some_and(Rollout::holds_target), next.holds_target()) {
+        (false, true) => writes.push(Write::claim(shape::pointer_item(&claim, id), id)),
+        (true, false) => writes.push(Write::free(claim, id)),
+        (true, true) | (false, false) => {}
+    }
+    writes
+}
+
+/// The places where a rollout is listed. One that still has something to tell is active; its target is free already.
+fn indices(rollout: &Rollout) -> BTreeSet<Key> {
+    if !rollout.is_active() {
+        return BTreeSet::new();
+    }
+    let alarms = rollout.spec.alarms.names.iter().map(|name| Key::alarm(name, &rollout.id));
+    alarms.chain([Key::active(&rollout.id)]).collect()
+}
+
+fn shaped(call: Call, what: &str, error: ShapeError) -> Fault {
+    let detail = format!("{what}: {error}");
+    Fault { source: Some(Box::new(error)), ..call.refusal(FaultKind::Failed, detail) }
+}
+
+fn unwritable(rollout: &Rollout, error: ShapeError) -> Fault {
+    shaped(PUT_ITEM, &format!("rollout {} was not written", rollout.id), error)
+}
+
+fn unreadable(id: String, error: &ShapeError) -> Unreadable {
+    let fault = BATCH_GET.refusal(FaultKind::Failed, error.to_string());
+    Unreadable { id, fault }
+}
+
+#[cfg(test)]
+mod tests;

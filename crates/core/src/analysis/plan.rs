@@ -1,0 +1,75 @@
+//! A rollout's wish as a plan for the judge.
+
+use crate::spec::{Check, CheckKind, CheckMode, Margins, RolloutSpec, Tolerance};
+use crate::units::Weight;
+
+use super::{JudgePlan, Measure, PlannedCheck};
+
+/// What each kind of check gets of the budget for false rollbacks, before it is spread over the checks present.
+const ERRORS_SHARE: f64 = 0.4;
+/// Shared by all checks of the user's own.
+const RATES_SHARE: f64 = 0.2;
+
+/// Freezes what is judged and how strictly.
+#[must_use]
+pub fn plan(spec: &RolloutSpec) -> JudgePlan {
+    let rates = spec.checks.iter().filter(|check| matches!(check.kind, CheckKind::Rate { .. })).count();
+    let total: f64 = spec.checks.iter().map(|check| budget_weight(check, rates)).sum();
+    let unlocked = unlocked_weights(spec);
+    let checks = spec.checks.iter().map(|check| PlannedCheck {
+        name: check.name.clone(),
+        measure: measure(check),
+        mode: check.mode,
+        on_no_data: check.on_no_data,
+        alpha_share: if total > 0.0 { budget_weight(check, rates) / total } else { 0.0 },
+        tolerances: unlocked.iter().map(|weight| for_weight(tolerance(check), *weight, spec.margins)).collect(),
+    });
+    JudgePlan {
+        checks: checks.collect(),
+        false_rollback: spec.analysis.false_rollback,
+        false_promotion: spec.analysis.false_promotion,
+        horizon_minutes: u32::try_from(spec.deadline.minutes_ceil().max(1)).unwrap_or(u32::MAX),
+    }
+}
+
+fn measure(check: &Check) -> Measure {
+    match check.kind {
+        CheckKind::Errors { .. } | CheckKind::Rate { .. } => Measure::Counts,
+        CheckKind::Latency { .. } => Measure::Latency,
+    }
+}
+
+/// Only what is judged and can roll back spends the budget.
+fn budget_weight(check: &Check, rates: usize) -> f64 {
+    // A spec has a handful of checks, so the cast is exact.
+    #[allow(clippy::cast_precision_loss)]
+    match (check.mode, &check.kind) {
+        (CheckMode::Enforce, CheckKind::Errors { .. }) => ERRORS_SHARE,
+        (CheckMode::Enforce, CheckKind::Rate { .. }) => RATES_SHARE / rates as f64,
+        (CheckMode::Enforce, CheckKind::Latency { .. }) | (CheckMode::Hold | CheckMode::Observe, _) => 0.0,
+    }
+}
+
+fn tolerance(check: &Check) -> Tolerance {
+    match &check.kind {
+        CheckKind::Errors { tolerate } | CheckKind::Rate { tolerate, .. } => *tolerate,
+        CheckKind::Latency { tolerate, .. } => Tolerance { factor: 1.0 + tolerate, points: 0.0 },
+    }
+}
+
+/// The weight that each step, once passed, gives to the canary. Without steps everything is unlocked at once.
+fn unlocked_weights(spec: &RolloutSpec) -> Vec<Weight> {
+    spec.steps.iter().skip(1).map(|step| step.weight).chain([Weight::FULL]).collect()
+}
+
+/// A step that unlocks little traffic may prove little: at 5 % of the traffic, ten points more errors of the canary are
+/// half a point of everybody's.
+fn for_weight(tolerance: Tolerance, unlocked: Weight, margins: Margins) -> Tolerance {
+    let wider = if unlocked == Weight::ZERO { 1.0 } else { 1.0 / unlocked.share() };
+    let wider = match margins {
+        Margins::PerWeight => wider,
+        Margins::Strict => wider.min(2.0),
+    };
+    // More than 100 points cannot be worse.
+    Tolerance { factor: 1.0 + (tolerance.factor - 1.0) * wider, points: (tolerance.points * wider).min(1.0) }
+}

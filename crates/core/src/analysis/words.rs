@@ -1,0 +1,157 @@
+//! Comparisons as sentences: both numbers, then the ratio, then how sure.
+
+use crate::spec::CheckMode;
+
+use super::evidence::Reading;
+use super::judge::{MINUTES_TO_PASS, Reason};
+use super::{Comparison, Count, Doubt, Interval, Samples, Verdict};
+
+pub(super) fn sentence(
+    comparison: &Comparison,
+    why: Reason,
+    reading: &Reading,
+    samples: &Samples,
+    alpha: f64,
+) -> String {
+    if why == Reason::NoData {
+        return no_data(comparison, reading, samples);
+    }
+    let tolerated = format!("no worse than {}", comparison.tolerance);
+    let conclusion = match why {
+        Reason::ProvenWorse if comparison.mode == CheckMode::Hold => {
+            "; proven worse, which holds but does not roll back (mode: hold)".to_owned()
+        }
+        Reason::ProvenWorse | Reason::NoData => String::new(),
+        Reason::ProvenFine => format!("; {tolerated}: proven"),
+        Reason::LooksWorse => "; looks worse, not proven".to_owned(),
+        Reason::TooSoon => {
+            format!("; {tolerated}: proven, once there are {MINUTES_TO_PASS} minutes of data at this weight")
+        }
+        Reason::NotEnough => not_proven_yet(&tolerated, comparison.evidence.requests_missing),
+    };
+    format!("{}{}{conclusion}", rates(comparison), ratio(comparison, why, alpha))
+}
+
+/// `1,240`.
+pub(crate) fn grouped(value: f64) -> String {
+    let digits = format!("{:.0}", value.max(0.0));
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A share as people write it: `12 %`, `3.9 %`, `0.41 %`, `0.052 %`.
+pub(crate) fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    let decimals = match percent {
+        p if p >= 10.0 || p <= 0.0 => 0,
+        p if p >= 1.0 => 1,
+        p if p >= 0.1 => 2,
+        p if p >= 0.01 => 3,
+        _ => 4,
+    };
+    let text = format!("{percent:.decimals$}");
+    let text = if decimals > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text} %")
+}
+
+fn no_data(comparison: &Comparison, reading: &Reading, samples: &Samples) -> String {
+    let since = samples.step_since.or_else(|| samples.minutes.first().map(|sample| sample.minute));
+    let silent = |newest: Option<crate::units::Minute>| match (newest, since) {
+        (Some(newest), Some(since)) => newest < since,
+        (None, _) => true,
+        (Some(_), None) => false,
+    };
+    let whose = match (silent(reading.newest_canary), silent(reading.newest_baseline)) {
+        (true, false) => "no data of the new version",
+        (false, true) => "no data of the old version",
+        (true, true) => "no data of either version",
+        (false, false) => "no minute with data of both versions",
+    };
+    let since = since.map_or_else(|| " yet".to_owned(), |since| format!(" since {}", since.start().hour_minute()));
+    let failing = if comparison.verdict == Verdict::Fail { ", which fails this check (onNoData: fail)" } else { "" };
+    format!("{}{whose}{since}{failing}", prefix(&comparison.check))
+}
+
+fn not_proven_yet(tolerated: &str, missing: Option<f64>) -> String {
+    let needed = match missing {
+        Some(missing) if missing > 0.0 => {
+            format!("about {} more requests of the new version needed", grouped(rounded_up(missing)))
+        }
+        Some(_) | None => "more requests of both versions needed".to_owned(),
+    };
+    format!("; {tolerated}: not proven yet, {needed}")
+}
+
+/// To two digits: an expectation is not known better.
+fn rounded_up(value: f64) -> f64 {
+    let unit = 10_f64.powf((value.log10().floor() - 1.0).max(0.0));
+    (value / unit).ceil() * unit
+}
+
+/// `3.9 % of new requests failed (37 of 958), 0.4 % of old`.
+fn rates(comparison: &Comparison) -> String {
+    let (canary, baseline) = (comparison.canary, comparison.baseline);
+    let happened = if comparison.check == ERRORS { "failed" } else { "were bad" };
+    let new = match canary.events {
+        events if events > 0.0 => format!(
+            "{} of new requests {happened} ({} of {})",
+            percent(share(canary)),
+            grouped(events),
+            grouped(canary.requests)
+        ),
+        _ => format!("none of {} new requests {happened}", grouped(canary.requests)),
+    };
+    let old = match baseline.events {
+        events if events > 0.0 => format!("{} of old", percent(share(baseline))),
+        _ => format!("none of {} old", grouped(baseline.requests)),
+    };
+    format!("{}{new}, {old}", prefix(&comparison.check))
+}
+
+/// The name of the check for which `failed` is the right word.
+const ERRORS: &str = "errors";
+
+fn prefix(check: &str) -> String {
+    if check == ERRORS { String::new() } else { format!("{check}: ") }
+}
+
+fn share(count: Count) -> f64 {
+    if count.requests > 0.0 { count.events / count.requests } else { 0.0 }
+}
+
+/// `: 9.6 times as often, at least 4.1 times (99 % sure)`.
+fn ratio(comparison: &Comparison, why: Reason, alpha: f64) -> String {
+    let Some(Interval { estimate, lower, upper }) = comparison.ratio else { return String::new() };
+    if comparison.canary.events <= 0.0 {
+        return String::new();
+    }
+    let sure = format!("({} sure)", percent(1.0 - alpha));
+    let worse = why == Reason::ProvenWorse || comparison.doubt == Some(Doubt::LooksWorse);
+    if estimate.is_infinite() {
+        return if lower > 1.0 { format!(": at least {} times as often {sure}", times(lower)) } else { String::new() };
+    }
+    let pooled = share(comparison.canary) / share(comparison.baseline);
+    // Where traffic, rates and weights move together, the totals' ratio misleads; the minutes' does not.
+    let where_ = if (estimate / pooled).ln().abs() > 0.15 { "minute by minute " } else { "" };
+    let often = format!(": {where_}{} times as often", times(estimate));
+    match (worse, lower > 1.0, upper.is_finite()) {
+        (true, true, _) => format!("{often}, at least {} times {sure}", times(lower)),
+        (true, false, true) => format!("{often}, between {} and {} times {sure}", times(lower), times(upper)),
+        (true, false, false) | (false, _, false) => often,
+        (false, _, true) => format!("{often}, at most {} times {sure}", times(upper)),
+    }
+}
+
+fn times(ratio: f64) -> String {
+    match ratio {
+        ratio if ratio >= 99.5 => grouped(ratio),
+        ratio if ratio >= 0.1 => format!("{ratio:.1}"),
+        ratio => format!("{ratio:.2}"),
+    }
+}

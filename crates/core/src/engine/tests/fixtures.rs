@@ -1,0 +1,197 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::analysis::{Analysis, Doubt, JudgePlan, Samples, Verdict};
+use crate::engine::{Start, begin, settled_before};
+use crate::observation::{AlarmState, Observation, Readiness, Routing, Seen, VersionInfo};
+use crate::rollout::{Fence, Held, PauseReason, Phase, PhaseName, RollBackEnd, Rollout, UndecidedWhy, WeightSeen, Why};
+use crate::spec::{
+    Advance, After, Alarms, AlreadyRed, Approval, Ending, ErrorBudget, LambdaTarget, Margins, Mode, Newer, Owner,
+    PausePolicy, Release, RolloutSpec, Step, Target, Undecided, Version,
+};
+use crate::units::{Span, Timestamp, Weight};
+
+pub fn at(minute: u64) -> Timestamp {
+    Timestamp::from_epoch_seconds(1_795_000_020) + Span::from_minutes(minute)
+}
+
+pub fn percent(percent: u16) -> Weight {
+    Weight::from_basis_points(percent * 100).unwrap()
+}
+
+pub fn version(number: &str) -> Version {
+    Version(number.to_owned())
+}
+
+fn step(weight: u16) -> Step {
+    let bake = Span::from_minutes(5);
+    Step { weight: percent(weight), bake, at_most: None, advance: Advance::OnProof, approve: None }
+}
+
+/// 5 %, 25 %, 50 %; one alarm; everything else as by default.
+pub fn spec() -> RolloutSpec {
+    RolloutSpec {
+        name: None,
+        mode: Mode::Enforce,
+        target: Target::Lambda(LambdaTarget {
+            function: "checkout".to_owned(),
+            alias: "live".to_owned(),
+            owner: Owner::Coalmine,
+        }),
+        version: None,
+        release: Release::default(),
+        strategy: "steps".to_owned(),
+        steps: vec![step(5), step(25), step(50)],
+        margins: Margins::PerWeight,
+        after: After { watch: Span::from_minutes(30) },
+        tests: Vec::new(),
+        checks: Vec::new(),
+        alarms: Alarms { names: vec!["red".to_owned()], already_red: AlreadyRed::Refuse },
+        analysis: ErrorBudget { false_rollback: 0.01, false_promotion: 0.05 },
+        undecided: Undecided {
+            too_little_traffic: Ending::Pause,
+            no_data: Ending::RollBack,
+            looks_worse: Ending::RollBack,
+        },
+        pause: PausePolicy { length: Span::from_hours(12), then: Ending::RollBack },
+        deadline: Span::from_hours(2),
+        newer: Newer::Supersede,
+    }
+}
+
+pub fn rollout_of(spec: RolloutSpec) -> Rollout {
+    begin(&Start {
+        id: "checkout-42".to_owned(),
+        spec,
+        plan: JudgePlan { checks: Vec::new(), false_rollback: 0.01, false_promotion: 0.05, horizon_minutes: 120 },
+        baseline: version("41"),
+        canary: version("42"),
+        code_hash: String::new(),
+        lag: Span::from_minutes(3),
+        request_timeout: Span::from_seconds(3),
+        behind: None,
+        alarms_muted: BTreeSet::new(),
+        by: "mara".to_owned(),
+        now: at(0),
+    })
+}
+
+/// A rollout in a phase, ten minutes old.
+pub fn rollout_in(phase: Phase) -> Rollout {
+    let mut spec = spec();
+    spec.steps[1].approve = Some(Approval { within: Span::from_hours(4), otherwise: Ending::RollBack });
+    let mut rollout = rollout_of(spec);
+    let running = !matches!(phase, Phase::Paused { .. });
+    rollout.clock = if running { rollout.clock.running(at(0)) } else { rollout.clock.stopped(at(0)) };
+    rollout.phase = phase;
+    rollout.weights.push(WeightSeen { at: at(0), weight: percent(5) });
+    rollout.outbox.clear();
+    rollout
+}
+
+fn paused(held: Held, why: PauseReason) -> Phase {
+    Phase::Paused { held, since: at(10), until: at(600), then: Ending::RollBack, why }
+}
+
+/// Every phase in every shape that makes a difference, by a name for the tables.
+pub fn every_phase() -> Vec<(&'static str, Phase)> {
+    let held = Held::Step { step: 1, from: percent(5) };
+    let asked = PauseReason::Asked { by: "mara".to_owned(), reason: String::new() };
+    let why = Why::AbortedBy { by: "mara".to_owned(), reason: String::new() };
+    let behind = Some(crate::rollout::Behind { rollout: "checkout-41".to_owned(), supersedes: true });
+    let promoting = |live_since| Phase::Promoting { from: percent(50), since: at(10), live_since };
+    let baking = |step| Phase::Baking { step, since: at(10), proof: None, approved: false };
+    vec![
+        ("pending", Phase::Pending { since: at(10), behind: None, ready: false }),
+        ("queued", Phase::Pending { since: at(10), behind, ready: false }),
+        ("shifting", Phase::Shifting { step: 1, from: percent(5), since: at(10) }),
+        ("baking", baking(0)),
+        ("baking, needs approval", baking(1)),
+        ("baking, last step", baking(2)),
+        ("paused before traffic", paused(Held::Pending, asked.clone())),
+        ("paused by a person", paused(held, asked)),
+        ("paused for approval", paused(Held::Step { step: 1, from: percent(25) }, PauseReason::Approval)),
+        ("paused undecided", paused(held, PauseReason::Undecided(UndecidedWhy::TooLittleTraffic))),
+        ("promoting", promoting(None)),
+        ("watched", promoting(Some(at(10)))),
+        (
+            "rolling back",
+            Phase::RollingBack {
+                since: at(10),
+                why: why.clone(),
+                fence: Fence::Read { revision: Some("r1".to_owned()) },
+                ends_as: RollBackEnd::RolledBack,
+            },
+        ),
+        ("promoted", Phase::Promoted { at: at(10) }),
+        ("rolled back", Phase::RolledBack { at: at(10), why: why.clone() }),
+        ("superseded", Phase::Superseded { at: at(10), why }),
+    ]
+}
+
+pub const EVERY_NAME: [PhaseName; 9] = [
+    PhaseName::Pending,
+    PhaseName::Shifting,
+    PhaseName::Baking,
+    PhaseName::Paused,
+    PhaseName::Promoting,
+    PhaseName::RollingBack,
+    PhaseName::Promoted,
+    PhaseName::RolledBack,
+    PhaseName::Superseded,
+];
+
+pub fn routing(primary: &str, additional: Option<(&str, u16)>, revision: &str) -> Routing {
+    Routing {
+        primary: version(primary),
+        additional: additional.map(|(number, weight)| (version(number), percent(weight))),
+        revision: Some(revision.to_owned()),
+        in_transition: false,
+    }
+}
+
+/// The live routing with this weight on the canary.
+pub fn live(weight: u16) -> Routing {
+    match weight {
+        0 => routing("41", None, "r2"),
+        100 => routing("42", None, "r2"),
+        weight => routing("41", Some(("42", weight)), "r2"),
+    }
+}
+
+pub fn alarms(state: AlarmState) -> Seen<BTreeMap<String, AlarmState>> {
+    Seen::Known(BTreeMap::from([("red".to_owned(), state)]))
+}
+
+/// Everything visible, quiet and ready.
+pub fn observation(rollout: &Rollout, now: Timestamp, routing: Routing) -> Observation {
+    let samples = Samples { settled_before: Some(settled_before(rollout, now)), ..Samples::default() };
+    Observation {
+        now,
+        mode: Mode::Enforce,
+        routing: Seen::Known(routing),
+        alarms: alarms(AlarmState::Ok),
+        canary: Seen::Known(VersionInfo {
+            version: version("42"),
+            readiness: Readiness::Active,
+            timeout: Span::from_seconds(3),
+            code_hash: String::new(),
+            published: String::new(),
+        }),
+        tests: Seen::NotAsked,
+        samples: Seen::Known(samples),
+        sealed_before: None,
+        judge_failed: None,
+        target_held_by: None,
+        newer: None,
+    }
+}
+
+pub fn analysis(verdict: Verdict) -> Analysis {
+    let doubt = (verdict == Verdict::Inconclusive).then_some(Doubt::TooLittleTraffic);
+    let settled_digest = crate::analysis::settled_digest(
+        &JudgePlan { checks: Vec::new(), false_rollback: 0.01, false_promotion: 0.05, horizon_minutes: 120 },
+        &Samples::default(),
+        crate::units::Minute::from_index(0),
+    );
+    Analysis { comparisons: Vec::new(), verdict, doubt, newest: None, settled_digest }
+}

@@ -1,0 +1,6 @@
+//! The engine over every phase, command and kind of observation.
+
+mod commands;
+mod fixtures;
+mod small_world;
+mod stories;

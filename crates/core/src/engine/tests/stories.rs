@@ -1,0 +1,323 @@
+//! Whole lives of rollouts, told by their history.
+
+use super::fixtures::*;
+use crate::analysis::Verdict;
+use crate::engine::{Effect, Order, OrderKind, decide, order};
+use crate::observation::{AlarmState, Readiness, Routing, Seen, TestOutcome};
+use crate::report;
+use crate::rollout::{Behind, Phase, PhaseName, Rollout};
+use crate::spec::{Advance, AlreadyRed, Approval, Ending, InvokeTest, Mode, RolloutSpec, Step, Test};
+use crate::units::Span;
+
+/// A target that does what it is told, and a minute hand.
+struct Stage {
+    rollout: Rollout,
+    live: Routing,
+    minute: u64,
+    alarm: AlarmState,
+    writes: u32,
+}
+
+impl Stage {
+    fn new(spec: RolloutSpec) -> Self {
+        Self { rollout: rollout_of(spec), live: live(0), minute: 0, alarm: AlarmState::Ok, writes: 0 }
+    }
+
+    fn tick(&mut self, verdict: Verdict) -> PhaseName {
+        self.minute += 1;
+        for _ in 0..3 {
+            let mut seen = observation(&self.rollout, at(self.minute), self.live.clone());
+            seen.alarms = alarms(self.alarm);
+            seen.tests = Seen::Known(vec![TestOutcome::Passed]);
+            let decision = decide(&self.rollout, &seen, Some(&analysis(verdict)));
+            for Effect::SetWeight { weight, .. } in &decision.effects {
+                self.writes += 1;
+                let revision = Some(format!("w{}", self.writes));
+                self.live = Routing { revision, ..live(weight.basis_points() / 100) };
+            }
+            self.rollout = decision.next;
+        }
+        self.rollout.phase.name()
+    }
+
+    fn until(&mut self, verdict: Verdict, phase: PhaseName) -> u64 {
+        for _ in 0..3000 {
+            if self.tick(verdict) == phase {
+                return self.minute;
+            }
+        }
+        panic!("never {phase:?}: {:?}", self.story());
+    }
+
+    fn story(&self) -> Vec<String> {
+        let told = self.rollout.history.iter().map(|event| {
+            let phase = event.entered.map(report::phase_word).unwrap_or("-");
+            format!("{} {phase} {}: {}", event.at.hour_minute(), event.weight, report::sentence(&event.why))
+        });
+        told.collect()
+    }
+
+    fn ask(&mut self, kind: OrderKind) {
+        let asked = Order { kind, by: "mara".to_owned(), reason: String::new() };
+        self.rollout = order(&self.rollout, &asked, at(self.minute)).unwrap().next;
+    }
+}
+
+#[test]
+fn a_proven_release_climbs_the_ladder_and_is_promoted() {
+    let mut stage = Stage::new(spec());
+    let ended = stage.until(Verdict::Pass, PhaseName::Promoted);
+    // Three bakes of five minutes and a watch of thirty.
+    assert_eq!(ended, 1 + 3 * 5 + 30);
+    assert_eq!(stage.live.split(&version("41"), &version("42")), crate::observation::Split::Ours(percent(100)));
+    assert_eq!(stage.writes, 4);
+    let phases: Vec<PhaseName> = stage.rollout.history.iter().filter_map(|event| event.entered).collect();
+    use PhaseName::*;
+    assert_eq!(phases, [Pending, Shifting, Baking, Shifting, Baking, Shifting, Baking, Promoting, Promoted]);
+}
+
+#[test]
+fn a_proof_needs_a_second_look() {
+    let mut stage = Stage::new(spec());
+    let mut bakes = 0;
+    while stage.tick(Verdict::Inconclusive) != PhaseName::Baking || bakes < 20 {
+        bakes += 1;
+    }
+    assert_eq!(stage.tick(Verdict::Pass), PhaseName::Baking);
+    assert_eq!(stage.rollout.desired_weight(), Some(percent(5)));
+    stage.tick(Verdict::Pass);
+    assert_eq!(stage.rollout.desired_weight(), Some(percent(25)));
+}
+
+#[test]
+fn undecided_says_what_happens_at_the_deadline_and_pauses_end() {
+    let mut stage = Stage::new(spec());
+    let paused = stage.until(Verdict::Inconclusive, PhaseName::Paused);
+    assert_eq!(paused, 120);
+    let ended = stage.until(Verdict::Inconclusive, PhaseName::RolledBack);
+    assert_eq!(ended, 120 + 12 * 60);
+    assert_eq!(stage.live.additional, None);
+}
+
+#[test]
+fn the_deadline_does_not_count_while_a_person_is_awaited() {
+    let mut stage = Stage::new(spec());
+    stage.until(Verdict::Inconclusive, PhaseName::Baking);
+    stage.ask(OrderKind::Pause);
+    for _ in 0..60 {
+        assert_eq!(stage.tick(Verdict::Pass), PhaseName::Paused);
+    }
+    stage.ask(OrderKind::Resume);
+    assert_eq!(stage.until(Verdict::Inconclusive, PhaseName::Paused), 120 + 60);
+}
+
+#[test]
+fn an_undecided_rollout_that_is_resumed_gets_another_deadline() {
+    let mut stage = Stage::new(spec());
+    let paused = stage.until(Verdict::Inconclusive, PhaseName::Paused);
+    stage.ask(OrderKind::Resume);
+    assert_eq!(stage.tick(Verdict::Inconclusive), PhaseName::Baking);
+    assert_eq!(stage.until(Verdict::Inconclusive, PhaseName::Paused), paused + 120);
+}
+
+#[test]
+fn an_approval_is_waited_for_and_then_the_next_step_follows() {
+    let mut spec = spec();
+    spec.steps[0].approve = Some(Approval { within: Span::from_hours(4), otherwise: Ending::RollBack });
+    let mut stage = Stage::new(spec);
+    stage.until(Verdict::Pass, PhaseName::Paused);
+    stage.ask(OrderKind::Approve);
+    stage.tick(Verdict::Pass);
+    assert_eq!(stage.rollout.desired_weight(), Some(percent(25)));
+    stage.until(Verdict::Pass, PhaseName::Promoted);
+}
+
+#[test]
+fn an_approval_that_never_comes_rolls_back() {
+    let mut spec = spec();
+    spec.steps[0].approve = Some(Approval { within: Span::from_hours(4), otherwise: Ending::RollBack });
+    let mut stage = Stage::new(spec);
+    let paused = stage.until(Verdict::Pass, PhaseName::Paused);
+    assert_eq!(stage.until(Verdict::Pass, PhaseName::RolledBack), paused + 240);
+}
+
+#[test]
+fn an_approval_given_in_advance_counts() {
+    let mut spec = spec();
+    spec.steps[0].approve = Some(Approval { within: Span::from_hours(4), otherwise: Ending::RollBack });
+    let mut stage = Stage::new(spec);
+    stage.until(Verdict::Inconclusive, PhaseName::Baking);
+    stage.ask(OrderKind::Approve);
+    stage.until(Verdict::Pass, PhaseName::Promoted);
+    assert!(stage.story().iter().all(|line| !line.contains("paused")), "{:#?}", stage.story());
+}
+
+#[test]
+fn a_step_ends_at_its_own_limit() {
+    let mut spec = spec();
+    spec.steps[0].at_most = Some(Span::from_minutes(20));
+    let mut stage = Stage::new(spec);
+    let live = stage.until(Verdict::Inconclusive, PhaseName::Baking);
+    assert_eq!(stage.until(Verdict::Inconclusive, PhaseName::Paused), live + 20);
+}
+
+#[test]
+fn unless_harm_goes_on_when_its_time_is_over() {
+    let bake = Span::from_minutes(10);
+    let mut spec = spec();
+    spec.steps = vec![Step { weight: percent(10), bake, at_most: None, advance: Advance::UnlessHarm, approve: None }];
+    let mut stage = Stage::new(spec.clone());
+    assert_eq!(stage.until(Verdict::Inconclusive, PhaseName::Promoting), 1 + 10);
+    // But not without a single look at the new version.
+    let mut blind = Stage::new(spec);
+    blind.until(Verdict::Inconclusive, PhaseName::Baking);
+    for minute in 0..60 {
+        let mut seen = observation(&blind.rollout, at(2 + minute), blind.live.clone());
+        seen.samples = Seen::NotAsked;
+        let decision = decide(&blind.rollout, &seen, None);
+        assert_eq!(decision.effects, []);
+        blind.rollout = decision.next;
+    }
+}
+
+#[test]
+fn all_at_once_is_promoted_and_watched_and_an_alarm_still_rolls_back() {
+    let mut spec = spec();
+    spec.steps.clear();
+    let mut stage = Stage::new(spec);
+    assert_eq!(stage.tick(Verdict::Inconclusive), PhaseName::Promoting);
+    assert_eq!(stage.live.primary, version("42"));
+    stage.tick(Verdict::Inconclusive);
+    stage.alarm = AlarmState::Alarm;
+    assert_eq!(stage.tick(Verdict::Inconclusive), PhaseName::RolledBack);
+    assert_eq!((stage.live.primary.clone(), stage.live.additional.clone()), (version("41"), None));
+}
+
+#[test]
+fn an_alarm_acts_in_a_pause_too() {
+    let mut stage = Stage::new(spec());
+    stage.until(Verdict::Inconclusive, PhaseName::Baking);
+    stage.ask(OrderKind::Pause);
+    stage.alarm = AlarmState::Alarm;
+    assert_eq!(stage.tick(Verdict::Inconclusive), PhaseName::RolledBack);
+}
+
+#[test]
+fn an_alarm_that_was_red_at_the_start_counts_once_it_has_been_ok() {
+    let mut spec = spec();
+    spec.alarms.already_red = AlreadyRed::Judge;
+    let mut stage = Stage::new(spec);
+    stage.rollout.alarms_muted.insert("red".to_owned());
+    stage.alarm = AlarmState::Alarm;
+    stage.until(Verdict::Inconclusive, PhaseName::Baking);
+    stage.alarm = AlarmState::Ok;
+    stage.tick(Verdict::Inconclusive);
+    stage.alarm = AlarmState::Alarm;
+    assert_eq!(stage.tick(Verdict::Inconclusive), PhaseName::RolledBack);
+}
+
+/// A writer that stalled before the rollback writes its old weight late: its revision must be stale by then.
+#[test]
+fn a_rollback_is_not_over_before_earlier_writes_are_stale() {
+    let mut stage = Stage::new(spec());
+    stage.until(Verdict::Inconclusive, PhaseName::Baking);
+    stage.ask(OrderKind::Abort);
+    let before = stage.live.revision.clone();
+    assert_eq!(stage.tick(Verdict::Inconclusive), PhaseName::RolledBack);
+    assert_ne!(stage.live.revision, before);
+    // Even when nothing seems to be live: the shift was recorded and may be on its way.
+    let mut stage = Stage::new(spec());
+    let seen = observation(&stage.rollout, at(1), live(0));
+    stage.rollout = decide(&stage.rollout, &seen, None).next;
+    assert_eq!(stage.rollout.phase.name(), PhaseName::Shifting);
+    stage.ask(OrderKind::Abort);
+    stage.tick(Verdict::Inconclusive);
+    assert_eq!((stage.rollout.phase.name(), stage.writes), (PhaseName::RolledBack, 1));
+}
+
+#[test]
+fn tests_run_before_any_traffic() {
+    let mut spec = spec();
+    let payload = serde_json::json!({});
+    spec.tests = vec![Test::Invoke(InvokeTest { payload, expect: None, times: 1 })];
+    let mut stage = Stage::new(spec.clone());
+    assert_eq!(stage.tick(Verdict::Inconclusive), PhaseName::Baking);
+    let rollout = rollout_of(spec);
+    let mut seen = observation(&rollout, at(1), live(0));
+    let ready = decide(&rollout, &seen, None).next;
+    assert!(matches!(ready.phase, Phase::Pending { ready: true, .. }));
+    seen.tests = Seen::Known(vec![TestOutcome::Failed("expected 200, got 500".to_owned())]);
+    let ended = decide(&ready, &seen, None);
+    assert_eq!((ended.next.phase.name(), ended.effects.len()), (PhaseName::RolledBack, 0));
+    seen.tests = Seen::Missing("Invoke was throttled".to_owned());
+    assert_eq!(decide(&ready, &seen, None).next, ready);
+}
+
+#[test]
+fn a_version_that_is_not_ready_gets_no_traffic() {
+    let rollout = rollout_of(spec());
+    let mut seen = observation(&rollout, at(1), live(0));
+    let set = |seen: &mut crate::observation::Observation, readiness| {
+        if let Seen::Known(info) = &mut seen.canary {
+            info.readiness = readiness;
+        }
+    };
+    set(&mut seen, Readiness::NotYet("Pending".to_owned()));
+    assert_eq!(decide(&rollout, &seen, None).next, rollout);
+    set(&mut seen, Readiness::Never("Failed".to_owned()));
+    let ended = decide(&rollout, &seen, None);
+    assert_eq!((ended.next.phase.name(), ended.effects.len()), (PhaseName::RolledBack, 0));
+}
+
+#[test]
+fn a_queued_rollout_takes_the_target_as_it_was_left() {
+    let mut rollout = rollout_of(spec());
+    let behind = Some(Behind { rollout: "checkout-41".to_owned(), supersedes: false });
+    rollout.phase = Phase::Pending { since: at(0), behind, ready: false };
+    let mut seen = observation(&rollout, at(1), routing("40", None, "r9"));
+    seen.target_held_by = Some("checkout-41".to_owned());
+    assert_eq!(decide(&rollout, &seen, None).next, rollout);
+    seen.target_held_by = None;
+    let next = decide(&rollout, &seen, None).next;
+    assert_eq!((next.baseline.clone(), next.holds_target()), (version("40"), true));
+}
+
+#[test]
+fn a_newer_release_takes_over_and_the_older_one_turns_back_first() {
+    let mut stage = Stage::new(spec());
+    stage.until(Verdict::Inconclusive, PhaseName::Baking);
+    let mut seen = observation(&stage.rollout, at(9), stage.live.clone());
+    seen.newer = Some("checkout-43".to_owned());
+    let decision = decide(&stage.rollout, &seen, None);
+    assert_eq!(decision.next.phase.name(), PhaseName::RollingBack);
+    seen.routing = Seen::Known(Routing { revision: Some("w9".to_owned()), ..live(0) });
+    let ended = decide(&decision.next, &seen, None);
+    assert_eq!(ended.next.phase.name(), PhaseName::Superseded);
+}
+
+#[test]
+fn provisioned_concurrency_may_rearrange_the_weights_itself() {
+    let mut stage = Stage::new(spec());
+    stage.until(Verdict::Inconclusive, PhaseName::Baking);
+    let moving = Routing { in_transition: true, ..routing("42", Some(("41", 99)), "r8") };
+    let seen = observation(&stage.rollout, at(9), moving);
+    let decision = decide(&stage.rollout, &seen, None);
+    assert_eq!((decision.next, decision.effects), (stage.rollout.clone(), vec![]));
+}
+
+#[test]
+fn observe_mode_follows_what_others_do_and_says_what_it_would_have_done() {
+    let mut spec = spec();
+    spec.mode = Mode::Observe;
+    let mut stage = Stage::new(spec);
+    assert_eq!(stage.tick(Verdict::Inconclusive), PhaseName::Pending);
+    stage.live = live(25);
+    assert_eq!(stage.tick(Verdict::Inconclusive), PhaseName::Baking);
+    stage.tick(Verdict::Fail);
+    stage.tick(Verdict::Fail);
+    stage.live = live(0);
+    assert_eq!(stage.tick(Verdict::Inconclusive), PhaseName::RolledBack);
+    assert_eq!(stage.writes, 0);
+    let would: Vec<String> = stage.story().into_iter().filter(|line| line.contains("would have")).collect();
+    assert_eq!(would.len(), 1, "{would:?}");
+}

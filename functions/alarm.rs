@@ -1,0 +1,156 @@
+//! A CloudWatch alarm's state change, from EventBridge or as a direct alarm action, metric or composite.
+
+use coalmine_core::driver;
+use coalmine_core::units::Timestamp;
+use lambda_runtime::{Diagnostic, LambdaEvent};
+use serde_json::Value;
+
+use crate::budget::LambdaBudget;
+use crate::event::{EventError, Reader, answer, failed, wall_clock};
+use crate::{App, log};
+
+/// What a state change asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The alarm went off: its rollouts are looked at now.
+    Fired { alarm: String, at: Timestamp },
+    /// Nothing to do; says why.
+    Ignored { alarm: String, why: String },
+}
+
+pub async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
+    let (alarm, at) = match read(&event.payload)? {
+        Heard::Fired { alarm, at } => (alarm, at),
+        Heard::Ignored { alarm, why } => {
+            tracing::info!(%alarm, %why, "alarm event ignored");
+            return Ok(serde_json::json!({ "alarm": alarm, "ignored": why }));
+        }
+    };
+    // Events arrive late, never early: the later of the two is now. The driver reads the alarm's state again.
+    let now = at.max(wall_clock());
+    let budget = LambdaBudget::of(&event.context);
+    let report = driver::alarm(&app.ports, &alarm, now, &budget, &app.settings).await.map_err(|fault| failed(&fault))?;
+    for line in &report.lines {
+        log::report("rollout", &event.context.request_id, line);
+    }
+    answer(&report)
+}
+
+pub fn read(event: &Value) -> Result<Heard, EventError> {
+    let reader = Reader { takes: "a CloudWatch alarm's state change, from EventBridge or as an alarm action", event };
+    reader.expect("source", "aws.cloudwatch")?;
+    let change = if reader.find("alarmData").is_some() {
+        "alarmData"
+    } else {
+        reader.expect("detail-type", "CloudWatch Alarm State Change")?;
+        "detail"
+    };
+    let alarm = reader.text(&format!("{change}.alarmName"))?.to_owned();
+    let at = reader.time("time")?;
+    let state = State::read(&reader, &format!("{change}.state"))?;
+    // The first event of a new alarm has no previous state.
+    let before = match reader.find(&format!("{change}.previousState")) {
+        Some(_) => Some(State::read(&reader, &format!("{change}.previousState"))?),
+        None => None,
+    };
+    Ok(match reason_to_ignore(&state, before.as_ref()) {
+        Some(why) => Heard::Ignored { alarm, why },
+        None => Heard::Fired { alarm, at },
+    })
+}
+
+struct State {
+    value: String,
+    suppressed_by: Option<String>,
+}
+
+impl State {
+    fn read(reader: &Reader<'_>, path: &str) -> Result<Self, EventError> {
+        let value = reader.text(&format!("{path}.value"))?;
+        if !["OK", "ALARM", "INSUFFICIENT_DATA"].contains(&value) {
+            let states = "OK, ALARM or INSUFFICIENT_DATA is expected";
+            return Err(reader.wrong(format!("`{path}.value` is `{value}` where {states}")));
+        }
+        let suppressed_by = reader.find(&format!("{path}.actionsSuppressedBy")).and_then(Value::as_str);
+        Ok(Self { value: value.to_owned(), suppressed_by: suppressed_by.map(str::to_owned) })
+    }
+
+    fn acts(&self) -> bool {
+        self.value == "ALARM" && self.suppressed_by.is_none()
+    }
+}
+
+/// ALARM after ALARM is news only where the suppression has ended: then the alarm acts for the first time.
+fn reason_to_ignore(state: &State, before: Option<&State>) -> Option<String> {
+    if state.value != "ALARM" {
+        return Some(format!("it is {}, and only an alarm that goes into ALARM stops a rollout", state.value));
+    }
+    if let Some(by) = &state.suppressed_by {
+        return Some(format!("its actions are suppressed ({by})"));
+    }
+    before.is_some_and(State::acts).then(|| "it was in ALARM before".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn change(state: Value, before: Value) -> Value {
+        let detail = json!({ "alarmName": "checkout-5xx", "state": state, "previousState": before });
+        let time = "2026-11-21T14:02:00Z";
+        json!({ "source": "aws.cloudwatch", "detail-type": "CloudWatch Alarm State Change", "time": time, "detail": detail })
+    }
+
+    #[test]
+    fn only_the_moment_in_which_an_alarm_begins_to_act_counts() {
+        let suppressed = || json!({ "value": "ALARM", "actionsSuppressedBy": "WaitPeriod" });
+        let is = |value: &str| json!({ "value": value });
+        for (state, before, ignored) in [
+            (is("ALARM"), is("OK"), None),
+            (is("ALARM"), is("INSUFFICIENT_DATA"), None),
+            (is("ALARM"), Value::Null, None),
+            (is("ALARM"), suppressed(), None),
+            (is("ALARM"), is("ALARM"), Some("it was in ALARM before")),
+            (suppressed(), is("OK"), Some("its actions are suppressed (WaitPeriod)")),
+            (suppressed(), is("ALARM"), Some("its actions are suppressed (WaitPeriod)")),
+            (is("OK"), is("ALARM"), Some("it is OK, and only an alarm that goes into ALARM stops a rollout")),
+            (
+                is("INSUFFICIENT_DATA"),
+                is("ALARM"),
+                Some("it is INSUFFICIENT_DATA, and only an alarm that goes into ALARM stops a rollout"),
+            ),
+        ] {
+            let alarm = "checkout-5xx".to_owned();
+            let expected = match ignored {
+                Some(why) => Heard::Ignored { alarm, why: why.to_owned() },
+                None => Heard::Fired { alarm, at: "2026-11-21T14:02:00Z".parse().unwrap() },
+            };
+            assert_eq!(read(&change(state, before)), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn an_unknown_shape_says_what_was_expected() {
+        let red = || change(json!({ "value": "ALARM" }), Value::Null);
+        let without = |key: &str| {
+            let mut event = red();
+            event.as_object_mut().unwrap().remove(key);
+            event
+        };
+        for (event, wrong) in [
+            (json!([]), "`source` is missing"),
+            (without("detail-type"), "`detail-type` is missing"),
+            (without("time"), "`time` is missing"),
+            (without("detail"), "`detail.alarmName` is missing"),
+            (
+                change(json!({ "value": "RED" }), Value::Null),
+                "`detail.state.value` is `RED` where OK, ALARM or INSUFFICIENT_DATA is expected",
+            ),
+            (change(json!({ "value": "ALARM" }), json!({})), "`detail.previousState.value` is missing"),
+        ] {
+            assert_eq!(read(&event).unwrap_err().wrong, wrong);
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! People's and pipelines' commands. `abort` is the same function with only the commands that stop something, so that
+//! IAM can let many stop a rollout and few promote one.
+
+use coalmine_core::command::{Kind, Request};
+use coalmine_core::driver;
+use coalmine_core::spec::Problem;
+use lambda_runtime::{Diagnostic, LambdaEvent};
+use serde_json::{Value, json};
+
+use crate::App;
+use crate::event::{answer, wall_clock};
+
+/// Which commands a function carries out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allowed {
+    Everything,
+    /// Abort and pause.
+    Stopping,
+}
+
+/// Problems are an answer, not a function error: whoever asked must get all of them, and nothing is to be retried.
+pub async fn handle(app: &App, allowed: Allowed, event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
+    let outcome = match read(&event.payload, allowed) {
+        Ok(request) => driver::command(&app.ports, request, wall_clock(), &app.settings).await,
+        Err(problems) => Err(problems),
+    };
+    match outcome {
+        Ok(done) => answer(&done),
+        Err(problems) => {
+            tracing::warn!(problems = %problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; "), "command refused");
+            Ok(json!({ "errors": problems }))
+        }
+    }
+}
+
+pub fn read(event: &Value, allowed: Allowed) -> Result<Request, Vec<Problem>> {
+    let request = Request::parse(event)?;
+    let stops = matches!(request.kind(), Kind::Abort | Kind::Pause);
+    if allowed == Allowed::Stopping && !stops {
+        let message = format!("`{}` is not for this function, which only aborts and pauses; ask the command function", request.kind());
+        return Err(vec![Problem::at("command", message)]);
+    }
+    Ok(request)
+}

@@ -1,0 +1,255 @@
+//! What the environment says, checked once at cold start. Everything that is wrong is reported together.
+
+use coalmine_aws::AwsConfig;
+use coalmine_core::driver::Settings;
+use coalmine_core::spec::Mode;
+use coalmine_core::units::Span;
+use tracing::Level;
+
+use crate::log;
+
+/// The longest metric lag that still leaves a tick something to judge: older minutes are sealed.
+const LONGEST_LAG: Span = Span::from_minutes(60);
+/// A minute is closed a minute after it ends; a shorter lag would promote on half of the data.
+const SHORTEST_LAG: Span = Span::from_minutes(1);
+const DEFAULT_LAG: Span = Span::from_minutes(3);
+
+/// A function's configuration.
+#[derive(Debug)]
+pub struct Config {
+    pub handler: Handler,
+    pub log: Level,
+}
+
+/// The function that this execution environment is, with what it needs and no more.
+#[derive(Debug)]
+pub enum Handler {
+    Tick(World),
+    Command(World),
+    Abort(World),
+    Alarm(World),
+    Hook,
+}
+
+/// What is needed to act on rollouts.
+#[derive(Debug)]
+pub struct World {
+    pub aws: AwsConfig,
+    pub settings: Settings,
+}
+
+/// Everything that is wrong with the environment.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("; "))]
+pub struct ConfigError(Vec<String>);
+
+impl Config {
+    /// Reads the environment through `lookup`. An empty value counts as not set: templates cannot leave a variable out.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut reader = Reader { lookup, problems: Vec::new() };
+        let log = reader.optional("COALMINE_LOG", log_level).unwrap_or(log::DEFAULT);
+        let handler = reader.handler();
+        match handler {
+            Some(handler) if reader.problems.is_empty() => Ok(Self { handler, log }),
+            Some(_) | None => Err(ConfigError(reader.problems)),
+        }
+    }
+}
+
+struct Reader<L> {
+    lookup: L,
+    problems: Vec<String>,
+}
+
+impl<L: Fn(&str) -> Option<String>> Reader<L> {
+    fn get(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).filter(|value| !value.is_empty())
+    }
+
+    fn handler(&mut self) -> Option<Handler> {
+        match self.get("_HANDLER").as_deref() {
+            Some("tick") => self.world().map(Handler::Tick),
+            Some("command") => self.world().map(Handler::Command),
+            Some("abort") => self.world().map(Handler::Abort),
+            Some("alarm") => self.world().map(Handler::Alarm),
+            Some("hook") => Some(Handler::Hook),
+            other => {
+                let found = other.map_or("not set".to_owned(), |other| format!("`{other}`"));
+                self.problems.push(format!(
+                    "the function's handler (_HANDLER) is {found}; it must be tick, command, abort, alarm or hook"
+                ));
+                None
+            }
+        }
+    }
+
+    fn world(&mut self) -> Option<World> {
+        let table = self.optional("COALMINE_TABLE", table_name);
+        if self.get("COALMINE_TABLE").is_none() {
+            self.problems.push("COALMINE_TABLE is not set; it must be the name of the state table".to_owned());
+        }
+        let mode = self.optional("COALMINE_MODE", mode).unwrap_or(Mode::Enforce);
+        let metric_lag = self.optional("COALMINE_METRIC_LAG", metric_lag).unwrap_or(DEFAULT_LAG);
+        let event_bus = self.optional("COALMINE_EVENT_BUS", event_bus);
+        let topic_arn = self.optional("COALMINE_TOPIC_ARN", topic_arn);
+        let settings = Settings { mode, metric_lag };
+        table.map(|table| World { aws: AwsConfig { table, event_bus, topic_arn }, settings })
+    }
+
+    /// `None` when it is not set, and also when it is wrong, which is then noted.
+    fn optional<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        match parse(&self.get(name)?) {
+            Ok(value) => Some(value),
+            Err(wrong) => {
+                self.problems.push(format!("{name}: {wrong}"));
+                None
+            }
+        }
+    }
+}
+
+fn log_level(text: &str) -> Result<Level, String> {
+    let levels = [
+        ("error", Level::ERROR),
+        ("warn", Level::WARN),
+        ("info", Level::INFO),
+        ("debug", Level::DEBUG),
+        ("trace", Level::TRACE),
+    ];
+    let known = levels.into_iter().find(|(name, _)| *name == text).map(|(_, level)| level);
+    known.ok_or_else(|| format!("`{text}` is not a level; write error, warn, info, debug or trace"))
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "enforce" => Ok(Mode::Enforce),
+        "observe" => Ok(Mode::Observe),
+        other => Err(format!("`{other}` is not a mode; write enforce or observe")),
+    }
+}
+
+fn metric_lag(text: &str) -> Result<Span, String> {
+    let lag: Span = text.parse().map_err(|error| format!("{error}"))?;
+    if (SHORTEST_LAG..=LONGEST_LAG).contains(&lag) {
+        Ok(lag)
+    } else {
+        Err(format!("`{text}` is out of range; a metric lag is between {SHORTEST_LAG} and {LONGEST_LAG}"))
+    }
+}
+
+fn table_name(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if (3..=255).contains(&text.len()) && text.chars().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is not the name of a table: 3 to 255 letters, digits, `_`, `.` and `-`"))
+    }
+}
+
+fn event_bus(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    let name = text.len() <= 256 && text.chars().all(allowed);
+    if name || is_arn(text, "events") {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is neither the name nor the ARN of an event bus"))
+    }
+}
+
+fn topic_arn(text: &str) -> Result<String, String> {
+    if is_arn(text, "sns") {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is not a topic's ARN; write it as `arn:aws:sns:REGION:ACCOUNT:NAME`"))
+    }
+}
+
+fn is_arn(text: &str, service: &str) -> bool {
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    matches!(parts.as_slice(), ["arn", partition, found, region, account, name]
+        if *found == service && [partition, region, account, name].iter().all(|part| !part.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOPIC: &str = "arn:aws:sns:eu-west-1:111122223333:releases";
+
+    fn read(environment: &[(&str, &str)]) -> Result<Config, String> {
+        let lookup = |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, v)| (*v).to_owned());
+        Config::read(lookup).map_err(|error| error.to_string())
+    }
+
+    fn world(environment: &[(&str, &str)]) -> World {
+        match read(environment).unwrap().handler {
+            Handler::Tick(world) | Handler::Command(world) | Handler::Abort(world) | Handler::Alarm(world) => world,
+            Handler::Hook => panic!("the hook has no world"),
+        }
+    }
+
+    #[test]
+    fn a_table_is_enough_and_the_rest_has_defaults() {
+        for handler in ["tick", "command", "abort", "alarm"] {
+            let world = world(&[("_HANDLER", handler), ("COALMINE_TABLE", "coalmine"), ("COALMINE_TOPIC_ARN", "")]);
+            assert_eq!(world.aws.table, "coalmine");
+            assert_eq!((world.aws.event_bus, world.aws.topic_arn), (None, None));
+            assert_eq!((world.settings.mode, world.settings.metric_lag), (Mode::Enforce, DEFAULT_LAG));
+        }
+    }
+
+    #[test]
+    fn everything_can_be_set() {
+        let world = world(&[
+            ("_HANDLER", "tick"),
+            ("COALMINE_TABLE", "coalmine"),
+            ("COALMINE_MODE", "observe"),
+            ("COALMINE_METRIC_LAG", "2m"),
+            ("COALMINE_EVENT_BUS", "releases"),
+            ("COALMINE_TOPIC_ARN", TOPIC),
+        ]);
+        assert_eq!(world.settings.mode, Mode::Observe);
+        assert_eq!(world.settings.metric_lag, Span::from_minutes(2));
+        assert_eq!(world.aws.event_bus.as_deref(), Some("releases"));
+        assert_eq!(world.aws.topic_arn.as_deref(), Some(TOPIC));
+    }
+
+    #[test]
+    fn the_hook_demands_nothing_and_every_log_level_is_known() {
+        assert_eq!(read(&[("_HANDLER", "hook")]).unwrap().log, Level::INFO);
+        for level in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE] {
+            let text = level.as_str().to_lowercase();
+            assert_eq!(read(&[("_HANDLER", "hook"), ("COALMINE_LOG", &text)]).unwrap().log, level);
+        }
+    }
+
+    #[test]
+    fn every_wrong_value_says_what_would_be_right() {
+        for (name, value, message) in [
+            ("_HANDLER", "", "the function's handler (_HANDLER) is not set; it must be tick, command, abort, alarm or hook"),
+            ("_HANDLER", "tock", "the function's handler (_HANDLER) is `tock`; it must be tick, command, abort, alarm or hook"),
+            ("COALMINE_TABLE", "", "COALMINE_TABLE is not set; it must be the name of the state table"),
+            ("COALMINE_TABLE", "a b", "COALMINE_TABLE: `a b` is not the name of a table: 3 to 255 letters, digits, `_`, `.` and `-`"),
+            ("COALMINE_MODE", "dry-run", "COALMINE_MODE: `dry-run` is not a mode; write enforce or observe"),
+            ("COALMINE_METRIC_LAG", "soon", "COALMINE_METRIC_LAG: `soon` is not a duration; write it as `90s`, `5m`, `1h30m` or `2d`"),
+            ("COALMINE_METRIC_LAG", "2h", "COALMINE_METRIC_LAG: `2h` is out of range; a metric lag is between 1m and 1h"),
+            ("COALMINE_METRIC_LAG", "30s", "COALMINE_METRIC_LAG: `30s` is out of range; a metric lag is between 1m and 1h"),
+            ("COALMINE_EVENT_BUS", "my bus", "COALMINE_EVENT_BUS: `my bus` is neither the name nor the ARN of an event bus"),
+            ("COALMINE_TOPIC_ARN", "releases", "COALMINE_TOPIC_ARN: `releases` is not a topic's ARN; write it as `arn:aws:sns:REGION:ACCOUNT:NAME`"),
+            ("COALMINE_LOG", "loud", "COALMINE_LOG: `loud` is not a level; write error, warn, info, debug or trace"),
+        ] {
+            let mut environment = vec![(name, value), ("_HANDLER", "tick"), ("COALMINE_TABLE", "coalmine")];
+            environment.dedup_by_key(|(key, _)| *key);
+            assert_eq!(read(&environment).unwrap_err(), message);
+        }
+    }
+
+    #[test]
+    fn all_problems_are_reported_together() {
+        let error = read(&[("_HANDLER", "tick"), ("COALMINE_MODE", "x"), ("COALMINE_LOG", "y")]).unwrap_err();
+        assert_eq!(error.matches("; ").count() - error.matches("; write").count() - error.matches("; it").count(), 2);
+        for name in ["COALMINE_TABLE", "COALMINE_MODE", "COALMINE_LOG"] {
+            assert!(error.contains(name), "{error}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Every file in `events/`, read by the function it is for.
+
+use std::collections::BTreeSet;
+
+use coalmine_core::command::Kind;
+use coalmine_core::units::Timestamp;
+use serde_json::Value;
+
+use crate::alarm::{self, Heard};
+use crate::command::{self, Allowed};
+use crate::hook::{self, Hook};
+use crate::tick::{self, Due};
+
+#[derive(Debug, PartialEq)]
+enum Action {
+    Tick(&'static str),
+    Command(Allowed, Kind),
+    Fired(&'static str),
+    Ignored(&'static str),
+    Hook(Hook),
+}
+
+fn expected() -> Vec<(&'static str, Action)> {
+    use Action::*;
+    vec![
+        ("abort", Command(Allowed::Stopping, Kind::Abort)),
+        ("alarm-composite-eventbridge", Fired("checkout at 2026-11-21T14:02:40Z")),
+        ("alarm-direct-composite", Fired("checkout at 2026-11-21T14:02:40Z")),
+        ("alarm-direct-metric", Fired("checkout-5xx at 2026-11-21T14:02:40Z")),
+        ("alarm-insufficient-data", Ignored("checkout-5xx")),
+        ("alarm-metric-eventbridge", Fired("checkout-5xx at 2026-11-21T14:02:40Z")),
+        ("alarm-ok", Ignored("checkout-5xx")),
+        ("alarm-still-red", Ignored("checkout-5xx")),
+        ("alarm-suppressed", Ignored("checkout")),
+        ("alarm-suppression-over", Fired("checkout at 2026-11-21T14:02:40Z")),
+        ("command-abort", Command(Allowed::Everything, Kind::Abort)),
+        ("command-approve", Command(Allowed::Everything, Kind::Approve)),
+        ("command-list", Command(Allowed::Everything, Kind::List)),
+        ("command-pause", Command(Allowed::Everything, Kind::Pause)),
+        ("command-promote", Command(Allowed::Everything, Kind::Promote)),
+        ("command-resume", Command(Allowed::Everything, Kind::Resume)),
+        ("command-start", Command(Allowed::Everything, Kind::Start)),
+        ("command-status", Command(Allowed::Everything, Kind::Status)),
+        ("hook-codedeploy", Hook(hook::Hook::CodeDeploy { deployment: "d-8FQ5W7X2R".to_owned() })),
+        ("hook-ecs", Hook(hook::Hook::Ecs { stage: "POST_TEST_TRAFFIC_SHIFT".to_owned() })),
+        ("tick", Tick("2026-11-21T14:02:00Z")),
+    ]
+}
+
+fn folder() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("events")
+}
+
+fn event(name: &str) -> Value {
+    let text = std::fs::read_to_string(folder().join(format!("{name}.json"))).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn every_event_asks_for_what_its_name_says() {
+    let clock: Timestamp = "2026-11-21T14:02:10Z".parse().unwrap();
+    for (name, action) in expected() {
+        let event = event(name);
+        let matches = match &action {
+            Action::Tick(time) => tick::read(&event, clock) == Ok(Due::Now(time.parse().unwrap())),
+            Action::Command(allowed, kind) => command::read(&event, *allowed).unwrap().kind() == *kind,
+            Action::Fired(what) => {
+                let Ok(Heard::Fired { alarm, at }) = alarm::read(&event) else { panic!("{name} was ignored") };
+                format!("{alarm} at {at}") == *what
+            }
+            Action::Ignored(what) => {
+                matches!(alarm::read(&event), Ok(Heard::Ignored { alarm, .. }) if alarm == *what)
+            }
+            Action::Hook(hook) => hook::read(&event).as_ref() == Ok(hook),
+        };
+        assert!(matches, "{name}.json does not ask for {action:?}");
+    }
+}
+
+#[test]
+fn every_file_has_a_row() {
+    let file_name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+    let files: BTreeSet<String> = std::fs::read_dir(folder()).unwrap().map(file_name).collect();
+    let rows: BTreeSet<String> = expected().iter().map(|(name, _)| format!("{name}.json")).collect();
+    assert_eq!(files, rows);
+}
+
+#[test]
+fn the_abort_function_only_stops() {
+    for (name, action) in expected() {
+        let Action::Command(_, kind) = action else { continue };
+        let allowed = command::read(&event(name), Allowed::Stopping);
+        if matches!(kind, Kind::Abort | Kind::Pause) {
+            assert!(allowed.is_ok(), "{name}");
+        } else {
+            let message = format!("`{kind}` is not for this function, which only aborts and pauses; ask the command function");
+            assert_eq!(allowed.unwrap_err()[0].message, message);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The minute tick: an EventBridge scheduled event whose `time` is "now".
+
+use coalmine_core::driver;
+use coalmine_core::units::{Span, Timestamp};
+use lambda_runtime::{Diagnostic, LambdaEvent};
+use serde_json::Value;
+
+use crate::budget::LambdaBudget;
+use crate::event::{EventError, Reader, answer, failed, wall_clock};
+use crate::{App, log};
+
+/// A tick that comes later than this would judge a world that has moved on; the next tick is there already.
+const STALE_AFTER: Span = Span::from_minutes(2);
+
+/// What a scheduled event asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Due {
+    Now(Timestamp),
+    /// Too old to act on; says how old.
+    Dropped(String),
+}
+
+pub async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
+    let now = match read(&event.payload, wall_clock())? {
+        Due::Now(now) => now,
+        Due::Dropped(why) => {
+            tracing::warn!(%why, "tick dropped");
+            return Ok(serde_json::json!({ "dropped": why }));
+        }
+    };
+    let budget = LambdaBudget::of(&event.context);
+    let report = driver::tick(&app.ports, now, &budget, &app.settings).await.map_err(|fault| failed(&fault))?;
+    for line in &report.lines {
+        log::report("rollout", &event.context.request_id, line);
+    }
+    answer(&report)
+}
+
+/// A time in the future is taken as it is: whoever may invoke this function may say what time it is, as simulations do.
+pub fn read(event: &Value, clock: Timestamp) -> Result<Due, EventError> {
+    let reader = Reader { takes: "an EventBridge scheduled event", event };
+    reader.expect("source", "aws.events")?;
+    reader.expect("detail-type", "Scheduled Event")?;
+    let time = reader.time("time")?;
+    let age = clock.since(time);
+    if age > STALE_AFTER {
+        let why = format!("the event of {time} is {age} old; a tick is dropped after {STALE_AFTER}");
+        return Ok(Due::Dropped(why));
+    }
+    Ok(Due::Now(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn tick(time: &str) -> Value {
+        json!({ "source": "aws.events", "detail-type": "Scheduled Event", "time": time, "detail": {} })
+    }
+
+    #[test]
+    fn a_tick_is_dropped_only_when_it_is_more_than_two_minutes_old() {
+        let clock: Timestamp = "2026-11-21T14:02:00Z".parse().unwrap();
+        for (time, due) in [
+            ("2026-11-21T14:02:00Z", true),
+            ("2026-11-21T14:00:00Z", true),
+            ("2026-11-21T13:59:59Z", false),
+            ("2026-11-21T18:00:00Z", true),
+        ] {
+            assert_eq!(matches!(read(&tick(time), clock).unwrap(), Due::Now(_)), due, "{time}");
+        }
+        let why = "the event of 2026-11-21T13:52:00Z is 10m old; a tick is dropped after 2m".to_owned();
+        assert_eq!(read(&tick("2026-11-21T13:52:00Z"), clock), Ok(Due::Dropped(why)));
+    }
+
+    #[test]
+    fn an_unknown_shape_says_what_was_expected() {
+        let clock = wall_clock();
+        for (event, wrong) in [
+            (json!({}), "`source` is missing"),
+            (json!("tick"), "`source` is missing"),
+            (json!({ "source": 7 }), "`source` is 7 where a text is expected"),
+            (json!({ "source": "aws.s3" }), "`source` is `aws.s3` where `aws.events` is expected"),
+            (json!({ "source": "aws.events", "detail-type": null }), "`detail-type` is missing"),
+            (tick("today"), "`time`: `today` is not a time; write it as `2026-11-21T14:02:00Z`"),
+        ] {
+            let message = format!(
+                "this function takes an EventBridge scheduled event; in this event {wrong}. Nothing was done"
+            );
+            assert_eq!(read(&event, clock).unwrap_err().to_string(), message);
+        }
+    }
+}

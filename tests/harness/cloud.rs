@@ -1,0 +1,199 @@
+//! The emulated AWS in the words of the tests.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::UNIX_EPOCH;
+
+use serde_json::{Value, json};
+
+use super::http::{self, Request, Response};
+use super::ministack::Ministack;
+use super::python::{python, support};
+
+/// A zip without files: the target's code is never run.
+const EMPTY_ZIP: &str = "UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA==";
+const ROLE: &str = "arn:aws:iam::000000000000:role/any";
+
+/// What an alias routes to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Live {
+    pub primary: String,
+    pub additional: Option<(String, f64)>,
+}
+
+impl Live {
+    pub fn only(version: &str) -> Self {
+        Self { primary: version.to_owned(), additional: None }
+    }
+
+    pub fn with(version: &str, other: &str, share: f64) -> Self {
+        Self { primary: version.to_owned(), additional: Some((other.to_owned(), share)) }
+    }
+}
+
+pub struct Cloud {
+    stack: Ministack,
+}
+
+impl Cloud {
+    pub fn start() -> Self {
+        Self { stack: Ministack::start() }
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.stack.port())
+    }
+
+    /// The real `bootstrap` as a function of its own.
+    pub fn create_bootstrap(&self, name: &str, handler: &str, environment: &Value) {
+        self.create_function(&json!({
+            "FunctionName": name, "Runtime": "provided.al2023", "Handler": handler, "Role": ROLE, "Timeout": 50,
+            "Code": { "ZipFile": bootstrap() }, "Environment": { "Variables": environment },
+        }));
+    }
+
+    /// A function to roll out, with no version published yet.
+    pub fn create_target(&self, name: &str) {
+        self.create_function(&json!({
+            "FunctionName": name, "Runtime": "python3.12", "Handler": "main.handler", "Role": ROLE, "Timeout": 10,
+            "Code": { "ZipFile": EMPTY_ZIP },
+        }));
+    }
+
+    fn create_function(&self, function: &Value) {
+        self.lambda("POST", "/2015-03-31/functions", function);
+    }
+
+    /// A new version; the description makes it differ from the one before, or nothing would be published.
+    pub fn publish(&self, function: &str, description: &str) -> String {
+        let path = format!("/2015-03-31/functions/{function}");
+        self.lambda("PUT", &format!("{path}/configuration"), &json!({ "Description": description }));
+        let version = self.lambda("POST", &format!("{path}/versions"), &json!({}));
+        text(&version, "Version")
+    }
+
+    pub fn create_alias(&self, function: &str, alias: &str, version: &str) {
+        let body = json!({ "Name": alias, "FunctionVersion": version });
+        self.lambda("POST", &format!("/2015-03-31/functions/{function}/aliases"), &body);
+    }
+
+    /// As somebody else would: without looking first.
+    pub fn set_alias(&self, function: &str, alias: &str, live: &Live) {
+        let weights = live.additional.iter().map(|(version, share)| (version.clone(), json!(share)));
+        let weights: serde_json::Map<String, Value> = weights.collect();
+        let body = json!({ "FunctionVersion": live.primary, "RoutingConfig": { "AdditionalVersionWeights": weights } });
+        self.lambda("PUT", &format!("/2015-03-31/functions/{function}/aliases/{alias}"), &body);
+    }
+
+    pub fn live(&self, function: &str, alias: &str) -> Live {
+        let found = self.lambda("GET", &format!("/2015-03-31/functions/{function}/aliases/{alias}"), &Value::Null);
+        let weights = found["RoutingConfig"]["AdditionalVersionWeights"].as_object().cloned().unwrap_or_default();
+        let additional = weights.into_iter().next().map(|(version, share)| (version, share.as_f64().unwrap()));
+        Live { primary: text(&found, "FunctionVersion"), additional }
+    }
+
+    /// Changes with every write of the alias, whoever wrote it.
+    pub fn alias_revision(&self, function: &str, alias: &str) -> String {
+        let found = self.lambda("GET", &format!("/2015-03-31/functions/{function}/aliases/{alias}"), &Value::Null);
+        text(&found, "RevisionId")
+    }
+
+    /// What the function answers, or the error it ends with.
+    pub fn invoke(&self, function: &str, event: &Value) -> Result<Value, Value> {
+        let path = format!("/2015-03-31/functions/{function}/invocations");
+        let response = self.send("POST", &path, "lambda", None, event);
+        assert_eq!(response.status, 200, "invoking {function}: {}", response.body);
+        if response.function_error { Err(response.body) } else { Ok(response.body) }
+    }
+
+    pub fn create_table(&self, name: &str) {
+        self.json("dynamodb", "DynamoDB_20120810.CreateTable", &json!({
+            "TableName": name, "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [
+                { "AttributeName": "pk", "AttributeType": "S" },
+                { "AttributeName": "sk", "AttributeType": "S" },
+            ],
+            "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" }, { "AttributeName": "sk", "KeyType": "RANGE" }],
+        }));
+    }
+
+    /// Everything in a table.
+    pub fn items(&self, table: &str) -> Vec<Value> {
+        let page = self.json("dynamodb", "DynamoDB_20120810.Scan", &json!({ "TableName": table }));
+        page["Items"].as_array().cloned().unwrap_or_default()
+    }
+
+    pub fn put_metrics(&self, namespace: &str, data: &[Value]) {
+        let body = json!({ "Namespace": namespace, "MetricData": data });
+        self.json("monitoring", "GraniteServiceVersion20100801.PutMetricData", &body);
+    }
+
+    /// A metric alarm that nothing but [`Self::set_alarm`] moves: its metric has no data.
+    pub fn create_alarm(&self, name: &str) {
+        self.json("monitoring", "GraniteServiceVersion20100801.PutMetricAlarm", &json!({
+            "AlarmName": name, "Namespace": "Nothing", "MetricName": name, "Statistic": "Sum", "Period": 60,
+            "EvaluationPeriods": 1, "Threshold": 1, "ComparisonOperator": "GreaterThanThreshold",
+            "TreatMissingData": "ignore",
+        }));
+        self.set_alarm(name, "OK");
+    }
+
+    pub fn set_alarm(&self, name: &str, state: &str) {
+        let body = json!({ "AlarmName": name, "StateValue": state, "StateReason": "a test says so" });
+        self.json("monitoring", "GraniteServiceVersion20100801.SetAlarmState", &body);
+    }
+
+    /// A rule that invokes a function every minute.
+    pub fn invoke_every_minute(&self, rule: &str, function: &str) {
+        let body = json!({ "Name": rule, "ScheduleExpression": "rate(1 minute)", "State": "ENABLED" });
+        self.json("events", "AWSEvents.PutRule", &body);
+        let arn = format!("arn:aws:lambda:us-east-1:000000000000:function:{function}");
+        let body = json!({ "Rule": rule, "Targets": [{ "Id": "tick", "Arn": arn }] });
+        self.json("events", "AWSEvents.PutTargets", &body);
+    }
+
+    fn json(&self, service: &str, target: &str, body: &Value) -> Value {
+        succeeded(target, self.send("POST", "/", service, Some(target), body))
+    }
+
+    fn lambda(&self, method: &str, path: &str, body: &Value) -> Value {
+        succeeded(path, self.send(method, path, "lambda", None, body))
+    }
+
+    fn send(&self, method: &str, path: &str, service: &str, target: Option<&str>, body: &Value) -> Response {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        http::send(self.stack.port(), &Request { method, path, service, target, body: &body })
+    }
+}
+
+fn succeeded(what: &str, response: Response) -> Value {
+    assert!((200..300).contains(&response.status), "{what}: {} {}", response.status, response.body);
+    response.body
+}
+
+fn text(value: &Value, key: &str) -> String {
+    value[key].as_str().unwrap_or_else(|| panic!("no {key} in {value}")).to_owned()
+}
+
+/// The zipped `bootstrap` as base64: the one that cargo built for this test, or the one that the caller names.
+fn bootstrap() -> &'static str {
+    static PACKAGE: OnceLock<String> = OnceLock::new();
+    PACKAGE.get_or_init(|| {
+        let named = std::env::var_os("COALMINE_TEST_BOOTSTRAP").filter(|path| !path.is_empty());
+        let bootstrap = named.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_bootstrap")), PathBuf::from);
+        let state = std::fs::metadata(&bootstrap)
+            .unwrap_or_else(|error| panic!("there is no bootstrap at {}: {error}", bootstrap.display()));
+        let modified = state.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        let mut hasher = DefaultHasher::new();
+        (&bootstrap, state.len(), modified).hash(&mut hasher);
+        let package =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bootstrap-{:016x}.base64", hasher.finish()));
+        if !package.exists() {
+            let made = Command::new(python()).arg(support("package.py")).args([&bootstrap, &package]).status();
+            assert!(made.is_ok_and(|status| status.success()), "{} cannot be zipped", bootstrap.display());
+        }
+        std::fs::read_to_string(package).expect("the package was written just now")
+    })
+}

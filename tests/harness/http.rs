@@ -1,0 +1,53 @@
+//! As much HTTP as MiniStack needs. No SDK: what the tests see must not depend on what they test.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// No call takes longer, the invocation of a function with its 50 seconds included.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub struct Request<'a> {
+    pub method: &'a str,
+    pub path: &'a str,
+    /// Part of the credential's scope, by which MiniStack tells its services apart.
+    pub service: &'a str,
+    /// `X-Amz-Target` of the JSON protocols.
+    pub target: Option<&'a str>,
+    pub body: &'a str,
+}
+
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    pub function_error: bool,
+    pub body: Value,
+}
+
+pub fn send(port: u16, request: &Request<'_>) -> Response {
+    let Request { method, path, service, target, body } = request;
+    let target = target.map_or(String::new(), |target| format!("X-Amz-Target: {target}\r\n"));
+    let credential = format!("test/20260101/us-east-1/{service}/aws4_request");
+    let head = format!(
+        "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/x-amz-json-1.0\r\n\
+         Authorization: AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=none\r\n\
+         {target}Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("MiniStack listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).expect("MiniStack reads");
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("MiniStack answers in time");
+    parse(&String::from_utf8(bytes).expect("JSON is UTF-8"))
+}
+
+fn parse(text: &str) -> Response {
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let function_error = head.to_ascii_lowercase().contains("\r\nx-amz-function-error:");
+    let body = if body.is_empty() { Value::Null } else { serde_json::from_str(body).unwrap_or_else(|_| body.into()) };
+    Response { status: status.unwrap_or_else(|| panic!("not HTTP: {text}")), function_error, body }
+}

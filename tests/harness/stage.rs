@@ -1,0 +1,222 @@
+//! A rollout's world: Coalmine deployed, a function to roll out, and traffic that obeys the alias.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use coalmine_core::units::{Minute, Timestamp};
+use serde_json::{Value, json};
+
+use super::cloud::{Cloud, Live};
+use super::dice::Dice;
+
+pub const TABLE: &str = "coalmine";
+pub const FUNCTION: &str = "checkout";
+pub const ALIAS: &str = "live";
+
+/// What comes in, minute by minute.
+#[derive(Debug, Clone, Copy)]
+pub struct Traffic {
+    pub requests: u64,
+    /// Share of the requests that fail on the old version.
+    pub old_fails: f64,
+    /// And on the new one.
+    pub new_fails: f64,
+}
+
+/// One version's minute.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Served {
+    pub requests: u64,
+    pub errors: u64,
+}
+
+/// Versions 1 (live) and 2 (new) of one function.
+pub struct Stage {
+    pub cloud: Cloud,
+    /// The minute that is running. Begins with the real one, because a tick of the past would be dropped.
+    pub minute: Minute,
+    pub dice: Dice,
+}
+
+impl Stage {
+    /// With twenty minutes of history of the old version.
+    pub fn set_up(seed: u64) -> Self {
+        let stage = Self::without_history(seed);
+        for ago in 1..=20 {
+            let served = Served { requests: 600, errors: 3 };
+            stage.put_alone(stage.minute.plus(-ago), served);
+        }
+        stage
+    }
+
+    pub fn without_history(seed: u64) -> Self {
+        let cloud = Cloud::start();
+        cloud.create_table(TABLE);
+        let environment = json!({
+            "COALMINE_TABLE": TABLE,
+            "AWS_ENDPOINT_URL": cloud.endpoint(),
+            "AWS_EC2_METADATA_DISABLED": "true",
+        });
+        for handler in ["tick", "command", "abort", "alarm"] {
+            cloud.create_bootstrap(&format!("coalmine-{handler}"), handler, &environment);
+        }
+        cloud.create_target(FUNCTION);
+        let old = cloud.publish(FUNCTION, "old");
+        cloud.create_alias(FUNCTION, ALIAS, &old);
+        cloud.publish(FUNCTION, "new");
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
+        let now = Timestamp::from_epoch_seconds(i64::try_from(since.as_secs()).expect("before the year 292 billion"));
+        Self { cloud, minute: now.minute(), dice: Dice::new(seed) }
+    }
+
+    /// The spec of a rollout of version 2, with more fields or others.
+    pub fn spec(&self, fields: &Value) -> Value {
+        let mut spec = json!({
+            "coalmine": "v1", "name": "it", "version": "2",
+            "target": { "lambda": { "function": FUNCTION, "alias": ALIAS } },
+            "checks": [{ "errors": { "tolerate": "0.5pt" } }],
+        });
+        for (key, value) in fields.as_object().expect("fields are an object") {
+            spec[key] = value.clone();
+        }
+        spec
+    }
+
+    pub fn start(&self, fields: &Value) -> Value {
+        let started = self.command(&json!({ "command": "start", "spec": self.spec(fields) }));
+        assert!(started.get("errors").is_none(), "{started}");
+        started
+    }
+
+    /// What the command function answers, its errors included.
+    pub fn command(&self, command: &Value) -> Value {
+        self.invoke("command", command)
+    }
+
+    pub fn status(&self) -> Value {
+        self.command(&json!({ "command": "status", "rollout": "it" }))
+    }
+
+    pub fn phase(&self) -> String {
+        let status = self.status();
+        status["phase"]["name"].as_str().unwrap_or_else(|| panic!("no phase in {status}")).to_owned()
+    }
+
+    pub fn invoke(&self, handler: &str, event: &Value) -> Value {
+        let answer = self.cloud.invoke(&format!("coalmine-{handler}"), event);
+        answer.unwrap_or_else(|error| panic!("{handler} failed: {error}"))
+    }
+
+    pub fn live(&self) -> Live {
+        self.cloud.live(FUNCTION, ALIAS)
+    }
+
+    /// A tick ten seconds into the running minute.
+    pub fn tick(&self) -> Value {
+        self.invoke("tick", &self.tick_event())
+    }
+
+    pub fn tick_event(&self) -> Value {
+        let time = Timestamp::from_epoch_seconds(self.minute.start().epoch_seconds() + 10).to_string();
+        json!({ "source": "aws.events", "detail-type": "Scheduled Event", "time": time, "detail": {} })
+    }
+
+    /// Serves the running minute's traffic the way the alias routes it, lets the minute pass, and ticks.
+    pub fn pass(&mut self, traffic: &Traffic) -> Value {
+        let share = self.new_share();
+        let new = self.dice.count(traffic.requests, share);
+        let old = traffic.requests - new;
+        let old = Served { requests: old, errors: self.dice.count(old, traffic.old_fails) };
+        let new = Served { requests: new, errors: self.dice.count(new, traffic.new_fails) };
+        self.serve(old, new);
+        self.next()
+    }
+
+    /// Lets a minute pass in which no metric arrives, and ticks.
+    pub fn next(&mut self) -> Value {
+        self.minute = self.minute.plus(1);
+        self.tick()
+    }
+
+    /// Passes minutes until the rollout ends; panics when it does not within `limit`.
+    pub fn pass_until_ended(&mut self, traffic: &Traffic, limit: u32) -> String {
+        self.pass_until(traffic, limit, |phase| ["promoted", "rolledBack", "superseded"].contains(&phase))
+    }
+
+    pub fn pass_until(&mut self, traffic: &Traffic, limit: u32, wanted: impl Fn(&str) -> bool) -> String {
+        for _ in 0..limit {
+            self.pass(traffic);
+            let phase = self.phase();
+            if wanted(&phase) {
+                return phase;
+            }
+        }
+        panic!("not reached in {limit} minutes: {:#}", self.status());
+    }
+
+    /// The new version's share of the traffic right now.
+    pub fn new_share(&self) -> f64 {
+        match self.live() {
+            Live { primary, additional: None } => f64::from(u8::from(primary == "2")),
+            Live { primary, additional: Some((version, share)) } => {
+                assert_eq!((primary.as_str(), version.as_str()), ("1", "2"));
+                share
+            }
+        }
+    }
+
+    /// Puts what both versions served in the running minute. Lambda has metrics per version only where two share an
+    /// alias, and an error metric of 0 or 1 for every invocation.
+    pub fn serve(&self, old: Served, new: Served) {
+        if self.live().additional.is_none() {
+            let all = Served { requests: old.requests + new.requests, errors: old.errors + new.errors };
+            return self.put_alone(self.minute, all);
+        }
+        let mut data = Vec::new();
+        for (version, served) in [("1", old), ("2", new)] {
+            for dimensions in [json!({}), json!({ "Resource": resource() }), per_version(version)] {
+                data.extend(datums(self.minute, &dimensions, served));
+            }
+        }
+        self.cloud.put_metrics("AWS/Lambda", &data);
+    }
+
+    fn put_alone(&self, minute: Minute, served: Served) {
+        let mut data = datums(minute, &json!({}), served);
+        data.extend(datums(minute, &json!({ "Resource": resource() }), served));
+        self.cloud.put_metrics("AWS/Lambda", &data);
+    }
+
+    /// Traffic that goes around the alias.
+    pub fn put_bypassing(&self, minute: Minute, served: Served) {
+        self.cloud.put_metrics("AWS/Lambda", &datums(minute, &json!({}), served));
+    }
+}
+
+fn resource() -> String {
+    format!("{FUNCTION}:{ALIAS}")
+}
+
+fn per_version(version: &str) -> Value {
+    json!({ "Resource": resource(), "ExecutedVersion": version })
+}
+
+/// `Invocations` and `Errors` of one minute; nothing at all where nothing was served.
+fn datums(minute: Minute, dimensions: &Value, served: Served) -> Vec<Value> {
+    if served.requests == 0 {
+        return Vec::new();
+    }
+    let mut all = vec![json!({ "Name": "FunctionName", "Value": FUNCTION })];
+    for (name, value) in dimensions.as_object().expect("dimensions are an object") {
+        all.push(json!({ "Name": name, "Value": value }));
+    }
+    let datum = |metric: &str, values: &[(u8, u64)]| {
+        let seen: Vec<_> = values.iter().filter(|(_, count)| *count > 0).collect();
+        json!({
+            "MetricName": metric, "Dimensions": all, "Timestamp": minute.start().epoch_seconds(), "Unit": "Count",
+            "Values": seen.iter().map(|(value, _)| value).collect::<Vec<_>>(),
+            "Counts": seen.iter().map(|(_, count)| count).collect::<Vec<_>>(),
+        })
+    };
+    let fine = served.requests - served.errors;
+    vec![datum("Invocations", &[(1, served.requests)]), datum("Errors", &[(0, fine), (1, served.errors)])]
+}

@@ -1,0 +1,28 @@
+"""Translates a SAM template to plain CloudFormation, offline, and prints it as JSON."""
+
+import json
+import sys
+
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
+
+REGION = "eu-west-1"
+
+
+class Session:
+    """The translator asks only for the region's partition."""
+
+    region_name = REGION
+
+
+def main(path):
+    with open(path, encoding="utf-8") as file:
+        template = yaml_parse(file)
+    # What `sam build` and `sam package` put in place of the local path.
+    template["Globals"]["Function"]["CodeUri"] = "s3://bucket/bootstrap.zip"
+    plain = Translator({}, Parser(), boto_session=Session()).translate(sam_template=template, parameter_values={})
+    json.dump(plain, sys.stdout)
+
+
+main(sys.argv[1])
