@@ -10,7 +10,7 @@ use super::executor::{Stalled, run_now};
 use super::faults::{Faulty, Operation, Rule, When};
 use super::invariants::{self, Blind, Snapshot, Violation, Watchdog};
 use super::rng::Rng;
-use super::traffic::{Generator, Tallies, Tally, Traffic};
+use super::traffic::{Generator, Piece, Tally, Traffic};
 use super::world::{AliasWrite, Refused, World};
 use crate::command::{Answer, Request};
 use crate::driver::{self, Settings, TickReport};
@@ -102,7 +102,8 @@ pub struct Outcome {
     pub others: BTreeMap<String, Rollout>,
     /// Writes to the alias since the start.
     pub writes: Vec<AliasWrite>,
-    pub tallies: Tallies,
+    /// The requests, also those of the hour before the start.
+    pub pieces: Vec<Piece>,
     pub notices: Vec<Notice>,
     /// When each alarm's change happened.
     pub alarm_changes: Vec<(Timestamp, String, AlarmState)>,
@@ -388,7 +389,7 @@ impl<'a> Run<'a> {
             rollout,
             others,
             writes: writes.collect(),
-            tallies: self.traffic.tallies,
+            pieces: self.traffic.pieces,
             notices: self.world.notices(),
             alarm_changes: self.alarm_changes,
             refused: self.refused,
@@ -477,14 +478,12 @@ impl Outcome {
         self.tally_between(version, self.started_at, self.stopped_at)
     }
 
-    /// The same for the minutes that begin in a part of the run.
+    /// The same for a part of the run that begins and ends with a tick or a write.
     #[must_use]
     pub fn tally_between(&self, version: &Version, from: Timestamp, until: Timestamp) -> Tally {
         let mut total = Tally::default();
-        for (minute, of_minute) in &self.tallies {
-            if (from..until).contains(&minute.start()) {
-                total += of_minute.get(version).copied().unwrap_or_default();
-            }
+        for piece in self.pieces.iter().filter(|piece| piece.from >= from && piece.until <= until) {
+            total += piece.versions.get(version).copied().unwrap_or_default();
         }
         total
     }
@@ -492,6 +491,6 @@ impl Outcome {
     /// Requests of any version that failed because the alias pointed nowhere.
     #[must_use]
     pub fn unserved(&self) -> u64 {
-        self.tallies.values().flat_map(BTreeMap::values).map(|tally| tally.unserved).sum()
+        self.pieces.iter().flat_map(|piece| piece.versions.values()).map(|tally| tally.unserved).sum()
     }
 }
