@@ -64,7 +64,7 @@ impl TrafficRouter for World {
             Weight::FULL => (split.canary, None),
             weight => (split.baseline, Some((split.canary.clone(), weight))),
         };
-        state.write_alias(split.target, primary, additional).map_err(rejected)
+        state.write_alias(split.target, primary, additional, true).map_err(rejected)
     }
 }
 
