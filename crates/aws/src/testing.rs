@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex};
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_lambda::config::{Credentials, SharedCredentialsProvider};
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
-};
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use coalmine_core::rollout::Rollout;
@@ -19,7 +17,11 @@ use crate::{ATTEMPT_TIMEOUT, Aws, AwsConfig, MAX_ATTEMPTS, OPERATION_TIMEOUT, ti
 /// What the scripted AWS does with one request.
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
-    Http { status: u16, headers: Vec<(&'static str, String)>, body: Vec<u8> },
+    Http {
+        status: u16,
+        headers: Vec<(&'static str, String)>,
+        body: Vec<u8>,
+    },
     /// Nothing ever comes back.
     Silence,
     /// The connection breaks.
