@@ -8,6 +8,8 @@ mod forecast;
 mod judge;
 mod plan;
 pub mod stats;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub use forecast::{Forecast, Load, StepForecast, deadline_problem, forecast};
