@@ -1,5 +1,6 @@
 //! Comparisons as sentences: both numbers, then the ratio, then how sure.
 
+use crate::report::plain_number;
 use crate::spec::CheckMode;
 
 use super::evidence::Reading;
@@ -134,7 +135,7 @@ fn ratio(comparison: &Comparison, why: Reason, alpha: f64) -> String {
     if comparison.canary.events <= 0.0 {
         return String::new();
     }
-    let sure = format!("({} sure)", percent(1.0 - alpha));
+    let sure = format!("({} % sure)", plain_number(100.0 * (1.0 - alpha)));
     let worse = why == Reason::ProvenWorse || comparison.doubt == Some(Doubt::LooksWorse);
     if estimate.is_infinite() {
         return if lower >= LEAST_SHOWN {
