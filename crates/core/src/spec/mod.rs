@@ -383,3 +383,6 @@ impl std::fmt::Display for Problem {
         f.write_str(&self.message)
     }
 }
+
+#[cfg(test)]
+mod tests;
