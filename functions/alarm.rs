@@ -29,7 +29,8 @@ pub async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Value, Diagn
     // Events arrive late, never early: the later of the two is now. The driver reads the alarm's state again.
     let now = at.max(wall_clock());
     let budget = LambdaBudget::of(&event.context);
-    let report = driver::alarm(&app.ports, &alarm, now, &budget, &app.settings).await.map_err(|fault| failed(&fault))?;
+    let report =
+        driver::alarm(&app.ports, &alarm, now, &budget, &app.settings).await.map_err(|fault| failed(&fault))?;
     for line in &report.lines {
         log::report("rollout", &event.context.request_id, line);
     }

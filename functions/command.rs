@@ -1,13 +1,14 @@
 //! People's and pipelines' commands. `abort` is the same function with only the commands that stop something, so that
 //! IAM can let many stop a rollout and few promote one.
 
-use coalmine_core::command::{Kind, Request};
+use coalmine_core::command::Request;
 use coalmine_core::driver;
 use coalmine_core::spec::Problem;
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde_json::{Value, json};
 
 use crate::App;
+use crate::budget::LambdaBudget;
 use crate::event::{answer, wall_clock};
 
 /// Which commands a function carries out.
@@ -20,8 +21,9 @@ pub enum Allowed {
 
 /// Problems are an answer, not a function error: whoever asked must get all of them, and nothing is to be retried.
 pub async fn handle(app: &App, allowed: Allowed, event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
+    let budget = LambdaBudget::of(&event.context);
     let outcome = match read(&event.payload, allowed) {
-        Ok(request) => driver::command(&app.ports, request, wall_clock(), &app.settings).await,
+        Ok(request) => driver::command(&app.ports, request, wall_clock(), &budget, &app.settings).await,
         Err(problems) => Err(problems),
     };
     match outcome {
@@ -35,9 +37,12 @@ pub async fn handle(app: &App, allowed: Allowed, event: LambdaEvent<Value>) -> R
 
 pub fn read(event: &Value, allowed: Allowed) -> Result<Request, Vec<Problem>> {
     let request = Request::parse(event)?;
-    let stops = matches!(request.kind(), Kind::Abort | Kind::Pause);
+    let stops = ["abort", "pause"].contains(&request.kind());
     if allowed == Allowed::Stopping && !stops {
-        let message = format!("`{}` is not for this function, which only aborts and pauses; ask the command function", request.kind());
+        let message = format!(
+            "`{}` is not for this function, which only aborts and pauses; ask the command function",
+            request.kind()
+        );
         return Err(vec![Problem::at("command", message)]);
     }
     Ok(request)

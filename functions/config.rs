@@ -93,7 +93,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         let event_bus = self.optional("COALMINE_EVENT_BUS", event_bus);
         let topic_arn = self.optional("COALMINE_TOPIC_ARN", topic_arn);
         let settings = Settings { mode, metric_lag };
-        table.map(|table| World { aws: AwsConfig { table, event_bus, topic_arn }, settings })
+        table.map(|table| World { aws: AwsConfig { table: Some(table), event_bus, topic_arn }, settings })
     }
 
     /// `None` when it is not set, and also when it is wrong, which is then noted.
@@ -192,7 +192,7 @@ mod tests {
     fn a_table_is_enough_and_the_rest_has_defaults() {
         for handler in ["tick", "command", "abort", "alarm"] {
             let world = world(&[("_HANDLER", handler), ("COALMINE_TABLE", "coalmine"), ("COALMINE_TOPIC_ARN", "")]);
-            assert_eq!(world.aws.table, "coalmine");
+            assert_eq!(world.aws.table.as_deref(), Some("coalmine"));
             assert_eq!((world.aws.event_bus, world.aws.topic_arn), (None, None));
             assert_eq!((world.settings.mode, world.settings.metric_lag), (Mode::Enforce, DEFAULT_LAG));
         }
@@ -226,16 +226,48 @@ mod tests {
     #[test]
     fn every_wrong_value_says_what_would_be_right() {
         for (name, value, message) in [
-            ("_HANDLER", "", "the function's handler (_HANDLER) is not set; it must be tick, command, abort, alarm or hook"),
-            ("_HANDLER", "tock", "the function's handler (_HANDLER) is `tock`; it must be tick, command, abort, alarm or hook"),
+            (
+                "_HANDLER",
+                "",
+                "the function's handler (_HANDLER) is not set; it must be tick, command, abort, alarm or hook",
+            ),
+            (
+                "_HANDLER",
+                "tock",
+                "the function's handler (_HANDLER) is `tock`; it must be tick, command, abort, alarm or hook",
+            ),
             ("COALMINE_TABLE", "", "COALMINE_TABLE is not set; it must be the name of the state table"),
-            ("COALMINE_TABLE", "a b", "COALMINE_TABLE: `a b` is not the name of a table: 3 to 255 letters, digits, `_`, `.` and `-`"),
+            (
+                "COALMINE_TABLE",
+                "a b",
+                "COALMINE_TABLE: `a b` is not the name of a table: 3 to 255 letters, digits, `_`, `.` and `-`",
+            ),
             ("COALMINE_MODE", "dry-run", "COALMINE_MODE: `dry-run` is not a mode; write enforce or observe"),
-            ("COALMINE_METRIC_LAG", "soon", "COALMINE_METRIC_LAG: `soon` is not a duration; write it as `90s`, `5m`, `1h30m` or `2d`"),
-            ("COALMINE_METRIC_LAG", "2h", "COALMINE_METRIC_LAG: `2h` is out of range; a metric lag is between 1m and 1h"),
-            ("COALMINE_METRIC_LAG", "30s", "COALMINE_METRIC_LAG: `30s` is out of range; a metric lag is between 1m and 1h"),
-            ("COALMINE_EVENT_BUS", "my bus", "COALMINE_EVENT_BUS: `my bus` is neither the name nor the ARN of an event bus"),
-            ("COALMINE_TOPIC_ARN", "releases", "COALMINE_TOPIC_ARN: `releases` is not a topic's ARN; write it as `arn:aws:sns:REGION:ACCOUNT:NAME`"),
+            (
+                "COALMINE_METRIC_LAG",
+                "soon",
+                "COALMINE_METRIC_LAG: `soon` is not a duration; write it as `90s`, `5m`, `1h30m` or `2d`",
+            ),
+            (
+                "COALMINE_METRIC_LAG",
+                "2h",
+                "COALMINE_METRIC_LAG: `2h` is out of range; a metric lag is between 1m and 1h",
+            ),
+            (
+                "COALMINE_METRIC_LAG",
+                "30s",
+                "COALMINE_METRIC_LAG: `30s` is out of range; a metric lag is between 1m and 1h",
+            ),
+            (
+                "COALMINE_EVENT_BUS",
+                "my bus",
+                "COALMINE_EVENT_BUS: `my bus` is neither the name nor the ARN of an event bus",
+            ),
+            (
+                "COALMINE_TOPIC_ARN",
+                "releases",
+                "COALMINE_TOPIC_ARN: `releases` is not a topic's ARN; write it as `arn:aws:sns:REGION:ACCOUNT:NAME`",
+            ),
             ("COALMINE_LOG", "loud", "COALMINE_LOG: `loud` is not a level; write error, warn, info, debug or trace"),
         ] {
             let mut environment = vec![(name, value), ("_HANDLER", "tick"), ("COALMINE_TABLE", "coalmine")];

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use coalmine_core::command::Kind;
 use coalmine_core::units::Timestamp;
 use serde_json::Value;
 
@@ -14,7 +13,7 @@ use crate::tick::{self, Due};
 #[derive(Debug, PartialEq)]
 enum Action {
     Tick(&'static str),
-    Command(Allowed, Kind),
+    Command(Allowed, &'static str),
     Fired(&'static str),
     Ignored(&'static str),
     Hook(Hook),
@@ -23,7 +22,7 @@ enum Action {
 fn expected() -> Vec<(&'static str, Action)> {
     use Action::*;
     vec![
-        ("abort", Command(Allowed::Stopping, Kind::Abort)),
+        ("abort", Command(Allowed::Stopping, "abort")),
         ("alarm-composite-eventbridge", Fired("checkout at 2026-11-21T14:02:40Z")),
         ("alarm-direct-composite", Fired("checkout at 2026-11-21T14:02:40Z")),
         ("alarm-direct-metric", Fired("checkout-5xx at 2026-11-21T14:02:40Z")),
@@ -33,14 +32,14 @@ fn expected() -> Vec<(&'static str, Action)> {
         ("alarm-still-red", Ignored("checkout-5xx")),
         ("alarm-suppressed", Ignored("checkout")),
         ("alarm-suppression-over", Fired("checkout at 2026-11-21T14:02:40Z")),
-        ("command-abort", Command(Allowed::Everything, Kind::Abort)),
-        ("command-approve", Command(Allowed::Everything, Kind::Approve)),
-        ("command-list", Command(Allowed::Everything, Kind::List)),
-        ("command-pause", Command(Allowed::Everything, Kind::Pause)),
-        ("command-promote", Command(Allowed::Everything, Kind::Promote)),
-        ("command-resume", Command(Allowed::Everything, Kind::Resume)),
-        ("command-start", Command(Allowed::Everything, Kind::Start)),
-        ("command-status", Command(Allowed::Everything, Kind::Status)),
+        ("command-abort", Command(Allowed::Everything, "abort")),
+        ("command-approve", Command(Allowed::Everything, "approve")),
+        ("command-list", Command(Allowed::Everything, "list")),
+        ("command-pause", Command(Allowed::Everything, "pause")),
+        ("command-promote", Command(Allowed::Everything, "promote")),
+        ("command-resume", Command(Allowed::Everything, "resume")),
+        ("command-start", Command(Allowed::Everything, "start")),
+        ("command-status", Command(Allowed::Everything, "status")),
         ("hook-codedeploy", Hook(hook::Hook::CodeDeploy { deployment: "d-8FQ5W7X2R".to_owned() })),
         ("hook-ecs", Hook(hook::Hook::Ecs { stage: "POST_TEST_TRAFFIC_SHIFT".to_owned() })),
         ("tick", Tick("2026-11-21T14:02:00Z")),
@@ -90,10 +89,11 @@ fn the_abort_function_only_stops() {
     for (name, action) in expected() {
         let Action::Command(_, kind) = action else { continue };
         let allowed = command::read(&event(name), Allowed::Stopping);
-        if matches!(kind, Kind::Abort | Kind::Pause) {
+        if ["abort", "pause"].contains(&kind) {
             assert!(allowed.is_ok(), "{name}");
         } else {
-            let message = format!("`{kind}` is not for this function, which only aborts and pauses; ask the command function");
+            let message =
+                format!("`{kind}` is not for this function, which only aborts and pauses; ask the command function");
             assert_eq!(allowed.unwrap_err()[0].message, message);
         }
     }

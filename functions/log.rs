@@ -19,7 +19,8 @@ pub fn start(level: Level) {
         .with_target("bootstrap", ours)
         .with_target("coalmine_core", ours)
         .with_target("coalmine_aws", ours);
-    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
+    let lines =
+        tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
     tracing_subscriber::registry().with(targets).with(lines).init();
 }
 

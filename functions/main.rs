@@ -69,6 +69,6 @@ async fn serve(handler: Handler) -> Result<(), lambda_runtime::Error> {
 
 impl App {
     async fn start(world: World) -> Self {
-        Self { ports: Aws::connect(world.aws).await, settings: world.settings }
+        Self { ports: Aws::new(world.aws).await, settings: world.settings }
     }
 }

@@ -86,9 +86,8 @@ mod tests {
             (json!({ "source": "aws.events", "detail-type": null }), "`detail-type` is missing"),
             (tick("today"), "`time`: `today` is not a time; write it as `2026-11-21T14:02:00Z`"),
         ] {
-            let message = format!(
-                "this function takes an EventBridge scheduled event; in this event {wrong}. Nothing was done"
-            );
+            let message =
+                format!("this function takes an EventBridge scheduled event; in this event {wrong}. Nothing was done");
             assert_eq!(read(&event, clock).unwrap_err().to_string(), message);
         }
     }

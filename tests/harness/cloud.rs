@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -14,6 +14,7 @@ use super::python::{python, support};
 
 /// A zip without files: the target's code is never run.
 const EMPTY_ZIP: &str = "UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA==";
+const PATIENCE: Duration = Duration::from_secs(60);
 const ROLE: &str = "arn:aws:iam::000000000000:role/any";
 
 /// What an alias routes to.
@@ -74,6 +75,29 @@ impl Cloud {
         text(&version, "Version")
     }
 
+    /// A version whose start fails: Lambda runs the code when it is published, and there is none.
+    pub fn publish_broken(&self, function: &str) -> String {
+        let path = format!("/2015-03-31/functions/{function}/configuration");
+        self.lambda("PUT", &path, &json!({ "SnapStart": { "ApplyOn": "PublishedVersions" } }));
+        let version = self.publish(function, "broken");
+        self.wait_for_state(function, &version, "Failed");
+        version
+    }
+
+    /// Lambda makes a version ready in its own time.
+    pub fn wait_for_state(&self, function: &str, version: &str, state: &str) {
+        let path = format!("/2015-03-31/functions/{function}/configuration?Qualifier={version}");
+        let since = Instant::now();
+        loop {
+            let found = self.lambda("GET", &path, &Value::Null);
+            if found["State"] == state {
+                return;
+            }
+            assert!(since.elapsed() < PATIENCE, "version {version} does not get {state}: {found}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     pub fn create_alias(&self, function: &str, alias: &str, version: &str) {
         let body = json!({ "Name": alias, "FunctionVersion": version });
         self.lambda("POST", &format!("/2015-03-31/functions/{function}/aliases"), &body);
@@ -132,11 +156,15 @@ impl Cloud {
 
     /// A metric alarm that nothing but [`Self::set_alarm`] moves: its metric has no data.
     pub fn create_alarm(&self, name: &str) {
-        self.json("monitoring", "GraniteServiceVersion20100801.PutMetricAlarm", &json!({
-            "AlarmName": name, "Namespace": "Nothing", "MetricName": name, "Statistic": "Sum", "Period": 60,
-            "EvaluationPeriods": 1, "Threshold": 1, "ComparisonOperator": "GreaterThanThreshold",
-            "TreatMissingData": "ignore",
-        }));
+        self.json(
+            "monitoring",
+            "GraniteServiceVersion20100801.PutMetricAlarm",
+            &json!({
+                "AlarmName": name, "Namespace": "Nothing", "MetricName": name, "Statistic": "Sum", "Period": 60,
+                "EvaluationPeriods": 1, "Threshold": 1, "ComparisonOperator": "GreaterThanThreshold",
+                "TreatMissingData": "ignore",
+            }),
+        );
         self.set_alarm(name, "OK");
     }
 
@@ -188,8 +216,7 @@ fn bootstrap() -> &'static str {
         let modified = state.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
         let mut hasher = DefaultHasher::new();
         (&bootstrap, state.len(), modified).hash(&mut hasher);
-        let package =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bootstrap-{:016x}.base64", hasher.finish()));
+        let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bootstrap-{:016x}.base64", hasher.finish()));
         if !package.exists() {
             let made = Command::new(python()).arg(support("package.py")).args([&bootstrap, &package]).status();
             assert!(made.is_ok_and(|status| status.success()), "{} cannot be zipped", bootstrap.display());

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -35,7 +36,9 @@ fn make_environment() -> Result<PathBuf, String> {
     if marker.exists() {
         return Ok(python);
     }
-    eprintln!("installing the emulators under {} (once)", folder.display());
+    // Not `eprintln!`: the output of a test that passes is not shown, and this takes a while.
+    let note = format!("installing the emulators under {} (once)\n", folder.display());
+    std::io::stderr().write_all(note.as_bytes()).map_err(|error| error.to_string())?;
     let venv = Command::new(&base).args(["-m", "venv", "--clear"]).arg(&folder).output();
     succeeded(venv).map_err(|why| {
         format!("cannot make a Python environment; install Python's venv (Debian, Ubuntu: apt-get install python3-venv): {why}")
@@ -56,7 +59,8 @@ fn make_environment() -> Result<PathBuf, String> {
 fn base_python() -> Result<String, String> {
     let candidates = ["python3", "python3.14", "python3.13", "python3.12", "python3.11"];
     let check = format!("import sys; sys.exit(sys.version_info < {OLDEST:?})");
-    let new_enough = |python: &&&str| Command::new(python).args(["-c", &check]).output().is_ok_and(|o| o.status.success());
+    let new_enough =
+        |python: &&&str| Command::new(python).args(["-c", &check]).output().is_ok_and(|o| o.status.success());
     let found = candidates.iter().find(new_enough).map(|python| (*python).to_owned());
     found.ok_or_else(|| {
         format!(

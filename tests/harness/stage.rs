@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 use super::cloud::{Cloud, Live};
 use super::dice::Dice;
 
-pub const TABLE: &str = "coalmine";
-pub const FUNCTION: &str = "checkout";
-pub const ALIAS: &str = "live";
+const TABLE: &str = "coalmine";
+const FUNCTION: &str = "checkout";
+const ALIAS: &str = "live";
+/// The phases that nothing follows.
+const ENDS: [&str; 3] = ["promoted", "rolledBack", "superseded"];
 
 /// What comes in, minute by minute.
 #[derive(Debug, Clone, Copy)]
@@ -38,13 +40,17 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// With twenty minutes of history of the old version.
+    /// With an hour of history: 2400 requests a minute, of which ten fail.
     pub fn set_up(seed: u64) -> Self {
+        Self::with_history(seed, Served { requests: 2400, errors: 10 })
+    }
+
+    /// With an hour of history of the old version, every minute the same.
+    pub fn with_history(seed: u64, served: Served) -> Self {
         let stage = Self::without_history(seed);
-        for ago in 1..=20 {
-            let served = Served { requests: 600, errors: 3 };
-            stage.put_alone(stage.minute.plus(-ago), served);
-        }
+        let minutes = (1..=60).map(|ago| stage.minute.plus(-ago));
+        let data: Vec<Value> = minutes.flat_map(|minute| datums_alone(minute, served)).collect();
+        stage.cloud.put_metrics("AWS/Lambda", &data);
         stage
     }
 
@@ -62,7 +68,8 @@ impl Stage {
         cloud.create_target(FUNCTION);
         let old = cloud.publish(FUNCTION, "old");
         cloud.create_alias(FUNCTION, ALIAS, &old);
-        cloud.publish(FUNCTION, "new");
+        let new = cloud.publish(FUNCTION, "new");
+        cloud.wait_for_state(FUNCTION, &new, "Active");
         let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
         let now = Timestamp::from_epoch_seconds(i64::try_from(since.as_secs()).expect("before the year 292 billion"));
         Self { cloud, minute: now.minute(), dice: Dice::new(seed) }
@@ -99,6 +106,19 @@ impl Stage {
     pub fn phase(&self) -> String {
         let status = self.status();
         status["phase"]["name"].as_str().unwrap_or_else(|| panic!("no phase in {status}")).to_owned()
+    }
+
+    pub fn has_ended(&self) -> bool {
+        ENDS.contains(&self.phase().as_str())
+    }
+
+    pub fn alias_revision(&self) -> String {
+        self.cloud.alias_revision(FUNCTION, ALIAS)
+    }
+
+    /// Everything that is stored.
+    pub fn items(&self) -> Vec<Value> {
+        self.cloud.items(TABLE)
     }
 
     pub fn invoke(&self, handler: &str, event: &Value) -> Value {
@@ -139,7 +159,7 @@ impl Stage {
 
     /// Passes minutes until the rollout ends; panics when it does not within `limit`.
     pub fn pass_until_ended(&mut self, traffic: &Traffic, limit: u32) -> String {
-        self.pass_until(traffic, limit, |phase| ["promoted", "rolledBack", "superseded"].contains(&phase))
+        self.pass_until(traffic, limit, |phase| ENDS.contains(&phase))
     }
 
     pub fn pass_until(&mut self, traffic: &Traffic, limit: u32, wanted: impl Fn(&str) -> bool) -> String {
@@ -169,7 +189,7 @@ impl Stage {
     pub fn serve(&self, old: Served, new: Served) {
         if self.live().additional.is_none() {
             let all = Served { requests: old.requests + new.requests, errors: old.errors + new.errors };
-            return self.put_alone(self.minute, all);
+            return self.cloud.put_metrics("AWS/Lambda", &datums_alone(self.minute, all));
         }
         let mut data = Vec::new();
         for (version, served) in [("1", old), ("2", new)] {
@@ -177,12 +197,6 @@ impl Stage {
                 data.extend(datums(self.minute, &dimensions, served));
             }
         }
-        self.cloud.put_metrics("AWS/Lambda", &data);
-    }
-
-    fn put_alone(&self, minute: Minute, served: Served) {
-        let mut data = datums(minute, &json!({}), served);
-        data.extend(datums(minute, &json!({ "Resource": resource() }), served));
         self.cloud.put_metrics("AWS/Lambda", &data);
     }
 
@@ -194,6 +208,13 @@ impl Stage {
 
 fn resource() -> String {
     format!("{FUNCTION}:{ALIAS}")
+}
+
+/// An alias that points to one version.
+fn datums_alone(minute: Minute, served: Served) -> Vec<Value> {
+    let mut data = datums(minute, &json!({}), served);
+    data.extend(datums(minute, &json!({ "Resource": resource() }), served));
+    data
 }
 
 fn per_version(version: &str) -> Value {

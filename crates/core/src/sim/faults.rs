@@ -10,7 +10,7 @@ use crate::metrics::{Series, SeriesQuery};
 use crate::observation::{AlarmState, Routing, TestOutcome, VersionInfo};
 use crate::ports::{
     AlarmSource, CreateError, Fault, FaultKind, LookError, MetricSource, Notifier, Ports, RolloutStore, SaveError,
-    SetError, SetWeight, TestRunner, TrafficRouter,
+    SetError, SetWeight, TestRunner, TrafficRouter, Unreadable,
 };
 use crate::rollout::{DecisionRecord, Notice, Rollout};
 use crate::sim::rng::Rng;
@@ -344,7 +344,7 @@ impl<P: Ports> AlarmSource for Faulty<'_, P> {
 }
 
 impl<P: Ports> RolloutStore for Faulty<'_, P> {
-    async fn active(&self) -> Result<Vec<Rollout>, Fault> {
+    async fn active(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
         self.call(Operation::Active, self.inner.active(), None).await
     }
 

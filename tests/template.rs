@@ -1,0 +1,64 @@
+//! `template.yaml` is what SAM and CloudFormation accept, and what the functions expect.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use crate::harness::{python, support};
+
+fn template() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("template.yaml")
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Plain CloudFormation, as SAM makes it of the template.
+fn translated() -> String {
+    let output = Command::new(python()).arg(support("transform.py")).arg(template()).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn cfn_lint_finds_nothing_in_the_template_nor_in_what_sam_makes_of_it() {
+    let plain = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("template-{}.json", std::process::id()));
+    std::fs::write(&plain, translated()).unwrap();
+    let lint = Command::new(python()).args(["-m", "cfnlint"]).args([&template(), &plain]).output().unwrap();
+    std::fs::remove_file(&plain).unwrap();
+    assert!(lint.status.success() && lint.stdout.is_empty(), "{}", text(&lint));
+}
+
+#[test]
+fn the_stack_is_what_the_functions_expect() {
+    let plain: Value = serde_json::from_str(&translated()).unwrap();
+    let of_type = |kind: &str| -> Vec<&Value> {
+        plain["Resources"].as_object().unwrap().values().filter(|resource| resource["Type"] == kind).collect()
+    };
+    let mut handlers: Vec<&str> = Vec::new();
+    for function in of_type("AWS::Lambda::Function") {
+        let properties = &function["Properties"];
+        handlers.push(properties["Handler"].as_str().unwrap());
+        assert_eq!(properties["Runtime"], "provided.al2023");
+        assert_eq!(properties["Environment"]["Variables"]["COALMINE_TABLE"], json!({ "Ref": "Table" }));
+    }
+    handlers.sort_unstable();
+    assert_eq!(handlers, ["abort", "alarm", "command", "hook", "tick"]);
+
+    let tick = &plain["Resources"]["TickEveryMinute"]["Properties"];
+    assert_eq!(tick["ScheduleExpression"], "rate(1 minute)");
+    let once = json!({ "MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60 });
+    assert_eq!(tick["Targets"][0]["RetryPolicy"], once);
+    let asynchronous = &plain["Resources"]["TickEventInvokeConfig"]["Properties"];
+    assert_eq!(
+        (&asynchronous["MaximumRetryAttempts"], &asynchronous["MaximumEventAgeInSeconds"]),
+        (&json!(0), &json!(60))
+    );
+
+    let table = &plain["Resources"]["Table"]["Properties"];
+    let keys = json!([{ "AttributeName": "pk", "KeyType": "HASH" }, { "AttributeName": "sk", "KeyType": "RANGE" }]);
+    assert_eq!(table["KeySchema"], keys);
+    assert_eq!(table["TimeToLiveSpecification"], json!({ "AttributeName": "ttl", "Enabled": true }));
+}
