@@ -383,14 +383,3 @@ impl std::fmt::Display for Problem {
         f.write_str(&self.message)
     }
 }
-#[derive(Debug, Clone, PartialEq)]
-pub struct Validated {
-    pub spec: RolloutSpec,
-    pub warnings: Vec<Problem>,
-}
-pub fn parse(_: &str) -> Result<Validated, Vec<Problem>> {
-    Err(vec![])
-}
-pub fn from_value(_: &serde_json::Value) -> Result<Validated, Vec<Problem>> {
-    Err(vec![])
-}
