@@ -10,6 +10,7 @@ pub mod faults;
 pub mod invariants;
 pub mod rng;
 pub mod scenario;
+pub mod tour;
 pub mod traffic;
 pub mod world;
 

@@ -383,6 +383,3 @@ impl std::fmt::Display for Problem {
         f.write_str(&self.message)
     }
 }
-
-#[cfg(test)]
-mod tests;

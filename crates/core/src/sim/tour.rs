@@ -1,0 +1,119 @@
+//! The releases of the tour: a good one, a bad one, and one that an alarm stops.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::invariants::Violation;
+use super::scenario::{Happening, Moment, Outcome, RunError, Scenario, What, run};
+use super::traffic::{Behaviour, Delivery, Traffic};
+use crate::observation::AlarmState;
+use crate::rollout::PhaseName;
+use crate::spec::Version;
+use crate::units::{Span, Weight};
+
+pub const FUNCTION: &str = "checkout";
+pub const ALIAS: &str = "live";
+pub const ALARM: &str = "payments-down";
+
+/// Requests a second.
+pub const PER_SECOND: f64 = 40.0;
+
+/// Share of the old version's requests that fail.
+pub const OLD_FAILING: f64 = 0.004;
+
+/// How long the third release's step is live when its alarm rings.
+const ALARM_AFTER: Span = Span::from_seconds(197);
+
+/// One release of the tour.
+#[derive(Debug, Clone)]
+pub struct Stop {
+    pub title: &'static str,
+    pub canary: Version,
+    /// Share of the new version's requests that fail.
+    pub failing: f64,
+    /// How it must end.
+    pub announced: PhaseName,
+    pub scenario: Scenario,
+}
+
+/// The weight of the step in which the third release's alarm rings.
+#[must_use]
+pub fn alarm_step() -> Weight {
+    Weight::from_basis_points(2_500).unwrap_or(Weight::FULL)
+}
+
+/// The version that every release of the tour starts from.
+#[must_use]
+pub fn old() -> Version {
+    Version("41".to_owned())
+}
+
+/// The three releases, in order.
+#[must_use]
+pub fn stops() -> [Stop; 3] {
+    let stop = |title, version: &str, failing, announced| {
+        let canary = Version(version.to_owned());
+        let scenario = Scenario { ticks_twice: true, ..release(&canary, failing) };
+        Stop { title, canary, failing, announced, scenario }
+    };
+    let mut alarm = stop("ALARM", "44", OLD_FAILING, PhaseName::RolledBack);
+    let what = What::Alarm { name: ALARM.to_owned(), state: AlarmState::Alarm };
+    alarm.scenario.events.push(Happening { when: Moment::AfterWeight(alarm_step(), ALARM_AFTER), what });
+    [
+        stop("GOOD RELEASE", "42", OLD_FAILING, PhaseName::Promoted),
+        stop("BAD RELEASE", "43", 10.0 * OLD_FAILING, PhaseName::RolledBack),
+        alarm,
+    ]
+}
+
+/// A release with the spec that most users write: a target and an alarm, everything else by default.
+#[must_use]
+pub fn release(canary: &Version, failing: f64) -> Scenario {
+    let spec = json!({
+        "coalmine": "v1",
+        "target": { "lambda": { "function": FUNCTION, "alias": ALIAS } },
+        "version": canary.0,
+        "alarms": [ALARM],
+    });
+    let versions = [(old(), Behaviour::steady(OLD_FAILING)), (canary.clone(), Behaviour::steady(failing))];
+    let traffic = Traffic {
+        per_second: PER_SECOND,
+        daily: None,
+        bursts: None,
+        versions: BTreeMap::from(versions),
+        delivery: Delivery::default(),
+    };
+    Scenario { alarms: vec![ALARM.to_owned()], ..Scenario::of(FUNCTION, ALIAS, &old(), spec, traffic) }
+}
+
+/// How many releases of a kind ended how.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ends {
+    pub promoted: u32,
+    pub rolled_back: u32,
+    /// Neither within the deadline: paused for a person.
+    pub undecided: u32,
+    /// Requests that failed because the alias pointed nowhere.
+    pub unserved: u64,
+    pub violations: Vec<(u64, Violation)>,
+}
+
+impl Ends {
+    pub fn count(&mut self, outcome: &Outcome) {
+        match outcome.ended() {
+            Some(PhaseName::Promoted) => self.promoted += 1,
+            Some(PhaseName::RolledBack) => self.rolled_back += 1,
+            Some(_) | None => self.undecided += 1,
+        }
+        self.unserved += outcome.unserved();
+        self.violations.extend(outcome.violations.iter().map(|violation| (outcome.seed, violation.clone())));
+    }
+}
+
+/// The same release once more, with another seed. It stops at the deadline: nobody ends a pause here.
+pub fn rerun(failing: f64, seed: u64) -> Result<Outcome, RunError> {
+    let scenario = release(&Version("42".to_owned()), failing);
+    run(&Scenario { longest: Span::from_minutes(3 * 60), ..scenario }, seed)
+}
