@@ -113,3 +113,77 @@ fn innermost(error: &dyn Error) -> String {
     }
     error.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use coalmine_core::ports::{LookError, TrafficRouter};
+
+    use super::*;
+    use crate::testing::{Reply, scripted, target};
+
+    #[test]
+    fn codes_go_before_statuses() {
+        for (code, status, kind) in [
+            (Some("ThrottlingException"), Some(400), FaultKind::Throttled),
+            (Some("TooManyRequestsException"), Some(429), FaultKind::Throttled),
+            (Some("ProvisionedThroughputExceededException"), Some(400), FaultKind::Throttled),
+            (Some("SlowDown"), Some(503), FaultKind::Throttled),
+            (Some("AccessDeniedException"), Some(400), FaultKind::Denied),
+            (Some("ExpiredTokenException"), Some(400), FaultKind::Denied),
+            (Some("TransactionInProgressException"), Some(400), FaultKind::TimedOut),
+            (Some("ResourceConflictException"), Some(409), FaultKind::Rejected),
+            (Some("ValidationException"), Some(400), FaultKind::Rejected),
+            (Some("ServiceException"), Some(500), FaultKind::Failed),
+            (Some("InternalFailure"), None, FaultKind::Failed),
+            (None, Some(429), FaultKind::Throttled),
+            (None, Some(401), FaultKind::Denied),
+            (None, Some(403), FaultKind::Denied),
+            (None, Some(404), FaultKind::Rejected),
+            (None, Some(503), FaultKind::Failed),
+            (None, None, FaultKind::Failed),
+        ] {
+            assert_eq!(kind_of_answer(code, status), kind, "{code:?} {status:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_way_to_fail_is_told_as_a_sentence_and_tried_as_often_as_it_makes_sense() {
+        let throttled = Reply::error(429, "TooManyRequestsException");
+        let denied = Reply::error(403, "AccessDeniedException");
+        for (reply, attempts, sentence) in [
+            (throttled, 3, "GetAlias was throttled: TooManyRequestsException: because"),
+            (denied, 1, "GetAlias was denied: AccessDeniedException: because (it needs lambda:GetAlias)"),
+            (
+                Reply::Silence,
+                2,
+                "GetAlias timed out: operation timeout (all attempts including retries) occurred after 10s",
+            ),
+            (Reply::Broken, 3, "GetAlias failed: connection reset"),
+            (
+                Reply::error(400, "InvalidParameterValueException"),
+                1,
+                "GetAlias was rejected: InvalidParameterValueException: because",
+            ),
+            (Reply::error(500, "ServiceException"), 3, "GetAlias failed: ServiceException: because"),
+        ] {
+            let (aws, script) = scripted(std::iter::repeat_n(reply, 3));
+            let error = aws.look(&target()).await.unwrap_err();
+            assert_eq!(error.to_string(), sentence);
+            assert_eq!(script.asked().len(), attempts, "{sentence}");
+            let LookError::Fault(fault) = error else { panic!("{error:?}") };
+            assert!(fault.source.is_some());
+        }
+    }
+
+    #[test]
+    fn copies_tell_the_same_and_share_the_source() {
+        let source = std::io::Error::other("deep");
+        let fault = Fault { source: Some(Box::new(source)), ..Fault::new("Op", FaultKind::Failed, "why") };
+        let copies = copies(fault, 2);
+        assert_eq!(copies.len(), 2);
+        for copy in copies {
+            assert_eq!(copy.to_string(), "Op failed: why");
+            assert_eq!(copy.source.unwrap().to_string(), "deep");
+        }
+    }
+}

@@ -51,7 +51,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// An attempt that takes longer is more likely lost than slow.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// All attempts of one call. A tick has a minute for everything.
+/// All attempts of one call: two silent ones, or three that are answered. A tick has a minute for everything.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 const MAX_ATTEMPTS: u32 = 3;

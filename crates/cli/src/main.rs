@@ -1,1 +1,53 @@
-fn main() {}
+//! The `coalmine` command: arguments, files and exit codes. Everything that decides is in `coalmine_core`.
+
+mod schema;
+mod validate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Progressive delivery for AWS: shifts traffic to a new version step by step, and back when it is worse.
+#[derive(Debug, Parser)]
+#[command(name = "coalmine", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Validate(validate::Arguments),
+    Schema(schema::Arguments),
+}
+
+fn main() -> ExitCode {
+    let (out, err) = (&mut std::io::stdout().lock(), &mut std::io::stderr().lock());
+    let exit = match Arguments::parse().command {
+        Command::Validate(arguments) => validate::run(&arguments, out, err),
+        Command::Schema(_) => schema::run(out),
+    };
+    match exit {
+        Ok(exit) => exit.into(),
+        // Whoever reads the output has gone (`coalmine schema | head`), or cannot be written to: nobody to tell.
+        Err(_) => Exit::Io.into(),
+    }
+}
+
+/// What a script sees. 1 and 3 are verdicts: rolled back, undecided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Fine,
+    Invalid,
+    Io,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Fine => 0,
+            Exit::Invalid => 2,
+            Exit::Io => 4,
+        })
+    }
+}

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::engine::{Order, OrderKind};
+use crate::ports::Unreadable;
 use crate::report;
 use crate::rollout::Rollout;
 use crate::spec::{Problem, Validated};
@@ -135,7 +136,9 @@ pub struct RolloutAnswer {
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
     pub id: String,
-    pub target: String,
+    /// Unknown for a rollout that cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     pub message: String,
 }
 
@@ -150,7 +153,15 @@ impl Answer {
 impl Summary {
     #[must_use]
     pub fn of(rollout: &Rollout) -> Self {
-        Self { id: rollout.id.clone(), target: rollout.spec.target.key(), message: message(rollout) }
+        Self { id: rollout.id.clone(), target: Some(rollout.spec.target.key()), message: message(rollout) }
+    }
+
+    #[must_use]
+    pub fn of_stored(stored: &Result<Rollout, Unreadable>) -> Self {
+        match stored {
+            Ok(rollout) => Self::of(rollout),
+            Err(error) => Self { id: error.id.clone(), target: None, message: format!("{error}: {}", error.fault) },
+        }
     }
 }
 

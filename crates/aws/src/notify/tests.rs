@@ -1,1 +1,78 @@
+use coalmine_core::units::Weight;
+use serde_json::{Value, json};
 
+use super::*;
+use crate::AwsConfig;
+use crate::testing::{Reply, rollout, scripted_with};
+
+fn notice() -> Notice {
+    rollout().outbox.remove(0)
+}
+
+fn config(bus: bool, topic: bool) -> AwsConfig {
+    AwsConfig {
+        table: None,
+        event_bus: bus.then(|| "releases".to_owned()),
+        topic_arn: topic.then(|| "arn:aws:sns:eu-west-1:111122223333:releases".to_owned()),
+    }
+}
+
+fn events(failed: u32, entry: &Value) -> Reply {
+    Reply::json(200, &json!({ "FailedEntryCount": failed, "Entries": [entry] }))
+}
+
+fn published() -> Reply {
+    let body = "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>";
+    Reply::Http { status: 200, headers: Vec::new(), body: body.as_bytes().to_vec() }
+}
+
+#[tokio::test]
+async fn a_notice_goes_where_it_is_wanted() {
+    for (bus, topic) in [(false, false), (true, false), (false, true), (true, true)] {
+        let wanted = [bus.then(|| events(0, &json!({ "EventId": "1" }))), topic.then(published)];
+        let (aws, script) = scripted_with(config(bus, topic), wanted.into_iter().flatten());
+        aws.publish(&notice()).await.unwrap();
+        assert_eq!(script.asked().len(), usize::from(bus) + usize::from(topic));
+    }
+}
+
+#[tokio::test]
+async fn the_event_is_the_notice_and_the_message_too() {
+    let (aws, script) = scripted_with(config(true, true), [events(0, &json!({ "EventId": "1" })), published()]);
+    aws.publish(&notice()).await.unwrap();
+    let asked = script.asked();
+    let entry = &asked[0].json()["Entries"][0];
+    assert_eq!(entry["Source"], "coalmine");
+    assert_eq!(entry["DetailType"], "Coalmine Rollout State Change");
+    assert_eq!(entry["EventBusName"], "releases");
+    let detail: Notice = serde_json::from_str(entry["Detail"].as_str().unwrap()).unwrap();
+    assert_eq!(detail, notice());
+    let form = String::from_utf8(asked[1].body.clone()).unwrap();
+    assert!(form.contains("Subject=Coalmine%3A%20checkout%3Alive%20v42%20is%20watched%20%285%25%29"), "{form}");
+    assert!(form.contains("Message=%7B%22key%22%3A%22checkout-42%2F2%22"), "{form}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_failed_inside_of_a_successful_answer_is_a_fault() {
+    for (code, kind) in [
+        ("ThrottlingException", FaultKind::Throttled),
+        ("InternalFailure", FaultKind::Failed),
+        ("AccessDeniedException", FaultKind::Denied),
+    ] {
+        let entry = json!({ "ErrorCode": code, "ErrorMessage": "because" });
+        let (aws, script) = scripted_with(config(true, true), [events(1, &entry)]);
+        let fault = aws.publish(&notice()).await.unwrap_err();
+        assert_eq!(fault.kind, kind);
+        assert!(fault.detail.starts_with(&format!("{code}: because")), "{fault}");
+        assert_eq!(script.asked().len(), 1, "the rest is told again with the repetition");
+    }
+}
+
+#[test]
+fn a_subject_is_a_line_that_sns_takes() {
+    let long = Notice { target: "f".repeat(200), ..notice() };
+    let odd =
+        Notice { target: "käse\n:live".to_owned(), phase: PhaseName::RolledBack, weight: Weight::ZERO, ..notice() };
+    assert_eq!(subject(&long).len(), 100);
+    assert_eq!(subject(&odd), "Coalmine: k?se?:live v42 was rolled back (0%)");
+}

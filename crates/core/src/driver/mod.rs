@@ -31,9 +31,6 @@ pub use order::command;
 /// second for the whole account, so more would only be throttled.
 const CONCURRENT_ROLLOUTS: usize = 8;
 
-/// Left for the last answer and the log when the invocation is about to be cut off.
-const RESERVE: Duration = Duration::from_secs(2);
-
 /// The longest that one rollout may keep the others waiting.
 const SLICE: Duration = Duration::from_secs(20);
 
@@ -52,6 +49,9 @@ pub struct Settings {
 pub struct TickReport {
     pub now: Timestamp,
     pub lines: Vec<Line>,
+    /// Rollouts whose stored form this version cannot read: nobody attends to them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<String>,
 }
 
 /// What every part of a tick works with.
@@ -72,10 +72,17 @@ pub async fn tick(
     budget: &impl Budget,
     settings: &Settings,
 ) -> Result<TickReport, Fault> {
-    let mut rollouts = ports.active().await?;
+    let mut rollouts = Vec::new();
+    let mut unreadable = Vec::new();
+    for stored in ports.active().await? {
+        match stored {
+            Ok(rollout) => rollouts.push(rollout),
+            Err(error) => unreadable.push(format!("{error}: {}", error.fault)),
+        }
+    }
     rotate(&mut rollouts, now);
     let context = Context { ports, budget, settings, now };
-    Ok(context.attend_all(rollouts, true).await)
+    Ok(TickReport { unreadable, ..context.attend_all(rollouts, true).await })
 }
 
 /// Attends to the rollouts that name an alarm, right after it changed. The alarm's state is read again: a forged event
@@ -161,7 +168,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             .buffered(CONCURRENT_ROLLOUTS)
             .collect()
             .await;
-        TickReport { now: self.now, lines }
+        TickReport { now: self.now, lines, unreadable: Vec::new() }
     }
 
     /// All rollouts' alarms at once: DescribeAlarms allows nine calls a second.
@@ -171,7 +178,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             return Seen::NotAsked;
         }
         let names: Vec<String> = names.into_iter().collect();
-        let wait = self.budget.remaining().saturating_sub(RESERVE) / 2;
+        let wait = self.budget.remaining() / 2;
         match self.within(wait, self.ports.states(&names)).await {
             Some(states) => Seen::from(states),
             None => Seen::Missing("no time left in this invocation".to_owned()),
@@ -185,7 +192,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             return Vec::new();
         }
         let late = || Fault::new("GetMetricData", FaultKind::TimedOut, "no time left in this invocation");
-        let wait = self.budget.remaining().saturating_sub(RESERVE) / 2;
+        let wait = self.budget.remaining() / 2;
         let fetched = self.within(wait, self.ports.fetch(&queries)).await;
         fetched.unwrap_or_else(|| queries.iter().map(|_| Err(late())).collect())
     }
@@ -193,7 +200,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
     /// One rollout's failure, panic or slowness is not the others'.
     async fn isolated(&self, rollout: Rollout, looked: Looked) -> Line {
         let mut line = Line::about(&rollout);
-        let wait = SLICE.min(self.budget.remaining().saturating_sub(RESERVE));
+        let wait = SLICE.min(self.budget.remaining());
         let attending = AssertUnwindSafe(self.attend(rollout, looked)).catch_unwind();
         match self.within(wait, attending).await {
             Some(Ok(line)) => return line,

@@ -32,7 +32,7 @@ pub async fn command(
         }
         Request::List => {
             let rollouts = ports.active().await.map_err(failed)?;
-            Ok(Answer::List { rollouts: rollouts.iter().map(Summary::of).collect() })
+            Ok(Answer::List { rollouts: rollouts.iter().map(Summary::of_stored).collect() })
         }
         Request::Order { rollout, order } => steer(&context, &rollout, &order).await,
     }

@@ -3,17 +3,22 @@
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use crate::analysis::MinuteSample;
 use crate::metrics::{Series, SeriesQuery};
 use crate::observation::{AlarmState, Routing, TestOutcome, VersionInfo};
 use crate::ports::{
     AlarmSource, CreateError, Fault, FaultKind, LookError, MetricSource, Notifier, Ports, RolloutStore, SaveError,
-    SetError, SetWeight, TestRunner, TrafficRouter,
+    SetError, SetWeight, TestRunner, TrafficRouter, Unreadable,
 };
 use crate::rollout::{DecisionRecord, Notice, Rollout};
+use crate::sim::rng::Rng;
 use crate::spec::{Target, Test, Version};
 use crate::units::Weight;
+
+/// A call takes fewer polls than this. A tick makes some dozens of calls, and a sleep ends after 1 000 polls.
+const MOST_WAITING_POLLS: u64 = 4;
 
 /// The calls of all ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,6 +136,8 @@ pub struct Rule {
 pub struct Faulty<'a, P> {
     inner: &'a P,
     state: Mutex<State>,
+    /// Draws how long each call takes; `None` answers at once.
+    pace: Option<Mutex<Rng>>,
 }
 
 #[derive(Debug)]
@@ -156,7 +163,13 @@ impl<'a, P: Ports> Faulty<'a, P> {
     #[must_use]
     pub fn new(inner: &'a P, rules: Vec<Rule>) -> Self {
         let state = State { rules, calls: Vec::new(), killed: None, stalled: Vec::new() };
-        Self { inner, state: Mutex::new(state) }
+        Self { inner, state: Mutex::new(state), pace: None }
+    }
+
+    /// Lets every call take a seeded while, so that what runs at the same time meets in ever new orders.
+    #[must_use]
+    pub fn interleaved(self, seed: u64) -> Self {
+        Self { pace: Some(Mutex::new(Rng::new(seed))), ..self }
     }
 
     /// Everything works: for counting calls.
@@ -223,7 +236,15 @@ impl<'a, P: Ports> Faulty<'a, P> {
         effect: impl Future<Output = Result<T, E>> + Send,
         stale: Option<E>,
     ) -> Result<T, E> {
+        self.take_time().await;
         go_wrong(self.next(operation), operation, effect, stale).await
+    }
+
+    async fn take_time(&self) {
+        let draw = |rng: &Mutex<Rng>| rng.lock().unwrap_or_else(PoisonError::into_inner).below(MOST_WAITING_POLLS);
+        for _ in 0..self.pace.as_ref().map_or(0, draw) {
+            pending_once().await;
+        }
     }
 
     /// Remembers a write that is about to stall.
@@ -240,6 +261,19 @@ impl<'a, P: Ports> Faulty<'a, P> {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Gives way to whatever runs at the same time, once.
+async fn pending_once() {
+    let mut gave_way = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut gave_way, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// `effect` is the call itself: unless it is polled it has no effect. `stale` is the operation's own answer to a lost
@@ -282,6 +316,7 @@ impl<P: Ports> TrafficRouter for Faulty<'_, P> {
     }
 
     async fn set(&self, split: &SetWeight<'_>) -> Result<(), SetError> {
+        self.take_time().await;
         let way = self.next(Operation::Set);
         if way == Some(Way::Stalls) {
             self.remember_stalling(split);
@@ -309,7 +344,7 @@ impl<P: Ports> AlarmSource for Faulty<'_, P> {
 }
 
 impl<P: Ports> RolloutStore for Faulty<'_, P> {
-    async fn active(&self) -> Result<Vec<Rollout>, Fault> {
+    async fn active(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
         self.call(Operation::Active, self.inner.active(), None).await
     }
 

@@ -7,7 +7,9 @@ pub mod budget;
 pub mod contract;
 pub mod executor;
 pub mod faults;
+pub mod invariants;
 pub mod rng;
+pub mod scenario;
 pub mod traffic;
 pub mod world;
 

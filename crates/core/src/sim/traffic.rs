@@ -99,8 +99,14 @@ impl std::ops::AddAssign for Tally {
     }
 }
 
-/// Requests by minute and by the version that got them.
-pub type Tallies = BTreeMap<Minute, BTreeMap<Version, Tally>>;
+/// Requests under one set of weights, within one minute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    pub from: Timestamp,
+    pub until: Timestamp,
+    /// By the version that got them.
+    pub versions: BTreeMap<Version, Tally>,
+}
 
 /// Makes the traffic of one alias as time goes by.
 #[derive(Debug)]
@@ -117,7 +123,8 @@ pub struct Generator<'a> {
     delivery: Rng,
     /// The series of each version, and of the alias and the function as a whole.
     series: BTreeMap<Version, [MetricRef; 6]>,
-    pub tallies: Tallies,
+    /// What has been served so far, in order.
+    pub pieces: Vec<Piece>,
 }
 
 impl<'a> Generator<'a> {
@@ -143,7 +150,7 @@ impl<'a> Generator<'a> {
             failures: Rng::stream(seed, 3),
             delivery: Rng::stream(seed, 4),
             series: BTreeMap::new(),
-            tallies: Tallies::new(),
+            pieces: Vec::new(),
         }
     }
 
@@ -166,13 +173,15 @@ impl<'a> Generator<'a> {
         let weight = routing.additional.as_ref().map_or(Weight::ZERO, |(_, weight)| *weight);
         let rerouted = self.routing.binomial(requests, weight.share());
         let served = [(Some(routing.primary), requests - rerouted), (routing.additional.map(|(v, _)| v), rerouted)];
+        let mut versions = BTreeMap::new();
         for (version, requests) in served {
             if let (Some(version), 1..) = (version, requests) {
                 let tally = self.serve(&version, requests, from);
                 self.tell(&version, minute, until, tally);
-                *self.tallies.entry(minute).or_default().entry(version).or_default() += tally;
+                versions.insert(version, tally);
             }
         }
+        self.pieces.push(Piece { from, until, versions });
     }
 
     /// Requests a second in a minute.
@@ -273,13 +282,22 @@ mod tests {
         Generator::new(world, &target(), traffic, seed, start(), start())
     }
 
-    fn total(tallies: &Tallies, version: &Version, minutes: std::ops::Range<i64>) -> Tally {
-        let mut total = Tally::default();
+    fn total(pieces: &[Piece], version: &Version, minutes: std::ops::Range<i64>) -> Tally {
         let (from, until) = (start().minute().plus(minutes.start), start().minute().plus(minutes.end));
-        for of_minute in tallies.range(from..until).map(|(_, of_minute)| of_minute) {
-            total += of_minute.get(version).copied().unwrap_or_default();
-        }
+        let within = pieces.iter().filter(|piece| piece.from >= from.start() && piece.until <= until.start());
+        let mut total = Tally::default();
+        within.for_each(|piece| total += piece.versions.get(version).copied().unwrap_or_default());
         total
+    }
+
+    /// All versions' requests by minute.
+    fn requests(pieces: &[Piece]) -> BTreeMap<Minute, u64> {
+        let mut requests = BTreeMap::new();
+        for piece in pieces {
+            let all: u64 = piece.versions.values().map(|tally| tally.requests).sum();
+            *requests.entry(piece.from.minute()).or_default() += all;
+        }
+        requests
     }
 
     /// Within five standard deviations of a count's mean.
@@ -301,7 +319,7 @@ mod tests {
         generator.run_until(minutes(60));
         world.write_alias(&target(), &canary(), None).unwrap();
         generator.run_until(minutes(70));
-        let of = |version: Version, minutes| total(&generator.tallies, &version, minutes);
+        let of = |version: Version, minutes| total(&generator.pieces, &version, minutes);
         assert_eq!(of(canary(), 0..10), Tally::default());
         assert_near("old alone", of(baseline(), 0..10).requests, 24_000.0);
         assert_near("old beside", of(baseline(), 10..60).requests, 90_000.0);
@@ -320,15 +338,16 @@ mod tests {
             let world = world();
             let mut generator = generator(&world, &traffic, seed);
             pieces.iter().for_each(|seconds| generator.run_until(start() + Span::from_seconds(*seconds)));
-            generator.tallies
+            generator.pieces
         };
         assert_eq!(run(1, &[600]), run(1, &[600]));
         assert_ne!(run(1, &[600]), run(2, &[600]));
         let (whole, pieces) = (run(3, &[6000]), run(3, &(1..=300).map(|k| 20 * k).collect::<Vec<_>>()));
         let (burst, quiet) = (3.0 * 1200.0, 1200.0);
-        for (minute, of_minute) in &pieces {
+        let (whole, pieces) = (requests(&whole), requests(&pieces));
+        for (minute, one) in pieces {
             let near = |requests: u64, mean: f64| (requests as f64 - mean).abs() < 6.0 * mean.sqrt();
-            let (one, other) = (of_minute[&baseline()].requests, whole[minute][&baseline()].requests);
+            let other = whole[&minute];
             assert!(near(one, burst) && near(other, burst) || near(one, quiet) && near(other, quiet), "{minute:?}");
         }
     }
@@ -339,7 +358,7 @@ mod tests {
         let world = world();
         let mut generator = generator(&world, &traffic, 6);
         generator.run_until(minutes(24 * 60));
-        let of = |from: i64| total(&generator.tallies, &baseline(), from..from + 60).requests;
+        let of = |from: i64| total(&generator.pieces, &baseline(), from..from + 60).requests;
         assert!(of(0) > 140_000 && of(12 * 60) < 74_000, "{} at the peak, {} at the bottom", of(0), of(12 * 60));
     }
 
@@ -357,17 +376,17 @@ mod tests {
         let version = series_of(&target(), &canary());
         world.set_now(start() + Span::from_seconds(140));
         let early: f64 = read(&version[0], Stat::Sum).values().sum();
-        assert!(early > 0.0 && early < total(&generator.tallies, &canary(), 0..2).requests as f64);
+        assert!(early > 0.0 && early < total(&generator.pieces, &canary(), 0..2).requests as f64);
         world.set_now(minutes(50));
-        for (minute, of_minute) in &generator.tallies {
-            let tally = of_minute[&canary()];
+        for piece in &generator.pieces {
+            let (minute, tally) = (piece.from.minute(), piece.versions[&canary()]);
             let (requests, failed) = (tally.requests as f64, tally.failed as f64);
-            let read = |k: usize, stat| read(&version[k], stat).get(minute).copied();
+            let read = |k: usize, stat| read(&version[k], stat).get(&minute).copied();
             assert_eq!(read(0, Stat::Sum), Some(requests));
             assert_eq!(read(0, Stat::SampleCount), Some(requests));
             assert_eq!(read(1, Stat::Sum), Some(failed));
             assert_eq!(read(1, Stat::SampleCount), Some(requests));
-            let all: u64 = of_minute.values().map(|tally| tally.requests).sum();
+            let all: u64 = piece.versions.values().map(|tally| tally.requests).sum();
             assert_eq!(read(2, Stat::Sum), Some(all as f64), "the alias as a whole");
             assert_eq!(read(4, Stat::Sum), Some(all as f64), "the function as a whole");
         }
@@ -382,7 +401,7 @@ mod tests {
         world.publish_version("checkout", info);
         let mut generator = generator(&world, &traffic, 8);
         generator.run_until(minutes(5));
-        let tally = total(&generator.tallies, &canary(), 0..5);
+        let tally = total(&generator.pieces, &canary(), 0..5);
         assert!(tally.requests > 0 && tally.unserved == tally.requests && tally.failed == tally.requests);
         world.set_now(minutes(20));
         let metric = series_of(&target(), &canary())[0].clone();

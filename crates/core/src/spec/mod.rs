@@ -1,10 +1,31 @@
 //! The validated wish: what to roll out, how, and what must be proven on the way.
 
+mod alarms;
+mod checks;
+mod decode;
+mod effective;
+mod leaves;
+mod parse;
+mod presets;
+mod problems;
+mod raw;
+mod schema;
+mod strategy;
+mod suggest;
+mod tree;
+mod validate;
+
+pub use effective::effective;
+pub use parse::{Validated, from_value, parse, parse_with_defaults};
+pub use schema::schema;
+pub use tree::DOCUMENT_BYTES_MAX;
+
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::units::{Span, Weight};
 
-/// A rollout spec after validation. Only [`validate`](crate::spec) makes one from what a person wrote, so whoever
+/// A rollout spec after validation. Only [`parse`] and [`from_value`] make one from what a person wrote, so whoever
 /// holds one need not check it again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -34,7 +55,7 @@ pub struct RolloutSpec {
 }
 
 /// Whether decisions are carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Mode {
     Enforce,
@@ -59,7 +80,7 @@ pub struct LambdaTarget {
 }
 
 /// Who sets the weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Owner {
     Coalmine,
@@ -121,7 +142,7 @@ pub struct Step {
 }
 
 /// What ends a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Advance {
     /// Non-inferiority is proven.
@@ -139,7 +160,7 @@ pub struct Approval {
 }
 
 /// What happens when nobody decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Ending {
     Pause,
@@ -148,7 +169,7 @@ pub enum Ending {
 }
 
 /// Which tolerance a step must prove.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Margins {
     /// The tolerance divided by the weight that the step unlocks.
@@ -248,7 +269,7 @@ impl std::fmt::Display for Tolerance {
 }
 
 /// What a check's verdict may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum CheckMode {
     /// Rolls back and is needed for promotion.
@@ -260,7 +281,7 @@ pub enum CheckMode {
 }
 
 /// What a check without data counts as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum OnNoData {
     Hold,
@@ -277,7 +298,7 @@ pub struct Alarms {
 }
 
 /// What an alarm that is in ALARM before the start means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum AlreadyRed {
     /// The rollout does not start.
@@ -315,7 +336,7 @@ pub struct PausePolicy {
 }
 
 /// What happens when a newer version is to be rolled out on the same target meanwhile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Newer {
     Supersede,
@@ -361,15 +382,4 @@ impl std::fmt::Display for Problem {
         }
         f.write_str(&self.message)
     }
-}
-#[derive(Debug, Clone, PartialEq)]
-pub struct Validated {
-    pub spec: RolloutSpec,
-    pub warnings: Vec<Problem>,
-}
-pub fn parse(_: &str) -> Result<Validated, Vec<Problem>> {
-    Err(vec![])
-}
-pub fn from_value(_: &serde_json::Value) -> Result<Validated, Vec<Problem>> {
-    Err(vec![])
 }

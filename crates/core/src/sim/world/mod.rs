@@ -38,6 +38,8 @@ pub struct AliasWrite {
     pub at: Timestamp,
     pub target: Target,
     pub routing: Routing,
+    /// Through the port, not by [`World::write_alias`].
+    pub ours: bool,
 }
 
 /// Why the world refuses something its owner asks for.
@@ -153,7 +155,7 @@ impl World {
         primary: &Version,
         additional: Option<(Version, Weight)>,
     ) -> Result<(), Refused> {
-        self.lock().write_alias(target, primary, additional).map_err(Refused)
+        self.lock().write_alias(target, primary, additional, false).map_err(Refused)
     }
 
     /// Provisioned concurrency begins or ends to be allocated.
@@ -169,10 +171,16 @@ impl World {
         self.lock().aliases.get(&target.key()).cloned()
     }
 
-    /// Every write to an alias so far, oldest first.
+    /// Every write to an alias, oldest first, without the first `skip`.
     #[must_use]
-    pub fn alias_writes(&self) -> Vec<AliasWrite> {
-        self.lock().alias_writes.clone()
+    pub fn alias_writes(&self, skip: usize) -> Vec<AliasWrite> {
+        self.lock().alias_writes.iter().skip(skip).cloned().collect()
+    }
+
+    /// Every alias as it is now, by [`Target::key`].
+    #[must_use]
+    pub fn aliases(&self) -> BTreeMap<String, Routing> {
+        self.lock().aliases.clone()
     }
 
     /// Adds to a metric's minute. What arrives later adds up with what is there.
@@ -263,6 +271,7 @@ impl State {
         target: &Target,
         primary: &Version,
         additional: Option<(Version, Weight)>,
+        ours: bool,
     ) -> Result<(), String> {
         let Target::Lambda(LambdaTarget { function, .. }) = target;
         let not_found = |version: &Version| format!("Function not found: {function}:{}", version.0);
@@ -289,7 +298,7 @@ impl State {
             in_transition: false,
         };
         self.aliases.insert(target.key(), routing.clone());
-        self.alias_writes.push(AliasWrite { at: self.now, target: target.clone(), routing });
+        self.alias_writes.push(AliasWrite { at: self.now, target: target.clone(), routing, ours });
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use crate::metrics::{Series, SeriesQuery, Stat};
 use crate::observation::{AlarmState, Routing, TestOutcome, VersionInfo};
 use crate::ports::{
     AlarmSource, CreateError, Fault, FaultKind, LookError, MetricSource, Notifier, RolloutStore, SaveError, SetError,
-    SetWeight, TestRunner, TrafficRouter,
+    SetWeight, TestRunner, TrafficRouter, Unreadable,
 };
 use crate::rollout::{DecisionRecord, Notice, Rollout};
 use crate::spec::{Target, Test, Version};
@@ -64,7 +64,7 @@ impl TrafficRouter for World {
             Weight::FULL => (split.canary, None),
             weight => (split.baseline, Some((split.canary.clone(), weight))),
         };
-        state.write_alias(split.target, primary, additional).map_err(rejected)
+        state.write_alias(split.target, primary, additional, true).map_err(rejected)
     }
 }
 
@@ -119,8 +119,8 @@ impl AlarmSource for World {
 }
 
 impl RolloutStore for World {
-    async fn active(&self) -> Result<Vec<Rollout>, Fault> {
-        Ok(self.lock().rollouts.values().filter(|rollout| rollout.is_active()).cloned().collect())
+    async fn active(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
+        Ok(self.lock().rollouts.values().filter(|rollout| rollout.is_active()).cloned().map(Ok).collect())
     }
 
     async fn load(&self, id: &str) -> Result<Option<Rollout>, Fault> {

@@ -71,7 +71,7 @@ fn writes_by_others_make_an_earlier_look_stale_and_are_on_record() {
     let none = Routing { revision: None, ..seen.clone() };
     let split = SetWeight { seen: &none, ..split };
     assert!(matches!(run_now(world.set(&split)).unwrap(), Err(SetError::Stale)), "a write needs a revision");
-    assert_eq!(world.alias_writes().len(), 2);
+    assert_eq!(world.alias_writes(0).len(), 2);
 }
 
 #[test]

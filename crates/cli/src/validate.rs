@@ -1,0 +1,152 @@
+//! `coalmine validate`
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use coalmine_core::spec::{self, Problem, RolloutSpec, Validated};
+
+use crate::Exit;
+
+/// Merged under every spec that is validated beside it.
+const DEFAULTS_FILE: &str = "coalmine.defaults.yaml";
+
+/// Check a rollout spec offline: all its problems at once, each with its line.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The spec, YAML or JSON; `-` reads standard input.
+    spec: PathBuf,
+    /// Print the spec with every default written out.
+    #[arg(long)]
+    show_effective: bool,
+    /// Print one JSON document and nothing else on standard output.
+    #[arg(long)]
+    json: bool,
+    /// Defaults that are merged under the spec [default: `coalmine.defaults.yaml` here, if there is one].
+    #[arg(long, value_name = "FILE")]
+    defaults: Option<PathBuf>,
+}
+
+/// Problems and warnings go to `err` for people; with `--json` everything goes to `out`.
+pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+    let validated = match read_both(arguments) {
+        Ok((text, defaults)) => spec::parse_with_defaults(&text, defaults.as_deref()),
+        Err(Unread::NotText(message)) => Err(vec![Problem::at("", message)]),
+        Err(Unread::Io(message)) => {
+            match arguments.json {
+                true => print_json(out, Err(&[Problem::at("", message)]), None)?,
+                false => writeln!(err, "{message}")?,
+            }
+            return Ok(Exit::Io);
+        }
+    };
+    let effective = |spec: &RolloutSpec| arguments.show_effective.then(|| spec::effective(spec));
+    match (&validated, arguments.json) {
+        (Ok(valid), true) => print_json(out, Ok(&valid.warnings), effective(&valid.spec))?,
+        (Err(problems), true) => print_json(out, Err(problems), None)?,
+        (Ok(valid), false) => print_valid(&arguments.spec, valid, effective(&valid.spec), out, err)?,
+        (Err(problems), false) => {
+            for problem in problems {
+                print_problem(&arguments.spec, "", problem, err)?;
+            }
+        }
+    }
+    Ok(if validated.is_ok() { Exit::Fine } else { Exit::Invalid })
+}
+
+/// Why there is no text to parse.
+enum Unread {
+    Io(String),
+    NotText(String),
+}
+
+fn read_both(arguments: &Arguments) -> Result<(String, Option<String>), Unread> {
+    let text = match arguments.spec.as_os_str() == "-" {
+        true => read(Path::new("standard input"), io::stdin().lock())?,
+        false => read_file(&arguments.spec)?,
+    };
+    let defaults = match &arguments.defaults {
+        Some(path) => Some(read_file(path)?),
+        None if Path::new(DEFAULTS_FILE).exists() => Some(read_file(Path::new(DEFAULTS_FILE))?),
+        None => None,
+    };
+    Ok((text, defaults))
+}
+
+fn read_file(path: &Path) -> Result<String, Unread> {
+    let file = File::open(path).map_err(|error| Unread::Io(format!("cannot read {}: {error}", path.display())))?;
+    read(path, file)
+}
+
+fn read(path: &Path, source: impl Read) -> Result<String, Unread> {
+    let mut bytes = Vec::new();
+    source
+        .take(spec::DOCUMENT_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Unread::Io(format!("cannot read {}: {error}", path.display())))?;
+    if bytes.len() > spec::DOCUMENT_BYTES_MAX {
+        let message =
+            format!("{} has more than {} bytes, too many for a spec", path.display(), spec::DOCUMENT_BYTES_MAX);
+        return Err(Unread::NotText(message));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Unread::NotText(format!("{} is not UTF-8 text: byte {} is wrong", path.display(), at + 1))
+    })
+}
+
+fn print_valid(
+    path: &Path,
+    valid: &Validated,
+    effective: Option<String>,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> io::Result<()> {
+    for warning in &valid.warnings {
+        print_problem(path, "warning: ", warning, err)?;
+    }
+    match effective {
+        Some(effective) => out.write_all(effective.as_bytes()),
+        None => {
+            let weights = valid.spec.steps.iter().map(|step| step.weight.spec_form());
+            let ladder: Vec<String> = weights.chain(["100%".to_owned()]).collect();
+            writeln!(out, "{}: valid: {} to {}", path.display(), valid.spec.target.key(), ladder.join(", "))
+        }
+    }
+}
+
+/// `checkout.yaml:3:5: strategy.canary.weight: message`: editors and CI logs make a link of it.
+fn print_problem(path: &Path, kind: &str, problem: &Problem, err: &mut impl Write) -> io::Result<()> {
+    write!(err, "{}:", path.display())?;
+    if let (Some(line), Some(column)) = (problem.line, problem.column) {
+        write!(err, "{line}:{column}:")?;
+    }
+    write!(err, " {kind}")?;
+    if !problem.path.is_empty() {
+        write!(err, "{}: ", problem.path)?;
+    }
+    writeln!(err, "{}", problem.message)
+}
+
+/// What `--json` prints.
+#[derive(serde::Serialize)]
+struct Report<'a> {
+    valid: bool,
+    errors: &'a [Problem],
+    warnings: &'a [Problem],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effective: Option<String>,
+}
+
+fn print_json(
+    out: &mut impl Write,
+    result: Result<&[Problem], &[Problem]>,
+    effective: Option<String>,
+) -> io::Result<()> {
+    let report = match result {
+        Ok(warnings) => Report { valid: true, errors: &[], warnings, effective },
+        Err(errors) => Report { valid: false, errors, warnings: &[], effective },
+    };
+    serde_json::to_writer_pretty(&mut *out, &report)?;
+    writeln!(out)
+}

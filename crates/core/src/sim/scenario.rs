@@ -1,0 +1,496 @@
+//! A release in a made-up world, from outside: what people, traffic, alarms and faults do, minute by minute, around the
+//! production driver.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::budget::SimBudget;
+use super::executor::{Stalled, run_now};
+use super::faults::{Faulty, Operation, Rule, When};
+use super::invariants::{self, Blind, Snapshot, Violation, Watchdog};
+use super::rng::Rng;
+use super::traffic::{Generator, Piece, Tally, Traffic};
+use super::world::{AliasWrite, Refused, World};
+use crate::command::{Answer, Request};
+use crate::driver::{self, Settings, TickReport};
+use crate::observation::AlarmState;
+use crate::ports::Fault;
+use crate::rollout::{Notice, PhaseName, Rollout};
+use crate::spec::{LambdaTarget, Mode, Owner, Problem, Target, Version};
+use crate::units::{Span, Timestamp, Weight};
+
+/// Traffic before the release: as far back as a start looks.
+const HISTORY: Span = Span::from_minutes(60);
+
+/// EventBridge delivers an alarm's change of state within seconds.
+const DELIVERY_SECONDS: std::ops::RangeInclusive<u64> = 2..=9;
+
+/// When minutes begin for the controller: a rate of one minute starts at any second and then keeps it.
+const TICK_SECOND: Span = Span::from_seconds(20);
+
+/// One release and everything that happens around it.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    pub function: String,
+    pub alias: String,
+    /// The version that is live before.
+    pub baseline: Version,
+    /// The spec as the start command gets it. Every version that the traffic names is published and active.
+    pub spec: Value,
+    pub traffic: Traffic,
+    /// Alarms that exist, all of them OK at first, and what becomes of them.
+    pub alarms: Vec<String>,
+    pub events: Vec<Happening>,
+    pub faults: Vec<FaultWindow>,
+    pub settings: Settings,
+    /// The run ends here even if the rollout has not.
+    pub longest: Span,
+    /// EventBridge delivers at least once: every tick comes twice, and the second must change nothing.
+    pub ticks_twice: bool,
+    /// Two controllers tick at the same time, their calls interleaved.
+    pub rival: bool,
+}
+
+/// Something that happens to the world.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Happening {
+    pub when: Moment,
+    pub what: What,
+}
+
+/// When something happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// This long after the start.
+    After(Span),
+    /// This long after this weight was first set.
+    AfterWeight(Weight, Span),
+}
+
+/// What happens.
+#[derive(Debug, Clone, PartialEq)]
+pub enum What {
+    /// The alarm's state changes, and its event arrives some seconds later.
+    Alarm { name: String, state: AlarmState },
+    /// An event about this alarm arrives.
+    AlarmEvent { name: String },
+    /// A request, as the command function gets it.
+    Command(Value),
+    /// Somebody else writes the alias.
+    AliasWritten { primary: Version, additional: Option<(Version, Weight)> },
+}
+
+/// A fault that is there for a while. Its calls are counted anew every tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FaultWindow {
+    pub from: Span,
+    pub until: Span,
+    pub rule: Rule,
+}
+
+/// How a run went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    pub seed: u64,
+    pub started_at: Timestamp,
+    /// When the run stopped.
+    pub stopped_at: Timestamp,
+    /// The rollout as it was stored last.
+    pub rollout: Rollout,
+    /// Every other rollout in the store.
+    pub others: BTreeMap<String, Rollout>,
+    /// Writes to the alias since the start.
+    pub writes: Vec<AliasWrite>,
+    /// The requests, also those of the hour before the start.
+    pub pieces: Vec<Piece>,
+    pub notices: Vec<Notice>,
+    /// When each alarm's change happened.
+    pub alarm_changes: Vec<(Timestamp, String, AlarmState)>,
+    /// Commands that were refused, and why.
+    pub refused: Vec<(Timestamp, Vec<Problem>)>,
+    pub reports: Vec<TickReport>,
+    /// Broken promises: none in a correct controller.
+    pub violations: Vec<Violation>,
+}
+
+/// Why a scenario could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("the rollout was refused: {}", list(.0))]
+    Refused(Vec<Problem>),
+    #[error("the version is live already: nothing to roll out")]
+    Nothing,
+    #[error("the scenario is impossible: {0}")]
+    Impossible(#[from] Refused),
+    #[error(transparent)]
+    Stalled(#[from] Stalled),
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Runs a scenario. The same seed gives the same outcome.
+pub fn run(scenario: &Scenario, seed: u64) -> Result<Outcome, RunError> {
+    let target = Target::Lambda(LambdaTarget {
+        function: scenario.function.clone(),
+        alias: scenario.alias.clone(),
+        owner: Owner::Coalmine,
+    });
+    let started_at = start_of(seed);
+    let world = World::new(started_at - HISTORY);
+    for version in scenario.traffic.versions.keys().chain([&scenario.baseline]) {
+        world.publish_active(&scenario.function, &version.0);
+    }
+    world.write_alias(&target, &scenario.baseline, None)?;
+    scenario.alarms.iter().for_each(|name| world.set_alarm(name, AlarmState::Ok));
+    let traffic = Generator::new(&world, &target, &scenario.traffic, seed, world.now(), started_at);
+    let mut run = Run {
+        scenario,
+        seed,
+        world: &world,
+        target,
+        started_at,
+        traffic,
+        chance: Rng::stream(seed, 5),
+        queue: BTreeMap::new(),
+        scheduled: 0,
+        waiting: Vec::new(),
+        watchdog: Watchdog::default(),
+        alarm_changes: Vec::new(),
+        refused: Vec::new(),
+        reports: Vec::new(),
+        violations: Vec::new(),
+    };
+    let id = run.start()?;
+    run.until_it_ends()?;
+    run.outcome(&id)
+}
+
+/// Any hour of any day of a year, so that no run depends on the time of day.
+fn start_of(seed: u64) -> Timestamp {
+    let minutes = Rng::stream(seed, 6).below(365 * 24 * 60);
+    Timestamp::from_epoch_seconds(1_767_225_600) + Span::from_minutes(minutes)
+}
+
+/// What the run does next.
+#[derive(Debug, Clone)]
+enum Step {
+    Tick,
+    Happens(What),
+}
+
+struct Run<'a> {
+    scenario: &'a Scenario,
+    seed: u64,
+    world: &'a World,
+    target: Target,
+    started_at: Timestamp,
+    traffic: Generator<'a>,
+    chance: Rng,
+    /// By time, then by the order of scheduling.
+    queue: BTreeMap<(Timestamp, u64), Step>,
+    scheduled: u64,
+    /// What waits for a weight.
+    waiting: Vec<(Weight, Span, What)>,
+    watchdog: Watchdog,
+    alarm_changes: Vec<(Timestamp, String, AlarmState)>,
+    refused: Vec<(Timestamp, Vec<Problem>)>,
+    reports: Vec<TickReport>,
+    violations: Vec<Violation>,
+}
+
+impl<'a> Run<'a> {
+    /// Starts the rollout, and schedules everything that is known beforehand.
+    fn start(&mut self) -> Result<String, RunError> {
+        self.pass_time_until(self.started_at);
+        let event = json!({ "command": "start", "spec": self.scenario.spec, "by": "simulate" });
+        let answer = self.command(&event)?.map_err(RunError::Refused)?;
+        let id = match answer {
+            Answer::Rollout(answer) => answer.rollout.id,
+            Answer::Nothing { .. } | Answer::List { .. } => return Err(RunError::Nothing),
+        };
+        self.schedule(self.started_at + TICK_SECOND, Step::Tick);
+        for happening in &self.scenario.events {
+            match happening.when {
+                Moment::After(span) => self.schedule(self.started_at + span, Step::Happens(happening.what.clone())),
+                Moment::AfterWeight(weight, span) => self.waiting.push((weight, span, happening.what.clone())),
+            }
+        }
+        Ok(id)
+    }
+
+    fn schedule(&mut self, at: Timestamp, step: Step) {
+        self.scheduled += 1;
+        self.queue.insert((at, self.scheduled), step);
+    }
+
+    fn until_it_ends(&mut self) -> Result<(), RunError> {
+        let end = self.started_at + self.scenario.longest;
+        while let Some(((at, _), step)) = self.queue.pop_first().filter(|((at, _), _)| *at <= end) {
+            self.pass_time_until(at);
+            match step {
+                Step::Tick => {
+                    self.tick()?;
+                    self.schedule(at + Span::from_minutes(1), Step::Tick);
+                }
+                Step::Happens(what) => self.happens(what)?,
+            }
+            self.wake_waiting();
+            let others_wait = self.queue.values().any(|step| matches!(step, Step::Happens(_)));
+            let active = self.world.rollouts().values().any(Rollout::is_active);
+            if !active && !others_wait {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn pass_time_until(&mut self, at: Timestamp) {
+        self.traffic.run_until(at);
+        self.world.set_now(at);
+    }
+
+    /// Schedules what waited for a weight that has been set by now.
+    fn wake_waiting(&mut self) {
+        let writes = self.world.alias_writes(0);
+        let set_at = |weight: Weight| {
+            let carries = |write: &&AliasWrite| write.routing.additional.as_ref().is_some_and(|(_, w)| *w == weight);
+            writes.iter().find(carries).map(|write| write.at)
+        };
+        for (weight, span, what) in std::mem::take(&mut self.waiting) {
+            match set_at(weight) {
+                Some(at) => self.schedule((at + span).max(self.world.now()), Step::Happens(what)),
+                None => self.waiting.push((weight, span, what)),
+            }
+        }
+    }
+
+    fn tick(&mut self) -> Result<(), RunError> {
+        let before = Snapshot::of(self.world);
+        let rules = self.rules();
+        let now = self.world.now();
+        let settings = &self.scenario.settings;
+        let (one, two) = (self.ports(&rules, 1), self.ports(&rules, 2));
+        let budgets = [SimBudget::plenty(), SimBudget::plenty()];
+        let rival = async {
+            if self.scenario.rival { Some(driver::tick(&two, now, &budgets[1], settings).await) } else { None }
+        };
+        let tick = driver::tick(&one, now, &budgets[0], settings);
+        let (report, _rivals) = run_now(futures_util::future::join(tick, rival))?;
+        self.keep(report);
+        let after = Snapshot::of(self.world);
+        self.violations.extend(invariants::check(&before, &after, self.world, blind(&rules)));
+        let fault_free = rules.is_empty();
+        let mode = settings.mode;
+        self.violations.extend(self.watchdog.after_tick(&before, &after, self.world, fault_free, mode));
+        if self.scenario.ticks_twice {
+            self.repeat(&after, fault_free)?;
+        }
+        Ok(())
+    }
+
+    /// The same tick again. Without faults nothing is left to do.
+    fn repeat(&mut self, after: &Snapshot, fault_free: bool) -> Result<(), RunError> {
+        let rules = self.rules();
+        let ports = self.ports(&rules, 3);
+        let budget = SimBudget::plenty();
+        let again = run_now(driver::tick(&ports, self.world.now(), &budget, &self.scenario.settings))?;
+        self.keep(again);
+        let again = Snapshot::of(self.world);
+        self.violations.extend(invariants::check(after, &again, self.world, blind(&rules)));
+        if fault_free && again != *after {
+            self.violations.push(Violation {
+                invariant: "the same tick run twice is a no-op",
+                at: again.at,
+                rollout: String::new(),
+                detail: "the second one changed something".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    fn happens(&mut self, what: What) -> Result<(), RunError> {
+        let now = self.world.now();
+        match what {
+            What::Alarm { name, state } => {
+                self.world.set_alarm(&name, state);
+                self.alarm_changes.push((now, name.clone(), state));
+                let (first, last) = (*DELIVERY_SECONDS.start(), *DELIVERY_SECONDS.end());
+                let delay = Span::from_seconds(first + self.chance.below(last - first + 1));
+                self.schedule(now + delay, Step::Happens(What::AlarmEvent { name }));
+            }
+            What::AlarmEvent { name } => {
+                let before = Snapshot::of(self.world);
+                let rules = self.rules();
+                let ports = self.ports(&rules, 4);
+                let budget = SimBudget::plenty();
+                let report = run_now(driver::alarm(&ports, &name, now, &budget, &self.scenario.settings))?;
+                self.keep(report);
+                let after = Snapshot::of(self.world);
+                self.violations.extend(invariants::check(&before, &after, self.world, blind(&rules)));
+            }
+            What::Command(event) => {
+                let before = Snapshot::of(self.world);
+                let blind = blind(&self.rules());
+                if let Err(problems) = self.command(&event)? {
+                    self.refused.push((now, problems));
+                }
+                let after = Snapshot::of(self.world);
+                self.violations.extend(invariants::check(&before, &after, self.world, blind));
+            }
+            What::AliasWritten { primary, additional } => {
+                self.world.write_alias(&self.target, &primary, additional)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn command(&self, event: &Value) -> Result<Result<Answer, Vec<Problem>>, Stalled> {
+        let request = match Request::parse(event) {
+            Ok(request) => request,
+            Err(problems) => return Ok(Err(problems)),
+        };
+        let rules = self.rules();
+        let ports = self.ports(&rules, 5);
+        let budget = SimBudget::plenty();
+        run_now(driver::command(&ports, request, self.world.now(), &budget, &self.scenario.settings))
+    }
+
+    /// The faults that are there now.
+    fn rules(&self) -> Vec<Rule> {
+        let after = self.world.now().since(self.started_at);
+        let there = self.scenario.faults.iter().filter(|window| window.from <= after && after < window.until);
+        there.map(|window| window.rule).collect()
+    }
+
+    /// What one invocation works with: a process of its own.
+    fn ports(&self, rules: &[Rule], process: u64) -> Faulty<'a, World> {
+        let ports = Faulty::new(self.world, rules.to_vec());
+        let seconds = u64::try_from(self.world.now().epoch_seconds()).unwrap_or(0);
+        if self.scenario.rival { ports.interleaved(self.seed ^ seconds ^ (process << 48)) } else { ports }
+    }
+
+    /// A tick that could do nothing at all has nothing to report.
+    fn keep(&mut self, report: Result<TickReport, Fault>) {
+        self.reports.extend(report);
+    }
+
+    fn outcome(mut self, id: &str) -> Result<Outcome, RunError> {
+        self.violations.extend(invariants::check_notices(self.world));
+        let mut others = self.world.rollouts();
+        let rollout = others.remove(id).ok_or(RunError::Nothing)?;
+        let writes = self.world.alias_writes(0).into_iter().filter(|write| write.at >= self.started_at);
+        Ok(Outcome {
+            seed: self.seed,
+            started_at: self.started_at,
+            stopped_at: self.world.now(),
+            rollout,
+            others,
+            writes: writes.collect(),
+            pieces: self.traffic.pieces,
+            notices: self.world.notices(),
+            alarm_changes: self.alarm_changes,
+            refused: self.refused,
+            reports: self.reports,
+            violations: self.violations,
+        })
+    }
+}
+
+/// What nobody could see, because every call for it fails.
+fn blind(rules: &[Rule]) -> Blind {
+    let fails = |operations: &[Operation]| {
+        rules.iter().any(|rule| match rule.when {
+            When::Always => true,
+            When::Every(operation) => operations.contains(&operation),
+            When::Call(_) | When::Nth(..) => false,
+        })
+    };
+    Blind {
+        target: fails(&[Operation::Look, Operation::States]),
+        metrics: fails(&[Operation::Fetch, Operation::Sealed]),
+    }
+}
+
+impl Scenario {
+    /// A release of `canary` with this spec and traffic, in which nothing else happens.
+    #[must_use]
+    pub fn of(function: &str, alias: &str, baseline: &Version, spec: Value, traffic: Traffic) -> Self {
+        Self {
+            function: function.to_owned(),
+            alias: alias.to_owned(),
+            baseline: baseline.clone(),
+            spec,
+            traffic,
+            alarms: Vec::new(),
+            events: Vec::new(),
+            faults: Vec::new(),
+            settings: Settings { mode: Mode::Enforce, metric_lag: Span::from_minutes(3) },
+            longest: Span::from_hours(24),
+            ticks_twice: false,
+            rival: false,
+        }
+    }
+}
+
+impl Outcome {
+    /// How the rollout ended; `None` when it had not when the run stopped.
+    #[must_use]
+    pub fn ended(&self) -> Option<PhaseName> {
+        Some(self.rollout.phase.name()).filter(|phase| phase.is_terminal())
+    }
+
+    /// The canary's share from each moment on, as the alias really had it, from the start.
+    #[must_use]
+    pub fn weights(&self) -> Vec<(Timestamp, Weight)> {
+        let mut weights = vec![(self.started_at, Weight::ZERO)];
+        for write in &self.writes {
+            let weight = match &write.routing.additional {
+                Some((version, weight)) if *version == self.rollout.canary => *weight,
+                Some(_) => Weight::ZERO,
+                None if write.routing.primary == self.rollout.canary => Weight::FULL,
+                None => Weight::ZERO,
+            };
+            if weights.last().is_none_or(|(_, last)| *last != weight) {
+                weights.push((write.at, weight));
+            }
+        }
+        weights
+    }
+
+    /// When this weight was first set.
+    #[must_use]
+    pub fn reached(&self, weight: Weight) -> Option<Timestamp> {
+        self.weights().into_iter().skip(1).find(|(_, reached)| *reached == weight).map(|(at, _)| at)
+    }
+
+    /// When the canary's traffic was taken away for the last time.
+    #[must_use]
+    pub fn turned_back(&self) -> Option<Timestamp> {
+        self.weights().into_iter().skip(1).rfind(|(_, weight)| *weight == Weight::ZERO).map(|(at, _)| at)
+    }
+
+    /// What became of a version's requests since the start.
+    #[must_use]
+    pub fn tally(&self, version: &Version) -> Tally {
+        self.tally_between(version, self.started_at, self.stopped_at)
+    }
+
+    /// The same for a part of the run that begins and ends with a tick or a write.
+    #[must_use]
+    pub fn tally_between(&self, version: &Version, from: Timestamp, until: Timestamp) -> Tally {
+        let mut total = Tally::default();
+        for piece in self.pieces.iter().filter(|piece| piece.from >= from && piece.until <= until) {
+            total += piece.versions.get(version).copied().unwrap_or_default();
+        }
+        total
+    }
+
+    /// Requests of any version that failed because the alias pointed nowhere.
+    #[must_use]
+    pub fn unserved(&self) -> u64 {
+        self.pieces.iter().flat_map(|piece| piece.versions.values()).map(|tally| tally.unserved).sum()
+    }
+}

@@ -1,0 +1,256 @@
+//! Checks: their defaults, unique names, and metrics that can tell the two versions apart.
+
+use std::collections::BTreeMap;
+
+use super::decode::{At, List, value};
+use super::leaves::MetricText;
+use super::problems::{Place, Pos, Problems, quoted};
+use super::raw::{CHECKS_MAX, RawCheck, RawErrors, RawLatency, RawMetric, RawRate};
+use super::strategy::exactly_one;
+use super::{Check, CheckKind, CheckMode, MetricRef, OnNoData, Problem, Quantile, RateCounts, Tolerance, suggest};
+
+/// What came of the list of checks.
+pub struct Judged {
+    pub checks: Vec<Check>,
+    pub warnings: Vec<Problem>,
+    /// Where it was written, if it was.
+    pub place: Option<Place>,
+}
+
+/// As shares: 0.5 points, 5 %, p50 and p99.
+const ERRORS_DEFAULT: Tolerance = Tolerance { factor: 1.0, points: 0.005 };
+const SLOWER_DEFAULT: f64 = 0.05;
+const QUANTILES_DEFAULT: [Quantile; 2] = [Quantile(0.5), Quantile(0.99)];
+
+const LATENCY_WARNING: &str = "latency is not judged in this version: it is shown, but neither holds a rollout back nor \
+                               rolls it back; write `mode: observe` in the check to say that you know";
+
+/// The placeholders of a dimension's value that a Lambda target can fill.
+const PLACEHOLDERS: [&str; 3] = ["version", "function", "alias"];
+
+/// Reads the list, or takes the default: errors and latency.
+pub fn lower(raw: Option<At<List<RawCheck, CHECKS_MAX>>>, problems: &mut Problems) -> Judged {
+    let mut reader = Reader { seen: BTreeMap::new(), latency: None, problems };
+    let place = raw.as_ref().map(|at| at.place.clone());
+    let checks = match raw {
+        None => reader.defaults(),
+        Some(At { value: None, .. }) => Vec::new(),
+        Some(At { place, value: Some(list) }) => reader.list(list.0, &place),
+    };
+    Judged { checks, warnings: reader.latency.into_iter().collect(), place }
+}
+
+struct Reader<'p> {
+    /// Names of the checks so far, and where each was written.
+    seen: BTreeMap<String, Pos>,
+    /// The one warning that latency is not judged.
+    latency: Option<Problem>,
+    problems: &'p mut Problems,
+}
+
+impl Reader<'_> {
+    fn defaults(&mut self) -> Vec<Check> {
+        let errors = CheckKind::Errors { tolerate: ERRORS_DEFAULT };
+        let whole = Place { path: "checks".to_owned(), pos: Pos::Nowhere };
+        let latency = RawLatency { tolerate: None, at: None, mode: None, on_no_data: None };
+        vec![
+            Check { name: "errors".to_owned(), kind: errors, mode: CheckMode::Enforce, on_no_data: OnNoData::Hold },
+            self.latency(latency, &whole, CheckMode::Enforce, OnNoData::Hold),
+        ]
+    }
+
+    fn list(&mut self, raw: Vec<At<RawCheck>>, place: &Place) -> Vec<Check> {
+        if raw.is_empty() {
+            let message = "is empty, so nothing would be compared; leave `checks` out for the default (errors and latency), or \
+                           write `mode: observe` in a check";
+            self.problems.add(place, message);
+        }
+        raw.into_iter().filter_map(|raw| self.check(raw.value?, &raw.place)).collect()
+    }
+
+    fn check(&mut self, raw: RawCheck, place: &Place) -> Option<Check> {
+        let fields = [
+            ("errors", raw.errors.as_ref().map(|at| &at.place)),
+            ("latency", raw.latency.as_ref().map(|at| &at.place)),
+            ("rate", raw.rate.as_ref().map(|at| &at.place)),
+        ];
+        exactly_one(place, "kind of check", &fields, self.problems);
+        let mut found = None;
+        if let Some(At { place, value: Some(RawErrors { tolerate, mode, on_no_data }) }) = raw.errors {
+            let (mode, on_no_data) =
+                self.common("errors", (raw.mode.clone(), mode), (raw.on_no_data.clone(), on_no_data));
+            self.unique("errors", place.pos, &place);
+            let kind = CheckKind::Errors { tolerate: value(tolerate).unwrap_or(ERRORS_DEFAULT) };
+            found = Some(Check { name: "errors".to_owned(), kind, mode, on_no_data });
+        }
+        if let Some(At { place, value: Some(latency) }) = raw.latency {
+            let inside = (latency.mode.clone(), latency.on_no_data.clone());
+            let (mode, on_no_data) =
+                self.common("latency", (raw.mode.clone(), inside.0), (raw.on_no_data.clone(), inside.1));
+            self.unique("latency", place.pos, &place);
+            found = Some(self.latency(latency, &place, mode, on_no_data));
+        }
+        if let Some(At { place, value: Some(rate) }) = raw.rate {
+            found = Some(self.rate(rate, &place, raw.mode, raw.on_no_data));
+        }
+        found
+    }
+
+    /// `mode` and `onNoData` may stand in the check or beside it, but not in both.
+    fn common(
+        &mut self,
+        kind: &str,
+        mode: (Option<At<CheckMode>>, Option<At<CheckMode>>),
+        on_no_data: (Option<At<OnNoData>>, Option<At<OnNoData>>),
+    ) -> (CheckMode, OnNoData) {
+        let mode = self.either(kind, "mode", mode).unwrap_or(CheckMode::Enforce);
+        let on_no_data = self.either(kind, "onNoData", on_no_data).unwrap_or(OnNoData::Hold);
+        (mode, on_no_data)
+    }
+
+    fn either<T>(&mut self, kind: &str, field: &str, (beside, inside): (Option<At<T>>, Option<At<T>>)) -> Option<T> {
+        if let (Some(beside), Some(_)) = (&beside, &inside) {
+            let message = format!("`{field}` is given twice, here and inside `{kind}`; leave out one of the two");
+            self.problems.add(&beside.place, message);
+        }
+        value(inside.or(beside))
+    }
+
+    fn unique(&mut self, name: &str, pos: Pos, place: &Place) {
+        if let Some(before) = self.seen.insert(name.to_owned(), pos) {
+            let message =
+                format!("a check named {} is already given{}; names are unique", quoted(name), before.suffix());
+            self.problems.add(place, message);
+        }
+    }
+
+    /// Carried as observed, whatever it asks for; asking for more is worth a warning.
+    fn latency(&mut self, raw: RawLatency, place: &Place, mode: CheckMode, on_no_data: OnNoData) -> Check {
+        if mode != CheckMode::Observe && self.latency.is_none() {
+            let mut warning = Problem::at(place.path.clone(), LATENCY_WARNING);
+            if let Pos::Text(line, column) = place.pos {
+                (warning.line, warning.column) = (Some(line), Some(column));
+            }
+            self.latency = Some(warning);
+        }
+        let kind = CheckKind::Latency {
+            tolerate: value(raw.tolerate).map_or(SLOWER_DEFAULT, |slower| slower.0),
+            at: self.quantiles(raw.at),
+        };
+        Check { name: "latency".to_owned(), kind, mode: CheckMode::Observe, on_no_data }
+    }
+
+    fn quantiles<const MAX: usize>(&mut self, raw: Option<At<List<Quantile, MAX>>>) -> Vec<Quantile> {
+        let Some(At { place, value }) = raw else { return QUANTILES_DEFAULT.to_vec() };
+        let Some(list) = value else { return Vec::new() };
+        if list.0.is_empty() {
+            self.problems.add(&place, "is empty; write percentiles such as `[p50, p99]`");
+        }
+        let mut quantiles: Vec<Quantile> = Vec::new();
+        for At { place, value } in list.0 {
+            let Some(quantile) = value else { continue };
+            if quantiles.contains(&quantile) {
+                self.problems.add(&place, "this percentile is already in the list");
+            }
+            quantiles.push(quantile);
+        }
+        quantiles
+    }
+
+    fn rate(
+        &mut self,
+        raw: RawRate,
+        place: &Place,
+        mode: Option<At<CheckMode>>,
+        on_no_data: Option<At<OnNoData>>,
+    ) -> Check {
+        let (mode, on_no_data) = self.common("rate", (mode, raw.mode), (on_no_data, raw.on_no_data));
+        let fields = [
+            ("events", raw.events.as_ref().map(|at| &at.place)),
+            ("goodEvents", raw.good_events.as_ref().map(|at| &at.place)),
+        ];
+        // Written as a problem of its own: `requests` and `name` being there must not make it look complete.
+        exactly_one(place, "of the counts", &fields, self.problems);
+        let name = self.rate_name(raw.name);
+        let events = raw.events.map(|metric| RateCounts::Events(self.metric(metric)));
+        let good = raw.good_events.map(|metric| RateCounts::GoodEvents(self.metric(metric)));
+        let nothing = MetricRef { namespace: String::new(), metric: String::new(), dimensions: BTreeMap::new() };
+        let kind = CheckKind::Rate {
+            counts: events.or(good).unwrap_or_else(|| RateCounts::Events(nothing.clone())),
+            requests: raw.requests.map_or(nothing, |metric| self.metric(metric)),
+            tolerate: value(raw.tolerate).unwrap_or(ERRORS_DEFAULT),
+        };
+        Check { name, kind, mode, on_no_data }
+    }
+
+    fn rate_name(&mut self, raw: Option<At<super::leaves::RuleName>>) -> String {
+        let Some(At { place, value: Some(name) }) = raw else { return String::new() };
+        if ["errors", "latency"].contains(&name.0.as_str()) {
+            let message = format!("{} is the name of a check that exists already; choose another", quoted(&name.0));
+            self.problems.add(&place, message);
+        } else {
+            self.unique(&name.0, place.pos, &place);
+        }
+        name.0
+    }
+
+    fn metric(&mut self, raw: At<RawMetric>) -> MetricRef {
+        let At { place, value: raw } = raw;
+        let mut metric = MetricRef { namespace: String::new(), metric: String::new(), dimensions: BTreeMap::new() };
+        let Some(raw) = raw else { return metric };
+        let text = |text: Option<At<MetricText>>| value(text).map(|text| text.0).unwrap_or_default();
+        metric.namespace = text(raw.namespace);
+        metric.metric = text(raw.metric);
+        let Some(At { place: dimensions_place, value: Some(table) }) = raw.dimensions else { return metric };
+        let mut complete = true;
+        for (name, at) in table.0 {
+            self.dimension_name(&name, &at.place);
+            complete &= at.value.is_some();
+            if let Some(text) = at.value {
+                self.placeholders(&text.0, &at.place);
+                metric.dimensions.insert(name, text.0);
+            }
+        }
+        if complete && !metric.dimensions.values().any(|value| value.contains("{version}")) {
+            let message = format!(
+                "no dimension has `{{version}}`, so both versions would be read from the same metric {}; write the dimension \
+                 that tells them apart, such as `Version: \"{{version}}\"`",
+                quoted(&metric.metric)
+            );
+            let place = if dimensions_place.path.is_empty() { place } else { dimensions_place };
+            self.problems.add(&place, message);
+        }
+        metric
+    }
+
+    fn dimension_name(&mut self, name: &str, place: &Place) {
+        if name.is_empty() || name.chars().any(char::is_control) || name.starts_with(':') {
+            self.problems.add(place, format!("{} is not a dimension's name", quoted(name)));
+        }
+    }
+
+    fn placeholders(&mut self, text: &str, place: &Place) {
+        let mut rest = text;
+        while let Some((_, after)) = rest.split_once('{') {
+            let Some((word, after)) = after.split_once('}') else {
+                self.problems.add(place, format!("{} has a `{{` without its `}}`", quoted(text)));
+                return;
+            };
+            if ["targetGroup", "loadBalancer"].contains(&word) {
+                let message = format!("`{{{word}}}` belongs to load balancers; a Lambda target has {}", braced());
+                self.problems.add(place, message);
+            } else if !PLACEHOLDERS.contains(&word) {
+                let hint = match suggest::nearest(word, &PLACEHOLDERS) {
+                    Some(near) => format!("did you mean `{{{near}}}`?"),
+                    None => format!("known here: {}", braced()),
+                };
+                self.problems.add(place, format!("unknown placeholder {}; {hint}", quoted(&format!("{{{word}}}"))));
+            }
+            rest = after;
+        }
+    }
+}
+
+fn braced() -> String {
+    PLACEHOLDERS.map(|word| format!("`{{{word}}}`")).join(", ")
+}

@@ -1,0 +1,182 @@
+//! A spec with every default written out.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    Advance, Check, CheckKind, InvokeTest, MetricRef, Quantile, RateCounts, RolloutSpec, Step, Target, Test, Tolerance,
+};
+
+/// YAML that [`parse`](super::parse) reads back to an equal spec.
+#[must_use]
+pub fn effective(spec: &RolloutSpec) -> String {
+    let mut lines = vec!["coalmine: v1".to_owned()];
+    lines.extend(spec.name.iter().map(|name| format!("name: {}", text(name))));
+    lines.push(format!("mode: {}", word(spec.mode)));
+    let Target::Lambda(lambda) = &spec.target;
+    lines.push("target:".to_owned());
+    let (function, alias) = (text(&lambda.function), text(&lambda.alias));
+    lines.push(format!("  lambda: {{ function: {function}, alias: {alias}, owner: {} }}", word(lambda.owner)));
+    lines.extend(spec.version.iter().map(|version| format!("version: {}", text(&version.0))));
+    let release = &spec.release;
+    let (commit, owner, ticket) = (text(&release.commit), text(&release.owner), text(&release.ticket));
+    lines.push(format!("release: {{ commit: {commit}, owner: {owner}, ticket: {ticket} }}"));
+    lines.extend(strategy(spec));
+    lines.push(format!("margins: {}", word(spec.margins)));
+    lines.push(format!("after: {{ watch: {} }}", spec.after.watch.spec_form()));
+    lines.extend(list("tests", spec.tests.iter().map(|Test::Invoke(test)| invoke(test))));
+    lines.extend(list("checks", spec.checks.iter().map(check)));
+    lines.push(format!(
+        "alarms: {{ names: [{}], alreadyRed: {} }}",
+        joined(spec.alarms.names.iter().map(|name| text(name))),
+        word(spec.alarms.already_red)
+    ));
+    lines.extend(endings(spec));
+    lines.join("\n") + "\n"
+}
+
+fn endings(spec: &RolloutSpec) -> [String; 5] {
+    let (analysis, undecided, pause) = (spec.analysis, spec.undecided, spec.pause);
+    [
+        format!(
+            "analysis: {{ falseRollback: {}%, falsePromotion: {}% }}",
+            hundredfold(analysis.false_rollback),
+            hundredfold(analysis.false_promotion)
+        ),
+        format!(
+            "undecided: {{ tooLittleTraffic: {}, noData: {}, looksWorse: {} }}",
+            word(undecided.too_little_traffic),
+            word(undecided.no_data),
+            word(undecided.looks_worse)
+        ),
+        format!("pause: {{ for: {}, then: {} }}", pause.length.spec_form(), word(pause.then)),
+        format!("deadline: {}", spec.deadline.spec_form()),
+        format!("newer: {}", word(spec.newer)),
+    ]
+}
+
+/// In the words in which it was asked for, with the settings that its steps show.
+fn strategy(spec: &RolloutSpec) -> Vec<String> {
+    let advance = |step: &Step| format!("advance: {}", word(step.advance));
+    match (spec.strategy.as_str(), spec.steps.first()) {
+        ("canary", Some(step)) => {
+            let (weight, bake) = (step.weight.spec_form(), step.bake.spec_form());
+            vec![format!("strategy:\n  canary: {{ weight: {weight}, bake: {bake} }}"), advance(step)]
+        }
+        ("linear", Some(step)) => {
+            let (increment, every) = (step.weight.spec_form(), step.bake.spec_form());
+            vec![format!("strategy:\n  linear: {{ increment: {increment}, every: {every} }}"), advance(step)]
+        }
+        ("steps", _) => {
+            let steps = spec.steps.iter().map(|step| format!("    - {{ {} }}", self::step(step)));
+            ["strategy:".to_owned(), "  steps:".to_owned()].into_iter().chain(steps).collect()
+        }
+        (nothing @ ("blueGreen" | "allAtOnce"), _) => vec![format!("strategy: {{ {nothing}: {{}} }}")],
+        (preset, _) => {
+            let consent = format!("advance: {}", word(Advance::UnlessHarm));
+            vec![format!("strategy: {{ preset: {} }}", text(preset)), consent]
+        }
+    }
+}
+
+fn step(step: &Step) -> String {
+    let mut fields = vec![format!("weight: {}", step.weight.spec_form()), format!("bake: {}", step.bake.spec_form())];
+    fields.extend(step.at_most.map(|at_most| format!("atMost: {}", at_most.spec_form())));
+    fields.push(format!("advance: {}", word(step.advance)));
+    fields.extend(step.approve.map(|approve| {
+        format!("approve: {{ within: {}, otherwise: {} }}", approve.within.spec_form(), word(approve.otherwise))
+    }));
+    fields.join(", ")
+}
+
+fn list(name: &str, items: impl Iterator<Item = String>) -> Vec<String> {
+    let items: Vec<String> = items.map(|item| format!("  - {item}")).collect();
+    match items.is_empty() {
+        true => vec![format!("{name}: []")],
+        false => [vec![format!("{name}:")], items].concat(),
+    }
+}
+
+fn invoke(test: &InvokeTest) -> String {
+    let expect = test.expect.as_ref().map(|expect| format!(", expect: {expect}")).unwrap_or_default();
+    format!("invoke: {{ payload: {}{expect}, times: {} }}", test.payload, test.times)
+}
+
+fn check(check: &Check) -> String {
+    let common = format!("mode: {}, onNoData: {}", word(check.mode), word(check.on_no_data));
+    match &check.kind {
+        CheckKind::Errors { tolerate } => format!("errors: {{ tolerate: {}, {common} }}", tolerance(*tolerate)),
+        CheckKind::Latency { tolerate, at } => {
+            let at = joined(at.iter().map(|Quantile(share)| format!("p{}", hundredfold(*share))));
+            format!("latency: {{ tolerate: {}%, at: [{at}], {common} }}", hundredfold(*tolerate))
+        }
+        CheckKind::Rate { counts, requests, tolerate } => {
+            let (kind, events) = match counts {
+                RateCounts::Events(events) => ("events", events),
+                RateCounts::GoodEvents(events) => ("goodEvents", events),
+            };
+            let fields = [
+                format!("name: {}", text(&check.name)),
+                format!("{kind}: {}", metric(events)),
+                format!("requests: {}", metric(requests)),
+                format!("tolerate: {}", tolerance(*tolerate)),
+                format!("mode: {}", word(check.mode)),
+                format!("onNoData: {}", word(check.on_no_data)),
+            ];
+            format!("rate:\n      {}", fields.join("\n      "))
+        }
+    }
+}
+
+fn metric(metric: &MetricRef) -> String {
+    let dimensions = joined(metric.dimensions.iter().map(|(name, value)| format!("{}: {}", text(name), text(value))));
+    format!(
+        "{{ namespace: {}, metric: {}, dimensions: {{ {dimensions} }} }}",
+        text(&metric.namespace),
+        text(&metric.metric)
+    )
+}
+
+fn tolerance(tolerance: Tolerance) -> String {
+    let factor = (tolerance.factor > 1.0)
+        .then(|| format!("{}x", shortest(|text| text.parse() == Ok(tolerance.factor), tolerance.factor)));
+    let points = (tolerance.points > 0.0).then(|| format!("{}pt", hundredfold(tolerance.points)));
+    factor.into_iter().chain(points).collect::<Vec<_>>().join(" + ")
+}
+
+/// A share as the percentage that reads back to exactly the same share.
+fn hundredfold(share: f64) -> String {
+    let same = |text: &str| text.parse::<f64>().is_ok_and(|percent| (percent / 100.0).to_bits() == share.to_bits());
+    shortest(same, share * 100.0)
+}
+
+/// The fewest decimals that still say the same; what was parsed has at most four.
+fn shortest(same: impl Fn(&str) -> bool, value: f64) -> String {
+    let texts = (0..=4).map(|decimals| format!("{value:.decimals$}"));
+    let mut last = String::new();
+    for text in texts {
+        if same(&text) {
+            return text;
+        }
+        last = text;
+    }
+    last
+}
+
+fn joined(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join(", ")
+}
+
+/// The spec's word for an enum's value is its stored form.
+fn word(value: impl Serialize) -> String {
+    serde_json::to_value(value).ok().as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// Quoted unless it is plainly a word: JSON's quoting is YAML's too.
+fn text(text: &str) -> String {
+    let reserved = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
+    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+        && !reserved.contains(&text.to_ascii_lowercase().as_str());
+    if plain { text.to_owned() } else { Value::from(text).to_string() }
+}

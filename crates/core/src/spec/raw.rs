@@ -1,0 +1,344 @@
+//! The language as it is written, field by field. What the comments say is what `coalmine schema` shows to editors.
+
+use serde_json::Value;
+
+use super::decode::{Decode, Fields, List, Table, fields};
+use super::leaves::{
+    AlarmName, AliasName, FunctionName, Label, Language, MetricText, Percent, PublishedVersion, RuleName, Slower, Times,
+};
+use super::presets::Preset;
+use super::problems::{Place, Problems};
+use super::tree::Node;
+use super::{Advance, AlreadyRed, CheckMode, Ending, Margins, Mode, Newer, OnNoData, Owner, Quantile, Tolerance};
+use crate::units::{Span, Weight};
+
+/// `DescribeAlarms` takes 100 names in one call.
+pub const ALARMS_MAX: usize = 100;
+/// The error budget is split over the checks: with more than 20 none could ever conclude.
+pub const CHECKS_MAX: usize = 20;
+/// At the shortest bake of a minute still an hour of rollout.
+pub const STEPS_MAX: usize = 50;
+/// Each test is an invocation in one tick.
+pub const TESTS_MAX: usize = 10;
+/// What CloudWatch allows.
+pub const DIMENSIONS_MAX: usize = 30;
+/// More percentiles than anyone reads.
+pub const QUANTILES_MAX: usize = 10;
+
+fields! {
+    /// A progressive rollout: what is released, how the traffic moves, and what must be proven on the way.
+    RawSpec refusing [
+        "function" => "belongs under `target`; write `target: { lambda: { function: NAME, alias: NAME } }`",
+        "alias" => "belongs under `target`; write `target: { lambda: { function: NAME, alias: NAME } }`",
+        "steps" => "belongs under `strategy`; write `strategy: { steps: [...] }`",
+        "canary" => "belongs under `strategy`; write `strategy: { canary: { weight: 10%, bake: 10m } }`",
+        "linear" => "belongs under `strategy`; write `strategy: { linear: { increment: 10%, every: 5m } }`",
+        "preset" => "belongs under `strategy`; write `strategy: { preset: NAME }`",
+    ] {
+        /// The version of the spec language: always `v1`.
+        #[expect(dead_code, reason = "reading it is checking it")]
+        coalmine: Language [required],
+        /// Default `<function>-<version>`. The same name and spec is the same rollout: a retried start does nothing.
+        name: RuleName,
+        /// `observe` decides and reports everything, but moves nothing. Default `enforce`.
+        mode: Mode,
+        /// What the traffic is shifted on; exactly one kind.
+        target: RawTarget [required],
+        /// The published version to roll out. Default: the newest one.
+        version: PublishedVersion,
+        /// Free labels, shown everywhere.
+        release: RawRelease,
+        /// How the traffic moves; exactly one kind. Default: steps of 5 %, 25 % and 50 % with 5 minutes each, then 100 %.
+        strategy: RawStrategy,
+        /// `perWeight`: a step may prove its tolerance divided by the weight it unlocks; `strict`: at most twice the
+        /// tolerance. Default `perWeight`.
+        margins: Margins,
+        /// What ends a step that does not say it itself. Default `onProof`.
+        advance: Advance,
+        /// What is done at 100 %.
+        after: RawAfter,
+        /// Tests of the new version before it gets any traffic.
+        tests: List<RawTest, TESTS_MAX>,
+        /// What is compared between the two versions. Default: errors and latency.
+        checks: List<RawCheck, CHECKS_MAX>,
+        /// CloudWatch alarms, metric or composite, that roll back at once.
+        alarms: super::alarms::RawAlarms,
+        /// How often the judge may be wrong.
+        analysis: RawAnalysis,
+        /// What happens at the deadline without a verdict.
+        undecided: RawUndecided,
+        /// How long a pause lasts, and what ends it. No pause is for ever.
+        pause: RawPause,
+        /// The longest time the rollout may take; waiting for a person does not count. Default `2h`.
+        deadline: Span,
+        /// What a newer version of the same target does to this rollout. Default `supersede`.
+        newer: Newer,
+    }
+}
+
+fields! {
+    /// What the traffic is shifted on.
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+    RawTarget refusing [
+        "alb" => "this version shifts Lambda aliases only; load balancers come in a later one",
+        "ecs" => "this version shifts Lambda aliases only; ECS services come in a later one",
+    ] {
+        /// An alias of a Lambda function.
+        lambda: RawLambda,
+    }
+}
+
+fields! {
+    /// An alias of a Lambda function.
+    RawLambda {
+        /// The function's plain name, not its ARN.
+        function: FunctionName [required],
+        /// The alias that the callers use.
+        alias: AliasName [required],
+        /// Who sets the weights. `codedeploy`: Coalmine only judges. Default `coalmine`.
+        owner: Owner,
+    }
+}
+
+fields! {
+    /// Free labels, shown everywhere.
+    RawRelease {
+        /// The source revision.
+        commit: Label,
+        /// Who answers for the release.
+        owner: Label,
+        /// The change ticket.
+        ticket: Label,
+    }
+}
+
+fields! {
+    /// How the traffic moves.
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+    RawStrategy refusing [
+        "auto" => "weights chosen from the traffic are not in this version; use `steps`, `canary`, `linear` or `preset`",
+    ] {
+        /// Rising weights below 100 %; promotion to 100 % follows the last one.
+        steps: List<RawStep, STEPS_MAX>,
+        /// One step, then 100 %.
+        canary: RawCanary,
+        /// Equal steps.
+        linear: RawLinear,
+        /// Tests at 0 %, then 100 % at once, watched.
+        blue_green: RawNothing,
+        /// 100 % at once.
+        all_at_once: RawNothing,
+        /// A predefined CodeDeploy configuration, such as `CodeDeployDefault.LambdaCanary10Percent5Minutes`, on its own
+        /// clock: a step ends when its time is over and no harm is proven.
+        preset: Preset,
+    }
+}
+
+fields! {
+    /// One weight and what must happen there before the next.
+    RawStep {
+        /// The new version's share of the traffic, above 0 % and below 100 %.
+        weight: Weight [required],
+        /// The shortest time at this weight. Default `5m`.
+        bake: Span,
+        /// The longest time at this weight; then `undecided` says what happens.
+        at_most: Span,
+        /// `onProof`: the step ends when it is proven that the new version is not worse than tolerated; `unlessHarm`: when
+        /// its time is over and no harm is proven.
+        advance: Advance,
+        /// A person must agree before the next step.
+        approve: RawApprove,
+    }
+}
+
+fields! {
+    /// A person must agree before the next step.
+    RawApprove {
+        /// How long the approval is waited for.
+        within: Span [required],
+        /// What happens without an answer: `rollBack` or `promote`. Default `rollBack`.
+        otherwise: Ending,
+    }
+}
+
+fields! {
+    /// One step, then 100 %.
+    RawCanary {
+        /// The new version's share of the traffic.
+        weight: Weight [required],
+        /// The shortest time at this weight.
+        bake: Span [required],
+    }
+}
+
+fields! {
+    /// Equal steps below 100 %.
+    RawLinear {
+        /// By how much each step raises the weight.
+        increment: Weight [required],
+        /// The shortest time between two steps.
+        every: Span [required],
+    }
+}
+
+/// Has no settings: write `{}`.
+#[derive(Debug, Clone, schemars::JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawNothing {}
+
+impl Decode for RawNothing {
+    fn decode(node: &Node, place: &Place, problems: &mut Problems) -> Option<Self> {
+        Fields::open(node, place, &[], &[], problems).map(|_| Self {})
+    }
+}
+
+fields! {
+    /// What is done at 100 %.
+    RawAfter {
+        /// How long alarms still roll back; the old version is kept for it. Default `30m`.
+        watch: Span,
+    }
+}
+
+fields! {
+    /// A test of the new version before it gets any traffic.
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+    RawTest refusing [
+        "http" => "a new Lambda version has no URL of its own before it gets traffic; use `invoke`",
+    ] {
+        /// Invoke the new version directly and look at its answer.
+        invoke: RawInvoke,
+    }
+}
+
+fields! {
+    /// Invoke the new version directly and look at its answer.
+    RawInvoke {
+        /// The event, any JSON.
+        payload: Value [required],
+        /// Every field named here must be in the answer with this value. Default: any answer that is no error.
+        expect: Value,
+        /// How often, 1 to 20. Default 1.
+        times: Times,
+    }
+}
+
+fields! {
+    /// One thing to compare between the two versions; exactly one of `errors`, `latency` and `rate`.
+    #[schemars(extend("oneOf" = [{"required": ["errors"]}, {"required": ["latency"]}, {"required": ["rate"]}]))]
+    RawCheck {
+        /// The share of invocations that fail.
+        errors: RawErrors,
+        /// How long invocations take. This version shows latency, but does not judge it.
+        latency: RawLatency,
+        /// Any countable thing of your own.
+        rate: RawRate,
+        /// The same as `mode` inside the check.
+        mode: CheckMode,
+        /// The same as `onNoData` inside the check.
+        on_no_data: OnNoData,
+    }
+}
+
+fields! {
+    /// The share of invocations that fail.
+    RawErrors {
+        /// How much worse may still be promoted: points (`0.5pt`), a factor (`1.5x`) or both. Default `0.5pt`.
+        tolerate: Tolerance,
+        /// `enforce`: rolls back and is needed for promotion; `hold`: is needed for promotion; `observe`: is only shown.
+        mode: CheckMode,
+        /// What missing data counts as. Default `hold`.
+        on_no_data: OnNoData,
+    }
+}
+
+fields! {
+    /// How long invocations take.
+    RawLatency {
+        /// How much slower may still be promoted. Default `5%`.
+        tolerate: Slower,
+        /// Which percentiles. Default `[p50, p99]`.
+        at: List<Quantile, QUANTILES_MAX>,
+        /// `enforce`: rolls back and is needed for promotion; `hold`: is needed for promotion; `observe`: is only shown.
+        mode: CheckMode,
+        /// What missing data counts as. Default `hold`.
+        on_no_data: OnNoData,
+    }
+}
+
+fields! {
+    /// A share of requests, counted by two metrics of your own; exactly one of `events` and `goodEvents`.
+    #[schemars(extend("oneOf" = [{"required": ["events"]}, {"required": ["goodEvents"]}]))]
+    RawRate {
+        /// Shown everywhere, unique among the checks.
+        name: RuleName [required],
+        /// Bad events: their share must not rise.
+        events: RawMetric,
+        /// Good events: their share must not fall.
+        good_events: RawMetric,
+        /// What they are a share of.
+        requests: RawMetric [required],
+        /// How much worse may still be promoted: points (`2pt`), a factor (`1.5x`) or both.
+        tolerate: Tolerance [required],
+        /// `enforce`: rolls back and is needed for promotion; `hold`: is needed for promotion; `observe`: is only shown.
+        mode: CheckMode,
+        /// What missing data counts as. Default `hold`.
+        on_no_data: OnNoData,
+    }
+}
+
+fields! {
+    /// A CloudWatch metric of one version.
+    RawMetric {
+        /// The metric's namespace.
+        namespace: MetricText [required],
+        /// The metric's name.
+        metric: MetricText [required],
+        /// The metric's dimensions; `{version}`, `{function}` and `{alias}` are filled in, and `{version}` must be among
+        /// them.
+        dimensions: Table<MetricText, DIMENSIONS_MAX> [required],
+    }
+}
+
+fields! {
+    /// Alarms with more to say about them.
+    RawAlarmRules {
+        /// Names of metric or composite alarms.
+        names: List<AlarmName, ALARMS_MAX>,
+        /// What an alarm means that is in ALARM before the start. `refuse`: the rollout does not start; `judge`: it counts
+        /// again once it has been OK. Default `refuse`.
+        already_red: AlreadyRed,
+    }
+}
+
+fields! {
+    /// How often the judge may be wrong.
+    RawAnalysis {
+        /// How many of 100 harmless rollouts may be rolled back, in all. Default `1%`.
+        false_rollback: Percent,
+        /// How many of 100 releases exactly at a check's tolerance may pass it. Default `5%`.
+        false_promotion: Percent,
+    }
+}
+
+fields! {
+    /// What happens at the deadline without a verdict.
+    RawUndecided {
+        /// There was not enough traffic to tell. Default `pause`.
+        too_little_traffic: Ending,
+        /// There were no metrics. Default `rollBack`.
+        no_data: Ending,
+        /// It looks worse, but is not proven. Default `rollBack`.
+        looks_worse: Ending,
+    }
+}
+
+fields! {
+    /// How long a pause lasts, and what ends it.
+    RawPause {
+        /// Default `12h`.
+        r#for: Span,
+        /// `rollBack` or `promote`. Default `rollBack`.
+        then: Ending,
+    }
+}

@@ -1,0 +1,39 @@
+//! The JSON Schema of the language, for editors.
+
+use schemars::Schema;
+use schemars::generate::SchemaSettings;
+use schemars::transform::{RecursiveTransform, Transform};
+use serde_json::Value;
+
+use super::raw::RawSpec;
+
+/// Generated from the types that [`parse`](super::parse) fills, so the two know the same fields and words. Rules that
+/// concern several fields, such as rising weights, are beyond it.
+#[must_use]
+pub fn schema() -> Value {
+    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<RawSpec>();
+    RecursiveTransform(without_null).transform(&mut schema);
+    schema.insert("title".to_owned(), "Coalmine rollout spec".into());
+    schema.into()
+}
+
+/// A field that may be left out may still not be null: schemars takes the two for the same.
+fn without_null(schema: &mut Schema) {
+    let null = Value::from("null");
+    if let Some(Value::Array(types)) = schema.get_mut("type") {
+        types.retain(|name| *name != null);
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            schema.insert("type".to_owned(), only);
+        }
+    }
+    let Some(Value::Array(choices)) = schema.get_mut("anyOf") else { return };
+    choices.retain(|choice| choice.get("type") != Some(&null));
+    if let [Value::Object(only)] = choices.as_mut_slice() {
+        let only = std::mem::take(only);
+        schema.remove("anyOf");
+        for (key, value) in only {
+            schema.insert(key, value);
+        }
+    }
+}

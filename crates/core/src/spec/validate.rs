@@ -1,0 +1,159 @@
+//! From what was written to a [`RolloutSpec`]: defaults, and the rules that concern more than one field.
+
+use super::checks::{self, Judged};
+use super::decode::{At, value};
+use super::problems::{Place, Problems, quoted};
+use super::raw::{RawAnalysis, RawInvoke, RawLambda, RawPause, RawRelease, RawSpec, RawTarget, RawTest, RawUndecided};
+use super::strategy::{self, BAKE_MIN, Plan};
+use super::{
+    Advance, After, Alarms, AlreadyRed, Ending, ErrorBudget, InvokeTest, LambdaTarget, Margins, Mode, Newer, Owner,
+    PausePolicy, Problem, Release, RolloutSpec, Target, Test, Undecided, Version,
+};
+use crate::units::Span;
+
+const WATCH_DEFAULT: Span = Span::from_minutes(30);
+const PAUSE_DEFAULT: Span = Span::from_hours(12);
+const DEADLINE_DEFAULT: Span = Span::from_hours(2);
+/// Of a test's payload and of its expectation: ten tests with both stay well inside a stored rollout.
+const PAYLOAD_BYTES_MAX: usize = 8 * 1024;
+
+/// Means nothing as long as there are problems: a hole is filled with a default only so that the rest can be looked at.
+pub fn lower(raw: RawSpec, whole: &Place, problems: &mut Problems) -> (RolloutSpec, Vec<Problem>) {
+    let advance_place = raw.advance.as_ref().map(|at| at.place.clone());
+    let plan = strategy::compile(raw.strategy, raw.advance, problems);
+    let Judged { checks, warnings, place: checks_place } = checks::lower(raw.checks, problems);
+    let places = [checks_place, plan.place.clone(), advance_place];
+    let place = places.into_iter().flatten().next().unwrap_or_else(|| whole.clone());
+    require_provable(&plan, &checks, &place, problems);
+    let deadline = deadline(raw.deadline, &plan, whole, problems);
+    let spec = RolloutSpec {
+        name: value(raw.name).map(|name| name.0),
+        mode: value(raw.mode).unwrap_or(Mode::Enforce),
+        target: target(raw.target, problems),
+        version: value(raw.version).map(|version| Version(version.0)),
+        release: value(raw.release).map(release).unwrap_or_default(),
+        strategy: plan.name,
+        steps: plan.steps,
+        margins: value(raw.margins).unwrap_or(Margins::PerWeight),
+        after: After { watch: value(raw.after).and_then(|after| value(after.watch)).unwrap_or(WATCH_DEFAULT) },
+        tests: value(raw.tests).map(|tests| self::tests(tests.0, problems)).unwrap_or_default(),
+        checks,
+        alarms: alarms(raw.alarms, problems),
+        analysis: analysis(value(raw.analysis)),
+        undecided: undecided(value(raw.undecided)),
+        pause: pause(value(raw.pause), problems),
+        deadline,
+        newer: value(raw.newer).unwrap_or(Newer::Supersede),
+    };
+    (spec, warnings)
+}
+
+/// A step that waits for a proof needs something that can be proven.
+fn require_provable(plan: &Plan, checks: &[super::Check], place: &Place, problems: &mut Problems) {
+    let waits = plan.steps.iter().any(|step| step.advance == Advance::OnProof);
+    if waits && !checks.is_empty() && checks.iter().all(|check| check.mode == super::CheckMode::Observe) {
+        let message = "every check is only observed, so no step could ever be proven; add `errors`, or go on without a proof \
+                       with `advance: unlessHarm`";
+        problems.add(place, message);
+    }
+}
+
+fn target(raw: Option<At<RawTarget>>, problems: &mut Problems) -> Target {
+    let mut lambda = None;
+    if let Some(At { place, value: Some(raw) }) = raw {
+        let fields = [("lambda", raw.lambda.as_ref().map(|at| &at.place))];
+        strategy::exactly_one(&place, "target", &fields, problems);
+        lambda = value(raw.lambda);
+    }
+    let lambda = lambda.unwrap_or(RawLambda { function: None, alias: None, owner: None });
+    Target::Lambda(LambdaTarget {
+        function: value(lambda.function).map(|name| name.0).unwrap_or_default(),
+        alias: value(lambda.alias).map(|name| name.0).unwrap_or_default(),
+        owner: value(lambda.owner).unwrap_or(Owner::Coalmine),
+    })
+}
+
+fn release(raw: RawRelease) -> Release {
+    let label = |label: Option<At<super::leaves::Label>>| value(label).map(|label| label.0).unwrap_or_default();
+    Release { commit: label(raw.commit), owner: label(raw.owner), ticket: label(raw.ticket) }
+}
+
+fn tests(raw: Vec<At<RawTest>>, problems: &mut Problems) -> Vec<Test> {
+    let mut tests = Vec::new();
+    for At { place, value: raw } in raw {
+        let Some(raw) = raw else { continue };
+        strategy::exactly_one(&place, "kind of test", &[("invoke", raw.invoke.as_ref().map(|at| &at.place))], problems);
+        if let Some(raw) = value(raw.invoke) {
+            tests.push(Test::Invoke(invoke(raw, problems)));
+        }
+    }
+    tests
+}
+
+fn invoke(raw: RawInvoke, problems: &mut Problems) -> InvokeTest {
+    for At { place, value } in [&raw.payload, &raw.expect].into_iter().flatten() {
+        let bytes = value.as_ref().map_or(0, |value| value.to_string().len());
+        if bytes > PAYLOAD_BYTES_MAX {
+            problems.add(place, format!("has {bytes} bytes as JSON; at most {PAYLOAD_BYTES_MAX} are allowed"));
+        }
+    }
+    InvokeTest {
+        payload: value(raw.payload).unwrap_or_default(),
+        expect: value(raw.expect),
+        times: value(raw.times).map_or(1, |times| times.0),
+    }
+}
+
+fn alarms(raw: Option<At<super::alarms::RawAlarms>>, problems: &mut Problems) -> Alarms {
+    let mut alarms = Alarms { names: Vec::new(), already_red: AlreadyRed::Refuse };
+    let Some(raw) = value(raw) else { return alarms };
+    alarms.already_red = value(raw.0.already_red).unwrap_or(AlreadyRed::Refuse);
+    for At { place, value } in value(raw.0.names).map(|names| names.0).unwrap_or_default() {
+        let Some(name) = value else { continue };
+        if alarms.names.contains(&name.0) {
+            problems.add(&place, format!("the alarm {} is already in the list", quoted(&name.0)));
+        }
+        alarms.names.push(name.0);
+    }
+    alarms
+}
+
+fn analysis(raw: Option<RawAnalysis>) -> ErrorBudget {
+    let raw = raw.unwrap_or(RawAnalysis { false_rollback: None, false_promotion: None });
+    ErrorBudget {
+        false_rollback: value(raw.false_rollback).map_or(0.01, |share| share.0),
+        false_promotion: value(raw.false_promotion).map_or(0.05, |share| share.0),
+    }
+}
+
+fn undecided(raw: Option<RawUndecided>) -> Undecided {
+    let raw = raw.unwrap_or(RawUndecided { too_little_traffic: None, no_data: None, looks_worse: None });
+    Undecided {
+        too_little_traffic: value(raw.too_little_traffic).unwrap_or(Ending::Pause),
+        no_data: value(raw.no_data).unwrap_or(Ending::RollBack),
+        looks_worse: value(raw.looks_worse).unwrap_or(Ending::RollBack),
+    }
+}
+
+fn pause(raw: Option<RawPause>, problems: &mut Problems) -> PausePolicy {
+    let raw = raw.unwrap_or(RawPause { r#for: None, then: None });
+    PausePolicy {
+        length: strategy::duration(raw.r#for, PAUSE_DEFAULT, BAKE_MIN, problems),
+        then: strategy::final_ending(raw.then, problems),
+    }
+}
+
+fn deadline(raw: Option<At<Span>>, plan: &Plan, whole: &Place, problems: &mut Problems) -> Span {
+    let place = raw.as_ref().map(|at| at.place.clone()).or_else(|| plan.place.clone());
+    let broken = raw.as_ref().is_some_and(|at| at.value.is_none());
+    let deadline = strategy::duration(raw, DEADLINE_DEFAULT, BAKE_MIN, problems);
+    let bakes = plan.steps.iter().fold(Span::ZERO, |sum, step| sum.plus(step.bake));
+    if bakes > deadline && !broken {
+        let message = format!(
+            "the steps alone take {bakes}, longer than the deadline of {deadline}; write a longer `deadline` or shorter \
+             steps"
+        );
+        problems.add(place.as_ref().unwrap_or(whole), message);
+    }
+    deadline
+}
