@@ -402,6 +402,7 @@ proptest! {
             settled_before: settled_before.map(|minute| two_oclock().plus(minute)),
             step_since: step_since.map(|minute| two_oclock().plus(minute)),
             step,
+            unread: Vec::new(),
         };
         let analysis = judge(&default_plan(), &samples);
         let comparison = &analysis.comparisons[0];
