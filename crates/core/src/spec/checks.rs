@@ -183,7 +183,7 @@ impl Reader<'_> {
         Check { name, kind, mode, on_no_data }
     }
 
-    fn rate_name(&mut self, raw: Option<At<super::leaves::RuleName>>) -> String {
+    fn rate_name(&mut self, raw: Option<At<super::leaves::Name>>) -> String {
         let Some(At { place, value: Some(name) }) = raw else { return String::new() };
         if ["errors", "latency"].contains(&name.0.as_str()) {
             let message = format!("{} is the name of a check that exists already; choose another", quoted(&name.0));

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::decode::{Decode, Fields, List, Table, fields};
 use super::leaves::{
-    AlarmName, AliasName, FunctionName, Label, Language, MetricText, Percent, PublishedVersion, RuleName, Slower, Times,
+    AlarmName, AliasName, FunctionName, Label, Language, MetricText, Name, Percent, PublishedVersion, Slower, Times,
 };
 use super::presets::Preset;
 use super::problems::{Place, Problems};
@@ -39,7 +39,7 @@ fields! {
         #[expect(dead_code, reason = "reading it is checking it")]
         coalmine: Language [required],
         /// Default `<function>-<version>`. The same name and spec is the same rollout: a retried start does nothing.
-        name: RuleName,
+        name: Name,
         /// `observe` decides and reports everything, but moves nothing. Default `enforce`.
         mode: Mode,
         /// What the traffic is shifted on; exactly one kind.
@@ -271,7 +271,7 @@ fields! {
     #[schemars(extend("oneOf" = [{"required": ["events"]}, {"required": ["goodEvents"]}]))]
     RawRate {
         /// Shown everywhere, unique among the checks.
-        name: RuleName [required],
+        name: Name [required],
         /// Bad events: their share must not rise.
         events: RawMetric,
         /// Good events: their share must not fall.

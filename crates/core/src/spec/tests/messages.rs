@@ -288,10 +288,7 @@ const DOCUMENTS: &[(&str, &[&str])] = &[
             "2:79 target.lambda.alias: `$LATEST` is no alias and takes no weights; make an alias such as `live`",
         ],
     ),
-    (
-        "coalmine: v1\ntarget: {lambda: {function: a, alias: b}\n",
-        &["2:9 this is not YAML: unclosed bracket '{'"],
-    ),
+    ("coalmine: v1\ntarget: {lambda: {function: a, alias: b}\n", &["2:9 this is not YAML: unclosed bracket '{'"]),
 ];
 
 #[test]
