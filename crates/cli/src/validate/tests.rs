@@ -139,8 +139,8 @@ fn every_example_is_valid() {
     assert!(count >= 5, "{count} examples");
 }
 
-/// The reference's blocks are whole documents or go under the shortest one; what it shows as invalid is followed by what
-/// is said about it.
+/// The reference's blocks are whole documents or go under the shortest one; what it shows as invalid is followed by
+/// what is said about it.
 #[test]
 fn every_example_of_the_reference_is_as_it_says() {
     let text = std::fs::read_to_string(repository("docs/spec.md")).unwrap();
