@@ -2,10 +2,10 @@
 
 mod harness;
 
+mod clock;
 mod commands;
 mod events;
 mod refusals;
 mod rollouts;
-mod schedule;
 mod template;
 mod trace;

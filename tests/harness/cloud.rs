@@ -1,10 +1,9 @@
 //! The emulated AWS in the words of the tests.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -211,16 +210,9 @@ fn bootstrap() -> &'static str {
     PACKAGE.get_or_init(|| {
         let named = std::env::var_os("COALMINE_TEST_BOOTSTRAP").filter(|path| !path.is_empty());
         let bootstrap = named.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_bootstrap")), PathBuf::from);
-        let state = std::fs::metadata(&bootstrap)
-            .unwrap_or_else(|error| panic!("there is no bootstrap at {}: {error}", bootstrap.display()));
-        let modified = state.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-        let mut hasher = DefaultHasher::new();
-        (&bootstrap, state.len(), modified).hash(&mut hasher);
-        let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bootstrap-{:016x}.base64", hasher.finish()));
-        if !package.exists() {
-            let made = Command::new(python()).arg(support("package.py")).args([&bootstrap, &package]).status();
-            assert!(made.is_ok_and(|status| status.success()), "{} cannot be zipped", bootstrap.display());
-        }
-        std::fs::read_to_string(package).expect("the package was written just now")
+        assert!(bootstrap.exists(), "there is no bootstrap at {}", bootstrap.display());
+        let zipped = Command::new(python()).arg(support("package.py")).arg(&bootstrap).output().expect("python runs");
+        assert!(zipped.status.success(), "{}", String::from_utf8_lossy(&zipped.stderr));
+        String::from_utf8(zipped.stdout).expect("base64 is text")
     })
 }
