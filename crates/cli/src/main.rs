@@ -1,6 +1,7 @@
 //! The `coalmine` command: arguments, files and exit codes. Everything that decides is in `coalmine_core`.
 
 mod schema;
+mod simulate;
 mod validate;
 
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Simulate(simulate::Arguments),
     Validate(validate::Arguments),
     Schema(schema::Arguments),
 }
@@ -24,6 +26,7 @@ enum Command {
 fn main() -> ExitCode {
     let (out, err) = (&mut std::io::stdout().lock(), &mut std::io::stderr().lock());
     let exit = match Arguments::parse().command {
+        Command::Simulate(arguments) => simulate::run(&arguments, out, err),
         Command::Validate(arguments) => validate::run(&arguments, out, err),
         Command::Schema(_) => schema::run(out),
     };
@@ -38,7 +41,9 @@ fn main() -> ExitCode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exit {
     Fine,
+    Failed,
     Invalid,
+    Undecided,
     Io,
 }
 
@@ -46,7 +51,9 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Fine => 0,
+            Exit::Failed => 1,
             Exit::Invalid => 2,
+            Exit::Undecided => 3,
             Exit::Io => 4,
         })
     }

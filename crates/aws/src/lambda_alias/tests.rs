@@ -227,7 +227,8 @@ async fn the_newest_version_is_the_largest_number_on_any_page() {
 async fn what_does_not_exist_is_named() {
     let gone = || Reply::error(404, "ResourceNotFoundException");
     let there = || configuration("$LATEST");
-    let cases: [(&str, Vec<Reply>, &str); 7] = [
+    let cases: [(&str, Vec<Reply>, &str); 8] = [
+        ("live", vec![configuration("41")], "function checkout has no version live"),
         ("alias", vec![gone(), there()], "function checkout has no alias live"),
         ("alias", vec![gone(), gone()], "function checkout does not exist"),
         ("41", vec![gone(), there()], "function checkout has no version 41"),

@@ -38,6 +38,7 @@ fn write(encoder: &mut Encoder, value: &Value) {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "what is left are numbers of many widths")]
 fn read(decoder: &mut Decoder<'_>) -> Value {
     match decoder.datatype().unwrap() {
         Type::Bool => json!(decoder.boolean().unwrap()),

@@ -17,7 +17,7 @@ pub use digest::settled_digest;
 pub use forecast::{Forecast, Load, StepForecast, deadline_problem, forecast};
 pub use judge::{MINUTES_TO_MISS, MINUTES_TO_PASS, judge};
 pub use plan::plan;
-pub(crate) use words::{grouped, percent};
+pub use words::{grouped, percent};
 
 use serde::{Deserialize, Serialize};
 

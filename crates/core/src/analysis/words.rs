@@ -34,7 +34,8 @@ pub(super) fn sentence(
 }
 
 /// `1,240`.
-pub(crate) fn grouped(value: f64) -> String {
+#[must_use]
+pub fn grouped(value: f64) -> String {
     let digits = format!("{:.0}", value.max(0.0));
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {
@@ -47,7 +48,8 @@ pub(crate) fn grouped(value: f64) -> String {
 }
 
 /// A share as people write it: `12 %`, `3.9 %`, `0.41 %`, `0.052 %`.
-pub(crate) fn percent(share: f64) -> String {
+#[must_use]
+pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
     let decimals = match percent {
         p if p >= 10.0 || p <= 0.0 => 0,

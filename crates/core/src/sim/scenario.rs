@@ -281,7 +281,7 @@ impl<'a> Run<'a> {
         let (report, _rivals) = run_now(futures_util::future::join(tick, rival))?;
         self.keep(report);
         let after = Snapshot::of(self.world);
-        self.violations.extend(invariants::check(&before, &after, self.world, blind(&rules)));
+        self.violations.extend(invariants::check(&before, &after, self.world, self.blind(&rules)));
         let fault_free = rules.is_empty();
         let mode = settings.mode;
         self.violations.extend(self.watchdog.after_tick(&before, &after, self.world, fault_free, mode));
@@ -299,7 +299,7 @@ impl<'a> Run<'a> {
         let again = run_now(driver::tick(&ports, self.world.now(), &budget, &self.scenario.settings))?;
         self.keep(again);
         let again = Snapshot::of(self.world);
-        self.violations.extend(invariants::check(after, &again, self.world, blind(&rules)));
+        self.violations.extend(invariants::check(after, &again, self.world, self.blind(&rules)));
         if fault_free && again != *after {
             self.violations.push(Violation {
                 invariant: "the same tick run twice is a no-op",
@@ -329,11 +329,11 @@ impl<'a> Run<'a> {
                 let report = run_now(driver::alarm(&ports, &name, now, &budget, &self.scenario.settings))?;
                 self.keep(report);
                 let after = Snapshot::of(self.world);
-                self.violations.extend(invariants::check(&before, &after, self.world, blind(&rules)));
+                self.violations.extend(invariants::check(&before, &after, self.world, self.blind(&rules)));
             }
             What::Command(event) => {
                 let before = Snapshot::of(self.world);
-                let blind = blind(&self.rules());
+                let blind = self.blind(&self.rules());
                 if let Err(problems) = self.command(&event)? {
                     self.refused.push((now, problems));
                 }
@@ -363,6 +363,22 @@ impl<'a> Run<'a> {
         let after = self.world.now().since(self.started_at);
         let there = self.scenario.faults.iter().filter(|window| window.from <= after && after < window.until);
         there.map(|window| window.rule).collect()
+    }
+
+    /// What nobody could see, because every call for it fails.
+    fn blind(&self, rules: &[Rule]) -> Blind {
+        let fails = |operation: Operation| {
+            rules.iter().any(|rule| match rule.when {
+                When::Always => true,
+                When::Every(failing) => operation == failing,
+                When::Call(_) | When::Nth(..) => false,
+            })
+        };
+        let sealed = self.world.rollouts().values().any(|rollout| rollout.sealed_before.is_some());
+        Blind {
+            target: fails(Operation::Look) || fails(Operation::States),
+            metrics: fails(Operation::Fetch) || (sealed && fails(Operation::Sealed)),
+        }
     }
 
     /// What one invocation works with: a process of its own.
@@ -396,21 +412,6 @@ impl<'a> Run<'a> {
             reports: self.reports,
             violations: self.violations,
         })
-    }
-}
-
-/// What nobody could see, because every call for it fails.
-fn blind(rules: &[Rule]) -> Blind {
-    let fails = |operations: &[Operation]| {
-        rules.iter().any(|rule| match rule.when {
-            When::Always => true,
-            When::Every(operation) => operations.contains(&operation),
-            When::Call(_) | When::Nth(..) => false,
-        })
-    };
-    Blind {
-        target: fails(&[Operation::Look, Operation::States]),
-        metrics: fails(&[Operation::Fetch, Operation::Sealed]),
     }
 }
 

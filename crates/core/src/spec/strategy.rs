@@ -114,8 +114,8 @@ fn chosen(
 fn refuse_proof(advance: Option<&At<Advance>>, problems: &mut Problems) {
     let Some(At { place, value: Some(Advance::OnProof) }) = advance else { return };
     if !place.pos.is_in_defaults() {
-        let message = "a preset keeps its own clock and does not wait for a proof; leave `advance` out, or write the steps \
-                       with `steps`, `canary` or `linear`";
+        let message = "a preset keeps its own clock and does not wait for a proof; leave `advance` out, or write the \
+                       steps with `steps`, `canary` or `linear`";
         problems.add(place, message);
     }
 }

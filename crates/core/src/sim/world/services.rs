@@ -25,7 +25,7 @@ impl TrafficRouter for World {
         let alias = state.aliases.get(&target.key()).cloned();
         alias.ok_or_else(|| match state.functions.get(&lambda.function) {
             Some(_) => LookError::NotFound(format!("function {} has no alias {}", lambda.function, lambda.alias)),
-            None => LookError::NotFound(format!("there is no function {}", lambda.function)),
+            None => LookError::NotFound(format!("function {} does not exist", lambda.function)),
         })
     }
 
@@ -36,7 +36,7 @@ impl TrafficRouter for World {
         let versions = state
             .functions
             .get(function)
-            .ok_or_else(|| LookError::NotFound(format!("there is no function {function}")))?;
+            .ok_or_else(|| LookError::NotFound(format!("function {function} does not exist")))?;
         let found = match version {
             Some(version) => versions.get(version),
             None => newest(versions),

@@ -82,7 +82,7 @@ fn what_does_not_exist_is_not_found_by_name() {
         Target::Lambda(LambdaTarget { function: function.to_owned(), alias: alias.to_owned(), ..lambda })
     };
     let look = |target: &Target| run_now(world.look(target)).unwrap().unwrap_err().to_string();
-    assert_eq!(look(&elsewhere("chekout", "live")), "there is no function chekout");
+    assert_eq!(look(&elsewhere("chekout", "live")), "function chekout does not exist");
     assert_eq!(look(&elsewhere("checkout", "prod")), "function checkout has no alias prod");
     let version = |version: &str| run_now(world.version(&target(), Some(&Version(version.to_owned())))).unwrap();
     assert!(matches!(version("7"), Err(LookError::NotFound(what)) if what == "function checkout has no version 7"));

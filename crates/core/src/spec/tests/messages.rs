@@ -31,10 +31,8 @@ const TABLE: &[(&str, &[&str])] = &[
     // Exactly one of several.
     (
         "strategy:\n  linear: {increment: 10%, every: 5m}\n  canary: {weight: 10%, bake: 5m}",
-        &[
-            "6:3 strategy.canary: only one strategy is possible, and `linear` is already given in line 5; leave out one of the \
-         two",
-        ],
+        &["6:3 strategy.canary: only one strategy is possible, and `linear` is already given in line 5; leave out \
+         one of the two"],
     ),
     (
         "strategy: {}",
@@ -55,26 +53,25 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "strategy: {steps: [{weight: 0%}, {weight: 100%}]}",
         &[
-            "4:29 strategy.steps[0].weight: a step at 0% sends the new version nothing, so there is nothing to judge; write more \
-         than 0%",
+            "4:29 strategy.steps[0].weight: a step at 0% sends the new version nothing, so there is nothing to \
+         judge; write more than 0%",
             "4:43 strategy.steps[1].weight: promotion to 100% follows the last step by itself; leave this step out",
         ],
     ),
     (
         "strategy:\n  steps:\n    - weight: 50%\n    - weight: 25%\n    - weight: 25%",
         &[
-            "7:15 strategy.steps[1].weight: `25%` is not more than the step before it (`50%` in line 6); weights rise from step \
-         to step",
-            "8:15 strategy.steps[2].weight: `25%` is not more than the step before it (`25%` in line 7); weights rise from step \
-         to step",
+            "7:15 strategy.steps[1].weight: `25%` is not more than the step before it (`50%` in line 6); weights \
+         rise from step to step",
+            "8:15 strategy.steps[2].weight: `25%` is not more than the step before it (`25%` in line 7); weights \
+         rise from step to step",
         ],
     ),
     ("strategy: {steps: []}", &["4:12 strategy.steps: is empty; write at least one step, or `allAtOnce: {}` for none"]),
     (
         "strategy: {linear: {increment: 1%, every: 1m}}",
-        &[
-            "4:32 strategy.linear.increment: steps of 1% would be 99 steps; at most 50 are allowed, so write at least `2%`",
-        ],
+        &["4:32 strategy.linear.increment: steps of 1% would be 99 steps; at most 50 are allowed, so write at \
+             least `2%`"],
     ),
     // Durations.
     ("deadline: 2 hours", &["4:11 deadline: `2 hours` is not a duration; write it as `90s`, `5m`, `1h30m` or `2d`"]),
@@ -89,15 +86,13 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     (
         "strategy: {linear: {increment: 10%, every: 20m}}",
-        &[
-            "4:1 strategy: the steps alone take 3h, longer than the deadline of 2h; write a longer `deadline` or shorter steps",
-        ],
+        &["4:1 strategy: the steps alone take 3h, longer than the deadline of 2h; write a longer `deadline` or \
+             shorter steps"],
     ),
     (
         "deadline: 10m",
-        &[
-            "4:11 deadline: the steps alone take 15m, longer than the deadline of 10m; write a longer `deadline` or shorter steps",
-        ],
+        &["4:11 deadline: the steps alone take 15m, longer than the deadline of 10m; write a longer `deadline` or \
+             shorter steps"],
     ),
     // Endings that would not end.
     (
@@ -106,10 +101,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     (
         "strategy: {steps: [{weight: 5%, approve: {within: 4h, otherwise: pause}}]}",
-        &[
-            "4:66 strategy.steps[0].approve.otherwise: `pause` would wait again, and no pause is for ever; write `rollBack` or \
-         `promote`",
-        ],
+        &["4:66 strategy.steps[0].approve.otherwise: `pause` would wait again, and no pause is for ever; write \
+         `rollBack` or `promote`"],
     ),
     // Presets.
     (
@@ -119,40 +112,32 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     (
         "advance: onProof\nstrategy: {preset: AllAtOnce}",
-        &[
-            "4:10 advance: a preset keeps its own clock and does not wait for a proof; leave `advance` out, or write the steps \
-         with `steps`, `canary` or `linear`",
-        ],
+        &["4:10 advance: a preset keeps its own clock and does not wait for a proof; leave `advance` out, or write \
+         the steps with `steps`, `canary` or `linear`"],
     ),
     (
         "strategy: {auto: {harmBudget: 40}}",
-        &[
-            "4:12 strategy.auto: weights chosen from the traffic are not in this version; use `steps`, `canary`, `linear` or \
-         `preset`",
-        ],
+        &["4:12 strategy.auto: weights chosen from the traffic are not in this version; use `steps`, `canary`, \
+         `linear` or `preset`"],
     ),
     // Checks.
     (
         "checks: []",
-        &[
-            "4:1 checks: is empty, so nothing would be compared; leave `checks` out for the default (errors and latency), or \
-         write `mode: observe` in a check",
-        ],
+        &["4:1 checks: is empty, so nothing would be compared; leave `checks` out for the default (errors and \
+         latency), or write `mode: observe` in a check"],
     ),
     ("checks:", &["4:1 checks: expected a list, found nothing"]),
     (
         "checks: [latency: {}]",
-        &[
-            "4:1 checks: every check is only observed, so no step could ever be proven; add `errors`, or go on without a proof \
-         with `advance: unlessHarm`",
-        ],
+        &["4:1 checks: every check is only observed, so no step could ever be proven; add `errors`, or go on \
+         without a proof with `advance: unlessHarm`"],
     ),
     (
         "checks: [errors: {}, errors: {tolerate: 5%}]",
         &[
             "4:22 checks[1].errors: a check named `errors` is already given in line 4; names are unique",
-            "4:41 checks[1].errors.tolerate: `5%` is not a tolerance; a percentage could mean either: points (`0.5pt`) or a \
-         factor (`1.05x`)",
+            "4:41 checks[1].errors.tolerate: `5%` is not a tolerance; a percentage could mean either: points \
+         (`0.5pt`) or a factor (`1.05x`)",
         ],
     ),
     (
@@ -168,13 +153,13 @@ const TABLE: &[(&str, &[&str])] = &[
         &["4:39 checks[0].mode: `mode` is given twice, here and inside `errors`; leave out one of the two"],
     ),
     (
-        "checks:\n  - rate:\n      name: errors\n      requests: {namespace: S, metric: M, dimensions: {V: '{verison}'}}\n      \
-         tolerate: 1x",
+        "checks:\n  - rate:\n      name: errors\n      requests: {namespace: S, metric: M, dimensions: {V: \
+         '{verison}'}}\n      tolerate: 1x",
         &[
             "5:5 checks[0].rate: write exactly one of the counts: `events`, `goodEvents`",
             "6:13 checks[0].rate.name: `errors` is the name of a check that exists already; choose another",
-            "7:43 checks[0].rate.requests.dimensions: no dimension has `{version}`, so both versions would be read from the \
-             same metric `M`; write the dimension that tells them apart, such as `Version: \"{version}\"`",
+            "7:43 checks[0].rate.requests.dimensions: no dimension has `{version}`, so both versions would be read \
+             from the same metric `M`; write the dimension that tells them apart, such as `Version: \"{version}\"`",
             "7:59 checks[0].rate.requests.dimensions.V: unknown placeholder `{verison}`; did you mean `{version}`?",
             "8:17 checks[0].rate.tolerate: `1x` is out of range; a factor is more than 1x and at most 10x",
         ],
@@ -182,10 +167,8 @@ const TABLE: &[(&str, &[&str])] = &[
     // Names.
     (
         "version: $LATEST",
-        &[
-            "4:10 version: `$LATEST` cannot be rolled out: an alias with weights needs published versions; publish one and write \
-         its number",
-        ],
+        &["4:10 version: `$LATEST` cannot be rolled out: an alias with weights needs published versions; publish \
+         one and write its number"],
     ),
     ("version: v42", &["4:10 version: `v42` is not a published version; write its number, such as `\"42\"`"]),
     (
@@ -240,8 +223,8 @@ const TABLE: &[(&str, &[&str])] = &[
             "5:7 mode: unknown word `dry-run`; known here: `enforce`, `observe`",
             "6:29 strategy.canary.weight: `200%` is more than 100%; a weight is between 0% and 100%",
             "6:41 strategy.canary.bake: `soon` is not a duration; write it as `90s`, `5m`, `1h30m` or `2d`",
-            "7:1 checks: is empty, so nothing would be compared; leave `checks` out for the default (errors and latency), or \
-         write `mode: observe` in a check",
+            "7:1 checks: is empty, so nothing would be compared; leave `checks` out for the default (errors and \
+         latency), or write `mode: observe` in a check",
             "8:1 alerts: unknown field `alerts`; did you mean `alarms`?",
         ],
     ),
@@ -276,7 +259,8 @@ const DOCUMENTS: &[(&str, &[&str])] = &[
     (
         "coalmine: v1\ntarget:\n  lambda:\n    function: checkout:live\n    alias: 7\n    owner: me",
         &[
-            "4:15 target.lambda.function: `checkout:live` names the alias too; write `function: checkout` and `alias: live`",
+            "4:15 target.lambda.function: `checkout:live` names the alias too; write `function: checkout` and \
+             `alias: live`",
             "5:12 target.lambda.alias: `7` is a version, not an alias; write an alias such as `live`",
             "6:12 target.lambda.owner: unknown word `me`; known here: `coalmine`, `codedeploy`",
         ],
@@ -288,10 +272,7 @@ const DOCUMENTS: &[(&str, &[&str])] = &[
             "2:79 target.lambda.alias: `$LATEST` is no alias and takes no weights; make an alias such as `live`",
         ],
     ),
-    (
-        "coalmine: v1\ntarget: {lambda: {function: a, alias: b}\n",
-        &["2:9 this is not YAML: unclosed bracket '{'"],
-    ),
+    ("coalmine: v1\ntarget: {lambda: {function: a, alias: b}\n", &["2:9 this is not YAML: unclosed bracket '{'"]),
 ];
 
 #[test]
@@ -365,9 +346,11 @@ fn defaults_are_checked_too_and_say_that_it_is_them() {
     assert_eq!(
         found,
         [
-            "coalmine: unknown version `v2` of the spec language; this Coalmine knows `v1` (in the defaults, line 1, column 11)",
+            "coalmine: unknown version `v2` of the spec language; this Coalmine knows `v1` (in the defaults, line 1, \
+             column 11)",
             "name: belongs to one rollout and cannot be an account's default (in the defaults, line 2, column 1)",
-            "deadline: `soon` is not a duration; write it as `90s`, `5m`, `1h30m` or `2d` (in the defaults, line 3, column 11)",
+            "deadline: `soon` is not a duration; write it as `90s`, `5m`, `1h30m` or `2d` (in the defaults, line 3, \
+             column 11)",
             "mode: the field `mode` is already given in line 4 of the defaults (in the defaults, line 5, column 1)",
         ]
     );

@@ -83,8 +83,8 @@ fn every_strategy_becomes_steps() {
 #[test]
 fn steps_take_the_top_levels_advance_unless_they_say_otherwise() {
     let text = format!(
-        "{HEAD}advance: unlessHarm\nstrategy:\n  steps:\n    - weight: 5%\n      atMost: 1h\n      approve: {{within: 4h}}\n    \
-         - {{weight: 50%, advance: onProof}}\n"
+        "{HEAD}advance: unlessHarm\nstrategy:\n  steps:\n    - weight: 5%\n      atMost: 1h\n      approve: \
+         {{within: 4h}}\n    - {{weight: 50%, advance: onProof}}\n"
     );
     let steps = valid(&text).steps;
     assert_eq!(steps.iter().map(|step| step.advance).collect::<Vec<_>>(), [Advance::UnlessHarm, Advance::OnProof]);

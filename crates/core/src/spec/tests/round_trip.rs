@@ -46,7 +46,8 @@ fn name() -> Json {
     "[A-Za-z0-9._-]{1,12}".prop_map(Value::from).boxed()
 }
 
-/// Anything a label or alarm may be: letters of all scripts, quotes, colons, hashes, and words that YAML reads otherwise.
+/// Anything a label or alarm may be: letters of all scripts, quotes, colons, hashes, and words that YAML reads
+/// otherwise.
 fn label() -> Json {
     prop_oneof!["\\PC{0,12}", "(true|no|null|~|0x1|1e3|- a|a: b|# a|\\{a\\}|'|%|@|!x|&x|\\*x)"]
         .prop_map(Value::from)
@@ -233,9 +234,10 @@ proptest! {
 
     #[test]
     fn the_effective_spec_reads_back_to_the_same_spec(document in document()) {
-        let spec = from_value(&document).map_err(|problems| TestCaseError::fail(format!("{document}\n{problems:#?}")))?.spec;
+        let fail = |text: &str, problems| TestCaseError::fail(format!("{text}\n{problems:#?}"));
+        let spec = from_value(&document).map_err(|problems| fail(&document.to_string(), problems))?.spec;
         let text = effective(&spec);
-        let again = parse(&text).map_err(|problems| TestCaseError::fail(format!("{text}\n{problems:#?}")))?;
+        let again = parse(&text).map_err(|problems| fail(&text, problems))?;
         prop_assert_eq!(again.spec, spec, "{}", text);
         prop_assert_eq!(again.warnings, vec![], "{}", text);
     }

@@ -122,7 +122,7 @@ fn allows(root: &Value, schema: &Value, value: &Value) -> bool {
     let length = match value {
         Value::Array(items) => items.len(),
         Value::Object(fields) => fields.len(),
-        _ => 0,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
     };
     rules.iter().all(|(rule, wanted)| match rule.as_str() {
         "$ref" => allows(root, root.pointer(wanted.as_str().unwrap().trim_start_matches('#')).unwrap(), value),

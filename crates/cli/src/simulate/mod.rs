@@ -1,0 +1,177 @@
+//! `coalmine simulate`
+
+mod screen;
+mod story;
+
+use std::io::{self, IsTerminal, Write};
+
+use coalmine_core::sim::invariants::Violation;
+use coalmine_core::sim::scenario::{RunError, run as run_scenario};
+use coalmine_core::sim::tour::{self, Ends};
+use serde::Serialize;
+
+use crate::Exit;
+use screen::Screen;
+use story::Story;
+
+/// Reruns of each kind of release. 300 are enough to tell 1 % from 3 %, and take about three seconds.
+const RERUNS: u32 = 300;
+
+/// See the real controller at work in a made-up AWS: a good release, a bad one, an alarm.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Where all chance comes from: the same seed gives the same tour.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Print one JSON document and nothing else on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the tour. What is shown while it runs goes to `err`, and only to a terminal.
+pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+    let screen = Screen { terminal: io::stdout().is_terminal(), colours: screen::wants_colours() };
+    let progress = io::stderr().is_terminal() && !arguments.json;
+    let result = match arguments.json {
+        true => document(arguments.seed, RERUNS, out),
+        false => show(arguments.seed, RERUNS, &screen, out, &mut |done| {
+            if progress { screen::progress(err, done, 3 * RERUNS) } else { Ok(()) }
+        }),
+    };
+    match result {
+        Ok(exit) => Ok(exit),
+        Err(Failed::Output(error)) => Err(error),
+        Err(Failed::Run(error)) => {
+            writeln!(err, "the simulation could not go on, which is a bug: {error}")?;
+            Ok(Exit::Failed)
+        }
+    }
+}
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Output(#[from] io::Error),
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// The tour as a document.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Tour {
+    seed: u64,
+    requests_per_second: f64,
+    old_version: String,
+    old_failing: f64,
+    releases: Vec<Story>,
+    reruns: Reruns,
+    requests_failed_because_of_coalmine: u64,
+    broken_promises: Vec<BrokenPromise>,
+    as_announced: bool,
+}
+
+/// Every kind of release again, with the seeds after the tour's own.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Reruns {
+    of_each: u32,
+    good: Ends,
+    ten_times: Ends,
+    twice: Ends,
+}
+
+/// An invariant that did not hold, and how to see it again.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BrokenPromise {
+    seed: u64,
+    #[serde(flatten)]
+    violation: Violation,
+}
+
+fn document(seed: u64, reruns: u32, out: &mut impl Write) -> Result<Exit, Failed> {
+    let releases = tour::stops().iter().map(|stop| tell(stop, seed)).collect::<Result<Vec<_>, _>>()?;
+    let tour = Tour::of(seed, releases, rerun(seed, reruns, &mut |_| Ok(()))?);
+    serde_json::to_writer_pretty(&mut *out, &tour).map_err(io::Error::from)?;
+    writeln!(out)?;
+    Ok(tour.exit())
+}
+
+fn show(
+    seed: u64,
+    reruns: u32,
+    screen: &Screen,
+    out: &mut impl Write,
+    progress: &mut dyn FnMut(u32) -> io::Result<()>,
+) -> Result<Exit, Failed> {
+    screen.title(out, seed)?;
+    let mut releases = Vec::new();
+    for (place, stop) in tour::stops().iter().enumerate() {
+        let story = tell(stop, seed)?;
+        screen.story(out, place + 1, stop, &story)?;
+        releases.push(story);
+    }
+    let reruns = rerun(seed, reruns, progress)?;
+    let tour = Tour::of(seed, releases, reruns);
+    screen.result(out, &tour)?;
+    Ok(tour.exit())
+}
+
+fn tell(stop: &tour::Stop, seed: u64) -> Result<Story, RunError> {
+    Ok(Story::of(stop, &run_scenario(&stop.scenario, seed)?))
+}
+
+/// `progress` is told how many reruns are done.
+fn rerun(seed: u64, of_each: u32, progress: &mut dyn FnMut(u32) -> io::Result<()>) -> Result<Reruns, Failed> {
+    let mut reruns = Reruns { of_each, ..Reruns::default() };
+    let mut done = 0;
+    for number in 1..=of_each {
+        let seed = seed.wrapping_add(u64::from(number));
+        for (times, ends) in [(1.0, &mut reruns.good), (10.0, &mut reruns.ten_times), (2.0, &mut reruns.twice)] {
+            ends.count(&tour::rerun(times * tour::OLD_FAILING, seed)?);
+            done += 1;
+        }
+        progress(done)?;
+    }
+    Ok(reruns)
+}
+
+impl Tour {
+    fn of(seed: u64, releases: Vec<Story>, reruns: Reruns) -> Self {
+        let ends = [&reruns.good, &reruns.ten_times, &reruns.twice];
+        let of_reruns = ends.iter().flat_map(|ends| &ends.violations);
+        let of_reruns = of_reruns.map(|(seed, violation)| BrokenPromise { seed: *seed, violation: violation.clone() });
+        let of_tour = releases.iter().flat_map(|story| &story.violations);
+        let of_tour = of_tour.map(|violation| BrokenPromise { seed, violation: violation.clone() });
+        let broken_promises: Vec<BrokenPromise> = of_tour.chain(of_reruns).collect();
+        let unserved = releases.iter().map(|story| story.unserved).chain(ends.map(|ends| ends.unserved)).sum();
+        let as_announced =
+            releases.iter().all(|story| story.as_announced) && broken_promises.is_empty() && unserved == 0;
+        Self {
+            seed,
+            requests_per_second: tour::PER_SECOND,
+            old_version: tour::old().0,
+            old_failing: tour::OLD_FAILING,
+            requests_failed_because_of_coalmine: unserved,
+            as_announced,
+            broken_promises,
+            releases,
+            reruns,
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        let kept = self.broken_promises.is_empty() && self.requests_failed_because_of_coalmine == 0;
+        let otherwise = self.releases.iter().any(|story| !story.as_announced && story.ended.is_some());
+        match (self.as_announced, kept && !otherwise) {
+            (true, _) => Exit::Fine,
+            (false, true) => Exit::Undecided,
+            (false, false) => Exit::Failed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
