@@ -69,7 +69,7 @@ fn a_target_that_is_not_there_or_not_ready_is_refused() {
                 json!({ "version": broken }),
                 &[(
                     "version",
-                    "v3 can take no traffic: its state is Failed: Worker init failed: No module named 'main'",
+                    "v3 can take no traffic: its state is Failed: Worker init failed: No module named 'gone'",
                 )],
             ),
             (

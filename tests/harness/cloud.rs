@@ -11,8 +11,12 @@ use super::http::{self, Request, Response};
 use super::ministack::Ministack;
 use super::python::{python, support};
 
-/// A zip without files: the target's code is never run.
-const EMPTY_ZIP: &str = "UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA==";
+/// A zip of `main.py`, whose `handler` answers its event.
+const ECHO_ZIP: &str = concat!(
+    "UEsDBBQAAAAAAAAAIVzWCnUSKAAAACgAAAAHAAAAbWFpbi5weWRlZiBoYW5kbGVyKGV2ZW50LCBfKToKICAgIHJldHVybiBldmVu",
+    "dApQSwECFAMUAAAAAAAAACFc1gp1EigAAAAoAAAABwAAAAAAAAAAAAAApAEAAAAAbWFpbi5weVBLBQYAAAAAAQABADUAAABNAAAA",
+    "AAA=",
+);
 const PATIENCE: Duration = Duration::from_secs(60);
 const ROLE: &str = "arn:aws:iam::000000000000:role/any";
 
@@ -58,7 +62,7 @@ impl Cloud {
     pub fn create_target(&self, name: &str) {
         self.create_function(&json!({
             "FunctionName": name, "Runtime": "python3.12", "Handler": "main.handler", "Role": ROLE, "Timeout": 10,
-            "Code": { "ZipFile": EMPTY_ZIP },
+            "Code": { "ZipFile": ECHO_ZIP },
         }));
     }
 
@@ -74,10 +78,14 @@ impl Cloud {
         text(&version, "Version")
     }
 
-    /// A version whose start fails: Lambda runs the code when it is published, and there is none.
+    /// A version whose start fails: Lambda loads the code when it is published, and there is no such handler.
     pub fn publish_broken(&self, function: &str) -> String {
         let path = format!("/2015-03-31/functions/{function}/configuration");
-        self.lambda("PUT", &path, &json!({ "SnapStart": { "ApplyOn": "PublishedVersions" } }));
+        self.lambda(
+            "PUT",
+            &path,
+            &json!({ "Handler": "gone.handler", "SnapStart": { "ApplyOn": "PublishedVersions" } }),
+        );
         let version = self.publish(function, "broken");
         self.wait_for_state(function, &version, "Failed");
         version
@@ -165,6 +173,16 @@ impl Cloud {
             }),
         );
         self.set_alarm(name, "OK");
+    }
+
+    pub fn create_composite_alarm(&self, name: &str, rule: &str) {
+        let body = json!({ "AlarmName": name, "AlarmRule": rule });
+        self.json("monitoring", "GraniteServiceVersion20100801.PutCompositeAlarm", &body);
+    }
+
+    pub fn create_topic(&self, name: &str) {
+        let path = format!("/?Action=CreateTopic&Name={name}&Version=2010-03-31");
+        succeeded(&path, self.send("POST", &path, "sns", None, &Value::Null));
     }
 
     pub fn set_alarm(&self, name: &str, state: &str) {

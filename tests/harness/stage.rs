@@ -66,9 +66,7 @@ impl Stage {
         cloud.create_alias(FUNCTION, ALIAS, &old);
         let new = cloud.publish(FUNCTION, "new");
         cloud.wait_for_state(FUNCTION, &new, "Active");
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
-        let now = Timestamp::from_epoch_seconds(i64::try_from(since.as_secs()).expect("before the year 292 billion"));
-        Self { cloud, minute: now.minute(), dice: Dice::new(seed), deployed: RefCell::default() }
+        Self { cloud, minute: this_minute(), dice: Dice::new(seed), deployed: RefCell::default() }
     }
 
     /// Makes one of Coalmine's functions; each is made when it is first needed, because it takes a while.
@@ -216,6 +214,12 @@ impl Stage {
     }
 }
 
+/// The real minute.
+pub fn this_minute() -> Minute {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
+    Timestamp::from_epoch_seconds(i64::try_from(since.as_secs()).expect("before the year 292 billion")).minute()
+}
+
 fn resource() -> String {
     format!("{FUNCTION}:{ALIAS}")
 }
@@ -232,7 +236,7 @@ fn per_version(version: &str) -> Value {
 }
 
 /// `Invocations` and `Errors` of one minute; nothing at all where nothing was served.
-fn datums(minute: Minute, dimensions: &Value, served: Served) -> Vec<Value> {
+pub fn datums(minute: Minute, dimensions: &Value, served: Served) -> Vec<Value> {
     if served.requests == 0 {
         return Vec::new();
     }
