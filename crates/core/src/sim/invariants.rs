@@ -427,3 +427,6 @@ fn ends_in_time(rollout: &Rollout, now: Timestamp, found: &mut Found) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;
