@@ -22,6 +22,7 @@ use lambda_runtime::{LambdaEvent, run, service_fn};
 use serde_json::Value;
 
 /// What a handler works with, made once per execution environment.
+#[derive(Debug)]
 pub struct App {
     ports: Aws,
     settings: Settings,

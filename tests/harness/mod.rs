@@ -7,7 +7,6 @@ mod ministack;
 mod python;
 mod stage;
 
-pub use cloud::{Cloud, Live};
-pub use dice::Dice;
+pub use cloud::Live;
 pub use python::{python, support};
 pub use stage::{Served, Stage, Traffic};

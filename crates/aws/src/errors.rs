@@ -153,7 +153,11 @@ mod tests {
         for (reply, attempts, sentence) in [
             (throttled, 3, "GetAlias was throttled: TooManyRequestsException: because"),
             (denied, 1, "GetAlias was denied: AccessDeniedException: because (it needs lambda:GetAlias)"),
-            (Reply::Silence, 2, "GetAlias timed out: operation timeout (all attempts including retries) occurred after 10s"),
+            (
+                Reply::Silence,
+                2,
+                "GetAlias timed out: operation timeout (all attempts including retries) occurred after 10s",
+            ),
             (Reply::Broken, 3, "GetAlias failed: connection reset"),
             (
                 Reply::error(400, "InvalidParameterValueException"),

@@ -52,10 +52,13 @@ impl TrafficRouter for Aws {
             None => self.newest(function).await?,
         };
         let request = self.lambda().get_function_configuration().function_name(function).qualifier(&version.0);
+        let no_version = format!("function {function} has no version {}", version.0);
         match request.send().await {
+            // An alias of this name has been found.
+            Ok(answer) if answer.version() != Some(&version.0) => Err(LookError::NotFound(no_version)),
             Ok(answer) => Ok(version_info(version, &answer)?),
             Err(error) if refused_as(&error, |e| e.is_resource_not_found_exception()) => {
-                Err(self.missing(function, format!("function {function} has no version {}", version.0)).await)
+                Err(self.missing(function, no_version).await)
             }
             Err(error) => Err(GET_CONFIGURATION.fault(error).into()),
         }

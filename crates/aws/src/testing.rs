@@ -6,20 +6,24 @@ use std::sync::{Arc, Mutex};
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_lambda::config::{Credentials, SharedCredentialsProvider};
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
-};
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use coalmine_core::rollout::Rollout;
 use coalmine_core::spec::{LambdaTarget, Owner, Target, Version};
+
+mod cbor;
 
 use crate::{ATTEMPT_TIMEOUT, Aws, AwsConfig, MAX_ATTEMPTS, OPERATION_TIMEOUT, timeouts};
 
 /// What the scripted AWS does with one request.
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
-    Http { status: u16, headers: Vec<(&'static str, String)>, body: Vec<u8> },
+    Http {
+        status: u16,
+        headers: Vec<(&'static str, String)>,
+        body: Vec<u8>,
+    },
     /// Nothing ever comes back.
     Silence,
     /// The connection breaks.
@@ -29,6 +33,12 @@ pub(crate) enum Reply {
 impl Reply {
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
         Self::Http { status, headers: Vec::new(), body: body.to_string().into_bytes() }
+    }
+
+    /// An answer of CloudWatch.
+    pub fn cbor(status: u16, body: &serde_json::Value) -> Self {
+        let reply = Self::Http { status, headers: Vec::new(), body: cbor::encode(body) };
+        reply.with("smithy-protocol", "rpc-v2-cbor").with("content-type", "application/cbor")
     }
 
     /// An error answer of a JSON protocol.
@@ -60,6 +70,10 @@ pub(crate) struct Asked {
 impl Asked {
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
+    }
+
+    pub fn cbor(&self) -> serde_json::Value {
+        cbor::decode(&self.body)
     }
 
     /// `PUT /2015-03-31/functions/...`

@@ -150,3 +150,6 @@ fn print_json(
     serde_json::to_writer_pretty(&mut *out, &report)?;
     writeln!(out)
 }
+
+#[cfg(test)]
+mod tests;

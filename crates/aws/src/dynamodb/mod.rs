@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
 use coalmine_core::analysis::MinuteSample;
 use coalmine_core::ports::{CreateError, Fault, FaultKind, RolloutStore, SaveError, Unreadable};
 use coalmine_core::rollout::{DecisionRecord, Rollout};
@@ -139,7 +141,7 @@ impl Aws {
         let table = self.table(GET_ITEM)?;
         let request =
             self.dynamodb().get_item().table_name(table).set_key(Some(key.attributes())).consistent_read(true);
-        Ok(request.send().await.map_err(|error| GET_ITEM.fault(error))?.item)
+        Ok(request.send().await.map_err(|error| self.store_fault(GET_ITEM, error))?.item)
     }
 
     /// All items of a partition, in the order of their sort keys.
@@ -159,7 +161,7 @@ impl Aws {
         let mut pages = request.into_paginator().send();
         let mut items = Vec::new();
         while let Some(page) = pages.next().await {
-            items.extend(page.map_err(|error| QUERY.fault(error))?.items.unwrap_or_default());
+            items.extend(page.map_err(|error| self.store_fault(QUERY, error))?.items.unwrap_or_default());
         }
         Ok(items)
     }
@@ -192,7 +194,7 @@ impl Aws {
             let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
             let wanted = wanted.map_err(|error| BATCH_GET.refusal(FaultKind::Rejected, error.to_string()))?;
             let answer = self.dynamodb().batch_get_item().request_items(table, wanted).send().await;
-            let answer = answer.map_err(|error| BATCH_GET.fault(error))?;
+            let answer = answer.map_err(|error| self.store_fault(BATCH_GET, error))?;
             items.extend(answer.responses.unwrap_or_default().into_values().flatten());
             keys = answer.unprocessed_keys.unwrap_or_default().into_values().flat_map(|left| left.keys).collect();
         }
@@ -208,16 +210,33 @@ impl Aws {
     /// Stores an item unless there is one of the same key, which it returns.
     async fn put_if_absent(&self, item: Item) -> Result<Option<Item>, Fault> {
         let table = self.table(PUT_ITEM)?;
-        let key = text(&item, "pk").and_then(|pk| Ok(Key { pk: pk.to_owned(), sk: text(&item, "sk")?.to_owned() }));
-        let key = key.map_err(|error| PUT_ITEM.refusal(FaultKind::Rejected, error.to_string()))?;
-        let request = self.dynamodb().put_item().table_name(table).set_item(Some(item));
-        match request.condition_expression("attribute_not_exists(pk)").send().await {
-            Ok(_) => Ok(None),
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
-                self.get(&key).await
+        let request = self
+            .dynamodb()
+            .put_item()
+            .table_name(table)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let error = match request.send().await {
+            Ok(_) => return Ok(None),
+            Err(error) => error,
+        };
+        match error.as_service_error() {
+            Some(PutItemError::ConditionalCheckFailedException(failed)) if failed.item.is_some() => {
+                Ok(failed.item.clone())
             }
-            Err(error) => Err(PUT_ITEM.fault(error)),
+            Some(_) | None => Err(self.store_fault(PUT_ITEM, error)),
         }
+    }
+
+    /// DynamoDB does not say which table it means.
+    fn store_fault<E>(&self, call: Call, error: SdkError<E>) -> Fault
+    where
+        E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+    {
+        let fault = call.fault(error);
+        let detail = format!("{} (table {})", fault.detail, self.config.table.as_deref().unwrap_or_default());
+        Fault { detail, ..fault }
     }
 
     /// Who holds the target that a rollout wanted, asked again when DynamoDB did not tell.

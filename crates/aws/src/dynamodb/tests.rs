@@ -1,1 +1,377 @@
+use coalmine_core::analysis::{Count, Pair};
+use coalmine_core::rollout::{Behind, Fence, Phase, RollBackEnd, Why};
+use coalmine_core::units::{Minute, Weight};
+use serde_json::{Value, json};
 
+use super::*;
+use crate::testing::{Asked, Reply, rollout, scripted, scripted_with, target};
+
+/// Each kind of standing: waiting, holding, ended with something to tell, and done.
+fn standings() -> [(&'static str, Rollout); 4] {
+    let at = rollout().now;
+    let ended = Phase::RolledBack { at, why: Why::Ready };
+    [
+        ("waiting", Rollout { phase: waiting(), ..rollout() }),
+        ("holding", rollout()),
+        ("telling", Rollout { phase: ended.clone(), ..rollout() }),
+        ("done", Rollout { phase: ended, outbox: Vec::new(), ..rollout() }),
+    ]
+}
+
+/// As stored, so that it does not depend on what else a waiting rollout knows.
+fn waiting() -> Phase {
+    let behind = Behind { rollout: "other".to_owned(), supersedes: false };
+    let phase = json!({ "name": "pending", "since": rollout().now, "behind": behind, "ready": false });
+    serde_json::from_value(phase).unwrap()
+}
+
+fn next(rollout: Rollout) -> Rollout {
+    Rollout { revision: 6, ..rollout }
+}
+
+fn done() -> Reply {
+    Reply::json(200, &json!({}))
+}
+
+/// `put STATE if rev`, one line per write.
+fn writes(asked: &Asked) -> Vec<String> {
+    let items = asked.json()["TransactItems"].as_array().unwrap().clone();
+    items.iter().map(write).collect()
+}
+
+fn write(item: &Value) -> String {
+    let (verb, write) = match (item.get("Put"), item.get("Delete")) {
+        (Some(put), None) => ("put", put),
+        (None, Some(delete)) => ("delete", delete),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(write["TableName"], "coalmine");
+    let key = if verb == "put" { &write["Item"] } else { &write["Key"] };
+    let at = format!("{} {}", key["pk"]["S"].as_str().unwrap(), key["sk"]["S"].as_str().unwrap());
+    let condition = match write.get("ConditionExpression") {
+        None => String::new(),
+        Some(condition) => {
+            assert_eq!(write["ReturnValuesOnConditionCheckFailure"], "ALL_OLD");
+            let name = write["ExpressionAttributeNames"]["#n"].as_str().unwrap_or_default();
+            let value = write["ExpressionAttributeValues"][":v"].as_object().and_then(|value| value.values().next());
+            let value = value.and_then(Value::as_str).unwrap_or_default();
+            format!(" if {}", condition.as_str().unwrap().replace("#n", name).replace(":v", value))
+        }
+    };
+    format!("{verb} {at}{condition}")
+}
+
+const STATE: &str = "put ROLLOUT#checkout-42 STATE if";
+const CLAIM: &str = "put TARGET#checkout:live CLAIM if attribute_not_exists(pk) OR rollout = checkout-42";
+const FREE: &str = "delete TARGET#checkout:live CLAIM if attribute_not_exists(pk) OR rollout = checkout-42";
+const LIST: [&str; 3] =
+    ["put ACTIVE checkout-42", "put ALARM#checkout-5xx checkout-42", "put ALARM#checkout-slow checkout-42"];
+const UNLIST: [&str; 3] =
+    ["delete ACTIVE checkout-42", "delete ALARM#checkout-5xx checkout-42", "delete ALARM#checkout-slow checkout-42"];
+
+#[tokio::test]
+async fn creating_lists_the_rollout_and_claims_the_target_in_one_transaction() {
+    let state = format!("{STATE} attribute_not_exists(pk)");
+    for (name, rollout) in standings() {
+        let (aws, script) = scripted([done()]);
+        aws.create(&rollout).await.unwrap();
+        let mut expected = vec![state.as_str()];
+        match name {
+            "waiting" | "telling" => expected.extend(LIST),
+            "holding" => {
+                expected.extend(LIST);
+                expected.push(CLAIM);
+            }
+            _ => {}
+        }
+        assert_eq!(writes(&script.asked()[0]), expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn saving_changes_exactly_the_pointers_that_change() {
+    let state = format!("{STATE} rev = 5");
+    for (from, before) in standings() {
+        for (to, after) in standings() {
+            let (aws, script) = scripted([done()]);
+            aws.save(&before, &next(after), None).await.unwrap();
+            let mut expected = vec![state.as_str()];
+            match (from, to) {
+                ("done", "done") => {}
+                ("done", _) => expected.extend(LIST),
+                (_, "done") => expected.extend(UNLIST),
+                _ => {}
+            }
+            match (from, to) {
+                ("holding", "holding") => {}
+                ("holding", _) => expected.push(FREE),
+                (_, "holding") => expected.push(CLAIM),
+                _ => {}
+            }
+            assert_eq!(writes(&script.asked()[0]), expected, "{from} -> {to}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_decision_is_kept_in_the_same_transaction() {
+    let (aws, script) = scripted([done()]);
+    let record = json!({ "at": rollout().now, "digest": 1, "verdict": "fail", "settledBefore": null, "tail": [] });
+    let record: DecisionRecord = serde_json::from_value(record).unwrap();
+    aws.save(&rollout(), &next(rollout()), Some(&record)).await.unwrap();
+    let expected = [format!("{STATE} rev = 5"), "put ROLLOUT#checkout-42 DECISION#0000000006".to_owned()];
+    assert_eq!(writes(&script.asked()[0]), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repetition_after_a_lost_answer_has_the_same_token() {
+    let (aws, script) = scripted([Reply::Broken, done()]);
+    aws.save(&rollout(), &next(rollout()), None).await.unwrap();
+    let tokens: Vec<Value> = script.asked().iter().map(|asked| asked.json()["ClientRequestToken"].clone()).collect();
+    assert_eq!(tokens.len(), 2);
+    assert_eq!(tokens[0], tokens[1]);
+    assert!(tokens[0].as_str().is_some_and(|token| !token.is_empty()));
+}
+
+fn canceled(codes: &[&str], holder: Option<&str>) -> Reply {
+    let reasons: Vec<Value> = codes
+        .iter()
+        .map(|code| match (holder, *code) {
+            (Some(holder), "ConditionalCheckFailed") => json!({ "Code": code, "Item": { "rollout": { "S": holder } } }),
+            _ => json!({ "Code": code }),
+        })
+        .collect();
+    let code = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
+    Reply::json(400, &json!({ "__type": code, "Message": "canceled", "CancellationReasons": reasons }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_write_says_who_was_first() {
+    let (none, check) = ("None", "ConditionalCheckFailed");
+    let held = || Reply::json(200, &json!({ "Item": { "rollout": { "S": "other" } } }));
+    let free = || Reply::json(200, &json!({}));
+    let taken = "the target is held by rollout other";
+    for (replies, create, save) in [
+        (
+            vec![canceled(&[check, none, none, none, none], None)],
+            "a rollout of this name exists",
+            "the rollout was changed meanwhile",
+        ),
+        (vec![canceled(&[none, none, none, none, check], Some("other"))], taken, taken),
+        (vec![canceled(&[none, none, none, none, check], None), held()], taken, taken),
+        (
+            vec![canceled(&[none, none, none, none, check], None), free()],
+            "GetItem failed: the target was claimed and freed again meanwhile",
+            "GetItem failed: the target was claimed and freed again meanwhile",
+        ),
+        (
+            vec![Reply::error(400, "AccessDeniedException")],
+            "TransactWriteItems was denied: AccessDeniedException: because (it needs dynamodb:PutItem) (table coalmine)",
+            "TransactWriteItems was denied: AccessDeniedException: because (it needs dynamodb:PutItem) (table coalmine)",
+        ),
+    ] {
+        let (aws, script) = scripted(replies.clone());
+        assert_eq!(aws.create(&rollout()).await.unwrap_err().to_string(), create);
+        assert_eq!(script.unused(), 0);
+        let (aws, _) = scripted(replies);
+        let before = Rollout {
+            phase: Phase::Superseded { at: rollout().now, why: Why::Ready },
+            outbox: Vec::new(),
+            ..rollout()
+        };
+        assert_eq!(aws.save(&before, &next(rollout()), None).await.unwrap_err().to_string(), save);
+    }
+}
+
+fn wire(item: &Item) -> Value {
+    let attribute = |value: &AttributeValue| match (value.as_s(), value.as_n()) {
+        (Ok(text), _) => json!({ "S": text }),
+        (_, Ok(number)) => json!({ "N": number }),
+        _ => json!({ "B": aws_smithy_types::base64::encode(value.as_b().unwrap().as_ref()) }),
+    };
+    item.iter().map(|(name, value)| (name.clone(), attribute(value))).collect::<serde_json::Map<_, _>>().into()
+}
+
+fn found(items: &[Item]) -> Reply {
+    Reply::json(200, &json!({ "Items": items.iter().map(wire).collect::<Vec<_>>() }))
+}
+
+fn pointers(ids: &[&str]) -> Reply {
+    found(&ids.iter().map(|id| shape::pointer_item(&Key::active(id), id)).collect::<Vec<_>>())
+}
+
+fn got(items: &[Item], left: &[&str]) -> Reply {
+    let mut body = json!({ "Responses": { "coalmine": items.iter().map(wire).collect::<Vec<_>>() } });
+    if !left.is_empty() {
+        let keys: Vec<Value> = left.iter().map(|id| wire(&Key::state(id).attributes())).collect();
+        body["UnprocessedKeys"] = json!({ "coalmine": { "Keys": keys, "ConsistentRead": true } });
+    }
+    Reply::json(200, &body)
+}
+
+fn state(id: &str) -> Item {
+    shape::state_item(&Rollout { id: id.to_owned(), ..rollout() }).unwrap()
+}
+
+#[tokio::test]
+async fn a_rollout_that_cannot_be_read_does_not_hide_the_others() {
+    let mut newer = state("b");
+    newer.insert("v".to_owned(), shape::number(2));
+    let (aws, script) = scripted([pointers(&["a", "b", "c", "d"]), got(&[state("d"), newer, state("a")], &[])]);
+    let told: Vec<String> = aws
+        .active()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|rollout| match rollout {
+            Ok(rollout) => rollout.id,
+            Err(unreadable) => format!("{unreadable}: {}", unreadable.fault.detail),
+        })
+        .collect();
+    let newer = "it is stored in shape 2, and this version of Coalmine reads shape 1; deploy the newer version";
+    let expected = [
+        "a".to_owned(),
+        format!("rollout b cannot be read: {newer}"),
+        "rollout c cannot be read: it is listed as active and is not stored".to_owned(),
+        "d".to_owned(),
+    ];
+    assert_eq!(told, expected);
+    let asked = script.asked();
+    assert_eq!(asked[0].json()["ConsistentRead"], true);
+    assert_eq!(asked[1].json()["RequestItems"]["coalmine"]["ConsistentRead"], true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_dynamodb_leaves_out_is_asked_again_within_bounds() {
+    let (aws, script) = scripted([pointers(&["a", "b"]), got(&[state("a")], &["b"]), got(&[state("b")], &[])]);
+    assert_eq!(aws.active().await.unwrap().len(), 2);
+    let keys = script.asked()[2].json()["RequestItems"]["coalmine"]["Keys"].clone();
+    assert_eq!(keys, json!([wire(&Key::state("b").attributes())]));
+
+    let never = std::iter::repeat_n(got(&[], &["a"]), 5);
+    let (aws, script) = scripted([pointers(&["a"])].into_iter().chain(never));
+    let fault = aws.active().await.unwrap_err();
+    assert_eq!(fault.to_string(), "BatchGetItem was throttled: 1 rollouts were left out of 5 answers in a row");
+    assert_eq!(script.unused(), 0);
+}
+
+#[tokio::test]
+async fn many_rollouts_are_read_a_hundred_at_a_time() {
+    let ids: Vec<String> = (0..230).map(|i| format!("r{i:03}")).collect();
+    let names: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let batches = names.chunks(100).map(|chunk| got(&chunk.iter().map(|id| state(id)).collect::<Vec<_>>(), &[]));
+    let (aws, script) = scripted([pointers(&names)].into_iter().chain(batches));
+    let read: Vec<String> = aws.active().await.unwrap().into_iter().map(|rollout| rollout.unwrap().id).collect();
+    assert_eq!(read, ids);
+    assert_eq!(script.asked().len(), 4);
+}
+
+fn minutes(range: std::ops::Range<i64>, requests: f64) -> Vec<MinuteSample> {
+    let pair = Pair { baseline: Count::new(requests, 0.0), canary: None };
+    let sample = |i| MinuteSample { minute: Minute::from_index(i), weight: Weight::ZERO, pairs: vec![pair] };
+    range.map(sample).collect()
+}
+
+fn block(range: std::ops::Range<i64>, requests: f64) -> Item {
+    shape::sealed_item("a", &minutes(range, requests)).unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_sealed_minute_stays_and_none_is_lost_between_two_writers() {
+    let exists = |range| {
+        let code = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
+        Reply::json(400, &json!({ "__type": code, "Item": wire(&block(range, 1.0)) }))
+    };
+    let cases: [(Vec<Reply>, &[i64]); 5] = [
+        (vec![done()], &[10]),
+        (vec![exists(10..20)], &[10]),
+        (vec![exists(10..30)], &[10]),
+        (vec![exists(10..15), done()], &[10, 15]),
+        (vec![exists(10..12), exists(12..13), done()], &[10, 12, 13]),
+    ];
+    for (replies, firsts) in cases {
+        let (aws, script) = scripted(replies);
+        aws.seal("a", &minutes(10..20, 2.0)).await.unwrap();
+        assert_eq!(script.unused(), 0);
+        let puts: Vec<String> = script
+            .asked()
+            .iter()
+            .filter(|asked| asked.operation == "PutItem")
+            .map(|asked| asked.json()["Item"]["sk"]["S"].as_str().unwrap().to_owned())
+            .collect();
+        let expected: Vec<String> = firsts.iter().map(|first| format!("SEALED#{first:010}")).collect();
+        assert_eq!(puts, expected);
+    }
+    let (aws, script) = scripted([]);
+    aws.seal("a", &[]).await.unwrap();
+    assert!(script.asked().is_empty());
+}
+
+#[tokio::test]
+async fn overlapping_blocks_are_read_as_one_rising_sequence() {
+    let pages = [found(&[block(10..14, 1.0), block(12..16, 2.0), block(16..18, 3.0)])];
+    let (aws, script) = scripted(pages);
+    let expected: Vec<MinuteSample> =
+        [minutes(10..14, 1.0), minutes(14..16, 2.0), minutes(16..18, 3.0)].into_iter().flatten().collect();
+    assert_eq!(aws.sealed("a").await.unwrap(), expected);
+    let asked = script.asked()[0].json();
+    assert_eq!(asked["KeyConditionExpression"], "pk = :pk AND begins_with(sk, :sk)");
+    assert_eq!(asked["ExpressionAttributeValues"], json!({ ":pk": { "S": "ROLLOUT#a" }, ":sk": { "S": "SEALED#" } }));
+}
+
+#[tokio::test]
+async fn an_alarm_that_nobody_names_costs_one_read() {
+    let (aws, script) = scripted([found(&[])]);
+    assert_eq!(aws.named_by_alarm("other").await.unwrap(), Vec::<String>::new());
+    assert_eq!(script.asked().len(), 1);
+    let named = [shape::pointer_item(&Key::alarm("checkout-5xx", "a"), "a")];
+    let (aws, _) = scripted([found(&named)]);
+    assert_eq!(aws.named_by_alarm("checkout-5xx").await.unwrap(), ["a"]);
+}
+
+#[tokio::test]
+async fn a_rollout_is_loaded_and_a_holder_told() {
+    let (aws, script) = scripted([Reply::json(200, &json!({ "Item": wire(&state("a")) })), done()]);
+    assert_eq!(aws.load("a").await.unwrap().unwrap().id, "a");
+    assert_eq!(aws.load("b").await.unwrap(), None);
+    assert_eq!(script.asked()[0].json()["ConsistentRead"], true);
+    let claim = wire(&shape::pointer_item(&Key::claim(&target()), "a"));
+    let (aws, _) = scripted([Reply::json(200, &json!({ "Item": claim })), done()]);
+    assert_eq!(aws.holder(&target()).await.unwrap().as_deref(), Some("a"));
+    assert_eq!(aws.holder(&target()).await.unwrap(), None);
+    let (aws, _) = scripted([Reply::json(200, &json!({ "Item": { "v": { "N": "9" } } }))]);
+    let told = aws.load("a").await.unwrap_err().to_string();
+    let newer = "it is stored in shape 9, and this version of Coalmine reads shape 1; deploy the newer version";
+    assert_eq!(told, format!("GetItem failed: rollout a: {newer}"));
+}
+
+#[tokio::test]
+async fn without_a_table_every_use_says_what_to_set() {
+    let (aws, _) = scripted_with(crate::AwsConfig::default(), []);
+    let unset = "no table is configured: set COALMINE_TABLE";
+    assert_eq!(aws.active().await.unwrap_err().detail, unset);
+    assert_eq!(aws.load("a").await.unwrap_err().detail, unset);
+    assert_eq!(aws.seal("a", &minutes(0..1, 1.0)).await.unwrap_err().detail, unset);
+    assert!(aws.create(&rollout()).await.unwrap_err().to_string().ends_with(unset));
+}
+
+#[tokio::test]
+async fn a_transaction_that_dynamodb_would_refuse_is_not_sent() {
+    let mut wide = rollout();
+    wide.spec.alarms.names = (0..100).map(|i| i.to_string()).collect();
+    let (aws, script) = scripted([]);
+    let told = aws.create(&wide).await.unwrap_err().to_string();
+    assert_eq!(told, "TransactWriteItems was rejected: 103 items would change, and DynamoDB takes 100");
+    assert!(script.asked().is_empty());
+}
+
+#[test]
+fn a_rollback_still_holds_its_target() {
+    let phase = Phase::RollingBack {
+        since: rollout().now,
+        why: Why::Ready,
+        fence: Fence::Open,
+        ends_as: RollBackEnd::RolledBack,
+    };
+    assert!(pointer_changes(Some(&rollout()), &Rollout { phase, ..rollout() }).is_empty());
+}

@@ -131,16 +131,16 @@ impl Aws {
         let items = writes.into_iter().map(|write| write.into_item(table)).collect::<Result<Vec<_>, Fault>>();
         let items = items.map_err(Refusal::Fault)?;
         let answer = self.dynamodb().transact_write_items().set_transact_items(Some(items)).send().await;
-        answer.map(|_| ()).map_err(|error| refusal(error, &guards))
+        answer.map(|_| ()).map_err(|error| self.refusal(error, &guards))
     }
-}
 
-fn refusal(error: SdkError<TransactWriteItemsError>, guards: &[Guard]) -> Refusal {
-    let reasons = match error.as_service_error() {
-        Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => canceled.cancellation_reasons(),
-        Some(_) | None => &[],
-    };
-    refusal_of(reasons, guards).unwrap_or_else(|| Refusal::Fault(WRITE.fault(error)))
+    fn refusal(&self, error: SdkError<TransactWriteItemsError>, guards: &[Guard]) -> Refusal {
+        let reasons = match error.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => canceled.cancellation_reasons(),
+            Some(_) | None => &[],
+        };
+        refusal_of(reasons, guards).unwrap_or_else(|| Refusal::Fault(self.store_fault(WRITE, error)))
+    }
 }
 
 /// The gravest of the reasons, which come in the order of the writes. The rollout's own item goes first: when it has

@@ -146,7 +146,8 @@ async fn only_a_throttled_write_is_repeated() {
 #[tokio::test]
 async fn without_a_revision_nothing_is_written() {
     let (result, asked) = set(Weight::ZERO, None, Vec::new()).await;
-    let message = "UpdateAlias was rejected: the look at checkout:live brought no revision to make the write conditional";
+    let message =
+        "UpdateAlias was rejected: the look at checkout:live brought no revision to make the write conditional";
     assert_eq!(result.unwrap_err().to_string(), message);
     assert!(asked.is_empty());
 }
@@ -155,7 +156,8 @@ async fn without_a_revision_nothing_is_written() {
 async fn an_alias_without_weights_costs_one_call_and_a_weighted_one_is_asked_about_once() {
     let none = Reply::error(404, "ProvisionedConcurrencyConfigNotFoundException");
     let (weighted, plain) = (alias("41", &json!({"42": 0.05})), alias("41", &json!({})));
-    let (aws, script) = scripted([plain.clone(), weighted.clone(), none.clone(), weighted.clone(), plain, weighted, none]);
+    let (aws, script) =
+        scripted([plain.clone(), weighted.clone(), none.clone(), weighted.clone(), plain, weighted, none]);
     for calls in [1, 3, 4, 5, 7] {
         let routing = aws.look(&target()).await.unwrap();
         assert!(!routing.in_transition);
@@ -225,7 +227,8 @@ async fn the_newest_version_is_the_largest_number_on_any_page() {
 async fn what_does_not_exist_is_named() {
     let gone = || Reply::error(404, "ResourceNotFoundException");
     let there = || configuration("$LATEST");
-    let cases: [(&str, Vec<Reply>, &str); 7] = [
+    let cases: [(&str, Vec<Reply>, &str); 8] = [
+        ("live", vec![configuration("41")], "function checkout has no version live"),
         ("alias", vec![gone(), there()], "function checkout has no alias live"),
         ("alias", vec![gone(), gone()], "function checkout does not exist"),
         ("41", vec![gone(), there()], "function checkout has no version 41"),

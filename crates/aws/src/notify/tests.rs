@@ -71,7 +71,8 @@ async fn an_entry_that_failed_inside_of_a_successful_answer_is_a_fault() {
 #[test]
 fn a_subject_is_a_line_that_sns_takes() {
     let long = Notice { target: "f".repeat(200), ..notice() };
-    let odd = Notice { target: "käse\n:live".to_owned(), phase: PhaseName::RolledBack, weight: Weight::ZERO, ..notice() };
+    let odd =
+        Notice { target: "käse\n:live".to_owned(), phase: PhaseName::RolledBack, weight: Weight::ZERO, ..notice() };
     assert_eq!(subject(&long).len(), 100);
     assert_eq!(subject(&odd), "Coalmine: k?se?:live v42 was rolled back (0%)");
 }

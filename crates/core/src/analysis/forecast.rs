@@ -38,6 +38,15 @@ impl Forecast {
     pub fn total(&self) -> Option<Span> {
         self.steps.iter().try_fold(Span::ZERO, |total, step| Some(total.plus(step.takes?)))
     }
+
+    fn fits(&self, steps: &[Step], deadline: Span) -> bool {
+        let in_time = self.total().is_some_and(|total| total <= deadline);
+        in_time
+            && steps
+                .iter()
+                .zip(&self.steps)
+                .all(|(step, forecast)| step.at_most.is_none_or(|most| forecast.takes <= Some(most)))
+    }
 }
 
 /// Forecasts the proof of the `errors` check, the only one whose rate is known before the start. `lag` is the age from
@@ -150,23 +159,22 @@ fn step_in_words(step: &StepForecast) -> Option<String> {
 
 /// What would make the proof fit, each with its number.
 fn remedies(spec: &RolloutSpec, judge_plan: &JudgePlan, load: &Load, lag: Span, forecast: &Forecast) -> Vec<String> {
-    let fits = |forecast: &Forecast| forecast.total().filter(|total| *total <= spec.deadline);
     let mut remedies = Vec::new();
-    if let Some(total) = forecast.total() {
-        let longest = if total > spec.deadline { "a deadline" } else { "an `atMost`" };
-        let least =
-            if total > spec.deadline { Some(total) } else { forecast.steps.iter().filter_map(|s| s.takes).max() };
-        remedies.extend(least.map(|least| format!("{longest} of at least {least}")));
+    match forecast.total() {
+        Some(total) if total > spec.deadline => remedies.push(format!("a deadline of at least {total}")),
+        Some(_) => {
+            let longest = forecast.steps.iter().filter_map(|step| step.takes).max();
+            remedies.extend(longest.map(|longest| format!("an `atMost` of at least {longest}")));
+        }
+        None => {}
     }
-    if let Some((weight, total)) =
-        larger_weight(spec, load, lag).and_then(|(weight, forecast)| Some((weight, fits(&forecast)?)))
-    {
+    if let Some((weight, total)) = larger_weight(spec, load, lag) {
         remedies.push(format!("a larger weight, such as a single step of {weight} (about {total})"));
     }
     let factors = [1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0];
     let enough = factors.into_iter().find(|&by| {
         let wider = wider_plan(judge_plan, by);
-        fits(&self::forecast(&wider, &spec.steps, load, lag)).is_some()
+        self::forecast(&wider, &spec.steps, load, lag).fits(&spec.steps, spec.deadline)
     });
     if let (Some(by), Some(tolerate)) = (enough, errors_tolerance(spec)) {
         remedies.push(format!("a larger tolerance of the errors check, {}", widened(tolerate, by)));
@@ -174,8 +182,8 @@ fn remedies(spec: &RolloutSpec, judge_plan: &JudgePlan, load: &Load, lag: Span, 
     remedies
 }
 
-/// The same rollout in one step of half the traffic, where evidence comes in fastest.
-fn larger_weight(spec: &RolloutSpec, load: &Load, lag: Span) -> Option<(Weight, Forecast)> {
+/// The same rollout in one step of half the traffic, where evidence comes in fastest; `None` if that is no help.
+fn larger_weight(spec: &RolloutSpec, load: &Load, lag: Span) -> Option<(Weight, Span)> {
     let half = Weight::from_basis_points(5000)?;
     let last = spec.steps.last()?;
     if spec.steps.len() == 1 && last.weight >= half {
@@ -183,7 +191,8 @@ fn larger_weight(spec: &RolloutSpec, load: &Load, lag: Span) -> Option<(Weight, 
     }
     let mut single = spec.clone();
     single.steps = vec![Step { weight: half, ..last.clone() }];
-    Some((half, forecast(&plan(&single), &single.steps, load, lag)))
+    let forecast = forecast(&plan(&single), &single.steps, load, lag);
+    forecast.total().filter(|_| forecast.fits(&single.steps, spec.deadline)).map(|total| (half, total))
 }
 
 fn wider_plan(judge_plan: &JudgePlan, by: f64) -> JudgePlan {

@@ -15,7 +15,9 @@ pub const MINUTES_TO_PASS: usize = 3;
 /// to show a datapoint; five in a row are no longer lateness.
 pub const MINUTES_TO_MISS: usize = 5;
 
-/// Evidence for harm, as a factor, from which a canary that is not proven worse *looks* worse.
+/// Evidence for harm, as a factor, from which a canary that is not proven worse *looks* worse. Three times as likely
+/// as not: chance alone brings a harmless release there in at most one of three rollouts, which is fit for a word and
+/// for `undecided: looksWorse`, but for nothing else.
 const SUSPICION: f64 = 3.0;
 
 /// The guard must have seen this much, as a factor, before the standard lane may roll back.
@@ -28,7 +30,10 @@ const GUARD_THRESHOLD: f64 = 10.0;
 ///   most [`JudgePlan::false_rollback`] over its whole life.
 /// * **Pass**: every enforced or holding check has proven, on settled minutes, that the canary is not worse than its
 ///   tolerance for this step. A plan in which nothing can prove anything never passes.
-/// * **Inconclusive**: everything else.
+/// * **Inconclusive**: everything else, with a [`Doubt`]. A canary *looks worse* when it has had more events than the
+///   tolerance allows, counted minute by minute, or when the evidence for harm is above a threshold of suspicion.
+///
+/// While no step is baking ([`Samples::step_since`] is `None`) nothing passes.
 pub fn judge(plan: &JudgePlan, samples: &Samples) -> Analysis {
     let judged: Vec<(Comparison, Option<Reading>, bool)> =
         plan.checks.iter().enumerate().map(|(index, check)| compare(plan, check, index, samples)).collect();

@@ -9,6 +9,8 @@ mod forecast;
 mod judge;
 mod plan;
 pub mod stats;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub use digest::settled_digest;

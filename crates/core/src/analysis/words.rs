@@ -1,5 +1,6 @@
 //! Comparisons as sentences: both numbers, then the ratio, then how sure.
 
+use crate::report::plain_number;
 use crate::spec::CheckMode;
 
 use super::evidence::Reading;
@@ -127,22 +128,29 @@ fn share(count: Count) -> f64 {
     if count.requests > 0.0 { count.events / count.requests } else { 0.0 }
 }
 
+/// Below it, "at least 1.0 times" would say nothing.
+const LEAST_SHOWN: f64 = 1.05;
+
 /// `: 9.6 times as often, at least 4.1 times (99 % sure)`.
 fn ratio(comparison: &Comparison, why: Reason, alpha: f64) -> String {
     let Some(Interval { estimate, lower, upper }) = comparison.ratio else { return String::new() };
     if comparison.canary.events <= 0.0 {
         return String::new();
     }
-    let sure = format!("({} sure)", percent(1.0 - alpha));
+    let sure = format!("({} % sure)", plain_number(100.0 * (1.0 - alpha)));
     let worse = why == Reason::ProvenWorse || comparison.doubt == Some(Doubt::LooksWorse);
     if estimate.is_infinite() {
-        return if lower > 1.0 { format!(": at least {} times as often {sure}", times(lower)) } else { String::new() };
+        return if lower >= LEAST_SHOWN {
+            format!(": at least {} times as often {sure}", times(lower))
+        } else {
+            String::new()
+        };
     }
     let pooled = share(comparison.canary) / share(comparison.baseline);
     // Where traffic, rates and weights move together, the totals' ratio misleads; the minutes' does not.
     let where_ = if (estimate / pooled).ln().abs() > 0.15 { "minute by minute " } else { "" };
     let often = format!(": {where_}{} times as often", times(estimate));
-    match (worse, lower > 1.0, upper.is_finite()) {
+    match (worse, lower >= LEAST_SHOWN, upper.is_finite()) {
         (true, true, _) => format!("{often}, at least {} times {sure}", times(lower)),
         (true, false, true) => format!("{often}, between {} and {} times {sure}", times(lower), times(upper)),
         (true, false, false) | (false, _, false) => often,

@@ -21,8 +21,9 @@ use crate::units::{Minute, Weight};
 /// finished, in the same invocation. Three passes are: act, verify, settle.
 const PASSES: usize = 3;
 
-/// No write is begun that could still be in flight when the invocation is cut off: an UpdateAlias takes well under this.
-const WRITE_RESERVE: Duration = Duration::from_secs(5);
+/// No weight is raised by a write that could still be in flight when the invocation is cut off: three throttled attempts
+/// of an UpdateAlias take up to 16 s. A write of 0 is harmless however late it comes.
+const WRITE_RESERVE: Duration = Duration::from_secs(17);
 
 /// Sealed blocks written in one tick, at most. A controller that was away for two hours catches up in one.
 const BLOCKS_PER_TICK: usize = 8;
@@ -239,7 +240,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
     }
 
     async fn act(&self, rollout: &Rollout, effect: &Effect, line: &mut Line) {
-        if self.budget.remaining() < WRITE_RESERVE {
+        if self.budget.remaining() < WRITE_RESERVE && !effect.is_retreat() {
             line.faults.push("too little time left to set a weight safely; the next invocation does".to_owned());
             return;
         }

@@ -8,6 +8,9 @@ mod order;
 mod sampling;
 mod start;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -72,16 +75,18 @@ pub async fn tick(
     budget: &impl Budget,
     settings: &Settings,
 ) -> Result<TickReport, Fault> {
+    let context = Context { ports, budget, settings, now };
     let mut rollouts = Vec::new();
     let mut unreadable = Vec::new();
-    for stored in ports.active().await? {
+    let listed = context.within(budget.remaining(), ports.active()).await;
+    let late = || Err(Fault::new("Query", FaultKind::TimedOut, "the rollouts could not be listed in time"));
+    for stored in listed.unwrap_or_else(late)? {
         match stored {
             Ok(rollout) => rollouts.push(rollout),
             Err(error) => unreadable.push(format!("{error}: {}", error.fault)),
         }
     }
     rotate(&mut rollouts, now);
-    let context = Context { ports, budget, settings, now };
     Ok(TickReport { unreadable, ..context.attend_all(rollouts, true).await })
 }
 

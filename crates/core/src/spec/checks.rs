@@ -22,8 +22,8 @@ const ERRORS_DEFAULT: Tolerance = Tolerance { factor: 1.0, points: 0.005 };
 const SLOWER_DEFAULT: f64 = 0.05;
 const QUANTILES_DEFAULT: [Quantile; 2] = [Quantile(0.5), Quantile(0.99)];
 
-const LATENCY_WARNING: &str = "latency is not judged in this version: it is shown, but neither holds a rollout back nor \
-                               rolls it back; write `mode: observe` in the check to say that you know";
+const LATENCY_WARNING: &str = "latency is not judged in this version: it is shown, but neither holds a rollout back \
+                               nor rolls it back; write `mode: observe` in the check to say that you know";
 
 /// The placeholders of a dimension's value that a Lambda target can fill.
 const PLACEHOLDERS: [&str; 3] = ["version", "function", "alias"];
@@ -61,8 +61,8 @@ impl Reader<'_> {
 
     fn list(&mut self, raw: Vec<At<RawCheck>>, place: &Place) -> Vec<Check> {
         if raw.is_empty() {
-            let message = "is empty, so nothing would be compared; leave `checks` out for the default (errors and latency), or \
-                           write `mode: observe` in a check";
+            let message = "is empty, so nothing would be compared; leave `checks` out for the default (errors and \
+                           latency), or write `mode: observe` in a check";
             self.problems.add(place, message);
         }
         raw.into_iter().filter_map(|raw| self.check(raw.value?, &raw.place)).collect()
@@ -183,7 +183,7 @@ impl Reader<'_> {
         Check { name, kind, mode, on_no_data }
     }
 
-    fn rate_name(&mut self, raw: Option<At<super::leaves::RuleName>>) -> String {
+    fn rate_name(&mut self, raw: Option<At<super::leaves::Name>>) -> String {
         let Some(At { place, value: Some(name) }) = raw else { return String::new() };
         if ["errors", "latency"].contains(&name.0.as_str()) {
             let message = format!("{} is the name of a check that exists already; choose another", quoted(&name.0));
@@ -213,8 +213,8 @@ impl Reader<'_> {
         }
         if complete && !metric.dimensions.values().any(|value| value.contains("{version}")) {
             let message = format!(
-                "no dimension has `{{version}}`, so both versions would be read from the same metric {}; write the dimension \
-                 that tells them apart, such as `Version: \"{{version}}\"`",
+                "no dimension has `{{version}}`, so both versions would be read from the same metric {}; write the \
+                 dimension that tells them apart, such as `Version: \"{{version}}\"`",
                 quoted(&metric.metric)
             );
             let place = if dimensions_place.path.is_empty() { place } else { dimensions_place };

@@ -98,8 +98,8 @@ fn list(name: &str, items: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 fn invoke(test: &InvokeTest) -> String {
-    let expect = test.expect.as_ref().map(|expect| format!(", expect: {expect}")).unwrap_or_default();
-    format!("invoke: {{ payload: {}{expect}, times: {} }}", test.payload, test.times)
+    let expect = test.expect.as_ref().map(|expect| format!(", expect: {}", json(expect))).unwrap_or_default();
+    format!("invoke: {{ payload: {}{expect}, times: {} }}", json(&test.payload), test.times)
 }
 
 fn check(check: &Check) -> String {
@@ -178,5 +178,19 @@ fn text(text: &str) -> String {
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
         && !reserved.contains(&text.to_ascii_lowercase().as_str());
-    if plain { text.to_owned() } else { Value::from(text).to_string() }
+    if plain { text.to_owned() } else { json(&Value::from(text)) }
+}
+
+/// JSON is YAML but for a few characters, which only stand in its strings and which YAML wants escaped.
+fn json(value: &Value) -> String {
+    let mut escaped = String::new();
+    for c in value.to_string().chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
+                escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
 }

@@ -43,7 +43,7 @@ text_leaf!(
 );
 text_leaf!(
     /// A rollout's or check's name.
-    RuleName(String)
+    Name(String)
 );
 text_leaf!(
     /// A Lambda function's plain name.
@@ -93,7 +93,7 @@ impl Leaf for Language {
     }
 }
 
-impl Leaf for RuleName {
+impl Leaf for Name {
     const WHAT: &'static str = "a name";
 
     fn read(text: &str) -> Result<Self, String> {
@@ -406,7 +406,7 @@ macro_rules! text_schema {
 
 text_schema! {
     Language: {"type": "string", "const": "v1"};
-    RuleName: {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"};
+    Name: {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"};
     FunctionName: {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"};
     AliasName: {"type": "string", "pattern": "^[0-9]*[A-Za-z_-][A-Za-z0-9_-]*$", "maxLength": ALIAS_CHARS_MAX};
     PublishedVersion: {"type": ["string", "integer"], "pattern": "^[1-9][0-9]{0,17}$", "minimum": 1};

@@ -74,7 +74,10 @@ fn read_defaults(text: &str, problems: &mut Problems) -> Option<Node> {
         let place = Place::whole(entry.key_pos).field(&entry.key, entry.key_pos);
         match entry.key.as_str() {
             // The spec's own `coalmine` would hide a wrong one.
-            "coalmine" => drop(At::<Language>::read(&entry.value, place, problems)),
+            "coalmine" => {
+                let place = Place { pos: entry.value.pos, ..place };
+                At::<Language>::read(&entry.value, place, problems);
+            }
             "name" | "version" => problems.add(&place, "belongs to one rollout and cannot be an account's default"),
             _ => {}
         }

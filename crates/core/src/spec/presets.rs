@@ -88,11 +88,9 @@ impl Leaf for Preset {
         if let Some(known) = KNOWN.iter().find(matches) {
             return Ok(Self(known));
         }
-        // With `Lambda` and without it, the nearest name differs by the typing mistake only.
-        let names: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();
-        let short: Vec<&str> = names.iter().map(|name| name.trim_start_matches("Lambda")).collect();
-        let bare = text.get(text.len() - wanted.len()..).unwrap_or(text);
-        let near = suggest::nearest(bare, &names).or_else(|| suggest::nearest(bare, &short));
+        let short = KNOWN.iter().map(|known| known.name.trim_start_matches("Lambda"));
+        let names: Vec<&str> = KNOWN.iter().map(|known| known.name).chain(short).collect();
+        let near = suggest::nearest(wanted, &names);
         Err(match near {
             Some(near) => format!("unknown preset {}; did you mean `{near}`?", quoted(text)),
             None => format!(

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::decode::{Decode, Fields, List, Table, fields};
 use super::leaves::{
-    AlarmName, AliasName, FunctionName, Label, Language, MetricText, Percent, PublishedVersion, RuleName, Slower, Times,
+    AlarmName, AliasName, FunctionName, Label, Language, MetricText, Name, Percent, PublishedVersion, Slower, Times,
 };
 use super::presets::Preset;
 use super::problems::{Place, Problems};
@@ -39,7 +39,7 @@ fields! {
         #[expect(dead_code, reason = "reading it is checking it")]
         coalmine: Language [required],
         /// Default `<function>-<version>`. The same name and spec is the same rollout: a retried start does nothing.
-        name: RuleName,
+        name: Name,
         /// `observe` decides and reports everything, but moves nothing. Default `enforce`.
         mode: Mode,
         /// What the traffic is shifted on; exactly one kind.
@@ -48,7 +48,7 @@ fields! {
         version: PublishedVersion,
         /// Free labels, shown everywhere.
         release: RawRelease,
-        /// How the traffic moves; exactly one kind. Default: steps of 5 %, 25 % and 50 % with 5 minutes each, then 100 %.
+        /// How the traffic moves; exactly one kind. Default: 5 %, 25 % and 50 % with 5 minutes each, then 100 %.
         strategy: RawStrategy,
         /// `perWeight`: a step may prove its tolerance divided by the weight it unlocks; `strict`: at most twice the
         /// tolerance. Default `perWeight`.
@@ -116,7 +116,8 @@ fields! {
     /// How the traffic moves.
     #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
     RawStrategy refusing [
-        "auto" => "weights chosen from the traffic are not in this version; use `steps`, `canary`, `linear` or `preset`",
+        "auto" => "weights chosen from the traffic are not in this version; use `steps`, `canary`, `linear` or \
+                   `preset`",
     ] {
         /// Rising weights below 100 %; promotion to 100 % follows the last one.
         steps: List<RawStep, STEPS_MAX>,
@@ -143,8 +144,8 @@ fields! {
         bake: Span,
         /// The longest time at this weight; then `undecided` says what happens.
         at_most: Span,
-        /// `onProof`: the step ends when it is proven that the new version is not worse than tolerated; `unlessHarm`: when
-        /// its time is over and no harm is proven.
+        /// `onProof`: the step ends when it is proven that the new version is not worse than tolerated; `unlessHarm`:
+        /// when its time is over and no harm is proven.
         advance: Advance,
         /// A person must agree before the next step.
         approve: RawApprove,
@@ -245,7 +246,8 @@ fields! {
     RawErrors {
         /// How much worse may still be promoted: points (`0.5pt`), a factor (`1.5x`) or both. Default `0.5pt`.
         tolerate: Tolerance,
-        /// `enforce`: rolls back and is needed for promotion; `hold`: is needed for promotion; `observe`: is only shown.
+        /// `enforce`: rolls back and is needed for promotion; `hold`: is needed for promotion; `observe`: is only
+        /// shown.
         mode: CheckMode,
         /// What missing data counts as. Default `hold`.
         on_no_data: OnNoData,
@@ -259,7 +261,8 @@ fields! {
         tolerate: Slower,
         /// Which percentiles. Default `[p50, p99]`.
         at: List<Quantile, QUANTILES_MAX>,
-        /// `enforce`: rolls back and is needed for promotion; `hold`: is needed for promotion; `observe`: is only shown.
+        /// `enforce`: rolls back and is needed for promotion; `hold`: is needed for promotion; `observe`: is only
+        /// shown.
         mode: CheckMode,
         /// What missing data counts as. Default `hold`.
         on_no_data: OnNoData,
@@ -271,7 +274,7 @@ fields! {
     #[schemars(extend("oneOf" = [{"required": ["events"]}, {"required": ["goodEvents"]}]))]
     RawRate {
         /// Shown everywhere, unique among the checks.
-        name: RuleName [required],
+        name: Name [required],
         /// Bad events: their share must not rise.
         events: RawMetric,
         /// Good events: their share must not fall.
@@ -280,7 +283,8 @@ fields! {
         requests: RawMetric [required],
         /// How much worse may still be promoted: points (`2pt`), a factor (`1.5x`) or both.
         tolerate: Tolerance [required],
-        /// `enforce`: rolls back and is needed for promotion; `hold`: is needed for promotion; `observe`: is only shown.
+        /// `enforce`: rolls back and is needed for promotion; `hold`: is needed for promotion; `observe`: is only
+        /// shown.
         mode: CheckMode,
         /// What missing data counts as. Default `hold`.
         on_no_data: OnNoData,
@@ -294,8 +298,8 @@ fields! {
         namespace: MetricText [required],
         /// The metric's name.
         metric: MetricText [required],
-        /// The metric's dimensions; `{version}`, `{function}` and `{alias}` are filled in, and `{version}` must be among
-        /// them.
+        /// The metric's dimensions; `{version}`, `{function}` and `{alias}` are filled in, and `{version}` must be
+        /// among them.
         dimensions: Table<MetricText, DIMENSIONS_MAX> [required],
     }
 }
@@ -305,8 +309,8 @@ fields! {
     RawAlarmRules {
         /// Names of metric or composite alarms.
         names: List<AlarmName, ALARMS_MAX>,
-        /// What an alarm means that is in ALARM before the start. `refuse`: the rollout does not start; `judge`: it counts
-        /// again once it has been OK. Default `refuse`.
+        /// What an alarm means that is in ALARM before the start. `refuse`: the rollout does not start; `judge`: it
+        /// counts again once it has been OK. Default `refuse`.
         already_red: AlreadyRed,
     }
 }

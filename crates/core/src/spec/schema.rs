@@ -13,6 +13,7 @@ use super::raw::RawSpec;
 pub fn schema() -> Value {
     let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<RawSpec>();
     RecursiveTransform(without_null).transform(&mut schema);
+    RecursiveTransform(in_one_line).transform(&mut schema);
     schema.insert("title".to_owned(), "Coalmine rollout spec".into());
     schema.into()
 }
@@ -35,5 +36,12 @@ fn without_null(schema: &mut Schema) {
         for (key, value) in only {
             schema.insert(key, value);
         }
+    }
+}
+
+/// A comment's line breaks are the source's, not the reader's.
+fn in_one_line(schema: &mut Schema) {
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        *description = description.replace('\n', " ");
     }
 }

@@ -41,7 +41,8 @@ pub fn rising(increment: Weight) -> Vec<Weight> {
 
 /// Reports everything but exactly one of the fields; each is given with its place if it was written.
 pub fn exactly_one(place: &Place, what: &str, fields: &[(&str, Option<&Place>)], problems: &mut Problems) {
-    let written: Vec<(&str, &Place)> = fields.iter().filter_map(|(name, place)| Some((*name, (*place)?))).collect();
+    let mut written: Vec<(&str, &Place)> = fields.iter().filter_map(|(name, place)| Some((*name, (*place)?))).collect();
+    written.sort_by_key(|(_, place)| place.pos);
     let names: Vec<String> = fields.iter().map(|(name, _)| format!("`{name}`")).collect();
     match written.as_slice() {
         [_] => {}
@@ -113,8 +114,8 @@ fn chosen(
 fn refuse_proof(advance: Option<&At<Advance>>, problems: &mut Problems) {
     let Some(At { place, value: Some(Advance::OnProof) }) = advance else { return };
     if !place.pos.is_in_defaults() {
-        let message = "a preset keeps its own clock and does not wait for a proof; leave `advance` out, or write the steps \
-                       with `steps`, `canary` or `linear`";
+        let message = "a preset keeps its own clock and does not wait for a proof; leave `advance` out, or write the \
+                       steps with `steps`, `canary` or `linear`";
         problems.add(place, message);
     }
 }

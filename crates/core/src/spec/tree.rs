@@ -203,7 +203,6 @@ impl<'t> Builder<'t, '_> {
             self.path = join(&self.path, &key);
             let (event, pos) = self.next()?;
             let value = self.node(event, pos, depth + 1)?;
-            self.path.truncate(outer);
             match first_seen.insert(key.clone(), key_pos) {
                 None => entries.push(Entry { key, key_pos, value }),
                 Some(before) => {
@@ -211,6 +210,7 @@ impl<'t> Builder<'t, '_> {
                     self.problems.add(&self.place(key_pos), message);
                 }
             }
+            self.path.truncate(outer);
         }
     }
 

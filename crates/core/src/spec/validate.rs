@@ -52,8 +52,8 @@ pub fn lower(raw: RawSpec, whole: &Place, problems: &mut Problems) -> (RolloutSp
 fn require_provable(plan: &Plan, checks: &[super::Check], place: &Place, problems: &mut Problems) {
     let waits = plan.steps.iter().any(|step| step.advance == Advance::OnProof);
     if waits && !checks.is_empty() && checks.iter().all(|check| check.mode == super::CheckMode::Observe) {
-        let message = "every check is only observed, so no step could ever be proven; add `errors`, or go on without a proof \
-                       with `advance: unlessHarm`";
+        let message = "every check is only observed, so no step could ever be proven; add `errors`, or go on without \
+                       a proof with `advance: unlessHarm`";
         problems.add(place, message);
     }
 }
@@ -150,8 +150,8 @@ fn deadline(raw: Option<At<Span>>, plan: &Plan, whole: &Place, problems: &mut Pr
     let bakes = plan.steps.iter().fold(Span::ZERO, |sum, step| sum.plus(step.bake));
     if bakes > deadline && !broken {
         let message = format!(
-            "the steps alone take {bakes}, longer than the deadline of {deadline}; write a longer `deadline` or shorter \
-             steps"
+            "the steps alone take {bakes}, longer than the deadline of {deadline}; write a longer `deadline` or \
+             shorter steps"
         );
         problems.add(place.as_ref().unwrap_or(whole), message);
     }

@@ -17,7 +17,7 @@ mod promotion;
 mod special;
 mod split;
 #[cfg(test)]
-mod validity;
+pub(crate) mod validity;
 #[cfg(test)]
 mod vectors;
 

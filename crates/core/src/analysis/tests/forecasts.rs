@@ -1,0 +1,113 @@
+//! How long a proof will take, before the start.
+
+use crate::analysis::{Load, deadline_problem, forecast, plan};
+use crate::spec::{Advance, RolloutSpec};
+use crate::units::Span;
+
+use super::{errors, points, rate, spec, step};
+
+const LAG: Span = Span::from_minutes(3);
+
+fn load(per_second: f64, error_rate: f64) -> Load {
+    Load { requests_per_minute: per_second * 60.0, error_rate }
+}
+
+fn total(spec: &RolloutSpec, load: &Load) -> Option<i64> {
+    forecast(&plan(spec), &spec.steps, load, LAG).total().map(Span::minutes_ceil)
+}
+
+fn problem(spec: &RolloutSpec, load: &Load) -> Option<String> {
+    deadline_problem(spec, &plan(spec), load, LAG)
+}
+
+/// Measured for whole rollouts, without lag: 9 minutes at 50 a second and more, 21 to 23 at 5 a second.
+#[test]
+fn forecasts_are_near_what_was_measured() {
+    let spec = spec(vec![errors(points(0.5))]);
+    let lags = 3 * 4;
+    for (per_second, error_rate, least, most) in [
+        (500.0, 0.0, 9, 15),
+        (50.0, 0.0, 9, 15),
+        (50.0, 0.01, 9, 20),
+        (5.0, 0.0, 18, 34),
+        (5.0, 0.001, 18, 36),
+        (1.0, 0.0, 80, 140),
+    ] {
+        let total = total(&spec, &load(per_second, error_rate)).unwrap() - lags;
+        assert!((least..=most).contains(&total), "{per_second} a second, {error_rate}: {total} minutes");
+    }
+}
+
+#[test]
+fn more_traffic_and_wider_tolerances_are_never_slower() {
+    let mut last = i64::MAX;
+    for per_second in [0.1, 0.5, 1.0, 5.0, 20.0, 100.0] {
+        let now = total(&spec(vec![errors(points(0.5))]), &load(per_second, 0.002)).unwrap();
+        assert!(now <= last);
+        last = now;
+    }
+    let mut last = i64::MAX;
+    for tolerated in [0.1, 0.2, 0.5, 1.0, 5.0] {
+        let now = total(&spec(vec![errors(points(tolerated))]), &load(5.0, 0.002)).unwrap();
+        assert!(now <= last);
+        last = now;
+    }
+}
+
+#[test]
+fn a_step_takes_at_least_its_bake_and_without_proof_no_more() {
+    let mut spec = spec(vec![errors(points(0.5))]);
+    spec.steps.iter_mut().for_each(|step| step.bake = Span::from_minutes(20));
+    assert_eq!(total(&spec, &load(500.0, 0.0)), Some(60));
+    spec.steps.iter_mut().for_each(|step| step.advance = Advance::UnlessHarm);
+    assert_eq!(total(&spec, &load(0.01, 0.5)), Some(60));
+    spec.checks = vec![rate("declined", points(2.0))];
+    spec.steps.iter_mut().for_each(|step| step.advance = Advance::OnProof);
+    assert_eq!(total(&spec, &load(0.01, 0.5)), Some(60), "the rate of other checks is not known");
+}
+
+#[test]
+fn a_deadline_that_cannot_be_met_is_said_with_what_would_do() {
+    let mut spec = spec(vec![errors(points(0.5))]);
+    assert_eq!(problem(&spec, &load(40.0, 0.004)), None);
+    assert_eq!(problem(&spec, &load(0.0, 0.0)), None, "no traffic to forecast with");
+    let said = |spec: &RolloutSpec, load| problem(spec, &load).unwrap_or_default();
+    assert_eq!(
+        said(&spec, load(1.0, 0.004)),
+        "at 60 requests a minute, 0.4 % of them failing, the proof takes about 3h 31m (5 %: 1h 48m, 25 %: 38m, 50 %: 1h \
+         5m), longer than the deadline of 2h. What would do: a deadline of at least 3h 31m; a larger weight, such as a \
+         single step of 50 % (about 1h 42m); a larger tolerance of the errors check, +0.75 points"
+    );
+    assert_eq!(
+        said(&spec, load(50.0, 0.6)),
+        "the step of 25 % can never be proven at 3,000 requests a minute, 60 % of them failing: the tolerance is too \
+         small for that. What would do: a larger tolerance of the errors check, +3.5 points"
+    );
+    spec.steps[0].at_most = Some(Span::from_minutes(6));
+    assert_eq!(
+        said(&spec, load(20.0, 0.001)),
+        "at 1,200 requests a minute, 0.1 % of them failing, the step of 5 % takes about 8m, longer than its `atMost` of \
+         6m. What would do: an `atMost` of at least 8m; a larger weight, such as a single step of 50 % (about 7m)"
+    );
+    spec.steps = vec![step(50)];
+    spec.deadline = Span::from_minutes(20);
+    assert_eq!(
+        said(&spec, load(0.5, 0.0)),
+        "at 30 requests a minute, 0 % of them failing, the proof takes about 57m (50 %: 57m), longer than the deadline \
+         of 20m. What would do: a deadline of at least 57m; a larger tolerance of the errors check, +2 points"
+    );
+    spec.steps.clear();
+    assert_eq!(problem(&spec, &load(0.5, 0.0)), None, "nothing is proven without steps");
+}
+
+/// What the sentence proposes does: the proposed deadline meets the forecast.
+#[test]
+fn the_proposed_deadline_would_do() {
+    for (per_second, error_rate) in [(0.1, 0.0), (0.5, 0.01), (1.0, 0.004), (2.0, 0.02)] {
+        let mut spec = spec(vec![errors(points(0.5))]);
+        let load = load(per_second, error_rate);
+        assert!(problem(&spec, &load).is_some());
+        spec.deadline = forecast(&plan(&spec), &spec.steps, &load, LAG).total().unwrap();
+        assert_eq!(problem(&spec, &load), None);
+    }
+}

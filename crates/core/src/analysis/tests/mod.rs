@@ -1,0 +1,104 @@
+//! The judge from outside: plans and minutes in, verdicts and sentences out.
+
+mod forecasts;
+mod simulations;
+mod verdicts;
+
+use crate::spec::{
+    Advance, After, Alarms, AlreadyRed, Check, CheckKind, CheckMode, Ending, ErrorBudget, LambdaTarget, Margins,
+    MetricRef, Mode, Newer, OnNoData, Owner, PausePolicy, Quantile, RateCounts, Release, RolloutSpec, Step, Target,
+    Tolerance, Undecided,
+};
+use crate::units::{Minute, Span, Timestamp, Weight};
+
+use super::stats::Stratum;
+use super::{Count, MinuteSample, Pair, Samples};
+
+pub(super) fn weight(percent: u16) -> Weight {
+    Weight::from_basis_points(percent * 100).unwrap()
+}
+
+pub(super) fn step(percent: u16) -> Step {
+    let bake = Span::from_minutes(5);
+    Step { weight: weight(percent), bake, at_most: None, advance: Advance::OnProof, approve: None }
+}
+
+pub(super) fn points(points: f64) -> Tolerance {
+    Tolerance { factor: 1.0, points: points / 100.0 }
+}
+
+pub(super) fn errors(tolerate: Tolerance) -> Check {
+    check("errors", CheckKind::Errors { tolerate })
+}
+
+pub(super) fn rate(name: &str, tolerate: Tolerance) -> Check {
+    let metric = |name: &str| MetricRef {
+        namespace: "Shop".to_owned(),
+        metric: name.to_owned(),
+        dimensions: [("Version".to_owned(), "{version}".to_owned())].into(),
+    };
+    let kind = CheckKind::Rate { counts: RateCounts::Events(metric(name)), requests: metric("Payments"), tolerate };
+    check(name, kind)
+}
+
+pub(super) fn latency() -> Check {
+    check("latency", CheckKind::Latency { tolerate: 0.05, at: vec![Quantile(0.5), Quantile(0.99)] })
+}
+
+fn check(name: &str, kind: CheckKind) -> Check {
+    Check { name: name.to_owned(), kind, mode: CheckMode::Enforce, on_no_data: OnNoData::Hold }
+}
+
+/// The default spec: 5, 25 and 50 %, half a point tolerated.
+pub(super) fn spec(checks: Vec<Check>) -> RolloutSpec {
+    RolloutSpec {
+        name: None,
+        mode: Mode::Enforce,
+        target: Target::Lambda(LambdaTarget {
+            function: "checkout".to_owned(),
+            alias: "live".to_owned(),
+            owner: Owner::Coalmine,
+        }),
+        version: None,
+        release: Release::default(),
+        strategy: "steps".to_owned(),
+        steps: vec![step(5), step(25), step(50)],
+        margins: Margins::PerWeight,
+        after: After { watch: Span::from_minutes(30) },
+        tests: Vec::new(),
+        checks,
+        alarms: Alarms { names: Vec::new(), already_red: AlreadyRed::Refuse },
+        analysis: ErrorBudget { false_rollback: 0.01, false_promotion: 0.05 },
+        undecided: Undecided {
+            too_little_traffic: Ending::Pause,
+            no_data: Ending::RollBack,
+            looks_worse: Ending::RollBack,
+        },
+        pause: PausePolicy { length: Span::from_hours(12), then: Ending::RollBack },
+        deadline: Span::from_hours(2),
+        newer: Newer::Supersede,
+    }
+}
+
+/// 14:00 of a day.
+pub(super) fn two_oclock() -> Minute {
+    "2026-11-21T14:00:00Z".parse::<Timestamp>().unwrap().minute()
+}
+
+pub(super) fn pair(n_c: f64, x_c: f64, n_b: f64, x_b: f64) -> Pair {
+    Pair { baseline: Count::new(n_b, x_b), canary: Count::new(n_c, x_c) }
+}
+
+pub(super) fn known(stratum: &Stratum) -> Pair {
+    pair(stratum.n_c, stratum.x_c, stratum.n_b, stratum.x_b)
+}
+
+/// Minutes from 14:00 on with one check each, all settled, in the first step.
+pub(super) fn settled(pairs: impl IntoIterator<Item = Pair>) -> Samples {
+    let minutes: Vec<MinuteSample> = (0..)
+        .zip(pairs)
+        .map(|(minute, pair)| MinuteSample { minute: two_oclock().plus(minute), weight: weight(5), pairs: vec![pair] })
+        .collect();
+    let end = minutes.last().map(|sample| sample.minute.plus(1));
+    Samples { minutes, settled_before: end, step_since: Some(two_oclock()), step: 0, unread: Vec::new() }
+}

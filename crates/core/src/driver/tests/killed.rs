@@ -1,0 +1,180 @@
+//! Faults at every call: the rollout ends where it would have ended without them.
+
+use super::*;
+use crate::ports::FaultKind;
+use crate::rollout::PhaseName;
+use crate::sim::budget::SimBudget;
+use crate::sim::executor::run_now;
+use crate::sim::faults::{Faulty, Operation, Rule, Way, When};
+use crate::sim::scenario::FaultWindow;
+use crate::sim::world::World;
+use crate::units::{Timestamp, Weight};
+
+const SEED: u64 = 7;
+
+/// More calls than any tick of these scenarios makes.
+const CALLS: usize = 14;
+
+fn at_minute(minute: u64, rule: Rule) -> FaultWindow {
+    // The start command comes at the full minute, the tick 20 s later.
+    let from = minutes(minute).plus(Span::from_seconds(10));
+    FaultWindow { from, until: from.plus(minutes(1)), rule }
+}
+
+/// Runs the scenario once per minute, call and way, with that one fault; returns how many runs there were.
+fn with_each_fault(scenario: &Scenario, ways: &[Way]) -> usize {
+    let undisturbed = clean_run(scenario, SEED);
+    let length = undisturbed.stopped_at.since(undisturbed.started_at).minutes_ceil();
+    let mut runs = 0;
+    for minute in 0..u64::try_from(length).unwrap() {
+        for call in 0..CALLS {
+            for way in ways {
+                let fault = at_minute(minute, Rule { when: When::Call(call), way: *way });
+                let mut disturbed = scenario.clone();
+                disturbed.faults.push(fault);
+                let outcome = run(&disturbed, SEED).unwrap();
+                let told = format!("{way:?} at call {call} of minute {minute}: {:#?}", outcome.rollout.history);
+                assert_eq!(outcome.violations, [], "{told}");
+                assert_eq!(outcome.ended(), undisturbed.ended(), "{told}");
+                assert_eq!(
+                    outcome.weights().last().map(|last| last.1),
+                    undisturbed.weights().last().map(|last| last.1)
+                );
+                assert_eq!(outcome.unserved(), 0, "{told}");
+                runs += 1;
+            }
+        }
+    }
+    runs
+}
+
+#[test]
+fn a_good_release_survives_being_killed_at_every_call() {
+    assert!(with_each_fault(&good(), &[Way::KilledBefore, Way::KilledAfter]) > 300);
+}
+
+#[test]
+fn a_bad_release_is_rolled_back_though_killed_at_every_call() {
+    assert!(with_each_fault(&bad(), &[Way::KilledBefore, Way::KilledAfter]) > 100);
+}
+
+#[test]
+fn an_alarm_rolls_back_though_killed_at_every_call() {
+    assert!(with_each_fault(&alarmed(), &[Way::KilledBefore, Way::KilledAfter]) > 200);
+}
+
+#[test]
+fn every_single_failed_lost_or_stale_answer_is_survived() {
+    let ways = [Way::Fails(FaultKind::Throttled), Way::AnswerLost, Way::Stale];
+    assert!(with_each_fault(&bad(), &ways) > 150);
+    assert!(with_each_fault(&alarmed(), &ways) > 300);
+}
+
+/// The one exception to saving before acting.
+#[test]
+fn with_the_table_failing_a_rollback_still_happens() {
+    let from = minutes(2);
+    let rule = Rule { when: When::Every(Operation::Save), way: Way::Fails(FaultKind::Failed) };
+    let mut scenario = bad();
+    scenario.faults.push(FaultWindow { from, until: minutes(30), rule });
+    let outcome = run(&scenario, SEED).unwrap();
+    let back = outcome.turned_back().expect("the canary's traffic was taken away");
+    assert!(back < outcome.started_at + minutes(12), "while the table was down: {back}");
+    assert_eq!(outcome.ended(), Some(PhaseName::RolledBack));
+}
+
+#[test]
+fn with_the_table_failing_nothing_advances() {
+    let rule = Rule { when: When::Every(Operation::Save), way: Way::Fails(FaultKind::Failed) };
+    let mut scenario = good();
+    scenario.faults.push(FaultWindow { from: minutes(3), until: minutes(30), rule });
+    let outcome = clean_run(&scenario, SEED);
+    let during = |at: Timestamp| at >= outcome.started_at + minutes(3) && at < outcome.started_at + minutes(30);
+    assert!(outcome.writes.iter().all(|write| !during(write.at)), "{:?}", outcome.writes);
+    assert_eq!(outcome.ended(), Some(PhaseName::Promoted));
+}
+
+#[test]
+fn with_any_one_service_failing_for_half_an_hour_nothing_is_lost() {
+    for operation in Operation::ALL {
+        for way in [Way::Fails(FaultKind::Failed), Way::Hangs, Way::AnswerLost] {
+            let rule = Rule { when: When::Every(operation), way };
+            let mut scenario = good();
+            scenario.faults.push(FaultWindow { from: minutes(3), until: minutes(20), rule });
+            let outcome = run(&scenario, SEED).unwrap();
+            assert_eq!(outcome.violations, [], "{operation:?} {way:?}: {:#?}", outcome.rollout.history);
+            assert_eq!(outcome.ended(), Some(PhaseName::Promoted), "{operation:?} {way:?}: {:#?}", outcome.rollout);
+        }
+    }
+}
+
+#[test]
+fn ticks_that_come_twice_change_nothing() {
+    for (scenario, end) in
+        [(good(), PhaseName::Promoted), (bad(), PhaseName::RolledBack), (alarmed(), PhaseName::RolledBack)]
+    {
+        let outcome = clean_run(&Scenario { ticks_twice: true, ..scenario }, SEED);
+        assert_eq!(outcome.ended(), Some(end));
+    }
+}
+
+#[test]
+fn two_controllers_at_once_equal_one() {
+    for seed in 0..40 {
+        for (scenario, end) in
+            [(good(), PhaseName::Promoted), (bad(), PhaseName::RolledBack), (alarmed(), PhaseName::RolledBack)]
+        {
+            let alone = clean_run(&scenario, seed);
+            let rivals = clean_run(&Scenario { rival: true, ..scenario }, seed);
+            assert_eq!((alone.ended(), rivals.ended()), (Some(end), Some(end)), "seed {seed}");
+            let steps = |outcome: &Outcome| outcome.weights().iter().map(|(_, weight)| *weight).collect::<Vec<_>>();
+            assert_eq!(steps(&alone), steps(&rivals), "seed {seed}");
+        }
+    }
+}
+
+fn tick_at(world: &World, ports: &impl crate::ports::Ports, minute: u64) {
+    let now = start() + minutes(minute);
+    world.set_now(now);
+    let settings = crate::driver::Settings { mode: crate::spec::Mode::Enforce, metric_lag: minutes(3) };
+    run_now(crate::driver::tick(ports, now, &SimBudget::plenty(), &settings)).unwrap().unwrap();
+}
+
+fn start() -> Timestamp {
+    "2026-11-21T14:00:00Z".parse().unwrap()
+}
+
+/// A world with a rollout of 42 that has just been started.
+fn started() -> World {
+    let world = World::new(start());
+    for number in ["40", "41", "42"] {
+        world.publish_active("checkout", number);
+    }
+    let target = target();
+    world.write_alias(&target, &version("41"), None).unwrap();
+    world.set_alarm("red", crate::observation::AlarmState::Ok);
+    let event = json!({ "command": "start", "spec": spec() });
+    let request = crate::command::Request::parse(&event).unwrap();
+    let settings = crate::driver::Settings { mode: crate::spec::Mode::Enforce, metric_lag: minutes(3) };
+    run_now(crate::driver::command(&world, request, start(), &SimBudget::plenty(), &settings)).unwrap().unwrap();
+    world
+}
+
+/// The controller that set the first weight stalls, and its write arrives when the rollout has long been rolled back.
+#[test]
+fn a_writer_that_stalls_and_writes_late_strands_nothing() {
+    let world = started();
+    let target = target();
+    let stalled = Faulty::once(&world, When::Every(Operation::Set), Way::Stalls);
+    tick_at(&world, &stalled, 1);
+    assert_eq!(world.alias(&target).unwrap().additional, None, "not there yet");
+    world.set_alarm("red", crate::observation::AlarmState::Alarm);
+    tick_at(&world, &world, 2);
+    assert_eq!(world.rollouts()["checkout-42"].phase.name(), PhaseName::RolledBack);
+    let answers = run_now(stalled.deliver_stalled()).unwrap();
+    assert!(!answers.is_empty() && answers.iter().all(Result::is_err), "{answers:?}");
+    assert_eq!(
+        world.alias(&target).unwrap().split(&version("41"), &version("42")),
+        crate::observation::Split::Ours(Weight::ZERO)
+    );
+}

@@ -1,0 +1,105 @@
+//! Others at the same target: people, newer releases, other rollouts.
+
+use super::*;
+use crate::rollout::PhaseName;
+use crate::units::Weight;
+
+fn start_of(number: &str, newer: &str) -> What {
+    let mut spec = spec();
+    spec["version"] = number.into();
+    spec["newer"] = newer.into();
+    What::Command(json!({ "command": "start", "spec": spec, "by": "ci" }))
+}
+
+fn with_newer(policy: &str, minute: u64) -> Scenario {
+    let mut scenario = good();
+    scenario.spec["newer"] = policy.into();
+    scenario.events.push(after(minute, start_of("43", policy)));
+    scenario
+}
+
+fn ends(outcome: &Outcome) -> (Option<PhaseName>, Option<PhaseName>) {
+    (outcome.ended(), outcome.others.get("checkout-43").map(|other| other.phase.name()))
+}
+
+#[test]
+fn somebody_else_changes_the_alias_and_the_rollout_stops_and_touches_nothing() {
+    let ten = Weight::from_basis_points(1_000).unwrap();
+    for minute in [2, 5, 9, 14, 18] {
+        for (primary, additional) in [
+            ("43", None),
+            ("41", Some((version("43"), ten))),
+            ("41", Some((version("42"), Weight::from_basis_points(3_700).unwrap()))),
+        ] {
+            let written = What::AliasWritten { primary: version(primary), additional };
+            let scenario = Scenario { events: vec![after(minute, written)], ..good() };
+            let outcome = clean_run(&scenario, 3);
+            assert_eq!(outcome.ended(), Some(PhaseName::Superseded), "{minute}: {:#?}", outcome.rollout.history);
+            let theirs = outcome.writes.iter().rposition(|write| write.at == outcome.started_at + minutes(minute));
+            assert_eq!(theirs, Some(outcome.writes.len() - 1), "nothing is written after theirs");
+        }
+    }
+}
+
+#[test]
+fn a_newer_release_supersedes_the_older_one_which_turns_back_first() {
+    for minute in [0, 1, 3, 6, 10] {
+        let outcome = clean_run(&with_newer("supersede", minute), 5);
+        assert_eq!(ends(&outcome), (Some(PhaseName::Superseded), Some(PhaseName::Promoted)), "{minute}");
+        assert_eq!(outcome.others["checkout-43"].baseline, version("41"));
+    }
+}
+
+#[test]
+fn a_newer_release_that_comes_at_the_end_starts_from_what_was_promoted() {
+    let outcome = clean_run(&with_newer("supersede", 19), 5);
+    assert_eq!(
+        ends(&outcome),
+        (Some(PhaseName::Promoted), Some(PhaseName::Promoted)),
+        "{:#?}",
+        outcome.rollout.history
+    );
+    assert_eq!(outcome.others["checkout-43"].baseline, version("42"));
+}
+
+#[test]
+fn a_queued_release_waits() {
+    let outcome = clean_run(&with_newer("queue", 6), 5);
+    assert_eq!(ends(&outcome), (Some(PhaseName::Promoted), Some(PhaseName::Promoted)));
+    assert_eq!(outcome.others["checkout-43"].baseline, version("42"));
+}
+
+#[test]
+fn second_rollout_on_a_target_is_refused() {
+    let outcome = clean_run(&with_newer("refuse", 6), 5);
+    assert_eq!(ends(&outcome), (Some(PhaseName::Promoted), None));
+    let told: Vec<String> =
+        outcome.refused.iter().flat_map(|(_, problems)| problems).map(ToString::to_string).collect();
+    let expected = "newer: rollout checkout-42 (v41 to v42) is in progress on checkout:live, and `newer: refuse` allows \
+                    no second one; abort it first";
+    assert_eq!(told, [expected]);
+}
+
+#[test]
+fn the_more_careful_of_two_opinions_counts() {
+    let mut scenario = good();
+    scenario.spec["newer"] = "queue".into();
+    scenario.events.push(after(6, start_of("43", "supersede")));
+    assert_eq!(ends(&clean_run(&scenario, 5)), (Some(PhaseName::Promoted), Some(PhaseName::Promoted)));
+}
+
+#[test]
+fn people_pause_resume_and_abort() {
+    let ask = |minute, command: &str| {
+        after(minute, What::Command(json!({ "command": command, "rollout": "checkout-42", "by": "mara" })))
+    };
+    let paused = Scenario { events: vec![ask(5, "pause"), ask(35, "resume")], ..good() };
+    let outcome = clean_run(&paused, 9);
+    assert_eq!(outcome.ended(), Some(PhaseName::Promoted));
+    assert!(outcome.stopped_at.since(outcome.started_at) > minutes(40));
+    let aborted = clean_run(&Scenario { events: vec![ask(5, "abort")], ..good() }, 9);
+    assert_eq!(aborted.ended(), Some(PhaseName::RolledBack));
+    assert_eq!(aborted.turned_back(), Some(aborted.started_at + minutes(5)), "in the same invocation");
+    let promoted = clean_run(&Scenario { events: vec![ask(3, "promote")], ..good() }, 9);
+    assert_eq!(promoted.reached(Weight::FULL), Some(promoted.started_at + minutes(3)));
+}

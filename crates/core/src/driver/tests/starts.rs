@@ -1,0 +1,145 @@
+//! What a start refuses, and in which words.
+
+use super::*;
+use crate::command::{Answer, Request};
+use crate::driver::{Settings, command};
+use crate::observation::{AlarmState, Readiness, VersionInfo};
+use crate::sim::budget::SimBudget;
+use crate::sim::executor::run_now;
+use crate::sim::traffic::Generator;
+use crate::sim::world::World;
+use crate::spec::Mode;
+use crate::units::{Timestamp, Weight};
+
+fn start() -> Timestamp {
+    "2026-11-21T14:00:00Z".parse().unwrap()
+}
+
+/// Versions 41 (live) and 42 active, an hour of traffic at `per_second`.
+fn world(per_second: f64) -> World {
+    let world = World::new(start() - minutes(60));
+    for number in ["40", "41", "42"] {
+        world.publish_active("checkout", number);
+    }
+    world.write_alias(&target(), &version("41"), None).unwrap();
+    world.set_alarm("red", AlarmState::Ok);
+    let traffic = Traffic { per_second, ..traffic(0.004) };
+    Generator::new(&world, &target(), &traffic, 1, start() - minutes(60), start()).run_until(start());
+    world.set_now(start());
+    world
+}
+
+fn ask(world: &World, spec: &Value) -> Result<Answer, Vec<String>> {
+    let told = |problems: Vec<crate::spec::Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let request = Request::parse(&json!({ "command": "start", "spec": spec, "by": "ci" })).map_err(told)?;
+    let settings = Settings { mode: Mode::Enforce, metric_lag: minutes(3) };
+    run_now(command(world, request, start(), &SimBudget::plenty(), &settings)).unwrap().map_err(told)
+}
+
+fn refused(world: &World, spec: &Value) -> Vec<String> {
+    let before = (world.rollouts().len(), world.alias(&target()));
+    let problems = ask(world, spec).unwrap_err();
+    assert_eq!((world.rollouts().len(), world.alias(&target())), before, "nothing is written and no weight moves");
+    problems
+}
+
+fn changed(change: impl FnOnce(&mut Value)) -> Value {
+    let mut spec = spec();
+    change(&mut spec);
+    spec
+}
+
+#[test]
+fn what_does_not_exist_is_named() {
+    let world = world(40.0);
+    let unknown = changed(|spec| spec["target"]["lambda"]["function"] = "chekout".into());
+    assert_eq!(refused(&world, &unknown), ["target: function chekout does not exist"]);
+    let alias = changed(|spec| spec["target"]["lambda"]["alias"] = "prod".into());
+    assert_eq!(refused(&world, &alias), ["target: function checkout has no alias prod"]);
+    let number = changed(|spec| spec["version"] = "99".into());
+    assert_eq!(refused(&world, &number), ["version: function checkout has no version 99"]);
+    let alarms = changed(|spec| spec["alarms"] = json!(["red", "blue"]));
+    assert_eq!(
+        refused(&world, &alarms),
+        ["alarms.names[1]: there is no alarm blue in this account and region, neither metric nor composite"]
+    );
+}
+
+#[test]
+fn a_target_in_the_wrong_state_is_refused() {
+    let red = world(40.0);
+    red.set_alarm("red", AlarmState::Alarm);
+    assert_eq!(
+        refused(&red, &spec()),
+        [
+            "alarms.names[0]: alarm red is in ALARM already, so it could not tell whether this release does harm; wait until \
+          it is OK, or set `alarms.alreadyRed: judge` to let it count only once it has been OK"
+        ]
+    );
+    let weighted = world(40.0);
+    let ten = Weight::from_basis_points(1_000).unwrap();
+    weighted.write_alias(&target(), &version("41"), Some((version("40"), ten))).unwrap();
+    assert_eq!(
+        refused(&weighted, &spec()),
+        [
+            "target.lambda.alias: alias checkout:live is already weighted (v41 with 10 % on v40) and no rollout did that; put \
+          it on one version first: aws lambda update-alias --function-name checkout --name live --function-version 41 \
+          --routing-config AdditionalVersionWeights={}"
+        ]
+    );
+    let inactive = world(40.0);
+    let readiness = Readiness::Never("its state is Failed".to_owned());
+    let info = VersionInfo {
+        version: version("42"),
+        readiness,
+        timeout: Span::from_seconds(3),
+        code_hash: String::new(),
+        published: String::new(),
+    };
+    inactive.publish_version("checkout", info);
+    assert_eq!(refused(&inactive, &spec()), ["version: v42 can take no traffic: its state is Failed"]);
+}
+
+#[test]
+fn a_deadline_that_the_proof_cannot_meet_is_said_with_the_numbers() {
+    let world = world(0.1);
+    let problems = refused(&world, &spec());
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].starts_with("deadline: at "), "{problems:?}");
+    assert!(problems[0].contains("longer than the deadline of 1h"), "{problems:?}");
+}
+
+#[test]
+fn a_version_that_is_live_already_is_nothing_to_roll_out() {
+    let world = world(40.0);
+    let answer = ask(&world, &changed(|spec| spec["version"] = "41".into())).unwrap();
+    let message = "v41 is live on checkout:live already: nothing to roll out".to_owned();
+    assert_eq!(answer, Answer::Nothing { message });
+    assert!(world.rollouts().is_empty());
+}
+
+#[test]
+fn a_start_that_is_retried_is_the_same_start() {
+    let world = world(40.0);
+    let first = ask(&world, &spec()).unwrap();
+    let Answer::Rollout(first) = first else { panic!("{first:?}") };
+    let Answer::Rollout(second) = ask(&world, &spec()).unwrap() else { panic!("not a rollout") };
+    assert_eq!((first.rollout.id.as_str(), &first.rollout), ("checkout-42", &second.rollout));
+    assert_eq!(world.rollouts().len(), 1);
+    let other = changed(|spec| spec["deadline"] = "3h".into());
+    assert_eq!(
+        refused(&world, &other),
+        ["name: a rollout checkout-42 exists with another spec or version (v41 to v42); give this one another name"]
+    );
+}
+
+#[test]
+fn without_traffic_it_starts_and_says_what_that_means() {
+    let world = world(0.0);
+    let Answer::Rollout(answer) = ask(&world, &spec()).unwrap() else { panic!("not a rollout") };
+    let warnings: Vec<String> = answer.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        ["target: checkout:live had no invocations in the last hour: nothing can be proven without traffic"]
+    );
+}

@@ -1,0 +1,63 @@
+//! Documents that were written to hurt. Each ends quickly, with a short and clear answer.
+
+use super::*;
+
+/// The message that is expected, and how the document is made.
+fn documents() -> Vec<(&'static str, String)> {
+    let head = "coalmine: v1\ntarget: {lambda: {function: f, alias: a}}\n";
+    let fill = |piece: &str, bytes: usize| piece.repeat(bytes / piece.len());
+    let room = DOCUMENT_BYTES_MAX - 200;
+    let unknown_fields: String = (0..20_000).map(|n| format!("{n}x:,")).collect();
+    vec![
+        ("the document has 10000000 bytes; at most 262144 are read", fill("a: b # c\n", 10_000_000) + "a"),
+        ("this is not YAML: ", "[".repeat(10_000)),
+        ("this is not YAML: ", fill("{a: ", room)),
+        ("this is not YAML: ", (0..500).map(|depth| " ".repeat(depth) + "a:\n").collect()),
+        ("has 100000 items; at most 20 are allowed", format!("{head}checks: [{}]", fill("1,", 200_000))),
+        ("YAML aliases (`*name`) are not supported", format!("{head}name: &a [x]\nalarms: [{}]", fill("*a,", room))),
+        ("YAML aliases (`*name`) are not supported", format!("{head}name: [{}]", fill("*b,", room))),
+        ("this is not YAML: ", format!("{head}name: a\0b")),
+        ("and 19950 more problems", format!("{head}alarms: {{{}}}", unknown_fields)),
+        ("is not a name", format!("{head}name: {}", fill("long", room))),
+        ("is not a duration such as `5m`", format!("{head}deadline: {}", fill("9", room))),
+        ("the name of a field is at most 256 bytes long", format!("{head}\"{}\": 1", fill("k", 1000))),
+        ("has 60000 bytes as JSON", format!("{head}tests: [{{invoke: {{payload: \"{}\"}}}}]", "p".repeat(59_998))),
+        ("is not a tolerance", format!("{head}checks: [errors: {{tolerate: '{}'}}]", fill("1x+", room))),
+        ("the name of a field is plain text", fill("? ", room)),
+        ("this is not YAML: ", fill("- ", room)),
+        ("this is not YAML: ", fill("!", room)),
+        ("this is not YAML: ", fill("\"", room)),
+        ("this is not YAML: ", fill("a:\n\t", room)),
+        ("YAML tags such as `!Ref` mean nothing here", format!("{head}name: !{}", fill("%61", room))),
+    ]
+}
+
+#[test]
+fn hostile_documents_get_short_answers() {
+    for (expected, text) in documents() {
+        let start: String = text.chars().take(80).collect();
+        let problems = parse(&text).unwrap_err();
+        let answer: Vec<String> = problems.iter().map(Problem::to_string).collect();
+        assert!(answer.iter().any(|line| line.contains(expected)), "{start:?}: {answer:#?}");
+        assert!(problems.len() <= 51 && answer.iter().all(|line| line.len() < 500), "{start:?}: {answer:#?}");
+        let shown = answer.concat();
+        assert!(!shown.chars().any(char::is_control), "{start:?}: {shown}");
+    }
+}
+
+#[test]
+fn hostile_values_get_short_answers() {
+    let mut deep = serde_json::Value::Null;
+    for _ in 0..100 {
+        deep = serde_json::json!([deep]);
+    }
+    let too_large = "the document is too large: at most 262144 bytes, 32 levels deep, and keys of 256 bytes";
+    for value in [
+        deep,
+        serde_json::json!(vec![0; DOCUMENT_BYTES_MAX]),
+        serde_json::json!({"name": "a".repeat(DOCUMENT_BYTES_MAX)}),
+        serde_json::json!({ "a".repeat(257): 1 }),
+    ] {
+        assert_eq!(from_value(&value), Err(vec![Problem::at("", too_large)]));
+    }
+}

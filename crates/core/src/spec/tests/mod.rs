@@ -1,0 +1,172 @@
+//! The language as a whole: documents in, specs or exact problems out.
+
+mod hostile;
+mod messages;
+mod round_trip;
+mod schema;
+
+use super::*;
+
+/// What every document needs; three lines.
+const HEAD: &str = "coalmine: v1\ntarget: { lambda: { function: checkout, alias: live } }\nname: a\n";
+
+fn valid(text: &str) -> RolloutSpec {
+    parse(text).unwrap_or_else(|problems| panic!("{text}\n{problems:#?}")).spec
+}
+
+fn steps_of(text: &str) -> Vec<(u16, u64)> {
+    let steps = valid(text).steps;
+    steps.iter().map(|step| (step.weight.basis_points() / 100, step.bake.seconds() / 60)).collect()
+}
+
+#[test]
+fn the_shortest_spec_has_the_documented_defaults() {
+    let validated =
+        parse("coalmine: v1\ntarget: { lambda: { function: checkout, alias: live } }\nalarms: [checkout-5xx]\n")
+            .unwrap();
+    let step = |weight| Step {
+        weight: Weight::from_basis_points(weight).unwrap(),
+        bake: Span::from_minutes(5),
+        at_most: None,
+        advance: Advance::OnProof,
+        approve: None,
+    };
+    let errors = CheckKind::Errors { tolerate: Tolerance { factor: 1.0, points: 0.005 } };
+    let latency = CheckKind::Latency { tolerate: 0.05, at: vec![Quantile(0.5), Quantile(0.99)] };
+    let check = |name: &str, kind, mode| Check { name: name.to_owned(), kind, mode, on_no_data: OnNoData::Hold };
+    let target = LambdaTarget { function: "checkout".to_owned(), alias: "live".to_owned(), owner: Owner::Coalmine };
+    let expected = RolloutSpec {
+        name: None,
+        mode: Mode::Enforce,
+        target: Target::Lambda(target),
+        version: None,
+        release: Release::default(),
+        strategy: "steps".to_owned(),
+        steps: vec![step(500), step(2500), step(5000)],
+        margins: Margins::PerWeight,
+        after: After { watch: Span::from_minutes(30) },
+        tests: Vec::new(),
+        checks: vec![check("errors", errors, CheckMode::Enforce), check("latency", latency, CheckMode::Observe)],
+        alarms: Alarms { names: vec!["checkout-5xx".to_owned()], already_red: AlreadyRed::Refuse },
+        analysis: ErrorBudget { false_rollback: 0.01, false_promotion: 0.05 },
+        undecided: Undecided {
+            too_little_traffic: Ending::Pause,
+            no_data: Ending::RollBack,
+            looks_worse: Ending::RollBack,
+        },
+        pause: PausePolicy { length: Span::from_hours(12), then: Ending::RollBack },
+        deadline: Span::from_hours(2),
+        newer: Newer::Supersede,
+    };
+    assert_eq!(validated.spec, expected);
+}
+
+#[test]
+fn every_strategy_becomes_steps() {
+    for (strategy, name, steps) in [
+        ("steps: [{weight: 1%}, {weight: 2%, bake: 1h}]", "steps", vec![(1, 5), (2, 60)]),
+        ("canary: {weight: 10%, bake: 10m}", "canary", vec![(10, 10)]),
+        ("linear: {increment: 20%, every: 5m}", "linear", vec![(20, 5), (40, 5), (60, 5), (80, 5)]),
+        ("linear: {increment: 30%, every: 2m}", "linear", vec![(30, 2), (60, 2), (90, 2)]),
+        ("linear: {increment: 60%, every: 2m}", "linear", vec![(60, 2)]),
+        ("blueGreen: {}", "blueGreen", vec![]),
+        ("allAtOnce: {}", "allAtOnce", vec![]),
+        ("preset: canary10percent15minutes", "CodeDeployDefault.LambdaCanary10Percent15Minutes", vec![(10, 15)]),
+        ("preset: CodeDeployDefault.ECSAllAtOnce", "CodeDeployDefault.ECSAllAtOnce", vec![]),
+    ] {
+        let text = format!("{HEAD}strategy:\n  {strategy}\n");
+        assert_eq!(steps_of(&text), steps, "{strategy}");
+        assert_eq!(valid(&text).strategy, name);
+    }
+}
+
+#[test]
+fn steps_take_the_top_levels_advance_unless_they_say_otherwise() {
+    let text = format!(
+        "{HEAD}advance: unlessHarm\nstrategy:\n  steps:\n    - weight: 5%\n      atMost: 1h\n      approve: \
+         {{within: 4h}}\n    - {{weight: 50%, advance: onProof}}\n"
+    );
+    let steps = valid(&text).steps;
+    assert_eq!(steps.iter().map(|step| step.advance).collect::<Vec<_>>(), [Advance::UnlessHarm, Advance::OnProof]);
+    assert_eq!(steps[0].at_most, Some(Span::from_hours(1)));
+    assert_eq!(steps[0].approve, Some(Approval { within: Span::from_hours(4), otherwise: Ending::RollBack }));
+    assert_eq!(valid(&format!("{HEAD}advance: unlessHarm\n")).steps[0].advance, Advance::UnlessHarm);
+}
+
+#[test]
+fn what_may_be_written_in_two_ways_means_the_same() {
+    for (one, other) in [
+        ("alarms: [a, b]", "alarms: {names: [a, b]}"),
+        ("version: 42", "version: \"42\""),
+        ("release: {commit: 1234567}", "release: {commit: '1234567'}"),
+        ("checks: [{errors: {mode: hold}}]", "checks: [{errors: {}, mode: hold}]"),
+        ("strategy: {preset: AllAtOnce}", "{\"strategy\": {\"preset\": \"LAMBDAALLATONCE\"}}"),
+        ("deadline: 90m", "deadline: 1h30m"),
+    ] {
+        let other = match other.strip_prefix('{') {
+            Some(rest) => {
+                let head =
+                    "{\"coalmine\":\"v1\",\n\t\"target\":{\"lambda\":{\"function\":\"checkout\",\"alias\":\"live\"}}";
+                format!("{head},\"name\":\"a\",{rest}")
+            }
+            None => format!("{HEAD}{other}\n"),
+        };
+        assert_eq!(valid(&format!("{HEAD}{one}\n")), valid(&other), "{one}");
+    }
+}
+
+#[test]
+fn tolerances_are_points_or_a_factor_or_both() {
+    for (text, factor, points) in
+        [("0.5pt", 1.0, 0.005), ("1.5x", 1.5, 0.0), ("1.2x + 0.1pt", 1.2, 0.001), ("0.1pt+1.2x", 1.2, 0.001)]
+    {
+        let spec = valid(&format!("{HEAD}checks: [errors: {{tolerate: {text}}}]\n"));
+        assert_eq!(spec.checks[0].kind, CheckKind::Errors { tolerate: Tolerance { factor, points } }, "{text}");
+    }
+}
+
+#[test]
+fn latency_is_carried_but_warned_about_exactly_once() {
+    for (checks, warnings) in [
+        ("", vec![("checks", None)]),
+        ("checks: [errors: {}]", vec![]),
+        ("checks: [errors: {}, latency: {}]", vec![("checks[1].latency", Some(4))]),
+        ("checks: [errors: {}, latency: {mode: hold}]", vec![("checks[1].latency", Some(4))]),
+        ("checks: [errors: {}, latency: {mode: observe}]", vec![]),
+    ] {
+        let validated = parse(&format!("{HEAD}{checks}\n")).unwrap();
+        let found: Vec<_> = validated.warnings.iter().map(|warning| (warning.path.as_str(), warning.line)).collect();
+        assert_eq!(found, warnings, "{checks}");
+        let latency = validated.spec.checks.iter().filter(|check| check.name == "latency");
+        assert!(latency.into_iter().all(|check| check.mode == CheckMode::Observe));
+    }
+}
+
+#[test]
+fn defaults_are_merged_under_the_spec() {
+    let defaults = "coalmine: v1\n\
+                    target: { lambda: { alias: live, owner: codedeploy } }\n\
+                    strategy: { canary: { weight: 10%, bake: 5m } }\n\
+                    undecided: { noData: pause, looksWorse: pause }\n\
+                    alarms: [all]\n";
+    let spec = "coalmine: v1\n\
+                target: { lambda: { function: checkout, owner: coalmine } }\n\
+                strategy: { linear: { increment: 50%, every: 5m } }\n\
+                undecided: { noData: promote }\n";
+    let merged = parse_with_defaults(spec, Some(defaults)).unwrap().spec;
+    let written = "coalmine: v1\n\
+                   target: { lambda: { function: checkout, alias: live } }\n\
+                   strategy: { linear: { increment: 50%, every: 5m } }\n\
+                   undecided: { noData: promote, looksWorse: pause }\n\
+                   alarms: [all]\n";
+    assert_eq!(merged, valid(written));
+    let preset = spec.replace("linear: { increment: 50%, every: 5m }", "preset: AllAtOnce");
+    assert!(parse_with_defaults(&preset, Some(&format!("{defaults}advance: onProof\n"))).is_ok());
+}
+
+#[test]
+fn a_stored_spec_reads_back() {
+    let spec = valid(HEAD);
+    let stored = serde_json::to_string(&spec).unwrap();
+    assert_eq!(serde_json::from_str::<RolloutSpec>(&stored).unwrap(), spec);
+}

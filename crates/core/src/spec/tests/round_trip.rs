@@ -1,0 +1,280 @@
+//! Properties of all documents, not of examples.
+
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+use serde_json::{Map, Value, json};
+
+use super::*;
+
+type Json = BoxedStrategy<Value>;
+
+fn words(words: &'static [&'static str]) -> Json {
+    prop::sample::select(words).prop_map(Value::from).boxed()
+}
+
+/// A mapping in which each field may be left out.
+fn some_of(fields: Vec<(&'static str, Json)>) -> Json {
+    let fields: Vec<_> = fields.into_iter().map(|(name, value)| (Just(name), prop::option::of(value))).collect();
+    let build = |fields: Vec<(&str, Option<Value>)>| {
+        let written = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        Value::Object(written.collect::<Map<_, _>>())
+    };
+    fields.prop_map(build).boxed()
+}
+
+/// The same with fields that must be there.
+fn with(mapping: Json, required: Vec<(&'static str, Json)>) -> Json {
+    let required: Vec<_> = required.into_iter().map(|(name, value)| (Just(name), value)).collect();
+    let build = |(mut mapping, required): (Value, Vec<(&str, Value)>)| {
+        for (name, value) in required {
+            mapping[name] = value;
+        }
+        mapping
+    };
+    (mapping, required).prop_map(build).boxed()
+}
+
+fn percent(hundredths: std::ops::Range<u32>) -> Json {
+    hundredths.prop_map(|n| json!(format!("{}.{:02}%", n / 100, n % 100))).boxed()
+}
+
+fn span(minutes: std::ops::Range<u64>) -> Json {
+    (minutes, 0..60_u64).prop_map(|(m, s)| json!(Span::from_seconds(m * 60 + s).spec_form())).boxed()
+}
+
+fn name() -> Json {
+    "[A-Za-z0-9._-]{1,12}".prop_map(Value::from).boxed()
+}
+
+/// Anything a label or alarm may be: letters of all scripts, quotes, colons, hashes, and words that YAML reads
+/// otherwise.
+fn label() -> Json {
+    prop_oneof!["\\PC{0,12}", "(true|no|null|~|0x1|1e3|- a|a: b|# a|\\{a\\}|'|%|@|!x|&x|\\*x)"]
+        .prop_map(Value::from)
+        .boxed()
+}
+
+fn tolerance() -> Json {
+    let points = (1..500_000_u32).prop_map(|n| format!("{}.{:04}pt", n / 10_000, n % 10_000));
+    let factor = (10_001..100_000_u32).prop_map(|n| format!("{}.{:04}x", n / 10_000, n % 10_000));
+    prop_oneof![points.clone(), factor.clone(), (factor, points).prop_map(|(f, p)| format!("{f} + {p}"))]
+        .prop_map(Value::from)
+        .boxed()
+}
+
+fn ending() -> Json {
+    words(&["pause", "rollBack", "promote"])
+}
+
+fn advance() -> Json {
+    words(&["onProof", "unlessHarm"])
+}
+
+fn any_json() -> Json {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "\\PC{0,8}|[\\x00-\\x20]{0,4}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 20, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec(("\\PC{0,6}|[\\x00-\\x20]{0,3}", inner), 0..4)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+    .boxed()
+}
+
+fn strategy() -> Json {
+    let approve = with(some_of(vec![("otherwise", words(&["rollBack", "promote"]))]), vec![("within", span(1..500))]);
+    let step =
+        some_of(vec![("bake", span(1..10)), ("atMost", span(10..60)), ("advance", advance()), ("approve", approve)]);
+    let steps = prop::collection::btree_map(1..10_000_u32, step, 1..8).prop_map(|steps| {
+        let with_weight = |(weight, mut step): (u32, Value)| {
+            step["weight"] = json!(format!("{}.{:02}%", weight / 100, weight % 100));
+            step
+        };
+        json!({"steps": steps.into_iter().map(with_weight).collect::<Vec<_>>()})
+    });
+    let one = |kind: &'static str, fields: Vec<(&'static str, Json)>| {
+        with(some_of(vec![]), fields).prop_map(move |mapping| json!({ kind: mapping }))
+    };
+    prop_oneof![
+        steps,
+        one("canary", vec![("weight", percent(1..10_000)), ("bake", span(1..100))]),
+        one("linear", vec![("increment", percent(200..10_000)), ("every", span(1..2))]),
+        one("blueGreen", vec![]),
+        one("allAtOnce", vec![]),
+    ]
+    .boxed()
+}
+
+fn checks() -> Json {
+    let common =
+        || some_of(vec![("mode", words(&["enforce", "hold"])), ("onNoData", words(&["hold", "fail", "ignore"]))]);
+    let metric = || {
+        let dimensions =
+            label().prop_map(|text| json!({"Version": "{version}", "a:b c": format!("x{}", plain(&text))}));
+        let fields: Vec<(&'static str, Json)> = vec![
+            ("namespace", label().prop_map(|text| json!(format!("N{}", plain(&text)))).boxed()),
+            ("metric", name()),
+            ("dimensions", dimensions.boxed()),
+        ];
+        with(some_of(vec![]), fields)
+    };
+    let errors = (common(), prop::option::of(tolerance())).prop_map(|(mut check, tolerate)| {
+        if let Some(tolerate) = tolerate {
+            check["tolerate"] = tolerate;
+        }
+        json!({"errors": check})
+    });
+    let at = prop::collection::btree_set(100..10_000_u32, 1..5)
+        .prop_map(|at| json!(at.into_iter().map(|n| format!("p{}.{:02}", n / 100, n % 100)).collect::<Vec<_>>()));
+    let latency = with(common(), vec![("tolerate", percent(1..10_000)), ("at", at.boxed())]);
+    let rate = with(
+        common(),
+        vec![("name", "[a-z]{1,4}x".prop_map(Value::from).boxed()), ("requests", metric()), ("tolerate", tolerance())],
+    );
+    let rate = (rate, words(&["events", "goodEvents"]), metric()).prop_map(|(mut rate, kind, counted)| {
+        rate[kind.as_str().unwrap_or_default()] = counted;
+        json!({ "rate": rate })
+    });
+    (errors, prop::option::of(latency), prop::option::of(rate))
+        .prop_map(|(errors, latency, rate)| {
+            let latency = latency.map(|latency| json!({"latency": latency}));
+            Value::Array([Some(errors), latency, rate].into_iter().flatten().collect())
+        })
+        .boxed()
+}
+
+/// Without the braces of placeholders.
+fn plain(text: &Value) -> String {
+    text.as_str().unwrap_or_default().replace(['{', '}'], "_")
+}
+
+fn document() -> Json {
+    let invoke = with(
+        some_of(vec![("expect", any_json()), ("times", (1..20_u32).prop_map(Value::from).boxed())]),
+        vec![("payload", any_json())],
+    );
+    let alarm = label().prop_map(|text| format!("A{}", text.as_str().unwrap_or_default()));
+    let alarms = prop::collection::btree_set(alarm, 0..4).prop_map(|names| json!(names)).boxed();
+    let lambda = with(
+        some_of(vec![("owner", words(&["coalmine", "codedeploy"]))]),
+        vec![
+            ("function", "[A-Za-z0-9_-]{1,64}".prop_map(Value::from).boxed()),
+            ("alias", "[A-Za-z_-][A-Za-z0-9_-]{0,9}".prop_map(Value::from).boxed()),
+        ],
+    );
+    let optional = some_of(vec![
+        ("name", "[A-Za-z._-][A-Za-z0-9._-]{0,63}".prop_map(Value::from).boxed()),
+        ("mode", words(&["enforce", "observe"])),
+        ("version", (1..1_000_000_u64).prop_map(|n| json!(n.to_string())).boxed()),
+        ("release", some_of(vec![("commit", label()), ("owner", label()), ("ticket", label())])),
+        ("strategy", strategy()),
+        ("margins", words(&["perWeight", "strict"])),
+        ("advance", advance()),
+        ("after", some_of(vec![("watch", span(0..100))])),
+        (
+            "tests",
+            prop::collection::vec(invoke.prop_map(|invoke| json!({ "invoke": invoke })), 0..3)
+                .prop_map(Value::from)
+                .boxed(),
+        ),
+        ("checks", checks()),
+        ("alarms", alarms),
+        ("analysis", some_of(vec![("falseRollback", percent(1..2000)), ("falsePromotion", percent(1..2000))])),
+        ("undecided", some_of(vec![("tooLittleTraffic", ending()), ("noData", ending()), ("looksWorse", ending())])),
+        ("pause", some_of(vec![("for", span(1..1000)), ("then", words(&["rollBack", "promote"]))])),
+        ("newer", words(&["supersede", "queue", "refuse"])),
+    ]);
+    with(
+        optional,
+        vec![
+            ("coalmine", Just(json!("v1")).boxed()),
+            ("deadline", span(1000..5000)),
+            ("target", lambda.prop_map(|lambda| json!({ "lambda": lambda })).boxed()),
+        ],
+    )
+}
+
+/// A document in which one value anywhere was replaced by another.
+fn damaged() -> Json {
+    let wrong = prop_oneof![any_json(), words(&["", "x", "5%", "5m", "pause", "$LATEST", "101%", "0x"])];
+    (document(), any::<prop::sample::Index>(), wrong)
+        .prop_map(|(mut document, index, wrong)| {
+            let mut pointers = Vec::new();
+            collect("", &document, &mut pointers);
+            if let Some(value) = document.pointer_mut(&pointers[index.index(pointers.len())]) {
+                *value = wrong;
+            }
+            document
+        })
+        .boxed()
+}
+
+fn collect(pointer: &str, value: &Value, pointers: &mut Vec<String>) {
+    pointers.push(pointer.to_owned());
+    match value {
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(n, item)| collect(&format!("{pointer}/{n}"), item, pointers));
+        }
+        Value::Object(fields) => fields.iter().for_each(|(key, field)| {
+            collect(&format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")), field, pointers);
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 400, failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn the_effective_spec_reads_back_to_the_same_spec(document in document()) {
+        let fail = |text: &str, problems| TestCaseError::fail(format!("{text}\n{problems:#?}"));
+        let spec = from_value(&document).map_err(|problems| fail(&document.to_string(), problems))?.spec;
+        let text = effective(&spec);
+        let again = parse(&text).map_err(|problems| fail(&text, problems))?;
+        prop_assert_eq!(again.spec, spec, "{}", text);
+        prop_assert_eq!(again.warnings, vec![], "{}", text);
+    }
+
+    /// A command's spec is judged as its text would be, whether it is right or wrong.
+    #[test]
+    fn values_and_texts_are_judged_alike(document in damaged()) {
+        let plain = |result: Result<Validated, Vec<Problem>>| result.map(|valid| valid.spec).map_err(|problems| {
+            let mut paths: Vec<String> = problems.into_iter().map(|problem| problem.path).collect();
+            paths.sort();
+            paths
+        });
+        for text in [document.to_string(), serde_json::to_string_pretty(&document).unwrap()] {
+            prop_assert_eq!(plain(parse(&text)), plain(from_value(&document)), "{}", text);
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "(\\PC|[\n\t :,{}\\[\\]&*!|>'\"%@-]){0,60}") {
+        prop_assert!(parse(&text).is_err());
+    }
+}
+
+#[test]
+fn presets_read_back_too() {
+    for preset in ["Canary10Percent5Minutes", "ECSLinear10PercentEvery3Minutes", "AllAtOnce"] {
+        let spec = valid(&format!("{HEAD}strategy: {{preset: {preset}}}\n"));
+        assert_eq!(valid(&effective(&spec)), spec);
+    }
+}
+
+#[test]
+fn characters_that_yaml_does_not_print_read_back() {
+    let text: String =
+        (0..0x300).chain(0x2000..0x2100).chain(0xfe00..=0xffff).chain([0x1f600]).filter_map(char::from_u32).collect();
+    let mut document = json!({"coalmine": "v1", "target": {"lambda": {"function": "f", "alias": "a"}}});
+    document["tests"] = json!([{"invoke": {"payload": text}}]);
+    let spec = from_value(&document).unwrap().spec;
+    assert_eq!(valid(&effective(&spec)), spec);
+}
