@@ -102,11 +102,16 @@ pub async fn alarm(
     budget: &impl Budget,
     settings: &Settings,
 ) -> Result<TickReport, Fault> {
-    let mut rollouts = Vec::new();
-    for id in ports.named_by_alarm(alarm_name).await? {
-        rollouts.extend(ports.load(&id).await?);
-    }
     let context = Context { ports, budget, settings, now };
+    let naming = async {
+        let mut rollouts = Vec::new();
+        for id in ports.named_by_alarm(alarm_name).await? {
+            rollouts.extend(ports.load(&id).await?);
+        }
+        Ok(rollouts)
+    };
+    let late = || Err(Fault::new("Query", FaultKind::TimedOut, "the alarm's rollouts could not be read in time"));
+    let rollouts = context.within(budget.remaining(), naming).await.unwrap_or_else(late)?;
     Ok(context.attend_all(rollouts, false).await)
 }
 
