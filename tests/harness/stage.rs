@@ -73,10 +73,14 @@ impl Stage {
     pub fn deploy(&self, handler: &'static str) -> String {
         let name = format!("coalmine-{handler}");
         if self.deployed.borrow_mut().insert(handler) {
-            let environment = json!({ "COALMINE_TABLE": TABLE, "AWS_ENDPOINT_URL": self.cloud.endpoint() });
-            self.cloud.create_bootstrap(&name, handler, &environment);
+            self.cloud.create_bootstrap(&name, handler, &self.environment());
         }
         name
+    }
+
+    /// What Coalmine's functions are told.
+    pub fn environment(&self) -> Value {
+        json!({ "COALMINE_TABLE": TABLE, "AWS_ENDPOINT_URL": self.cloud.endpoint() })
     }
 
     /// The spec of a rollout of version 2, with more fields or others.
@@ -148,15 +152,30 @@ impl Stage {
         json!({ "source": "aws.events", "detail-type": "Scheduled Event", "time": time, "detail": {} })
     }
 
+    /// The same tick, delivered several times at once.
+    pub fn tick_together(&self, times: usize) {
+        let (name, event) = (self.deploy("tick"), self.tick_event());
+        let cloud = &self.cloud;
+        std::thread::scope(|scope| {
+            for _ in 0..times {
+                scope.spawn(|| cloud.invoke(&name, &event).expect("a tick that loses a race is no failure"));
+            }
+        });
+    }
+
     /// Serves the running minute's traffic the way the alias routes it, lets the minute pass, and ticks.
     pub fn pass(&mut self, traffic: &Traffic) -> Value {
+        self.serve_as_routed(traffic);
+        self.next()
+    }
+
+    pub fn serve_as_routed(&mut self, traffic: &Traffic) {
         let share = self.new_share();
         let new = self.dice.count(traffic.requests, share);
         let old = traffic.requests - new;
         let old = Served { requests: old, errors: self.dice.count(old, traffic.old_fails) };
         let new = Served { requests: new, errors: self.dice.count(new, traffic.new_fails) };
         self.serve(old, new);
-        self.next()
     }
 
     /// Lets a minute pass in which no metric arrives, and ticks.

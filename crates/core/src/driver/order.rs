@@ -24,8 +24,9 @@ pub async fn command(
     settings: &Settings,
 ) -> Result<Answer, Vec<Problem>> {
     let context = Context { ports, budget, settings, now };
-    let late = || Err(problem("", "no answer in time: whether it was done is unknown; ask `status`, then ask again"));
-    context.within(budget.remaining(), answer(&context, request)).await.unwrap_or_else(late)
+    let unknown =
+        |cut| Err(problem("", format!("{cut}: whether it was done is unknown; ask `status`, then ask again")));
+    context.guarded(budget.remaining(), answer(&context, request)).await.unwrap_or_else(unknown)
 }
 
 async fn answer<P: Ports, B: Budget>(context: &Context<'_, P, B>, request: Request) -> Result<Answer, Vec<Problem>> {

@@ -14,9 +14,7 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
     if taken_over(draft) || danger(draft) || give_way(draft) || time_is_over(draft) {
         return;
     }
-    for spot in draft.blind_spots() {
-        draft.hold(spot);
-    }
+    draft.hold_blind();
     match draft.before.phase.clone() {
         Phase::Shifting { step, since, .. } => shifting(draft, step, since),
         Phase::Baking { step, since, proof, approved } => baking(draft, &Bake { step, since, proof, approved }),
