@@ -51,7 +51,8 @@ fn check_command(words: &[&str]) -> Result<(), String> {
     match words {
         [variable] if variable.ends_with(&format!("={ANSWER}")) => Ok(()),
         ["cd", "coalmine"] | ["sam", "build"] => Ok(()),
-        ["git", "clone", url] => holds(read("Cargo.toml").contains(&format!("repository = \"{url}\"")), "another URL"),
+        // Until the repository has an address.
+        ["git", "clone", "THIS-REPOSITORY", "coalmine"] => Ok(()),
         [".ci/run"] => holds(repository(".ci/run").exists(), "no such file"),
         ["sam", "deploy", "--guided", rest @ ..] | ["sam", "deploy", rest @ ..] => sam_deploy(rest),
         ["cargo", "run", "--release", "--bin", "coalmine", "--", rest @ ..] | ["coalmine", rest @ ..] => coalmine(rest),
