@@ -12,6 +12,10 @@ use crate::units::{Minute, Span, Timestamp, Weight};
 /// has about 15.
 pub const HISTORY_LIMIT: usize = 200;
 
+/// And what they may take as JSON, the newest one apart: 200 of people's reasons would have 800 KB, and an item of the
+/// store takes 400 KB, of which the spec needs most.
+pub const HISTORY_BYTES: usize = 64 * 1024;
+
 /// One rollout, as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -39,7 +43,7 @@ pub struct Rollout {
     pub alarms_muted: BTreeSet<String>,
     /// Transitions still to be told.
     pub outbox: Vec<Notice>,
-    /// Newest last; the oldest are dropped beyond [`HISTORY_LIMIT`].
+    /// Newest last; the oldest are dropped beyond [`HISTORY_LIMIT`] and [`HISTORY_BYTES`].
     pub history: Vec<Event>,
     /// All events ever, so that keys stay unique when old ones are dropped.
     pub events_total: u64,

@@ -3,7 +3,8 @@
 use super::Draft;
 use crate::report;
 use crate::rollout::{
-    DeadlineClock, Event, Fence, HISTORY_LIMIT, Held, Notice, PauseReason, Phase, PhaseName, RollBackEnd, Rollout, Why,
+    DeadlineClock, Event, Fence, HISTORY_BYTES, HISTORY_LIMIT, Held, Notice, PauseReason, Phase, PhaseName,
+    RollBackEnd, Rollout, Why,
 };
 use crate::spec::{Ending, Mode};
 use crate::units::{Timestamp, Weight};
@@ -63,8 +64,13 @@ pub(super) fn note(rollout: &mut Rollout, now: Timestamp, why: Why) {
 fn push(rollout: &mut Rollout, event: Event) {
     rollout.events_total += 1;
     rollout.history.push(event);
-    let surplus = rollout.history.len().saturating_sub(HISTORY_LIMIT);
-    rollout.history.drain(..surplus);
+    let sizes = rollout.history.iter().rev().map(|event| serde_json::to_string(event).map_or(0, |text| text.len()));
+    let total = sizes.scan(0, |total, size| {
+        *total += size;
+        Some(*total)
+    });
+    let kept = total.take(HISTORY_LIMIT).take_while(|total| *total <= HISTORY_BYTES).count().max(1);
+    rollout.history.drain(..rollout.history.len() - kept);
 }
 
 /// The deadline clock runs unless a person is awaited, the rollout waits for another one, or it has ended.

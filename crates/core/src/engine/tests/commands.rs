@@ -74,3 +74,19 @@ fn in_observe_mode_only_the_watching_can_be_ended() {
         }
     }
 }
+
+/// One item of the store takes 400 KB: a rollout that outgrew it could neither advance nor end any more.
+#[test]
+fn no_number_of_commands_makes_a_rollout_too_large_to_store() {
+    let mut rollout = rollout_in(every_phase().into_iter().find(|(name, _)| *name == "baking").unwrap().1);
+    for minute in 0..150 {
+        for kind in [OrderKind::Pause, OrderKind::Resume] {
+            let wordy = Order { kind, by: "\u{1f426}".repeat(500), reason: "\u{1f426}".repeat(500) };
+            rollout = order(&rollout, &wordy, at(20 + minute)).unwrap().next;
+            rollout.outbox.clear();
+        }
+    }
+    let bytes = serde_json::to_string(&rollout).unwrap().len();
+    assert!(bytes < 100_000, "{bytes}");
+    assert_eq!(rollout.events_total, 301, "every event was there once");
+}
