@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use crate::metrics::{Series, SeriesQuery};
 use crate::observation::{AlarmState, Seen};
-use crate::ports::{Budget, Fault, FaultKind, Ports};
+use crate::ports::{Budget, Fault, FaultKind, Ports, Unreadable};
 use crate::rollout::Rollout;
 use crate::spec::Mode;
 use crate::units::{Span, Timestamp};
@@ -83,7 +83,7 @@ pub async fn tick(
     for stored in listed.unwrap_or_else(|cut| Err(cut.fault("active")))? {
         match stored {
             Ok(rollout) => rollouts.push(rollout),
-            Err(error) => unreadable.push(format!("{error}: {}", error.fault)),
+            Err(error) => unreadable.push(described(error)),
         }
     }
     rotate(&mut rollouts, now);
@@ -94,7 +94,7 @@ pub async fn tick(
 /// does nothing.
 ///
 /// # Errors
-/// When the rollouts cannot be found.
+/// When the rollouts cannot be found, or none of them can be read.
 pub async fn alarm(
     ports: &impl Ports,
     alarm_name: &str,
@@ -104,15 +104,25 @@ pub async fn alarm(
 ) -> Result<TickReport, Fault> {
     let context = Context { ports, budget, settings, now };
     let naming = async {
-        let mut rollouts = Vec::new();
+        let (mut rollouts, mut unreadable) = (Vec::new(), Vec::new());
         for id in ports.named_by_alarm(alarm_name).await? {
-            rollouts.extend(ports.load(&id).await?);
+            match ports.load(&id).await {
+                Ok(rollout) => rollouts.extend(rollout),
+                Err(fault) => unreadable.push(Unreadable { id, fault }),
+            }
         }
-        Ok(rollouts)
+        match unreadable.pop() {
+            Some(last) if rollouts.is_empty() => Err(last.fault),
+            last => Ok((rollouts, unreadable.into_iter().chain(last).map(described).collect())),
+        }
     };
     let named = context.guarded(budget.remaining(), naming).await;
-    let rollouts = named.unwrap_or_else(|cut| Err(cut.fault("named_by_alarm")))?;
-    Ok(context.attend_all(rollouts, false).await)
+    let (rollouts, unreadable) = named.unwrap_or_else(|cut| Err(cut.fault("named_by_alarm")))?;
+    Ok(TickReport { unreadable, ..context.attend_all(rollouts, false).await })
+}
+
+fn described(unreadable: Unreadable) -> String {
+    format!("{unreadable}: {}", unreadable.fault)
 }
 
 /// Starts with another rollout every minute, so that none starves when time runs out, and nothing need be stored for it.

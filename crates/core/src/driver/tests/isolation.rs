@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::command::Request;
-use crate::driver::{Line, Settings, TickReport, command, tick};
+use crate::driver::{Line, Settings, TickReport, alarm, command, tick};
 use crate::observation::AlarmState;
 use crate::ports::{FaultKind, Ports};
 use crate::rollout::PhaseName;
@@ -100,6 +100,28 @@ fn a_rollout_that_cannot_be_read_does_not_hide_the_others() {
     let report = tick_once(&world, &world, 1);
     assert_eq!((report.lines.len(), report.unreadable.len()), (2, 1), "{report:?}");
     assert!(report.unreadable[0].starts_with("rollout checkout-42 cannot be read"), "{report:?}");
+}
+
+#[test]
+fn a_rollout_that_cannot_be_read_does_not_keep_an_alarm_from_the_others() {
+    let world = three_rollouts();
+    for minute in 1..3 {
+        tick_once(&world, &world, minute);
+    }
+    let ring = |world: &World| {
+        world.set_alarm("red", AlarmState::Alarm);
+        run_now(alarm(world, "red", start() + minutes(3), &SimBudget::plenty(), &settings())).unwrap()
+    };
+    world.damage_rollout("checkout-42");
+    let report = ring(&world).unwrap();
+    assert_eq!((report.lines.len(), report.unreadable.len()), (2, 1), "{report:?}");
+    assert!(report.unreadable[0].starts_with("rollout checkout-42 cannot be read"), "{report:?}");
+    let back = [PhaseName::RolledBack, PhaseName::Baking, PhaseName::RolledBack];
+    assert_eq!(phases(&world), back);
+    // Where none can be read it is a failure, which Lambda repeats and then keeps.
+    let damaged = three_rollouts();
+    FUNCTIONS.iter().for_each(|function| damaged.damage_rollout(&format!("{function}-42")));
+    assert!(ring(&damaged).is_err());
 }
 
 #[test]
