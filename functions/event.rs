@@ -7,6 +7,9 @@ use coalmine_core::units::Timestamp;
 use lambda_runtime::Diagnostic;
 use serde_json::Value;
 
+/// Characters of what is said to be wrong with an event, which may quote it; an event may have 6 MB.
+const LONGEST_COMPLAINT: usize = 400;
+
 /// An event of a shape that the function does not know. Nothing was touched.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this function takes {takes}; in this event {wrong}. Nothing was done")]
@@ -77,7 +80,14 @@ impl Reader<'_> {
         path.split('.').try_fold(self.event, |value, key| value.get(key)).filter(|value| !value.is_null())
     }
 
+    /// The event's own words are in it, and it ends up in logs, answers and terminals: one short line.
     pub fn wrong(&self, wrong: String) -> EventError {
-        EventError { takes: self.takes, wrong }
+        let line = |c: char| if c.is_control() { ' ' } else { c };
+        let mut chars = wrong.chars();
+        let mut short: String = chars.by_ref().take(LONGEST_COMPLAINT).map(line).collect();
+        if chars.next().is_some() {
+            short.push_str(" ...");
+        }
+        EventError { takes: self.takes, wrong: short }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use coalmine_core::units::Timestamp;
+use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::alarm::{self, Heard};
@@ -95,6 +96,108 @@ fn the_abort_function_only_stops() {
             let message =
                 format!("`{kind}` is not for this function, which only aborts and pauses; ask the command function");
             assert_eq!(allowed.unwrap_err()[0].message, message);
+        }
+    }
+}
+
+/// Words that lead into the parsers, texts of people, and texts of somebody who means harm.
+fn word() -> impl Strategy<Value = String> {
+    let known = prop::sample::select(vec![
+        "source",
+        "aws.events",
+        "aws.cloudwatch",
+        "detail-type",
+        "Scheduled Event",
+        "CloudWatch Alarm State Change",
+        "detail",
+        "alarmData",
+        "alarmName",
+        "state",
+        "previousState",
+        "value",
+        "actionsSuppressedBy",
+        "ALARM",
+        "OK",
+        "time",
+        "2026-11-21T14:02:00Z",
+        "+999999999-12-31T23:59:60Z",
+        "command",
+        "start",
+        "abort",
+        "rollout",
+        "by",
+        "reason",
+        "spec",
+        "coalmine",
+        "v1",
+        "target",
+        "lambda",
+        "function",
+        "lifecycleStage",
+        "DeploymentId",
+        "LifecycleEventHookExecutionId",
+    ]);
+    prop_oneof![4 => known.prop_map(str::to_owned), 1 => any::<String>(), 1 => Just("\u{1b}[2J\n".repeat(10_000))]
+}
+
+fn any_event() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        4 => word().prop_map(Value::from),
+        1 => Just(Value::Null),
+        1 => any::<bool>().prop_map(Value::from),
+        1 => any::<f64>().prop_map(Value::from),
+        1 => any::<i64>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 60, 8, |inner| {
+        prop_oneof![
+            1 => prop::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
+            4 => prop::collection::btree_map(word(), inner, 0..8).prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+/// An event that a parser knows, with one field replaced.
+fn nearly_an_event() -> impl Strategy<Value = Value> {
+    let names: Vec<&str> = expected().into_iter().map(|(name, _)| name).collect();
+    (prop::sample::select(names), any::<prop::sample::Index>(), any_event()).prop_map(|(name, place, value)| {
+        let mut event = event(name);
+        let mut paths = Vec::new();
+        pointers(&event, String::new(), &mut paths);
+        if let Some(field) = event.pointer_mut(&paths[place.index(paths.len())]) {
+            *field = value;
+        }
+        event
+    })
+}
+
+fn pointers(value: &Value, path: String, found: &mut Vec<String>) {
+    for (key, inner) in value.as_object().into_iter().flatten() {
+        pointers(inner, format!("{path}/{key}"), found);
+    }
+    found.push(path);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 512, ..ProptestConfig::default() })]
+
+    /// What is said ends up in a log, an answer and on a terminal: it is short, and one line.
+    #[test]
+    fn whatever_comes_is_read_or_refused_in_one_short_line(event in prop_oneof![any_event(), nearly_an_event()]) {
+        let clock: Timestamp = "2026-11-21T14:02:10Z".parse().unwrap();
+        let refusals = [
+            tick::read(&event, clock).err(),
+            alarm::read(&event).err(),
+            hook::read(&event).err(),
+        ];
+        for error in refusals.into_iter().flatten() {
+            let told = error.to_string();
+            prop_assert!(told.chars().count() < 700 && !told.contains(char::is_control), "{} chars", told.len());
+        }
+        for allowed in [Allowed::Everything, Allowed::Stopping] {
+            match command::read(&event, allowed) {
+                Ok(request) => prop_assert!(allowed == Allowed::Everything || ["abort", "pause"].contains(&request.kind())),
+                Err(problems) => prop_assert!(!problems.is_empty() && problems.iter().all(|p| !p.message.contains(char::is_control))),
+            }
         }
     }
 }
