@@ -86,6 +86,16 @@ async fn one_failure_among_many_fails_the_test_and_a_fault_is_not_a_failure() {
     }
 }
 
+/// A rollout has 20 s of an invocation, its look at the alias included: what is cut off there is not told from a bug.
+#[tokio::test(start_paused = true)]
+async fn a_silent_version_is_told_before_the_rollouts_time_is_over() {
+    let (aws, _) = scripted([Reply::Silence]);
+    let since = tokio::time::Instant::now();
+    let fault = aws.run(&target(), &version(42), &test(None, 1)).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::TimedOut);
+    assert!(since.elapsed().as_secs() <= 15, "{:?}", since.elapsed());
+}
+
 #[test]
 fn long_answers_are_cut_between_characters() {
     assert_eq!(quoted("ä"), "ä");
