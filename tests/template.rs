@@ -52,10 +52,17 @@ fn the_stack_is_what_the_functions_expect() {
         plain["Resources"].as_object().unwrap().values().filter(|resource| resource["Type"] == kind).collect()
     };
     let mut handlers: Vec<&str> = Vec::new();
+    let policies = |function: &Value| -> Vec<String> {
+        let role = function["Properties"]["Role"]["Fn::GetAtt"][0].as_str().unwrap();
+        let policies = plain["Resources"][role]["Properties"]["ManagedPolicyArns"].as_array().unwrap().iter();
+        policies.filter_map(|policy| Some(policy["Ref"].as_str()?.to_owned())).collect()
+    };
     for function in of_type("AWS::Lambda::Function") {
         let properties = &function["Properties"];
         handlers.push(properties["Handler"].as_str().unwrap());
         assert_eq!(properties["Runtime"], "provided.al2023");
+        let wanted = if properties["Handler"] == "hook" { vec![] } else { vec!["KeepState", "Look", "Act"] };
+        assert_eq!(policies(function), wanted, "{}", properties["Handler"]);
         let environment = properties["Environment"]["Variables"].as_object().unwrap();
         assert_eq!(environment.keys().map(String::as_str).collect::<Vec<_>>(), ENVIRONMENT);
         assert_eq!(environment["COALMINE_TABLE"], json!({ "Ref": "Table" }));
