@@ -321,3 +321,22 @@ fn observe_mode_follows_what_others_do_and_says_what_it_would_have_done() {
     let would: Vec<String> = stage.story().into_iter().filter(|line| line.contains("would have")).collect();
     assert_eq!(would.len(), 1, "{would:?}");
 }
+
+/// Whoever lets a rollout go on whose deadline is over grants it the time to arrive.
+#[test]
+fn consent_after_the_deadline_is_not_undone_by_the_deadline() {
+    let undecided = |then: Ending| {
+        let mut spec = spec();
+        spec.undecided.too_little_traffic = then;
+        spec.pause.then = Ending::Promote;
+        Stage::new(spec)
+    };
+    let mut at_the_deadline = undecided(Ending::Promote);
+    assert_eq!(at_the_deadline.until(Verdict::Inconclusive, PhaseName::Promoted), 120 + 30);
+    let mut after_the_pause = undecided(Ending::Pause);
+    assert_eq!(after_the_pause.until(Verdict::Inconclusive, PhaseName::Promoted), 120 + 12 * 60 + 30);
+    let mut by_a_person = undecided(Ending::Pause);
+    by_a_person.until(Verdict::Inconclusive, PhaseName::Paused);
+    by_a_person.ask(OrderKind::Promote);
+    assert_eq!(by_a_person.until(Verdict::Inconclusive, PhaseName::Promoted), 120 + 1 + 30);
+}
