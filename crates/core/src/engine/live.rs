@@ -18,8 +18,8 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
         Phase::Shifting { step, since, .. } => shifting(draft, step, since),
         Phase::Baking { step, since, proof, approved } => baking(draft, &Bake { step, since, proof, approved }),
         Phase::Promoting { live_since, since, .. } => promoting(draft, since, live_since),
+        Phase::Paused { since, .. } => paused(draft, since),
         Phase::Pending { .. }
-        | Phase::Paused { .. }
         | Phase::RollingBack { .. }
         | Phase::Promoted { .. }
         | Phase::RolledBack { .. }
@@ -226,6 +226,15 @@ pub(super) fn apply(draft: &mut Draft<'_>) {
         && !routing.in_transition
     {
         draft.set_weight(wanted, routing);
+    }
+}
+
+/// A pause may come between a write and the look that sees it live. Traffic that is there is judged from then on.
+fn paused(draft: &mut Draft<'_>, since: Timestamp) {
+    let Some((routing, Split::Ours(weight))) = draft.split() else { return };
+    let last = draft.next.weights.last().map_or(Weight::ZERO, |seen| seen.weight);
+    if weight != last && !routing.in_transition {
+        draft.next.weights.push(WeightSeen { at: since, weight });
     }
 }
 

@@ -340,3 +340,44 @@ fn consent_after_the_deadline_is_not_undone_by_the_deadline() {
     by_a_person.ask(OrderKind::Promote);
     assert_eq!(by_a_person.until(Verdict::Inconclusive, PhaseName::Promoted), 120 + 1 + 30);
 }
+
+/// While Lambda moves provisioned concurrency to the new version, the alias points to that one already and its weights
+/// keep the traffic on the old one. That is no rolled back alias: a moment later all traffic is on the new version.
+#[test]
+fn a_rollback_does_not_end_while_lambda_only_postpones_the_new_version() {
+    let mut stage = Stage::new(spec());
+    stage.until(Verdict::Inconclusive, PhaseName::Baking);
+    stage.ask(OrderKind::Promote);
+    stage.tick(Verdict::Inconclusive);
+    stage.ask(OrderKind::Abort);
+    let all_on_the_old = |revision: &str, in_transition| {
+        let additional = Some(("41", 100));
+        Routing { in_transition, ..routing("42", additional, revision) }
+    };
+    let mut rollout = stage.rollout.clone();
+    for (revision, in_transition) in [("l1", true), ("l2", true), ("l3", false)] {
+        let seen = observation(&rollout, at(stage.minute + 1), all_on_the_old(revision, in_transition));
+        let decision = decide(&rollout, &seen, None);
+        assert_eq!(decision.next.phase.name(), PhaseName::RollingBack, "{revision}");
+        assert_eq!(decision.effects.len(), 1, "{revision}");
+        rollout = decision.next;
+    }
+    let seen = observation(&rollout, at(stage.minute + 2), live(0));
+    assert_eq!(decide(&rollout, &seen, None).next.phase.name(), PhaseName::RolledBack);
+}
+
+/// The first weight went live and was not seen before the pause: it has traffic, so it is judged.
+#[test]
+fn a_weight_that_goes_live_unseen_before_a_pause_is_judged() {
+    let mut stage = Stage::new(spec());
+    let seen = observation(&stage.rollout, at(1), live(0));
+    stage.rollout = decide(&stage.rollout, &seen, None).next;
+    assert_eq!(stage.rollout.phase.name(), PhaseName::Shifting);
+    stage.live = live(5);
+    stage.minute = 1;
+    stage.ask(OrderKind::Pause);
+    assert_eq!(stage.tick(Verdict::Inconclusive), PhaseName::Paused);
+    let needs = crate::engine::needs(&stage.rollout, at(10));
+    assert_eq!(needs.samples.map(|window| window.from), Some(at(1).minute()));
+    assert_eq!(stage.rollout.weights.len(), 1, "once");
+}
