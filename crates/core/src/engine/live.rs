@@ -192,7 +192,9 @@ pub(super) fn end_undecided(draft: &mut Draft<'_>, why: UndecidedWhy, after: Spa
     };
     draft.based_on_analysis = draft.analysis.is_some();
     draft.end_with(then, Why::Undecided { why, after, then }, PauseReason::Undecided(why));
-    apply(draft);
+    if draft.blind_spots().is_empty() {
+        apply(draft);
+    }
 }
 
 fn shifting(draft: &mut Draft<'_>, step: usize, since: Timestamp) {

@@ -381,3 +381,18 @@ fn a_weight_that_goes_live_unseen_before_a_pause_is_judged() {
     assert_eq!(needs.samples.map(|window| window.from), Some(at(1).minute()));
     assert_eq!(stage.rollout.weights.len(), 1, "once");
 }
+
+#[test]
+fn consent_to_promote_waits_until_the_alarms_can_be_seen() {
+    let mut spec = spec();
+    spec.undecided.too_little_traffic = Ending::Promote;
+    let mut stage = Stage::new(spec);
+    stage.until(Verdict::Inconclusive, PhaseName::Baking);
+    let mut seen = observation(&stage.rollout, at(200), stage.live.clone());
+    seen.alarms = Seen::Missing("DescribeAlarms was throttled".to_owned());
+    let verdict = analysis(Verdict::Inconclusive);
+    let blind = decide(&stage.rollout, &seen, Some(&verdict));
+    assert_eq!((blind.next.phase.name(), blind.effects), (PhaseName::Promoting, vec![]));
+    seen.alarms = alarms(AlarmState::Ok);
+    assert_eq!(decide(&blind.next, &seen, Some(&verdict)).effects.len(), 1);
+}
