@@ -124,7 +124,9 @@ fn outcome(check: &PlannedCheck, samples: &Samples, reading: &Reading, bars: &Ba
         };
     }
     if reading.step.seen == 0 {
-        let failing = check.on_no_data == OnNoData::Fail && check.mode == CheckMode::Enforce;
+        // What could not be read is not known to be missing.
+        let looked = samples.unread.is_empty();
+        let failing = looked && check.on_no_data == OnNoData::Fail && check.mode == CheckMode::Enforce;
         return if failing && reading.step.unseen >= MINUTES_TO_MISS {
             Outcome { verdict: Verdict::Fail, doubt: Some(Doubt::NoData), why: Reason::NoData }
         } else {
