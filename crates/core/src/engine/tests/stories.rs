@@ -396,3 +396,31 @@ fn consent_to_promote_waits_until_the_alarms_can_be_seen() {
     seen.alarms = alarms(AlarmState::Ok);
     assert_eq!(decide(&blind.next, &seen, Some(&verdict)).effects.len(), 1);
 }
+
+/// The rollout before was rolled back to, or has promoted, the very version that is waiting: nothing to roll out.
+#[test]
+fn a_queued_rollout_of_what_is_live_by_then_ends() {
+    let mut rollout = rollout_of(spec());
+    let behind = Some(Behind { rollout: "checkout-41".to_owned(), supersedes: true });
+    rollout.phase = Phase::Pending { since: at(0), behind, ready: false };
+    let next = decide(&rollout, &observation(&rollout, at(1), live(100)), None).next;
+    assert_eq!(next.phase.name(), PhaseName::Superseded);
+}
+
+#[test]
+fn an_observed_rollout_waits_its_turn_and_gives_way_as_any_other() {
+    let mut spec = spec();
+    spec.mode = Mode::Observe;
+    let mut rollout = rollout_of(spec);
+    let behind = Some(Behind { rollout: "checkout-41".to_owned(), supersedes: false });
+    rollout.phase = Phase::Pending { since: at(0), behind, ready: false };
+    // What the one before does to the target is not its business.
+    let mut seen = observation(&rollout, at(1), routing("41", Some(("40", 5)), "r7"));
+    seen.target_held_by = Some("checkout-41".to_owned());
+    assert_eq!(decide(&rollout, &seen, None).next, rollout);
+    let mut seen = observation(&rollout, at(2), routing("40", None, "r9"));
+    let first = decide(&rollout, &seen, None).next;
+    assert_eq!((first.baseline.clone(), first.holds_target()), (version("40"), true));
+    seen.newer = Some("checkout-43".to_owned());
+    assert_eq!(decide(&first, &seen, None).next.phase.name(), PhaseName::Superseded);
+}
