@@ -19,13 +19,13 @@ pub fn event(name: &str) -> Value {
 #[test]
 fn every_event_gets_an_answer_from_the_function_it_is_for() {
     let stage = Stage::set_up(21);
-    stage.cloud.create_bootstrap("coalmine-hook", "hook", &json!({}));
     stage.cloud.create_alarm("checkout-5xx");
     for entry in std::fs::read_dir(folder()).unwrap() {
         let file = entry.unwrap().file_name().into_string().unwrap();
         let name = file.strip_suffix(".json").unwrap();
-        let function = name.split('-').next().unwrap();
-        let answer = stage.cloud.invoke(&format!("coalmine-{function}"), &event(name));
+        let named = |handler: &&&str| name.split('-').next() == Some(**handler);
+        let handler = ["tick", "command", "abort", "alarm", "hook"].iter().find(named).unwrap();
+        let answer = stage.try_invoke(handler, &event(name));
         match (name, answer) {
             ("hook-codedeploy", answer) => assert_eq!(answer.unwrap_err()["errorType"], "HooksNotConfigured"),
             ("hook-ecs", answer) => assert_eq!(answer, Ok(json!({ "hookStatus": "FAILED" }))),

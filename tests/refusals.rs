@@ -27,16 +27,26 @@ fn a_spec_that_cannot_be_is_refused_with_all_its_problems() {
         &stage,
         &[
             (json!({ "deadlin": "2h" }), &[("deadlin", "unknown field `deadlin`; did you mean `deadline`?")]),
-            (json!({ "checks": [] }), &[("checks", "no checks")]),
+            (
+                json!({ "checks": [] }),
+                &[(
+                    "checks",
+                    "is empty, so nothing would be compared; leave `checks` out for the default (errors and latency), or \
+                     write `mode: observe` in a check",
+                )],
+            ),
             (
                 json!({ "strategy": { "steps": [{ "weight": "50%", "bake": "5m" }, { "weight": "25%", "bake": "5m" }] } }),
-                &[("strategy.steps[1].weight", "not rising")],
+                &[(
+                    "strategy.steps[1].weight",
+                    "`25%` is not more than the step before it (`50%`); weights rise from step to step",
+                )],
             ),
             (
                 json!({ "strategy": { "canary": { "weight": "150%", "bake": "5m" } }, "deadline": "soon" }),
                 &[
                     ("strategy.canary.weight", "`150%` is more than 100%; a weight is between 0% and 100%"),
-                    ("deadline", ""),
+                    ("deadline", "`soon` is not a duration; write it as `90s`, `5m`, `1h30m` or `2d`"),
                 ],
             ),
         ],
@@ -47,7 +57,6 @@ fn a_spec_that_cannot_be_is_refused_with_all_its_problems() {
 fn a_target_that_is_not_there_or_not_ready_is_refused() {
     let stage = Stage::set_up(52);
     let broken = stage.cloud.publish_broken("checkout");
-    stage.cloud.create_alias("checkout", "newest", "$LATEST");
     let target =
         |function: &str, alias: &str| json!({ "target": { "lambda": { "function": function, "alias": alias } } });
     refused(
@@ -57,14 +66,12 @@ fn a_target_that_is_not_there_or_not_ready_is_refused() {
             (target("checkout", "prod"), &[("target", "function checkout has no alias prod")]),
             (json!({ "version": "9" }), &[("version", "function checkout has no version 9")]),
             (
-                target("checkout", "newest"),
+                json!({ "version": broken }),
                 &[(
-                    "target.lambda.alias",
-                    "alias checkout:newest points to $LATEST; weights need published versions on both \
-               sides: point it to a number first",
+                    "version",
+                    "v3 can take no traffic: its state is Failed: Worker init failed: No module named 'gone'",
                 )],
             ),
-            (json!({ "version": broken }), &[("version", "failed")]),
             (
                 json!({ "target": { "lambda": { "function": "checkout", "alias": "live", "owner": "codedeploy" } } }),
                 &[(
@@ -75,6 +82,15 @@ fn a_target_that_is_not_there_or_not_ready_is_refused() {
             ),
         ],
     );
+}
+
+#[test]
+fn an_alias_without_a_number_is_refused() {
+    let stage = Stage::set_up(62);
+    stage.cloud.set_alias("checkout", "live", &Live::only("$LATEST"));
+    let message = "alias checkout:live points to $LATEST; weights need published versions on both sides: point it to a \
+                   number first";
+    refused(&stage, &[(json!({}), &[("target.lambda.alias", message)])]);
 }
 
 #[test]
@@ -125,16 +141,37 @@ fn an_alarm_that_is_red_or_unknown_before_the_start_is_refused() {
 #[test]
 fn a_deadline_that_the_proof_cannot_meet_is_refused() {
     let stage = Stage::set_up(55);
-    refused(&stage, &[(json!({ "deadline": "20m" }), &[("deadline", "too short")])]);
+    refused(
+        &stage,
+        &[(
+            json!({ "deadline": "20m" }),
+            &[(
+                "deadline",
+                "at 2,400 requests a minute, 0.42 % of them failing, the proof takes about 21m 30s (5 %: 7m 10s, 25 %: 7m 10s, \
+             50 %: 7m 10s), longer than the deadline of 20m. What would do: a deadline of at least 21m 30s; a larger \
+             weight, such as a single step of 50 % (about 7m 10s)",
+            )],
+        )],
+    );
 }
 
 #[test]
 fn an_alias_that_the_traffic_bypasses_is_refused() {
     let stage = Stage::without_history(56);
-    for ago in 1..=30 {
+    for ago in 1..=62 {
         stage.put_bypassing(stage.minute.plus(-ago), Served { requests: 100, errors: 0 });
     }
-    refused(&stage, &[(json!({}), &[("target.lambda.alias", "bypassed")])]);
+    refused(
+        &stage,
+        &[(
+            json!({}),
+            &[(
+                "target.lambda.alias",
+                "alias live of checkout got none of the 6,000 invocations of the last hour: they use another alias or the \
+                 function's ARN without alias, so a shift would move nothing. Point the callers at checkout:live",
+            )],
+        )],
+    );
 }
 
 #[test]
@@ -238,7 +275,7 @@ fn an_event_of_an_unknown_shape_is_an_error_and_touches_nothing() {
             ),
         ),
     ] {
-        let error = stage.cloud.invoke(&format!("coalmine-{function}"), &event).unwrap_err();
+        let error = stage.try_invoke(function, &event).unwrap_err();
         assert_eq!(error, json!({ "errorType": "UnknownEvent", "errorMessage": message }));
     }
     assert_eq!((stage.items(), stage.alias_revision()), before);

@@ -44,9 +44,10 @@ fn a_release_that_fails_five_times_as_often_is_rolled_back() {
 
 #[test]
 fn an_alarm_rolls_back_in_the_invocation_that_brings_it() {
-    for (file, name) in [("alarm-metric-eventbridge", "checkout-5xx"), ("alarm-direct-metric", "checkout-5xx")] {
+    for (file, name) in [("alarm-metric-eventbridge", "checkout-5xx"), ("alarm-direct-composite", "checkout")] {
         let mut stage = Stage::set_up(3);
-        stage.cloud.create_alarm(name);
+        stage.cloud.create_alarm("checkout-5xx");
+        stage.cloud.create_composite_alarm("checkout", "ALARM(checkout-5xx)");
         stage.start(&json!({ "alarms": [name] }));
         stage.pass_until(&HEALTHY, 5, |phase| phase == "baking");
         stage.pass(&HEALTHY);
@@ -57,7 +58,7 @@ fn an_alarm_rolls_back_in_the_invocation_that_brings_it() {
         let ignored = stage.invoke("alarm", &event);
         assert_eq!(stage.live(), Live::with("1", "2", 0.05), "the alarm is OK, whatever the event says: {ignored}");
 
-        stage.cloud.set_alarm(name, "ALARM");
+        stage.cloud.set_alarm("checkout-5xx", "ALARM");
         let answer = stage.invoke("alarm", &event);
         assert_eq!(stage.live(), Live::only("1"), "{answer}");
         assert_eq!(stage.phase(), "rolledBack", "{answer}");
@@ -125,6 +126,23 @@ fn a_tick_delivered_twice_changes_nothing() {
 }
 
 #[test]
+fn two_controllers_at_once_equal_one() {
+    let shares = |together: usize| {
+        let mut stage = Stage::set_up(7);
+        stage.start(&json!({}));
+        let mut shares = Vec::new();
+        for _ in 0..15 {
+            stage.serve_as_routed(&HEALTHY);
+            stage.minute = stage.minute.plus(1);
+            stage.tick_together(together);
+            shares.push(stage.new_share());
+        }
+        shares
+    };
+    assert_eq!(shares(2), shares(1));
+}
+
+#[test]
 fn somebody_elses_weights_end_it_and_are_left_alone() {
     for (taken, running) in [(Live::only("3"), true), (Live::with("1", "3", 0.5), true), (Live::only("3"), false)] {
         let mut stage = Stage::set_up(8);
@@ -141,6 +159,19 @@ fn somebody_elses_weights_end_it_and_are_left_alone() {
         assert_eq!((stage.phase().as_str(), stage.live()), ("superseded", taken));
         assert_eq!(stage.alias_revision(), revision, "nothing was written");
     }
+}
+
+#[test]
+fn one_switch_turns_every_writer_off() {
+    let mut stage = Stage::set_up(10);
+    let mut environment = stage.environment();
+    environment["COALMINE_MODE"] = "observe".into();
+    stage.cloud.create_bootstrap("observing-tick", "tick", &environment);
+    stage.start(&json!({}));
+    let revision = stage.alias_revision();
+    stage.minute = stage.minute.plus(1);
+    stage.cloud.invoke("observing-tick", &stage.tick_event()).unwrap();
+    assert_eq!((stage.live(), stage.alias_revision()), (Live::only("1"), revision));
 }
 
 #[test]

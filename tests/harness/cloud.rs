@@ -1,10 +1,9 @@
 //! The emulated AWS in the words of the tests.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -12,8 +11,12 @@ use super::http::{self, Request, Response};
 use super::ministack::Ministack;
 use super::python::{python, support};
 
-/// A zip without files: the target's code is never run.
-const EMPTY_ZIP: &str = "UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA==";
+/// A zip of `main.py`, whose `handler` answers its event.
+const ECHO_ZIP: &str = concat!(
+    "UEsDBBQAAAAAAAAAIVzWCnUSKAAAACgAAAAHAAAAbWFpbi5weWRlZiBoYW5kbGVyKGV2ZW50LCBfKToKICAgIHJldHVybiBldmVu",
+    "dApQSwECFAMUAAAAAAAAACFc1gp1EigAAAAoAAAABwAAAAAAAAAAAAAApAEAAAAAbWFpbi5weVBLBQYAAAAAAQABADUAAABNAAAA",
+    "AAA=",
+);
 const PATIENCE: Duration = Duration::from_secs(60);
 const ROLE: &str = "arn:aws:iam::000000000000:role/any";
 
@@ -59,7 +62,7 @@ impl Cloud {
     pub fn create_target(&self, name: &str) {
         self.create_function(&json!({
             "FunctionName": name, "Runtime": "python3.12", "Handler": "main.handler", "Role": ROLE, "Timeout": 10,
-            "Code": { "ZipFile": EMPTY_ZIP },
+            "Code": { "ZipFile": ECHO_ZIP },
         }));
     }
 
@@ -75,10 +78,14 @@ impl Cloud {
         text(&version, "Version")
     }
 
-    /// A version whose start fails: Lambda runs the code when it is published, and there is none.
+    /// A version whose start fails: Lambda loads the code when it is published, and there is no such handler.
     pub fn publish_broken(&self, function: &str) -> String {
         let path = format!("/2015-03-31/functions/{function}/configuration");
-        self.lambda("PUT", &path, &json!({ "SnapStart": { "ApplyOn": "PublishedVersions" } }));
+        self.lambda(
+            "PUT",
+            &path,
+            &json!({ "Handler": "gone.handler", "SnapStart": { "ApplyOn": "PublishedVersions" } }),
+        );
         let version = self.publish(function, "broken");
         self.wait_for_state(function, &version, "Failed");
         version
@@ -168,6 +175,16 @@ impl Cloud {
         self.set_alarm(name, "OK");
     }
 
+    pub fn create_composite_alarm(&self, name: &str, rule: &str) {
+        let body = json!({ "AlarmName": name, "AlarmRule": rule });
+        self.json("monitoring", "GraniteServiceVersion20100801.PutCompositeAlarm", &body);
+    }
+
+    pub fn create_topic(&self, name: &str) {
+        let path = format!("/?Action=CreateTopic&Name={name}&Version=2010-03-31");
+        succeeded(&path, self.send("POST", &path, "sns", None, &Value::Null));
+    }
+
     pub fn set_alarm(&self, name: &str, state: &str) {
         let body = json!({ "AlarmName": name, "StateValue": state, "StateReason": "a test says so" });
         self.json("monitoring", "GraniteServiceVersion20100801.SetAlarmState", &body);
@@ -211,16 +228,9 @@ fn bootstrap() -> &'static str {
     PACKAGE.get_or_init(|| {
         let named = std::env::var_os("COALMINE_TEST_BOOTSTRAP").filter(|path| !path.is_empty());
         let bootstrap = named.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_bootstrap")), PathBuf::from);
-        let state = std::fs::metadata(&bootstrap)
-            .unwrap_or_else(|error| panic!("there is no bootstrap at {}: {error}", bootstrap.display()));
-        let modified = state.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-        let mut hasher = DefaultHasher::new();
-        (&bootstrap, state.len(), modified).hash(&mut hasher);
-        let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bootstrap-{:016x}.base64", hasher.finish()));
-        if !package.exists() {
-            let made = Command::new(python()).arg(support("package.py")).args([&bootstrap, &package]).status();
-            assert!(made.is_ok_and(|status| status.success()), "{} cannot be zipped", bootstrap.display());
-        }
-        std::fs::read_to_string(package).expect("the package was written just now")
+        assert!(bootstrap.exists(), "there is no bootstrap at {}", bootstrap.display());
+        let zipped = Command::new(python()).arg(support("package.py")).arg(&bootstrap).output().expect("python runs");
+        assert!(zipped.status.success(), "{}", String::from_utf8_lossy(&zipped.stderr));
+        String::from_utf8(zipped.stdout).expect("base64 is text")
     })
 }

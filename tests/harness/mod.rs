@@ -7,6 +7,6 @@ mod ministack;
 mod python;
 mod stage;
 
-pub use cloud::Live;
+pub use cloud::{Cloud, Live};
 pub use python::{python, support};
-pub use stage::{Served, Stage, Traffic};
+pub use stage::{Served, Stage, Traffic, datums, this_minute};

@@ -1,5 +1,7 @@
 //! A rollout's world: Coalmine deployed, a function to roll out, and traffic that obeys the alias.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use coalmine_core::units::{Minute, Timestamp};
@@ -37,6 +39,7 @@ pub struct Stage {
     /// The minute that is running. Begins with the real one, because a tick of the past would be dropped.
     pub minute: Minute,
     pub dice: Dice,
+    deployed: RefCell<BTreeSet<&'static str>>,
 }
 
 impl Stage {
@@ -48,7 +51,8 @@ impl Stage {
     /// With an hour of history of the old version, every minute the same.
     pub fn with_history(seed: u64, served: Served) -> Self {
         let stage = Self::without_history(seed);
-        let minutes = (1..=60).map(|ago| stage.minute.plus(-ago));
+        // Two minutes more: the last one is not closed yet, and the next may have begun before the first look.
+        let minutes = (1..=62).map(|ago| stage.minute.plus(-ago));
         let data: Vec<Value> = minutes.flat_map(|minute| datums_alone(minute, served)).collect();
         stage.cloud.put_metrics("AWS/Lambda", &data);
         stage
@@ -57,22 +61,26 @@ impl Stage {
     pub fn without_history(seed: u64) -> Self {
         let cloud = Cloud::start();
         cloud.create_table(TABLE);
-        let environment = json!({
-            "COALMINE_TABLE": TABLE,
-            "AWS_ENDPOINT_URL": cloud.endpoint(),
-            "AWS_EC2_METADATA_DISABLED": "true",
-        });
-        for handler in ["tick", "command", "abort", "alarm"] {
-            cloud.create_bootstrap(&format!("coalmine-{handler}"), handler, &environment);
-        }
         cloud.create_target(FUNCTION);
         let old = cloud.publish(FUNCTION, "old");
         cloud.create_alias(FUNCTION, ALIAS, &old);
         let new = cloud.publish(FUNCTION, "new");
         cloud.wait_for_state(FUNCTION, &new, "Active");
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
-        let now = Timestamp::from_epoch_seconds(i64::try_from(since.as_secs()).expect("before the year 292 billion"));
-        Self { cloud, minute: now.minute(), dice: Dice::new(seed) }
+        Self { cloud, minute: this_minute(), dice: Dice::new(seed), deployed: RefCell::default() }
+    }
+
+    /// Makes one of Coalmine's functions; each is made when it is first needed, because it takes a while.
+    pub fn deploy(&self, handler: &'static str) -> String {
+        let name = format!("coalmine-{handler}");
+        if self.deployed.borrow_mut().insert(handler) {
+            self.cloud.create_bootstrap(&name, handler, &self.environment());
+        }
+        name
+    }
+
+    /// What Coalmine's functions are told.
+    pub fn environment(&self) -> Value {
+        json!({ "COALMINE_TABLE": TABLE, "AWS_ENDPOINT_URL": self.cloud.endpoint() })
     }
 
     /// The spec of a rollout of version 2, with more fields or others.
@@ -121,9 +129,13 @@ impl Stage {
         self.cloud.items(TABLE)
     }
 
-    pub fn invoke(&self, handler: &str, event: &Value) -> Value {
-        let answer = self.cloud.invoke(&format!("coalmine-{handler}"), event);
-        answer.unwrap_or_else(|error| panic!("{handler} failed: {error}"))
+    pub fn invoke(&self, handler: &'static str, event: &Value) -> Value {
+        self.try_invoke(handler, event).unwrap_or_else(|error| panic!("{handler} failed: {error}"))
+    }
+
+    /// What one of Coalmine's functions answers, or the error it ends with.
+    pub fn try_invoke(&self, handler: &'static str, event: &Value) -> Result<Value, Value> {
+        self.cloud.invoke(&self.deploy(handler), event)
     }
 
     pub fn live(&self) -> Live {
@@ -140,15 +152,30 @@ impl Stage {
         json!({ "source": "aws.events", "detail-type": "Scheduled Event", "time": time, "detail": {} })
     }
 
+    /// The same tick, delivered several times at once.
+    pub fn tick_together(&self, times: usize) {
+        let (name, event) = (self.deploy("tick"), self.tick_event());
+        let cloud = &self.cloud;
+        std::thread::scope(|scope| {
+            for _ in 0..times {
+                scope.spawn(|| cloud.invoke(&name, &event).expect("a tick that loses a race is no failure"));
+            }
+        });
+    }
+
     /// Serves the running minute's traffic the way the alias routes it, lets the minute pass, and ticks.
     pub fn pass(&mut self, traffic: &Traffic) -> Value {
+        self.serve_as_routed(traffic);
+        self.next()
+    }
+
+    pub fn serve_as_routed(&mut self, traffic: &Traffic) {
         let share = self.new_share();
         let new = self.dice.count(traffic.requests, share);
         let old = traffic.requests - new;
         let old = Served { requests: old, errors: self.dice.count(old, traffic.old_fails) };
         let new = Served { requests: new, errors: self.dice.count(new, traffic.new_fails) };
         self.serve(old, new);
-        self.next()
     }
 
     /// Lets a minute pass in which no metric arrives, and ticks.
@@ -206,6 +233,12 @@ impl Stage {
     }
 }
 
+/// The real minute.
+pub fn this_minute() -> Minute {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
+    Timestamp::from_epoch_seconds(i64::try_from(since.as_secs()).expect("before the year 292 billion")).minute()
+}
+
 fn resource() -> String {
     format!("{FUNCTION}:{ALIAS}")
 }
@@ -222,7 +255,7 @@ fn per_version(version: &str) -> Value {
 }
 
 /// `Invocations` and `Errors` of one minute; nothing at all where nothing was served.
-fn datums(minute: Minute, dimensions: &Value, served: Served) -> Vec<Value> {
+pub fn datums(minute: Minute, dimensions: &Value, served: Served) -> Vec<Value> {
     if served.requests == 0 {
         return Vec::new();
     }

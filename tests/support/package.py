@@ -1,23 +1,26 @@
-"""Zips a bootstrap as Lambda wants it and writes it as base64, which is how CreateFunction takes it.
+"""Zips a bootstrap as Lambda wants it and prints it as base64, which is how CreateFunction takes it.
 
-Usage: package.py BOOTSTRAP OUTPUT
+Usage: package.py BOOTSTRAP
 """
 
 import base64
 import io
-import os
+import shutil
+import subprocess
 import sys
+import tempfile
 import zipfile
 
 
-def main(bootstrap, output):
+def main(bootstrap):
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.write(bootstrap, "bootstrap")
-    half_written = f"{output}.{os.getpid()}"
-    with open(half_written, "wb") as file:
-        file.write(base64.b64encode(buffer.getvalue()))
-    os.replace(half_written, output)
+    with tempfile.NamedTemporaryFile() as small, zipfile.ZipFile(
+        buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1
+    ) as archive:
+        # Symbols are most of a debug build, and the emulator takes every function's code apart.
+        stripped = shutil.which("strip") and subprocess.run(["strip", "-s", "-o", small.name, bootstrap]).returncode == 0
+        archive.write(small.name if stripped else bootstrap, "bootstrap")
+    sys.stdout.write(base64.b64encode(buffer.getvalue()).decode())
 
 
-main(sys.argv[1], sys.argv[2])
+main(sys.argv[1])

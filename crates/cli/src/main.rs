@@ -1,5 +1,7 @@
 //! The `coalmine` command: arguments, files and exit codes. Everything that decides is in `coalmine_core`.
 
+#[cfg(test)]
+mod docs;
 mod schema;
 mod simulate;
 mod validate;

@@ -116,7 +116,7 @@ fn print_valid(
 }
 
 /// `checkout.yaml:3:5: strategy.canary.weight: message`: editors and CI logs make a link of it.
-fn print_problem(path: &Path, kind: &str, problem: &Problem, err: &mut impl Write) -> io::Result<()> {
+pub(crate) fn print_problem(path: &Path, kind: &str, problem: &Problem, err: &mut impl Write) -> io::Result<()> {
     write!(err, "{}:", path.display())?;
     if let (Some(line), Some(column)) = (problem.line, problem.column) {
         write!(err, "{line}:{column}:")?;

@@ -3,13 +3,6 @@
 use crate::rollout::{PauseReason, Phase, PhaseName, UndecidedWhy, Why};
 use crate::spec::Ending;
 
-/// A number without needless digits: `0.5`, `2`, `12.25`.
-#[must_use]
-pub fn plain_number(value: f64) -> String {
-    let text = format!("{value:.4}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
 /// A reason as one sentence without a full stop.
 #[must_use]
 pub fn sentence(why: &Why) -> String {

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use coalmine_core::analysis::{grouped, percent};
-use coalmine_core::report::plain_number;
 use coalmine_core::rollout::PhaseName;
 use coalmine_core::sim::tour::{self, Ends, Stop};
 use coalmine_core::spec::Version;
+use coalmine_core::units::plain_number;
 use coalmine_core::units::{Span, Weight};
 
 use super::Tour;

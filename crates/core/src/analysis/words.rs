@@ -1,7 +1,7 @@
 //! Comparisons as sentences: both numbers, then the ratio, then how sure.
 
-use crate::report::plain_number;
 use crate::spec::CheckMode;
+use crate::units::plain_number;
 
 use super::evidence::Reading;
 use super::judge::{MINUTES_TO_PASS, Reason};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::{join, join_all};
 use serde::Serialize;
 
-use super::{Context, Neighbours, panic_text, sampling};
+use super::{Context, Cut, Neighbours, sampling};
 use crate::analysis::{Analysis, MinuteSample, judge};
 use crate::engine::{self, Decision, Effect, Needs};
 use crate::metrics::Series;
@@ -67,6 +67,13 @@ impl Line {
             holding: Vec::new(),
             faults: Vec::new(),
         }
+    }
+}
+
+impl Line {
+    /// Nothing but what went wrong.
+    pub(super) fn of_fault(rollout: &Rollout, fault: String) -> Self {
+        Self { faults: vec![fault], ..Self::about(rollout) }
     }
 }
 
@@ -166,7 +173,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
                 // A bug in the judge must not keep the engine from acting on alarms and deadlines.
                 let judged = catch_unwind(AssertUnwindSafe(|| judge(&rollout.plan, &samples)));
                 seen.samples = Seen::Known(samples);
-                seen.judge_failed = judged.as_ref().err().map(|panic| panic_text(panic.as_ref()));
+                seen.judge_failed = judged.as_ref().err().map(|panic| Cut::panicked(panic.as_ref()).to_string());
                 judged.ok()
             }
             Some(Seen::Missing(why)) if needs.samples.is_some() => {

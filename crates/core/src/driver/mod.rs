@@ -11,8 +11,9 @@ mod start;
 #[cfg(test)]
 mod tests;
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use futures_util::future::{Either, join, select};
@@ -78,9 +79,8 @@ pub async fn tick(
     let context = Context { ports, budget, settings, now };
     let mut rollouts = Vec::new();
     let mut unreadable = Vec::new();
-    let listed = context.within(budget.remaining(), ports.active()).await;
-    let late = || Err(Fault::new("Query", FaultKind::TimedOut, "the rollouts could not be listed in time"));
-    for stored in listed.unwrap_or_else(late)? {
+    let listed = context.guarded(budget.remaining(), ports.active()).await;
+    for stored in listed.unwrap_or_else(|cut| Err(cut.fault("active")))? {
         match stored {
             Ok(rollout) => rollouts.push(rollout),
             Err(error) => unreadable.push(format!("{error}: {}", error.fault)),
@@ -102,11 +102,16 @@ pub async fn alarm(
     budget: &impl Budget,
     settings: &Settings,
 ) -> Result<TickReport, Fault> {
-    let mut rollouts = Vec::new();
-    for id in ports.named_by_alarm(alarm_name).await? {
-        rollouts.extend(ports.load(&id).await?);
-    }
     let context = Context { ports, budget, settings, now };
+    let naming = async {
+        let mut rollouts = Vec::new();
+        for id in ports.named_by_alarm(alarm_name).await? {
+            rollouts.extend(ports.load(&id).await?);
+        }
+        Ok(rollouts)
+    };
+    let named = context.guarded(budget.remaining(), naming).await;
+    let rollouts = named.unwrap_or_else(|cut| Err(cut.fault("named_by_alarm")))?;
     Ok(context.attend_all(rollouts, false).await)
 }
 
@@ -160,73 +165,92 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         let mut neighbours = neighbours(&rollouts);
         let waits = |rollout: &Rollout| !rollout.holds_target() && !rollout.is_terminal();
         let attended: Vec<Rollout> = rollouts.into_iter().filter(|rollout| all || !waits(rollout)).collect();
-        let plans: Vec<sampling::Plan> = attended.iter().map(|rollout| sampling::plan(rollout, self.now)).collect();
-        let (mut series, alarms) = join(self.fetch(&plans), self.alarm_states(&plans)).await;
+        let mut lines = Vec::new();
+        let mut planned = Vec::new();
+        for rollout in attended {
+            match catch_unwind(AssertUnwindSafe(|| sampling::plan(&rollout, self.now))) {
+                Ok(plan) => planned.push((rollout, plan)),
+                Err(panic) => lines.push(Line::of_fault(&rollout, Cut::panicked(panic.as_ref()).to_string())),
+            }
+        }
+        let (mut series, alarms) = join(self.fetch(&planned), self.alarm_states(&planned)).await;
         let mut work = Vec::new();
-        for (rollout, plan) in attended.into_iter().zip(plans) {
+        for (rollout, plan) in planned {
             let series = series.drain(..plan.queries.len().min(series.len())).collect();
             let neighbours = neighbours.remove(&rollout.id).unwrap_or_default();
             work.push((rollout, Looked { plan, series, alarms: alarms.clone(), neighbours }));
         }
-        let lines = stream::iter(work)
-            .map(|(rollout, looked)| self.isolated(rollout, looked))
-            .buffered(CONCURRENT_ROLLOUTS)
-            .collect()
-            .await;
+        let attending = stream::iter(work).map(|(rollout, looked)| self.isolated(rollout, looked));
+        lines.extend(attending.buffered(CONCURRENT_ROLLOUTS).collect::<Vec<Line>>().await);
         TickReport { now: self.now, lines, unreadable: Vec::new() }
     }
 
     /// All rollouts' alarms at once: DescribeAlarms allows nine calls a second.
-    async fn alarm_states(&self, plans: &[sampling::Plan]) -> Seen<BTreeMap<String, AlarmState>> {
-        let names: BTreeSet<String> = plans.iter().flat_map(|plan| plan.needs.alarms.iter().cloned()).collect();
+    async fn alarm_states(&self, planned: &[(Rollout, sampling::Plan)]) -> Seen<BTreeMap<String, AlarmState>> {
+        let names: BTreeSet<String> = planned.iter().flat_map(|(_, plan)| plan.needs.alarms.iter().cloned()).collect();
         if names.is_empty() {
             return Seen::NotAsked;
         }
         let names: Vec<String> = names.into_iter().collect();
         let wait = self.budget.remaining() / 2;
-        match self.within(wait, self.ports.states(&names)).await {
-            Some(states) => Seen::from(states),
-            None => Seen::Missing("no time left in this invocation".to_owned()),
+        match self.guarded(wait, self.ports.states(&names)).await {
+            Ok(states) => Seen::from(states),
+            Err(cut) => Seen::Missing(cut.to_string()),
         }
     }
 
     /// All rollouts' metrics in as few calls as the limits allow.
-    async fn fetch(&self, plans: &[sampling::Plan]) -> Vec<Result<Series, Fault>> {
-        let queries: Vec<SeriesQuery> = plans.iter().flat_map(|plan| plan.queries.iter().cloned()).collect();
+    async fn fetch(&self, planned: &[(Rollout, sampling::Plan)]) -> Vec<Result<Series, Fault>> {
+        let queries: Vec<SeriesQuery> = planned.iter().flat_map(|(_, plan)| plan.queries.iter().cloned()).collect();
         if queries.is_empty() {
             return Vec::new();
         }
-        let late = || Fault::new("GetMetricData", FaultKind::TimedOut, "no time left in this invocation");
         let wait = self.budget.remaining() / 2;
-        let fetched = self.within(wait, self.ports.fetch(&queries)).await;
-        fetched.unwrap_or_else(|| queries.iter().map(|_| Err(late())).collect())
+        let fetched = self.guarded(wait, self.ports.fetch(&queries)).await;
+        fetched.unwrap_or_else(|cut| queries.iter().map(|_| Err(cut.fault("fetch"))).collect())
     }
 
     /// One rollout's failure, panic or slowness is not the others'.
     async fn isolated(&self, rollout: Rollout, looked: Looked) -> Line {
-        let mut line = Line::about(&rollout);
+        let line = Line::about(&rollout);
         let wait = SLICE.min(self.budget.remaining());
-        let attending = AssertUnwindSafe(self.attend(rollout, looked)).catch_unwind();
-        match self.within(wait, attending).await {
-            Some(Ok(line)) => return line,
-            Some(Err(panic)) => line.faults.push(format!("bug: {}; nothing was moved", panic_text(panic.as_ref()))),
-            None => line.faults.push("no time left in this invocation; the next one goes on".to_owned()),
-        }
-        line
+        let attended = self.guarded(wait, self.attend(rollout, looked)).await;
+        attended.unwrap_or_else(|cut| Line { faults: vec![format!("{cut}; the next tick goes on")], ..line })
     }
 
-    /// `None` when `wait` is over first.
-    pub(crate) async fn within<T>(&self, wait: Duration, work: impl Future<Output = T>) -> Option<T> {
+    /// Work of which neither slowness nor a bug may stop the rest.
+    pub(crate) async fn guarded<T>(&self, wait: Duration, work: impl Future<Output = T>) -> Result<T, Cut> {
+        let work = AssertUnwindSafe(work).catch_unwind();
         let sleep = self.budget.sleep(wait);
         pin_mut!(work, sleep);
         match select(work, sleep).await {
-            Either::Left((done, _)) => Some(done),
-            Either::Right(((), _)) => None,
+            Either::Left((done, _)) => done.map_err(|panic| Cut::panicked(panic.as_ref())),
+            Either::Right(((), _)) => Err(Cut::Late),
         }
     }
 }
 
-pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
+/// Why work was not finished.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Cut {
+    #[error("no time left in this invocation")]
+    Late,
+    #[error("bug: {0}")]
+    Panicked(String),
+}
+
+impl Cut {
+    pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        Self::Panicked(text.unwrap_or_else(|| "a panic".to_owned()))
+    }
+
+    fn fault(&self, operation: &'static str) -> Fault {
+        let kind = match self {
+            Self::Late => FaultKind::TimedOut,
+            Self::Panicked(_) => FaultKind::Failed,
+        };
+        Fault::new(operation, kind, self.to_string())
+    }
 }

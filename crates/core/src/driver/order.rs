@@ -24,8 +24,15 @@ pub async fn command(
     settings: &Settings,
 ) -> Result<Answer, Vec<Problem>> {
     let context = Context { ports, budget, settings, now };
+    let unknown =
+        |cut| Err(problem("", format!("{cut}: whether it was done is unknown; ask `status`, then ask again")));
+    context.guarded(budget.remaining(), answer(&context, request)).await.unwrap_or_else(unknown)
+}
+
+async fn answer<P: Ports, B: Budget>(context: &Context<'_, P, B>, request: Request) -> Result<Answer, Vec<Problem>> {
+    let ports = context.ports;
     match request {
-        Request::Start { spec, by } => start::start(&context, *spec, by).await,
+        Request::Start { spec, by } => start::start(context, *spec, by).await,
         Request::Status { rollout } => {
             let found = ports.load(&rollout).await.map_err(failed)?;
             found.map(|rollout| Answer::about(rollout, Vec::new())).ok_or_else(|| unknown(&rollout))
@@ -34,7 +41,7 @@ pub async fn command(
             let rollouts = ports.active().await.map_err(failed)?;
             Ok(Answer::List { rollouts: rollouts.iter().map(Summary::of_stored).collect() })
         }
-        Request::Order { rollout, order } => steer(&context, &rollout, &order).await,
+        Request::Order { rollout, order } => steer(context, &rollout, &order).await,
     }
 }
 

@@ -7,13 +7,14 @@ use crate::rollout::{Held, PauseReason, Phase, Proof, RollBackEnd, Rollout, Unde
 use crate::spec::{Advance, Ending, Step};
 use crate::units::{Span, Timestamp, Weight};
 
+/// A promotion that is not live by then is stuck: setting a weight takes a tick, and provisioned concurrency minutes.
+const PROMOTION_TAKES: Span = Span::from_minutes(10);
+
 pub(super) fn decide(draft: &mut Draft<'_>) {
     if taken_over(draft) || danger(draft) || give_way(draft) || time_is_over(draft) {
         return;
     }
-    for spot in draft.blind_spots() {
-        draft.hold(spot);
-    }
+    draft.hold_blind();
     match draft.before.phase.clone() {
         Phase::Shifting { step, since, .. } => shifting(draft, step, since),
         Phase::Baking { step, since, proof, approved } => baking(draft, &Bake { step, since, proof, approved }),
@@ -122,7 +123,12 @@ fn time_is_over(draft: &mut Draft<'_>) -> bool {
             end_pause(draft, then);
             true
         }
-        Phase::Shifting { .. } | Phase::Promoting { live_since: None, .. } if late => {
+        Phase::Shifting { .. } if late => {
+            end_undecided(draft, UndecidedWhy::Stuck, deadline);
+            true
+        }
+        // The promotion may itself be what the spec, or a person, wants at the deadline: it gets the time to come about.
+        Phase::Promoting { live_since: None, since, .. } if late && now.since(since) >= PROMOTION_TAKES => {
             end_undecided(draft, UndecidedWhy::Stuck, deadline);
             true
         }

@@ -236,7 +236,7 @@ impl<'a> Draft<'a> {
             }
             Seen::NotAsked => {}
         }
-        spots.extend(self.seen.judge_failed.iter().map(|bug| format!("bug: the judge failed: {bug}")));
+        spots.extend(self.seen.judge_failed.iter().map(|bug| format!("the judge failed: {bug}")));
         match &self.seen.alarms {
             Seen::Missing(why) => spots.push(format!("the alarms could not be read: {why}")),
             Seen::Known(states) => {
@@ -246,6 +246,12 @@ impl<'a> Draft<'a> {
             Seen::NotAsked => {}
         }
         spots
+    }
+
+    /// Holds for everything that could not be seen, each with its reason.
+    fn hold_blind(&mut self) {
+        let spots = self.blind_spots();
+        self.holding.extend(spots);
     }
 
     fn finish(mut self) -> Decision {

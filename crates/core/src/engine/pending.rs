@@ -46,7 +46,7 @@ pub(super) fn wait(draft: &mut Draft<'_>) {
 /// The rollout before has ended. What it left live is the baseline now.
 fn leave_queue(draft: &mut Draft<'_>) {
     let Some(routing) = draft.seen.routing.known() else {
-        draft.hold("the live weights could not be read");
+        draft.hold_blind();
         return;
     };
     if routing.in_transition {
@@ -65,7 +65,7 @@ fn leave_queue(draft: &mut Draft<'_>) {
 
 fn check_target(draft: &mut Draft<'_>) -> bool {
     let Some(routing) = draft.seen.routing.known() else {
-        draft.hold("the live weights could not be read");
+        draft.hold_blind();
         return false;
     };
     if routing.in_transition {
@@ -97,10 +97,9 @@ fn check_version(draft: &mut Draft<'_>) -> bool {
 
 /// A red alarm holds the start rather than ending it: the release that made it red may just have been rolled back.
 fn check_alarms(draft: &mut Draft<'_>) -> bool {
-    let spots = draft.blind_spots();
     let red = draft.red_alarms();
-    let clear = spots.is_empty() && red.is_empty();
-    spots.into_iter().for_each(|spot| draft.hold(spot));
+    let clear = draft.blind_spots().is_empty() && red.is_empty();
+    draft.hold_blind();
     red.into_iter().for_each(|name| draft.hold(format!("alarm {name} is in ALARM")));
     clear
 }

@@ -4,9 +4,9 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-/// A [`SimBudget`](super::budget::SimBudget) ends a slice after 1 000 polls; a tick that waits for ten of them one
-/// after the other still ends far below this. What is pending after that waits for something that never comes.
-const POLLS: u32 = 1_000_000;
+/// A [`SimBudget`](super::budget::SimBudget) ends a slice after 1 000 polls; a tick that waits for fifty of them one
+/// after the other still ends below this. What is pending after that waits for something that never comes.
+const POLLS: u32 = 100_000;
 
 /// The future would never end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

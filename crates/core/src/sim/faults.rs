@@ -115,6 +115,8 @@ pub enum Way {
     Stale,
     /// Never answers, no effect.
     Hangs,
+    /// A bug of ours: the call panics, without effect.
+    Panics,
     /// `set` only: times out now, and takes effect when [`Faulty::deliver_stalled`] is called, on what was seen then.
     /// Others fail without effect.
     Stalls,
@@ -298,6 +300,8 @@ async fn go_wrong<T: Send, E: From<Fault> + Send>(
         },
         Some(Way::Stalls) => fault(FaultKind::TimedOut, "stalled on purpose"),
         Some(Way::Hangs) => pending().await,
+        // Unlike `panic!` this does not call the panic hook: no backtrace of a bug that is none.
+        Some(Way::Panics) => std::panic::resume_unwind(Box::new("a panic on purpose")),
         Some(Way::KilledBefore) => fault(FaultKind::Failed, "the process is dead"),
         Some(Way::KilledAfter) => {
             let _lost = effect.await;

@@ -60,6 +60,8 @@ pub struct Blind {
     pub target: bool,
     /// To the metrics.
     pub metrics: bool,
+    /// To the minutes that are sealed already.
+    pub sealed: bool,
 }
 
 /// Everything that can be said of one tick, or of one command, from before and after it.
@@ -368,7 +370,8 @@ fn writes_follow_the_intent(before: &Snapshot, after: &Snapshot, world: &World, 
             };
             wanted |= weight == Weight::ZERO || raised_to(before.rollouts.get(&rollout.id), rollout, weight);
             let first = rollout.spec.steps.first().is_none_or(|step| step.weight == weight);
-            if weight > from && (blind.target || blind.metrics && !first) {
+            let unseen = blind.metrics || blind.sealed && rollout.sealed_before.is_some();
+            if weight > from && (blind.target || unseen && !first) {
                 found.rollout.clone_from(&rollout.id);
                 found.add("the weight never rises while blind", format!("from {from} to {weight}"));
             }
@@ -424,3 +427,6 @@ fn ends_in_time(rollout: &Rollout, now: Timestamp, found: &mut Found) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

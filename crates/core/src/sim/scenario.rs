@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::budget::SimBudget;
 use super::executor::{Stalled, run_now};
-use super::faults::{Faulty, Operation, Rule, When};
+use super::faults::{Faulty, Operation, Rule, Way, When};
 use super::invariants::{self, Blind, Snapshot, Violation, Watchdog};
 use super::rng::Rng;
 use super::traffic::{Generator, Piece, Tally, Traffic};
@@ -278,10 +278,10 @@ impl<'a> Run<'a> {
             if self.scenario.rival { Some(driver::tick(&two, now, &budgets[1], settings).await) } else { None }
         };
         let tick = driver::tick(&one, now, &budgets[0], settings);
-        let (report, _rivals) = run_now(futures_util::future::join(tick, rival))?;
-        self.keep(report);
+        let done = run_now(futures_util::future::join(tick, rival));
+        self.keep(done.map(|(report, _rivals)| report), &rules)?;
         let after = Snapshot::of(self.world);
-        self.violations.extend(invariants::check(&before, &after, self.world, self.blind(&rules)));
+        self.violations.extend(invariants::check(&before, &after, self.world, blind(&rules)));
         let fault_free = rules.is_empty();
         let mode = settings.mode;
         self.violations.extend(self.watchdog.after_tick(&before, &after, self.world, fault_free, mode));
@@ -296,10 +296,10 @@ impl<'a> Run<'a> {
         let rules = self.rules();
         let ports = self.ports(&rules, 3);
         let budget = SimBudget::plenty();
-        let again = run_now(driver::tick(&ports, self.world.now(), &budget, &self.scenario.settings))?;
-        self.keep(again);
+        let again = run_now(driver::tick(&ports, self.world.now(), &budget, &self.scenario.settings));
+        self.keep(again, &rules)?;
         let again = Snapshot::of(self.world);
-        self.violations.extend(invariants::check(after, &again, self.world, self.blind(&rules)));
+        self.violations.extend(invariants::check(after, &again, self.world, blind(&rules)));
         if fault_free && again != *after {
             self.violations.push(Violation {
                 invariant: "the same tick run twice is a no-op",
@@ -326,14 +326,14 @@ impl<'a> Run<'a> {
                 let rules = self.rules();
                 let ports = self.ports(&rules, 4);
                 let budget = SimBudget::plenty();
-                let report = run_now(driver::alarm(&ports, &name, now, &budget, &self.scenario.settings))?;
-                self.keep(report);
+                let report = run_now(driver::alarm(&ports, &name, now, &budget, &self.scenario.settings));
+                self.keep(report, &rules)?;
                 let after = Snapshot::of(self.world);
-                self.violations.extend(invariants::check(&before, &after, self.world, self.blind(&rules)));
+                self.violations.extend(invariants::check(&before, &after, self.world, blind(&rules)));
             }
             What::Command(event) => {
                 let before = Snapshot::of(self.world);
-                let blind = self.blind(&self.rules());
+                let blind = blind(&self.rules());
                 if let Err(problems) = self.command(&event)? {
                     self.refused.push((now, problems));
                 }
@@ -365,22 +365,6 @@ impl<'a> Run<'a> {
         there.map(|window| window.rule).collect()
     }
 
-    /// What nobody could see, because every call for it fails.
-    fn blind(&self, rules: &[Rule]) -> Blind {
-        let fails = |operation: Operation| {
-            rules.iter().any(|rule| match rule.when {
-                When::Always => true,
-                When::Every(failing) => operation == failing,
-                When::Call(_) | When::Nth(..) => false,
-            })
-        };
-        let sealed = self.world.rollouts().values().any(|rollout| rollout.sealed_before.is_some());
-        Blind {
-            target: fails(Operation::Look) || fails(Operation::States),
-            metrics: fails(Operation::Fetch) || (sealed && fails(Operation::Sealed)),
-        }
-    }
-
     /// What one invocation works with: a process of its own.
     fn ports(&self, rules: &[Rule], process: u64) -> Faulty<'a, World> {
         let ports = Faulty::new(self.world, rules.to_vec());
@@ -388,9 +372,14 @@ impl<'a> Run<'a> {
         if self.scenario.rival { ports.interleaved(self.seed ^ seconds ^ (process << 48)) } else { ports }
     }
 
-    /// A tick that could do nothing at all has nothing to report.
-    fn keep(&mut self, report: Result<TickReport, Fault>) {
-        self.reports.extend(report);
+    /// A tick that could do nothing at all has nothing to report, nor has one that hung until it was cut off.
+    fn keep(&mut self, done: Result<Result<TickReport, Fault>, Stalled>, rules: &[Rule]) -> Result<(), RunError> {
+        match done {
+            Ok(report) => self.reports.extend(report),
+            Err(_) if rules.iter().any(|rule| rule.way == Way::Hangs) => {}
+            Err(stalled) => return Err(stalled.into()),
+        }
+        Ok(())
     }
 
     fn outcome(mut self, id: &str) -> Result<Outcome, RunError> {
@@ -412,6 +401,22 @@ impl<'a> Run<'a> {
             reports: self.reports,
             violations: self.violations,
         })
+    }
+}
+
+/// What nobody could see, because every call for it fails.
+fn blind(rules: &[Rule]) -> Blind {
+    let fails = |operations: &[Operation]| {
+        rules.iter().any(|rule| match rule.when {
+            When::Always => true,
+            When::Every(operation) => operations.contains(&operation),
+            When::Call(_) | When::Nth(..) => false,
+        })
+    };
+    Blind {
+        target: fails(&[Operation::Look, Operation::States]),
+        metrics: fails(&[Operation::Fetch]),
+        sealed: fails(&[Operation::Sealed]),
     }
 }
 
@@ -495,3 +500,6 @@ impl Outcome {
         self.pieces.iter().flat_map(|piece| piece.versions.values()).map(|tally| tally.unserved).sum()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,6 +97,8 @@ pub struct Ends {
     pub undecided: u32,
     /// Requests that failed because the alias pointed nowhere.
     pub unserved: u64,
+    /// Broken promises, each with the seed that shows it.
+    #[serde(skip)]
     pub violations: Vec<(u64, Violation)>,
 }
 

@@ -4,7 +4,7 @@
 //!
 //! Every e-value is kept as its natural logarithm. An e-process starts at 1, its mean never grows while its null
 //! hypothesis holds, and so (Ville) it ever reaches `1/alpha` with probability at most alpha, however often and for
-//! however long one looks. The formulas and how they were measured are in the design notes on statistics; each is
+//! however long one looks. The formulas and their sources are in `docs/statistics.md`; each is
 //! tested against golden values of other libraries, by exact enumeration, and by simulation.
 
 mod bound;

@@ -5,9 +5,7 @@ mod simulations;
 mod verdicts;
 
 use crate::spec::{
-    Advance, After, Alarms, AlreadyRed, Check, CheckKind, CheckMode, Ending, ErrorBudget, LambdaTarget, Margins,
-    MetricRef, Mode, Newer, OnNoData, Owner, PausePolicy, Quantile, RateCounts, Release, RolloutSpec, Step, Target,
-    Tolerance, Undecided,
+    Advance, Check, CheckKind, CheckMode, MetricRef, OnNoData, Quantile, RateCounts, RolloutSpec, Step, Tolerance,
 };
 use crate::units::{Minute, Span, Timestamp, Weight};
 
@@ -49,35 +47,10 @@ fn check(name: &str, kind: CheckKind) -> Check {
     Check { name: name.to_owned(), kind, mode: CheckMode::Enforce, on_no_data: OnNoData::Hold }
 }
 
-/// The default spec: 5, 25 and 50 %, half a point tolerated.
+/// The default spec, 5, 25 and 50 %, with other checks.
 pub(super) fn spec(checks: Vec<Check>) -> RolloutSpec {
-    RolloutSpec {
-        name: None,
-        mode: Mode::Enforce,
-        target: Target::Lambda(LambdaTarget {
-            function: "checkout".to_owned(),
-            alias: "live".to_owned(),
-            owner: Owner::Coalmine,
-        }),
-        version: None,
-        release: Release::default(),
-        strategy: "steps".to_owned(),
-        steps: vec![step(5), step(25), step(50)],
-        margins: Margins::PerWeight,
-        after: After { watch: Span::from_minutes(30) },
-        tests: Vec::new(),
-        checks,
-        alarms: Alarms { names: Vec::new(), already_red: AlreadyRed::Refuse },
-        analysis: ErrorBudget { false_rollback: 0.01, false_promotion: 0.05 },
-        undecided: Undecided {
-            too_little_traffic: Ending::Pause,
-            no_data: Ending::RollBack,
-            looks_worse: Ending::RollBack,
-        },
-        pause: PausePolicy { length: Span::from_hours(12), then: Ending::RollBack },
-        deadline: Span::from_hours(2),
-        newer: Newer::Supersede,
-    }
+    let text = "{coalmine: v1, target: {lambda: {function: checkout, alias: live}}}";
+    RolloutSpec { checks, ..crate::spec::parse(text).unwrap().spec }
 }
 
 /// 14:00 of a day.

@@ -4,10 +4,7 @@ use crate::analysis::{Analysis, Doubt, JudgePlan, Samples, Verdict};
 use crate::engine::{Start, begin, settled_before};
 use crate::observation::{AlarmState, Observation, Readiness, Routing, Seen, VersionInfo};
 use crate::rollout::{Fence, Held, PauseReason, Phase, PhaseName, RollBackEnd, Rollout, UndecidedWhy, WeightSeen, Why};
-use crate::spec::{
-    Advance, After, Alarms, AlreadyRed, Approval, Ending, ErrorBudget, LambdaTarget, Margins, Mode, Newer, Owner,
-    PausePolicy, Release, RolloutSpec, Step, Target, Undecided, Version,
-};
+use crate::spec::{Approval, Ending, Mode, RolloutSpec, Version};
 use crate::units::{Span, Timestamp, Weight};
 
 pub fn at(minute: u64) -> Timestamp {
@@ -22,40 +19,10 @@ pub fn version(number: &str) -> Version {
     Version(number.to_owned())
 }
 
-fn step(weight: u16) -> Step {
-    let bake = Span::from_minutes(5);
-    Step { weight: percent(weight), bake, at_most: None, advance: Advance::OnProof, approve: None }
-}
-
-/// 5 %, 25 %, 50 %; one alarm; everything else as by default.
+/// Everything by default (5 %, 25 %, 50 %), and one alarm.
 pub fn spec() -> RolloutSpec {
-    RolloutSpec {
-        name: None,
-        mode: Mode::Enforce,
-        target: Target::Lambda(LambdaTarget {
-            function: "checkout".to_owned(),
-            alias: "live".to_owned(),
-            owner: Owner::Coalmine,
-        }),
-        version: None,
-        release: Release::default(),
-        strategy: "steps".to_owned(),
-        steps: vec![step(5), step(25), step(50)],
-        margins: Margins::PerWeight,
-        after: After { watch: Span::from_minutes(30) },
-        tests: Vec::new(),
-        checks: Vec::new(),
-        alarms: Alarms { names: vec!["red".to_owned()], already_red: AlreadyRed::Refuse },
-        analysis: ErrorBudget { false_rollback: 0.01, false_promotion: 0.05 },
-        undecided: Undecided {
-            too_little_traffic: Ending::Pause,
-            no_data: Ending::RollBack,
-            looks_worse: Ending::RollBack,
-        },
-        pause: PausePolicy { length: Span::from_hours(12), then: Ending::RollBack },
-        deadline: Span::from_hours(2),
-        newer: Newer::Supersede,
-    }
+    let text = "{coalmine: v1, target: {lambda: {function: checkout, alias: live}}, alarms: [red]}";
+    crate::spec::parse(text).unwrap().spec
 }
 
 pub fn rollout_of(spec: RolloutSpec) -> Rollout {

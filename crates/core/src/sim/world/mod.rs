@@ -62,6 +62,8 @@ struct State {
     broken_metrics: BTreeMap<String, FaultKind>,
     alarms: BTreeMap<String, AlarmState>,
     rollouts: BTreeMap<String, Rollout>,
+    /// Rollouts that are stored in a form that nobody can read.
+    damaged: BTreeSet<String>,
     /// Which rollout holds a target, by [`Target::key`].
     claims: BTreeMap<String, String>,
     /// Sealed blocks by rollout and first minute.
@@ -87,6 +89,7 @@ impl World {
                 broken_metrics: BTreeMap::new(),
                 alarms: BTreeMap::new(),
                 rollouts: BTreeMap::new(),
+                damaged: BTreeSet::new(),
                 claims: BTreeMap::new(),
                 sealed: BTreeMap::new(),
                 records: BTreeMap::new(),
@@ -244,6 +247,11 @@ impl World {
     #[must_use]
     pub fn claims(&self) -> BTreeMap<String, String> {
         self.lock().claims.clone()
+    }
+
+    /// From now on a stored rollout cannot be read, as if a newer version had written it.
+    pub fn damage_rollout(&self, id: &str) {
+        self.lock().damaged.insert(id.to_owned());
     }
 
     /// The decision records of a rollout, oldest first.

@@ -120,11 +120,18 @@ impl AlarmSource for World {
 
 impl RolloutStore for World {
     async fn active(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
-        Ok(self.lock().rollouts.values().filter(|rollout| rollout.is_active()).cloned().map(Ok).collect())
+        let state = self.lock();
+        let active = state.rollouts.values().filter(|rollout| rollout.is_active());
+        let read = active.map(|rollout| {
+            let whole = state.check_readable(&rollout.id).map(|()| rollout.clone());
+            whole.map_err(|fault| Unreadable { id: rollout.id.clone(), fault })
+        });
+        Ok(read.collect())
     }
 
     async fn load(&self, id: &str) -> Result<Option<Rollout>, Fault> {
-        Ok(self.lock().rollouts.get(id).cloned())
+        let state = self.lock();
+        state.check_readable(id).map(|()| state.rollouts.get(id).cloned())
     }
 
     async fn holder(&self, target: &Target) -> Result<Option<String>, Fault> {
@@ -187,6 +194,13 @@ impl RolloutStore for World {
 }
 
 impl State {
+    fn check_readable(&self, id: &str) -> Result<(), Fault> {
+        match self.damaged.contains(id) {
+            true => Err(Fault::new("GetItem", FaultKind::Rejected, "written by a newer version")),
+            false => Ok(()),
+        }
+    }
+
     fn claimed_by_another(&self, rollout: &Rollout) -> Option<String> {
         let holder = self.claims.get(&rollout.spec.target.key()).filter(|holder| **holder != rollout.id);
         holder.filter(|_| rollout.holds_target()).cloned()

@@ -1,7 +1,9 @@
 use super::*;
 use crate::metrics::{SeriesQuery, Stat};
 use crate::observation::Readiness;
-use crate::ports::{AlarmSource, LookError, MetricSource, SetError, SetWeight, TestRunner, TrafficRouter};
+use crate::ports::{
+    AlarmSource, LookError, MetricSource, RolloutStore, SetError, SetWeight, TestRunner, TrafficRouter,
+};
 use crate::sim::contract;
 use crate::sim::executor::run_now;
 use crate::sim::faults::Faulty;
@@ -161,4 +163,23 @@ fn tests_bring_their_outcomes_in_turn() {
     world.set_test_outcomes(&canary(), vec![failed.clone(), TestOutcome::Passed]);
     assert_eq!([run(), run(), run()], [failed, TestOutcome::Passed, TestOutcome::Passed]);
     assert_eq!(world.tests_run(), BTreeSet::from([canary()]));
+}
+
+#[test]
+fn a_damaged_rollout_does_not_hide_the_others() {
+    let world = world();
+    let damaged = rollout();
+    let Target::Lambda(lambda) = target();
+    let mut whole = rollout();
+    whole.id = "search-7".to_owned();
+    whole.spec.target = Target::Lambda(LambdaTarget { function: "search".to_owned(), ..lambda });
+    for rollout in [&damaged, &whole] {
+        run_now(world.create(rollout)).unwrap().unwrap();
+    }
+    world.damage_rollout(&damaged.id);
+    let active = run_now(world.active()).unwrap().unwrap();
+    let ids: Vec<_> = active.into_iter().map(|read| read.map(|rollout| rollout.id).map_err(|error| error.id)).collect();
+    assert_eq!(ids, [Err(damaged.id.clone()), Ok(whole.id.clone())]);
+    assert!(run_now(world.load(&damaged.id)).unwrap().is_err());
+    assert_eq!(run_now(world.load(&whole.id)).unwrap().unwrap(), Some(whole));
 }

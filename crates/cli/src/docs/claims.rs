@@ -1,0 +1,286 @@
+//! What the documents' tables say, against the code.
+
+use std::collections::BTreeSet;
+
+use coalmine_core::analysis::Verdict;
+use coalmine_core::report;
+use coalmine_core::rollout::{PhaseName, UndecidedWhy, Why};
+use coalmine_core::spec::Ending;
+use coalmine_core::units::Span;
+
+use super::{DOCUMENTS, files, read};
+
+const OPERATIONS: &str = "docs/operations.md";
+
+/// The rows of the tables under a heading, the header included.
+fn rows(document: &str, heading: &str) -> Vec<Vec<String>> {
+    let text = read(document);
+    let section = text.split(&format!("\n## {heading}\n")).nth(1).unwrap_or_else(|| panic!("no `{heading}`"));
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows = section.lines().filter(|line| line.starts_with("| "));
+    rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
+}
+
+/// What stands in backticks.
+fn code(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+fn sources(folders: &[&str]) -> String {
+    let read_all = |folder: &&str| {
+        let files = files(folder, ".rs").into_iter().filter(|file| !is_test(file));
+        files.map(|file| read(&format!("{folder}/{file}"))).collect::<String>()
+    };
+    folders.iter().map(read_all).collect()
+}
+
+fn is_test(file: &str) -> bool {
+    file.contains("tests/") || file.ends_with("tests.rs")
+}
+
+const EVERYWHERE: [&str; 4] = ["crates/core/src", "crates/aws/src", "crates/cli/src", "functions"];
+
+/// One of each kind, and the compiler sees to it that none is forgotten.
+fn every_reason() -> Vec<Why> {
+    let (by, reason) = (|| "ada".to_owned(), || "because".to_owned());
+    let says = |sentence: &str| vec![sentence.to_owned()];
+    let (after, what) = (Span::from_hours(2), "rolled back: proven worse".to_owned());
+    let undecided = |why, then| Why::Undecided { why, after, then };
+    let reasons = vec![
+        Why::Started { by: by() },
+        Why::Ready,
+        Why::SeenLive,
+        Why::Proven { sentences: says("...; no worse than +0.5 points: proven") },
+        Why::NoHarm { sentences: says("...") },
+        Why::NoSteps,
+        Why::Approved { by: by(), reason: reason() },
+        Why::PromotedBy { by: by(), reason: reason() },
+        Why::PausedBy { by: by(), reason: reason() },
+        Why::ResumedBy { by: by(), reason: reason() },
+        Why::AbortedBy { by: by(), reason: reason() },
+        Why::ApprovalNeeded,
+        Why::Harm { sentences: says("4 % of new requests failed ...") },
+        Why::Alarm { names: says("checkout-5xx") },
+        Why::Alarm { names: vec!["checkout-5xx".to_owned(), "payments-down".to_owned()] },
+        Why::TestFailed { what: "the answer is 500".to_owned() },
+        Why::VersionUnusable { why: "its state is Failed".to_owned() },
+        undecided(UndecidedWhy::TooLittleTraffic, Ending::Pause),
+        undecided(UndecidedWhy::NoData, Ending::RollBack),
+        undecided(UndecidedWhy::LooksWorse, Ending::Promote),
+        undecided(UndecidedWhy::Stuck, Ending::RollBack),
+        Why::PauseOver { then: Ending::RollBack },
+        Why::WatchOver { watched: Span::from_minutes(30) },
+        Why::NewerRollout { rollout: "checkout-43".to_owned() },
+        Why::TakenOver { found: "v40".to_owned() },
+        Why::WouldHave { verdict: Verdict::Fail, what },
+        Why::MovedByOthers { found: "v41 with 5 % on v42".to_owned() },
+        Why::IllegalTransition { from: PhaseName::Promoted, to: PhaseName::Shifting },
+    ];
+    let kinds: BTreeSet<usize> = reasons.iter().map(kind).collect();
+    assert_eq!(kinds, (0..KINDS).collect(), "a kind of reason has no example");
+    reasons
+}
+
+const KINDS: usize = 24;
+
+/// A new kind needs a number here, the next one, and an example above.
+fn kind(why: &Why) -> usize {
+    match why {
+        Why::Started { .. } => 0,
+        Why::Ready => 1,
+        Why::SeenLive => 2,
+        Why::Proven { .. } => 3,
+        Why::NoHarm { .. } => 4,
+        Why::NoSteps => 5,
+        Why::Approved { .. } => 6,
+        Why::PromotedBy { .. } => 7,
+        Why::PausedBy { .. } => 8,
+        Why::ResumedBy { .. } => 9,
+        Why::AbortedBy { .. } => 10,
+        Why::ApprovalNeeded => 11,
+        Why::Harm { .. } => 12,
+        Why::Alarm { .. } => 13,
+        Why::TestFailed { .. } => 14,
+        Why::VersionUnusable { .. } => 15,
+        Why::Undecided { .. } => 16,
+        Why::PauseOver { .. } => 17,
+        Why::WatchOver { .. } => 18,
+        Why::NewerRollout { .. } => 19,
+        Why::TakenOver { .. } => 20,
+        Why::WouldHave { .. } => 21,
+        Why::MovedByOthers { .. } => 22,
+        Why::IllegalTransition { .. } => 23,
+    }
+}
+
+#[test]
+fn every_reason_is_explained_in_the_words_that_are_used() {
+    let rows = rows(OPERATIONS, "Reasons");
+    let explained: BTreeSet<&str> = rows.iter().skip(1).flat_map(|row| code(&row[0])).collect();
+    let said: Vec<String> = every_reason().iter().map(report::sentence).collect();
+    assert_eq!(explained, said.iter().map(String::as_str).collect());
+}
+
+#[test]
+fn what_holds_a_rollout_is_said_in_these_words() {
+    let source = sources(&["crates/core/src/engine"]).replace("{why}", "").replace("{reason}", "");
+    let rows = rows(OPERATIONS, "What holds it");
+    let sentences: Vec<&str> = rows.iter().skip(1).flat_map(|row| code(&row[0])).collect();
+    assert!(sentences.len() >= 15, "{sentences:?}");
+    for sentence in sentences {
+        for part in sentence.split("...") {
+            assert!(source.contains(part), "nothing says `{part}` of `{sentence}`");
+        }
+    }
+}
+
+#[test]
+fn the_phases_are_these() {
+    let rows = rows(OPERATIONS, "Phases");
+    let explained: Vec<&str> = rows.iter().skip(1).flat_map(|row| code(&row[0])).collect();
+    let read = explained.iter().map(|name| serde_json::from_value::<PhaseName>((*name).into()).unwrap());
+    assert_eq!(read.collect::<BTreeSet<_>>().len(), 9);
+}
+
+#[test]
+fn every_limit_is_what_the_code_has() {
+    let source = sources(&EVERYWHERE);
+    let rows = rows(OPERATIONS, "Limits");
+    let limits: Vec<&str> = rows.iter().skip(1).flat_map(|row| code(&row[2])).collect();
+    assert!(limits.len() >= 20);
+    for limit in limits {
+        assert!(source.contains(&format!("const {limit};")), "the code has no `const {limit};`");
+    }
+}
+
+/// The permissions that the adapters ask for, those of the template, and those that are explained.
+#[test]
+fn the_permissions_are_those_that_are_needed() {
+    let adapters = sources(&["crates/aws/src"]);
+    let calls = adapters.split("Call::new(").skip(1).filter_map(|rest| rest.split('"').nth(3));
+    let mut needed: BTreeSet<&str> = calls.filter(|action| action.contains(':')).collect();
+    // A transaction deletes, too, and names only its first need.
+    needed.insert("dynamodb:DeleteItem");
+    let template = read("template.yaml");
+    let is_action = |word: &&str| {
+        let known = ["lambda:", "cloudwatch:", "dynamodb:", "events:", "sns:"];
+        known.iter().any(|service| word.starts_with(service)) && word.chars().any(char::is_uppercase)
+    };
+    // That alarms may invoke is a permission of theirs.
+    let theirs = "Action: lambda:InvokeFunction\n      FunctionName";
+    let ours = template.replace(theirs, "");
+    let granted = ours.split(|c: char| !c.is_ascii_alphanumeric() && c != ':').map(|word| word.trim_end_matches(':'));
+    assert_eq!(granted.filter(is_action).collect::<BTreeSet<_>>(), needed, "template and adapters");
+    let rows = rows(OPERATIONS, "Permissions");
+    let explained: BTreeSet<&str> = rows.iter().skip(1).flat_map(|row| code(&row[0])).collect();
+    assert_eq!(explained, needed, "operations.md and adapters");
+}
+
+#[test]
+fn every_setting_is_read_and_can_be_set() {
+    let (config, template) = (read("functions/config.rs"), read("template.yaml"));
+    let variables: BTreeSet<&str> = config
+        .split('"')
+        .filter(|text| text.starts_with("COALMINE_") && text.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+        .collect();
+    let rows = rows(OPERATIONS, "Settings");
+    let explained: BTreeSet<&str> = rows.iter().skip(1).flat_map(|row| code(&row[0])).collect();
+    assert_eq!(explained, variables);
+    for row in &rows[1..] {
+        for parameter in code(&row[1]) {
+            assert!(template.contains(&format!("{}: !Ref {parameter}\n", code(&row[0])[0])), "{row:?}");
+        }
+    }
+}
+
+#[test]
+fn the_code_map_lists_every_module_and_no_other() {
+    let mut folder = String::new();
+    let mut folders = BTreeSet::new();
+    let mut listed = BTreeSet::new();
+    let rows = rows("crates/README.md", "Code map");
+    for row in &rows {
+        for path in code(&row[0]) {
+            if path.ends_with(".rs") {
+                listed.insert(format!("{folder}/{path}"));
+            } else {
+                path.clone_into(&mut folder);
+                folders.insert(folder.clone());
+            }
+        }
+    }
+    let inside = |folder: &String| {
+        let files = files(folder, ".rs").into_iter().filter(|file| !is_test(file));
+        files.map(|file| format!("{folder}/{file}")).collect::<Vec<_>>()
+    };
+    assert_eq!(listed, folders.iter().flat_map(inside).collect());
+}
+
+/// Who may import whom. Tests may import anybody.
+#[test]
+fn imports_are_as_the_architecture_says() {
+    let deciding = ["spec", "engine", "analysis", "rollout.rs", "report.rs"];
+    let rules: [(&str, &[&str], &[&str]); 4] = [
+        ("crates/core/src", &deciding, &["crate::ports", "crate::driver", "crate::sim"]),
+        ("crates/core/src", &["analysis"], &["crate::rollout", "crate::engine"]),
+        ("crates/core/src", &["analysis/stats"], &["crate::", "super::super"]),
+        ("crates/aws/src", &[""], &["coalmine_core::engine", "coalmine_core::driver", "coalmine_core::command"]),
+    ];
+    for (folder, modules, banned) in rules {
+        for file in files(folder, ".rs") {
+            if is_test(&file) || !modules.iter().any(|module| file.starts_with(module)) {
+                continue;
+            }
+            let text = read(&format!("{folder}/{file}"));
+            for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+                assert!(!banned.iter().any(|name| line.contains(name)), "{file}: {line}");
+            }
+        }
+    }
+    for folder in ["functions", "crates/cli/src/simulate", "crates/core/src"] {
+        assert!(!sources(&[folder]).contains("aws_sdk_"), "{folder} names an SDK");
+    }
+}
+
+#[test]
+fn stored_items_are_where_the_table_says() {
+    let keys = read("crates/aws/src/dynamodb/keys.rs");
+    let rows = rows("crates/README.md", "What is stored");
+    for row in &rows[1..] {
+        assert!(keys.contains(&format!("//! | {} | {} |", row[0], row[1])), "{row:?}");
+    }
+    assert_eq!(rows.len(), keys.matches("//! | `").count() + 1);
+}
+
+/// The tests that the claims on statistics rest on, and whatever else looks like a test's or a function's long name.
+#[test]
+fn every_long_name_is_one_of_the_code() {
+    let everything: String = [&EVERYWHERE[..], &["tests"]]
+        .concat()
+        .iter()
+        .flat_map(|folder| files(folder, ".rs").into_iter().map(move |file| read(&format!("{folder}/{file}"))))
+        .collect();
+    let mut names = 0;
+    for document in DOCUMENTS {
+        let text = read(document);
+        let prose: String = text.split("\n```").step_by(2).collect();
+        for name in code(&prose) {
+            let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            if plain && name.len() > 4 && name.contains('_') {
+                let known =
+                    [format!("fn {name}"), format!(".{name}(")].iter().any(|use_of| everything.contains(use_of));
+                assert!(known, "{document}: `{name}` is no function");
+                names += 1;
+            }
+        }
+    }
+    assert!(names >= 15, "{names}");
+}
+
+/// What the README shows of a verdict is what a test of the judge expects.
+#[test]
+fn the_sentence_that_is_shown_is_one_that_is_said() {
+    let text = read("README.md");
+    let shown = text.split("\n```text\n").nth(1).and_then(|rest| rest.split('\n').next()).unwrap();
+    assert!(read("crates/core/src/analysis/tests/verdicts.rs").contains(shown), "{shown}");
+}

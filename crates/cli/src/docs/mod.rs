@@ -1,0 +1,160 @@
+//! The documents say what is so: every example is run, every name in a table is looked up.
+
+mod claims;
+mod shell;
+
+use std::path::{Path, PathBuf};
+
+use coalmine_core::command::Request;
+use coalmine_core::driver::Line;
+use coalmine_core::rollout::PhaseName;
+use coalmine_core::spec;
+use serde_json::Value;
+
+use crate::validate::print_problem;
+
+const DOCUMENTS: [&str; 7] = [
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "crates/README.md",
+    "docs/operations.md",
+    "docs/spec.md",
+    "docs/statistics.md",
+];
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(repository(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Files below a folder of the repository whose name ends like this, relative to the folder.
+fn files(folder: &str, ending: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(inner) = folders.pop() {
+        for entry in std::fs::read_dir(repository(folder).join(&inner)).unwrap() {
+            let entry = entry.unwrap();
+            let path = inner.join(entry.file_name());
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(path);
+            } else if path.display().to_string().ends_with(ending) {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// What stands between the fences, with what is said of it behind the first one.
+fn blocks(text: &str) -> Vec<(&str, &str)> {
+    let fenced = text.split("\n```").skip(1).step_by(2);
+    fenced.map(|block| block.split_once('\n').unwrap()).collect()
+}
+
+#[test]
+fn no_document_is_left_out() {
+    let below = ["crates", "docs", "functions", "tests", "examples", "events"].into_iter().flat_map(|folder| {
+        files(folder, ".md").into_iter().map(move |file| format!("{folder}/{file}")).collect::<Vec<_>>()
+    });
+    let top = std::fs::read_dir(repository("")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    for file in below.chain(top.filter(|name| name.ends_with(".md"))) {
+        assert!(DOCUMENTS.contains(&file.as_str()), "{file} is not tested");
+    }
+}
+
+#[test]
+fn every_example_is_as_it_says() {
+    let mut counts = std::collections::BTreeMap::new();
+    for document in DOCUMENTS {
+        let text = read(document);
+        let blocks = blocks(&text);
+        for (index, (kind, block)) in blocks.iter().enumerate() {
+            match *kind {
+                "yaml" => assert_eq!(spec::parse(&whole(block)).err(), None, "{document}: {block}"),
+                "yaml invalid" => assert_eq!(("text", said_of(block).as_str()), blocks[index + 1], "{document}"),
+                "json" => {
+                    let request = Request::parse(&serde_json::from_str(block).unwrap());
+                    assert!(request.is_ok(), "{document}: {request:?} for {block}");
+                }
+                "json log" => log_line(block),
+                "sh" => shell::check(document, block),
+                // What is printed: where a test can have it printed, `claims` does.
+                "text" => {}
+                other => panic!("{document}: nothing runs a block of the kind `{other}`: {block}"),
+            }
+            *counts.entry((*kind).to_owned()).or_insert(0) += 1;
+        }
+    }
+    assert!(counts["yaml"] >= 12 && counts["sh"] >= 8 && counts["json"] >= 1, "{counts:?}");
+}
+
+/// A reference's block may be a part of a spec: it goes under the shortest one.
+fn whole(block: &str) -> String {
+    let mut document = block.to_owned() + "\n";
+    if !document.contains("target:") {
+        document.insert_str(0, "target: { lambda: { function: checkout, alias: live } }\n");
+    }
+    if !document.contains("coalmine:") {
+        document.insert_str(0, "coalmine: v1\n");
+    }
+    document
+}
+
+fn said_of(block: &str) -> String {
+    let mut said = Vec::new();
+    for problem in spec::parse(&whole(block)).unwrap_err() {
+        print_problem(Path::new("spec.yaml"), "", &problem, &mut said).unwrap();
+    }
+    String::from_utf8(said).unwrap().trim_end().to_owned()
+}
+
+/// A log line has the fields of a report's line, and no others.
+fn log_line(block: &str) {
+    let line: Value = serde_json::from_str(block).unwrap();
+    let texts = || vec!["text".to_owned()];
+    let full = Line {
+        rollout: String::new(),
+        target: String::new(),
+        phase: PhaseName::Baking,
+        weight: None,
+        live: Some(String::new()),
+        checks: texts(),
+        did: texts(),
+        holding: texts(),
+        faults: texts(),
+    };
+    let full = serde_json::to_value(full).unwrap();
+    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&line["rollout"]), names(&full));
+    serde_json::from_value::<PhaseName>(line["rollout"]["phase"].clone()).unwrap();
+}
+
+#[test]
+fn every_example_file_is_valid() {
+    let specs = [files("examples", ".yaml"), files("examples", ".json")].concat();
+    for file in &specs {
+        assert_eq!(spec::parse(&read(&format!("examples/{file}"))).err(), None, "{file}");
+    }
+    assert!(specs.len() >= 5, "{specs:?}");
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut links = 0;
+    for document in DOCUMENTS {
+        let folder = Path::new(document).parent().unwrap();
+        for link in read(document).split("](").skip(1).map(|rest| rest.split(')').next().unwrap().to_owned()) {
+            if !link.starts_with("https://") {
+                let path = folder.join(&link).display().to_string();
+                assert!(repository(&path).exists(), "{document}: {link}");
+                links += 1;
+            }
+        }
+    }
+    assert!(links >= 10);
+}

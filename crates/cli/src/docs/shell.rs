@@ -1,0 +1,155 @@
+//! Shell commands of the documents: not run, for they need an account, but checked against what they name.
+
+use clap::Parser;
+use coalmine_core::command::Request;
+
+use super::{files, read, repository};
+
+/// What a `$(...)` becomes once its command has been taken out.
+const ANSWER: &str = "ANSWER";
+
+pub fn check(document: &str, block: &str) {
+    let joined = block.replace("\\\n", " ");
+    for line in joined.lines().filter(|line| !line.trim().is_empty()) {
+        for command in commands(line) {
+            let words = words(&command);
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            check_command(&words).unwrap_or_else(|wrong| panic!("{document}: {wrong} in `{command}`"));
+        }
+    }
+}
+
+/// A line's commands, those in `$(...)` first.
+fn commands(line: &str) -> Vec<String> {
+    let mut line = line.split(" #").next().unwrap_or_default().split(" > ").next().unwrap_or_default().to_owned();
+    let mut commands = Vec::new();
+    while let Some(start) = line.find("$(") {
+        let end = start + line[start..].find(')').expect("a substitution ends");
+        commands.push(line[start + 2..end].to_owned());
+        line.replace_range(start..=end, ANSWER);
+    }
+    commands.push(line);
+    commands
+}
+
+fn words(command: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+    for c in command.trim().chars() {
+        match (quote, c) {
+            (None, '\'' | '"') => quote = Some(c),
+            (Some(open), c) if c == open => quote = None,
+            (None, ' ') => words.push(std::mem::take(&mut word)),
+            (_, c) => word.push(c),
+        }
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+fn check_command(words: &[&str]) -> Result<(), String> {
+    match words {
+        [variable] if variable.ends_with(&format!("={ANSWER}")) => Ok(()),
+        ["cd", "coalmine"] | ["sam", "build"] => Ok(()),
+        ["git", "clone", url] => holds(read("Cargo.toml").contains(&format!("repository = \"{url}\"")), "another URL"),
+        [".ci/run"] => holds(repository(".ci/run").exists(), "no such file"),
+        ["sam", "deploy", "--guided", rest @ ..] | ["sam", "deploy", rest @ ..] => sam_deploy(rest),
+        ["cargo", rest @ ..] => cargo(rest),
+        ["coalmine", ..] => crate::Arguments::try_parse_from(words).map(|_| ()).map_err(|error| error.to_string()),
+        ["aws", service, operation, rest @ ..] => aws(service, operation, rest),
+        _ => Err("a command that nothing checks".to_owned()),
+    }
+}
+
+fn holds(condition: bool, wrong: &str) -> Result<(), String> {
+    if condition { Ok(()) } else { Err(wrong.to_owned()) }
+}
+
+fn sam_deploy(options: &[&str]) -> Result<(), String> {
+    for option in options.chunks(2) {
+        match option {
+            ["--stack-name", "coalmine"] | ["--capabilities", "CAPABILITY_IAM"] => {}
+            ["--parameter-overrides", setting] => {
+                let (name, value) = setting.split_once('=').ok_or("no value")?;
+                holds(section("Parameters").contains(&name.to_owned()), "an unknown parameter")?;
+                let allowed = format!("  {name}:\n    Type: String\n    Default: enforce\n    AllowedValues: [");
+                let template = read("template.yaml");
+                let words = template.split(&allowed).nth(1).and_then(|rest| rest.split(']').next());
+                holds(words.is_some_and(|words| words.split(", ").any(|word| word == value)), "a value not allowed")?;
+            }
+            other => return Err(format!("an unknown option {other:?}")),
+        }
+    }
+    Ok(())
+}
+
+fn cargo(words: &[&str]) -> Result<(), String> {
+    match words {
+        ["fmt", "--all"] | ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"] | ["test"] => Ok(()),
+        ["simulate"] => holds(read(".cargo/config.toml").contains("simulate = \"run "), "no such alias"),
+        ["test", "--test", test, filter @ ..] => {
+            holds(read("Cargo.toml").contains(&format!("[[test]]\nname = \"{test}\"")), "no such test")?;
+            filter.iter().try_for_each(|module| holds(repository(&format!("tests/{module}.rs")).exists(), "no module"))
+        }
+        ["test", "-p", package, filter @ ..] => {
+            let folder = format!("crates/{}", package.strip_prefix("coalmine-").ok_or("no package of ours")?);
+            holds(repository(&folder).exists(), "no such package")?;
+            let sources: String = files(&folder, ".rs").iter().map(|file| read(&format!("{folder}/{file}"))).collect();
+            filter.iter().try_for_each(|test| holds(sources.contains(&format!("fn {test}(")), "no such test"))
+        }
+        _ => Err("a use of cargo that nothing checks".to_owned()),
+    }
+}
+
+fn aws(service: &str, operation: &str, rest: &[&str]) -> Result<(), String> {
+    let outfile = rest.len() % 2 == 1;
+    let (options, values): (Vec<&str>, Vec<&str>) = rest.chunks_exact(2).map(|pair| (pair[0], pair[1])).unzip();
+    let value = |name: &str| options.iter().position(|option| *option == name).map(|place| values[place]);
+    let only = |known: &[&str]| holds(options == known && outfile == (operation == "invoke"), "other options");
+    match (service, operation) {
+        ("lambda", "invoke") => {
+            only(&["--function-name", "--cli-binary-format", "--payload"])?;
+            holds(value("--cli-binary-format") == Some("raw-in-base64-out"), "the payload would be taken for base64")?;
+            request(value("--function-name").unwrap_or_default(), value("--payload").unwrap_or_default())
+        }
+        ("lambda", "get-alias") => only(&["--function-name", "--name"]),
+        ("lambda", "update-alias") => {
+            only(&["--function-name", "--name", "--function-version", "--routing-config"])?;
+            holds(value("--routing-config") == Some("AdditionalVersionWeights={}"), "weights are left")
+        }
+        ("cloudformation", "describe-stacks") => {
+            only(&["--stack-name", "--output", "--query"])?;
+            let output = value("--query").and_then(|query| query.split("OutputKey=='").nth(1)?.split('\'').next());
+            holds(output.is_some_and(|output| section("Outputs").contains(&output.to_owned())), "an unknown output")
+        }
+        ("cloudformation", "describe-stack-resource") => {
+            only(&["--stack-name", "--logical-resource-id", "--query", "--output"])?;
+            // SAM names a rule after its function and its event.
+            let named = value("--logical-resource-id") == Some("TickEveryMinute");
+            let template = read("template.yaml");
+            holds(named && template.contains("\n  Tick:\n") && template.contains("\n        EveryMinute:\n"), "no rule")
+        }
+        ("events", "disable-rule") => only(&["--name"]),
+        _ => Err("a call that nothing checks".to_owned()),
+    }
+}
+
+/// A request that the function it is sent to takes.
+fn request(function: &str, payload: &str) -> Result<(), String> {
+    if payload == "file://start.json" {
+        return holds(function == "$COMMAND", "only the command function starts");
+    }
+    let event = serde_json::from_str(payload).map_err(|error| error.to_string())?;
+    let request = Request::parse(&event).map_err(|problems| format!("{problems:?}"))?;
+    let stops = ["abort", "pause"].contains(&request.kind());
+    holds(function == "$COMMAND" || function == "$ABORT" && stops, "not for this function")
+}
+
+/// The names in a section of the template.
+fn section(name: &str) -> Vec<String> {
+    let template = read("template.yaml");
+    let after = template.split(&format!("\n{name}:\n")).nth(1).unwrap_or_default();
+    let lines = after.lines().take_while(|line| line.is_empty() || line.starts_with(' '));
+    let names = lines.filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'));
+    names.filter(|name| !name.starts_with(' ')).map(str::to_owned).collect()
+}

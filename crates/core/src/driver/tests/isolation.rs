@@ -1,0 +1,112 @@
+//! Several rollouts in one tick: one's failure is not the others'.
+
+use super::*;
+use crate::command::Request;
+use crate::driver::{Line, Settings, TickReport, command, tick};
+use crate::observation::AlarmState;
+use crate::ports::{FaultKind, Ports};
+use crate::rollout::PhaseName;
+use crate::sim::budget::SimBudget;
+use crate::sim::executor::run_now;
+use crate::sim::faults::{Faulty, Operation, Way, When};
+use crate::sim::world::World;
+use crate::spec::Mode;
+use crate::units::Timestamp;
+
+const FUNCTIONS: [&str; 3] = ["basket", "checkout", "search"];
+
+fn start() -> Timestamp {
+    "2026-11-21T14:00:00Z".parse().unwrap()
+}
+
+fn settings() -> Settings {
+    Settings { mode: Mode::Enforce, metric_lag: minutes(3) }
+}
+
+/// Three functions, each with a rollout of 42 that was just started.
+fn three_rollouts() -> World {
+    let world = World::new(start());
+    world.set_alarm("red", AlarmState::Ok);
+    for function in FUNCTIONS {
+        for number in ["41", "42"] {
+            world.publish_active(function, number);
+        }
+        let target = Target::Lambda(LambdaTarget {
+            function: function.to_owned(),
+            alias: "live".to_owned(),
+            owner: Owner::Coalmine,
+        });
+        world.write_alias(&target, &version("41"), None).unwrap();
+        let mut spec = spec();
+        spec["target"]["lambda"]["function"] = function.into();
+        let request = Request::parse(&json!({ "command": "start", "spec": spec })).unwrap();
+        run_now(command(&world, request, start(), &SimBudget::plenty(), &settings())).unwrap().unwrap();
+    }
+    world
+}
+
+fn tick_once(world: &World, ports: &impl Ports, minute: u64) -> TickReport {
+    let now = start() + minutes(minute);
+    world.set_now(now);
+    run_now(tick(ports, now, &SimBudget::plenty(), &settings())).unwrap().unwrap()
+}
+
+fn phases(world: &World) -> Vec<PhaseName> {
+    world.rollouts().values().map(|rollout| rollout.phase.name()).collect()
+}
+
+#[test]
+fn one_rollout_that_fails_does_not_stop_the_others() {
+    let ways = [Way::Panics, Way::Hangs, Way::Fails(FaultKind::Denied), Way::AnswerLost];
+    for operation in [Operation::Look, Operation::Version, Operation::Set, Operation::Save, Operation::Publish] {
+        for (nth, way) in (0..3).flat_map(|nth| ways.map(|way| (nth, way))) {
+            let world = three_rollouts();
+            let faulty = Faulty::once(&world, When::Nth(operation, nth), way);
+            let report = tick_once(&world, &faulty, 1);
+            let told = format!("{way:?} at {operation:?} {nth}: {report:?}");
+            let says_why =
+                |line: &&Line| !line.faults.is_empty() || line.holding.iter().any(|why| why.contains("on purpose"));
+            assert_eq!(report.lines.iter().filter(says_why).count(), 1, "{told}");
+            let baking = phases(&world).iter().filter(|phase| **phase == PhaseName::Baking).count();
+            assert!(baking >= 2, "{told}");
+            // The next tick makes up for it.
+            tick_once(&world, &world, 2);
+            assert_eq!(phases(&world), [PhaseName::Baking; 3], "{told}");
+        }
+    }
+}
+
+#[test]
+fn a_bug_in_what_is_read_for_all_at_once_holds_them_all() {
+    for operation in [Operation::States, Operation::Fetch] {
+        let world = three_rollouts();
+        tick_once(&world, &world, 1);
+        for minute in 2..6 {
+            let faulty = Faulty::once(&world, When::Every(operation), Way::Panics);
+            let report = tick_once(&world, &faulty, minute);
+            assert_eq!(report.lines.len(), 3);
+            let told =
+                report.lines.iter().all(|line| line.holding.iter().any(|why| why.contains("a panic on purpose")));
+            assert!(told || minute < 3, "{operation:?}: {report:?}");
+        }
+        assert_eq!(phases(&world), [PhaseName::Baking; 3]);
+    }
+}
+
+#[test]
+fn a_rollout_that_cannot_be_read_does_not_hide_the_others() {
+    let world = three_rollouts();
+    world.damage_rollout("checkout-42");
+    let report = tick_once(&world, &world, 1);
+    assert_eq!((report.lines.len(), report.unreadable.len()), (2, 1), "{report:?}");
+    assert!(report.unreadable[0].starts_with("rollout checkout-42 cannot be read"), "{report:?}");
+}
+
+#[test]
+fn every_minute_another_rollout_comes_first() {
+    let world = three_rollouts();
+    let mut firsts: Vec<String> =
+        (1..4).map(|minute| tick_once(&world, &world, minute).lines[0].rollout.clone()).collect();
+    firsts.sort();
+    assert_eq!(firsts, ["basket-42", "checkout-42", "search-42"]);
+}

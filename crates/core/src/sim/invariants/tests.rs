@@ -1,0 +1,245 @@
+//! Every promise, broken on purpose.
+
+use super::*;
+use crate::ports::{RolloutStore, SetWeight, TrafficRouter};
+use crate::rollout::{DecisionRecord, Fence, Notice, PauseReason, WeightSeen};
+use crate::sim::executor::run_now;
+use crate::sim::samples::{baseline, canary, rollout, start, target, world};
+use crate::spec::Step;
+use crate::units::Minute;
+
+fn weight(percent: u16) -> Weight {
+    Weight::from_basis_points(percent * 100).unwrap()
+}
+
+fn event(minute: u64, entered: PhaseName, percent: u16, why: Why) -> Event {
+    let at = start() + Span::from_minutes(minute);
+    Event { at, entered: Some(entered), weight: weight(percent), why, digest: None }
+}
+
+fn push(rollout: &Rollout, phase: Phase, event: Event) -> Rollout {
+    let mut next = rollout.clone();
+    next.phase = phase;
+    next.now = event.at;
+    next.revision += 1;
+    next.events_total += 1;
+    next.history.push(event);
+    next
+}
+
+fn shifting(step: usize, minute: u64) -> Phase {
+    Phase::Shifting { step, from: Weight::ZERO, since: start() + Span::from_minutes(minute) }
+}
+
+fn baking(step: usize, minute: u64) -> Phase {
+    Phase::Baking { step, since: start() + Span::from_minutes(minute), proof: None, approved: false }
+}
+
+fn rolling_back() -> Phase {
+    let why = Why::Alarm { names: vec!["checkout-5xx".to_owned()] };
+    Phase::RollingBack { since: start(), why, fence: Fence::Open, ends_as: RollBackEnd::RolledBack }
+}
+
+fn paused() -> Phase {
+    let held = Held::Step { step: 0, from: Weight::ZERO };
+    let why = PauseReason::Asked { by: "mara".to_owned(), reason: String::new() };
+    let until = start() + Span::from_minutes(30);
+    Phase::Paused { held, since: start(), until, then: Ending::RollBack, why }
+}
+
+/// Steps of 5, 25 and 50 % for five minutes each; the first one has been baking for five minutes.
+fn first_step() -> Rollout {
+    let mut rollout = rollout();
+    let step = rollout.spec.steps[0].clone();
+    rollout.spec.steps = [5, 25, 50].map(|percent| Step { weight: weight(percent), ..step.clone() }).to_vec();
+    rollout.weights = vec![WeightSeen { at: start(), weight: weight(5) }];
+    let started = event(0, PhaseName::Pending, 0, Why::Started { by: "ci".to_owned() });
+    let rollout = push(&rollout, rollout.phase.clone(), started);
+    let rollout = push(&rollout, shifting(0, 0), event(0, PhaseName::Shifting, 5, Why::Ready));
+    push(&rollout, baking(0, 0), event(0, PhaseName::Baking, 5, Why::SeenLive))
+}
+
+/// The world at 5 %, with this rollout in its store.
+fn world_with(rollout: &Rollout) -> World {
+    let world = world();
+    world.write_alias(&target(), &baseline(), Some((canary(), weight(5)))).unwrap();
+    run_now(world.create(rollout)).unwrap().unwrap();
+    world
+}
+
+fn broken(violations: &[Violation]) -> Vec<&'static str> {
+    violations.iter().map(|violation| violation.invariant).collect()
+}
+
+/// What `check` says of this change, with a record of `verdict` for its digest.
+fn of_change(then: &Rollout, now: &Rollout, verdict: Option<Verdict>) -> Vec<&'static str> {
+    let world = world_with(then);
+    let record = verdict.map(|verdict| DecisionRecord {
+        at: now.now,
+        digest: 7,
+        verdict,
+        settled_before: Some(Minute::from_index(0)),
+        tail: Vec::new(),
+    });
+    let before = Snapshot::of(&world);
+    let stored = Rollout { revision: then.revision + 1, ..now.clone() };
+    run_now(world.save(then, &stored, record.as_ref())).unwrap().unwrap();
+    let mut after = Snapshot::of(&world);
+    after.rollouts.insert(now.id.clone(), now.clone());
+    broken(&check(&before, &after, &world, Blind::default()))
+}
+
+const CONSENT: &str = "the weight never rises without a proof in this step or a recorded consent";
+const ONE_STEP: &str = "at most one step per bake";
+
+fn proven(minute: u64, percent: u16, digest: Option<u64>) -> Event {
+    let why = Why::Proven { sentences: Vec::new() };
+    Event { digest, ..event(minute, PhaseName::Shifting, percent, why) }
+}
+
+#[test]
+fn a_weight_rises_only_with_a_proof_or_a_consent() {
+    let then = first_step();
+    let to_25 = |why| push(&then, shifting(1, 5), event(5, PhaseName::Shifting, 25, why));
+    let promoted = Why::PromotedBy { by: "mara".to_owned(), reason: String::new() };
+    for (now, verdict, wanted) in [
+        (push(&then, shifting(1, 5), proven(5, 25, Some(7))), Some(Verdict::Pass), vec![]),
+        (push(&then, shifting(1, 5), proven(5, 25, Some(7))), Some(Verdict::Inconclusive), vec![CONSENT]),
+        (push(&then, shifting(1, 5), proven(5, 25, Some(8))), Some(Verdict::Pass), vec![CONSENT]),
+        (push(&then, shifting(1, 5), proven(5, 25, None)), None, vec![CONSENT]),
+        (push(&then, shifting(1, 4), proven(4, 25, Some(7))), Some(Verdict::Pass), vec![ONE_STEP]),
+        (push(&then, shifting(2, 5), proven(5, 50, Some(7))), Some(Verdict::Pass), vec![ONE_STEP]),
+        (to_25(promoted), None, vec![]),
+        (to_25(Why::SeenLive), None, vec![CONSENT]),
+        (to_25(Why::Ready), None, vec![CONSENT]),
+        (to_25(Why::NoSteps), None, vec![CONSENT]),
+        (to_25(Why::PauseOver { then: Ending::Promote }), None, vec![CONSENT]),
+        (to_25(Why::NoHarm { sentences: Vec::new() }), None, vec![CONSENT]),
+    ] {
+        let event = now.history.last().cloned();
+        assert_eq!(of_change(&then, &now, verdict), wanted, "{event:?} on {verdict:?}");
+    }
+    // Twice in one tick: the second step was not baked.
+    let twice = push(&push(&then, shifting(1, 5), proven(5, 25, Some(7))), baking(1, 5), proven(5, 50, Some(7)));
+    assert!(of_change(&then, &twice, Some(Verdict::Pass)).contains(&ONE_STEP));
+}
+
+#[test]
+fn what_is_stored_changes_only_as_it_may() {
+    let then = first_step();
+    let ended = Rollout { phase: Phase::Promoted { at: start() }, ..then.clone() };
+    let revived = Rollout { phase: baking(0, 0), revision: then.revision + 1, ..then.clone() };
+    let touched = Rollout { revision: then.revision + 1, ..then.clone() };
+    let unnoticed = Rollout { code_hash: "another".to_owned(), ..then.clone() };
+    assert_eq!(of_change(&then, &touched, None), ["what did not change is not written"]);
+    assert_eq!(of_change(&then, &unnoticed, None), ["the revision is the mutex"]);
+    assert!(of_change(&ended, &revived, None).contains(&"terminal is terminal"));
+    let live_at_5 = Rollout { phase: Phase::Promoted { at: start() }, ..touched.clone() };
+    assert_eq!(of_change(&then, &live_at_5, None), ["an end is seen live before it is recorded"]);
+    let back = Rollout { phase: Phase::RolledBack { at: start(), why: Why::Ready }, ..touched };
+    assert_eq!(of_change(&then, &back, None), ["an end is seen live before it is recorded"]);
+}
+
+#[test]
+fn a_target_has_one_holder() {
+    let world = world_with(&first_step());
+    let before = Snapshot::of(&world);
+    let mut after = before.clone();
+    after.rollouts.insert("rival".to_owned(), Rollout { id: "rival".to_owned(), ..first_step() });
+    assert_eq!(broken(&check(&before, &after, &world, Blind::default())), ["one active rollout per target"]);
+    after.rollouts.clear();
+    assert_eq!(broken(&check(&before, &after, &world, Blind::default())), ["one active rollout per target"]);
+}
+
+/// Sets 25 % through the port while the rollout is in this phase.
+fn of_write(phase: Phase, blind: Blind) -> Vec<&'static str> {
+    let then = Rollout { phase, ..first_step() };
+    let world = world_with(&then);
+    let before = Snapshot::of(&world);
+    let seen = world.alias(&target()).unwrap();
+    let (baseline, canary) = (baseline(), canary());
+    let split = SetWeight { target: &target(), baseline: &baseline, canary: &canary, weight: weight(25), seen: &seen };
+    run_now(world.set(&split)).unwrap().unwrap();
+    broken(&check(&before, &Snapshot::of(&world), &world, blind))
+}
+
+#[test]
+fn weights_are_set_only_as_recorded_and_never_while_blind() {
+    let unwanted = "the weight never rises while paused or rolling back";
+    let blind = "the weight never rises while blind";
+    let sees = Blind::default();
+    for (phase, blindness, wanted) in [
+        (shifting(1, 5), sees, vec![]),
+        (shifting(0, 5), sees, vec![unwanted]),
+        (baking(1, 5), sees, vec![unwanted]),
+        (paused(), sees, vec![unwanted]),
+        (rolling_back(), sees, vec![unwanted]),
+        (shifting(1, 5), Blind { target: true, ..sees }, vec![blind]),
+        (shifting(1, 5), Blind { metrics: true, ..sees }, vec![blind]),
+        (shifting(1, 5), Blind { sealed: true, ..sees }, vec![]),
+    ] {
+        assert_eq!(of_write(phase.clone(), blindness), wanted, "{phase:?} {blindness:?}");
+    }
+}
+
+/// What the watchdog says at each of three fault-free ticks in which nothing happens.
+fn of_idle_ticks(rollout: &Rollout, minute: u64, alarm: AlarmState) -> [usize; 3] {
+    let world = world_with(rollout);
+    world.set_alarm("checkout-5xx", alarm);
+    let mut watchdog = Watchdog::default();
+    [0, 1, 2].map(|tick| {
+        world.set_now(start() + Span::from_minutes(minute + tick));
+        let now = Snapshot::of(&world);
+        watchdog.after_tick(&now, &now, &world, true, Mode::Enforce).len()
+    })
+}
+
+#[test]
+fn danger_and_deadlines_are_acted_on_in_time() {
+    let of = |phase: Phase, minute, alarm| of_idle_ticks(&Rollout { phase, ..first_step() }, minute, alarm);
+    assert_eq!(of(baking(0, 0), 5, AlarmState::Ok), [0, 0, 0]);
+    assert_eq!(of(baking(0, 0), 5, AlarmState::Alarm), [0, 1, 1], "an alarm that nobody acts on");
+    assert_eq!(of(paused(), 5, AlarmState::Alarm), [0, 1, 1], "in a pause, too");
+    assert_eq!(of(rolling_back(), 5, AlarmState::Ok), [0, 1, 1], "a rollback that does not get on");
+    assert_eq!(of(paused(), 33, AlarmState::Ok), [0, 1, 1], "a pause for ever");
+    assert_eq!(of(baking(0, 0), 123, AlarmState::Ok), [0, 1, 1], "a bake beyond the deadline");
+    let watched = Phase::Promoting { from: weight(50), since: start(), live_since: Some(start()) };
+    assert_eq!(of(watched.clone(), 40, AlarmState::Ok), [0, 0, 0]);
+    assert_eq!(of(watched, 153, AlarmState::Ok), [0, 1, 1], "a watch for ever");
+    let muted = Rollout { alarms_muted: ["checkout-5xx".to_owned()].into(), ..first_step() };
+    assert_eq!(of_idle_ticks(&muted, 5, AlarmState::Alarm), [0, 0, 0], "red before the start");
+    let observed = Rollout { phase: rolling_back(), ..first_step() };
+    let world = world_with(&observed);
+    let now = Snapshot::of(&world);
+    let mut watchdog = Watchdog::default();
+    let faulty = [1, 2, 3].map(|_| watchdog.after_tick(&now, &now, &world, false, Mode::Enforce).len());
+    assert_eq!(faulty, [0, 0, 0], "faults are no fault of the controller");
+}
+
+#[test]
+fn every_transition_is_told_under_its_own_key() {
+    let rollout = first_step();
+    let world = world_with(&rollout);
+    let notice = |number: u64, why: &str| Notice {
+        key: format!("checkout-42/{number}"),
+        at: start(),
+        rollout: "checkout-42".to_owned(),
+        target: "checkout:live".to_owned(),
+        baseline: baseline(),
+        canary: canary(),
+        phase: PhaseName::Baking,
+        weight: weight(5),
+        why: why.to_owned(),
+    };
+    let publish = |notice: Notice| run_now(crate::ports::Notifier::publish(&world, &notice)).unwrap().unwrap();
+    assert_eq!(check_notices(&world).len(), 3, "nothing was told");
+    [1, 2, 2].into_iter().for_each(|number| publish(notice(number, "as it was")));
+    let missing = check_notices(&world);
+    assert_eq!(missing.len(), 1, "a repetition is no harm");
+    assert!(missing[0].detail.starts_with("checkout-42/3"), "{}", missing[0]);
+    let waiting = Rollout { outbox: vec![notice(3, "waits")], revision: rollout.revision + 1, ..rollout.clone() };
+    run_now(world.save(&rollout, &waiting, None)).unwrap().unwrap();
+    assert_eq!(check_notices(&world), []);
+    publish(notice(2, "otherwise"));
+    assert_eq!(check_notices(&world).len(), 1, "one key, two stories");
+}

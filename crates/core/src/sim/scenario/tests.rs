@@ -1,0 +1,138 @@
+use super::*;
+use crate::ports::FaultKind;
+use crate::rollout::Why;
+use crate::sim::tour::{self, Stop};
+
+fn good() -> Stop {
+    tour::stops()[0].clone()
+}
+
+fn bad() -> Stop {
+    tour::stops()[1].clone()
+}
+
+/// Runs it and insists on every invariant.
+fn ran(scenario: &Scenario, seed: u64) -> Outcome {
+    let outcome = run(scenario, seed).unwrap();
+    let broken: Vec<String> = outcome.violations.iter().map(ToString::to_string).collect();
+    assert!(broken.is_empty(), "seed {seed}, {:?}: {}", scenario.faults, broken.join("\n"));
+    assert_eq!(outcome.unserved(), 0, "seed {seed}");
+    outcome
+}
+
+fn minutes(minutes: u64) -> Span {
+    Span::from_minutes(minutes)
+}
+
+fn happening(minute: u64, what: What) -> Happening {
+    Happening { when: Moment::After(minutes(minute)), what }
+}
+
+fn order(minute: u64, command: &str) -> Happening {
+    let event = json!({ "command": command, "rollout": "checkout-42", "by": "mara", "reason": "to see" });
+    happening(minute, What::Command(event))
+}
+
+fn during(from: u64, until: u64, when: When, way: Way) -> FaultWindow {
+    FaultWindow { from: minutes(from), until: minutes(until), rule: Rule { when, way } }
+}
+
+#[test]
+fn the_tour_ends_as_announced_with_any_seed() {
+    for stop in tour::stops() {
+        for seed in 1..=3 {
+            let outcome = ran(&stop.scenario, seed);
+            assert_eq!(outcome.ended(), Some(stop.announced), "{} with seed {seed}", stop.title);
+            let told: Vec<PhaseName> = outcome.notices.iter().map(|notice| notice.phase).collect();
+            assert_eq!((told.first(), told.last()), (Some(&PhaseName::Pending), Some(&stop.announced)));
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_outcome() {
+    let scenario = bad().scenario;
+    assert_eq!(run(&scenario, 4).unwrap(), run(&scenario, 4).unwrap());
+    assert_ne!(run(&scenario, 4).unwrap().pieces, run(&scenario, 5).unwrap().pieces);
+}
+
+#[test]
+fn two_controllers_at_once_equal_one() {
+    for stop in tour::stops() {
+        for seed in 1..=5 {
+            let alone = ran(&stop.scenario, seed);
+            let both = ran(&Scenario { rival: true, ..stop.scenario.clone() }, seed);
+            assert_eq!(both.rollout.history, alone.rollout.history, "{} with seed {seed}", stop.title);
+            assert_eq!(both.weights(), alone.weights(), "{} with seed {seed}", stop.title);
+        }
+    }
+}
+
+/// Eleven minutes of any fault of any call delay a rollback at most; they change neither the end nor any promise.
+#[test]
+fn faults_that_stop_change_nothing_in_the_end() {
+    // The start itself must get through.
+    let from = Span::from_seconds(1);
+    for operation in Operation::ALL {
+        for way in [Way::Fails(FaultKind::Throttled), Way::AnswerLost, Way::Stale, Way::Hangs, Way::KilledAfter] {
+            let rule = Rule { when: When::Every(operation), way };
+            let faults = vec![FaultWindow { from, until: minutes(12), rule }];
+            let outcome = ran(&Scenario { faults, ticks_twice: false, ..bad().scenario }, 6);
+            assert_eq!(outcome.ended(), Some(PhaseName::RolledBack), "{operation:?} {way:?}");
+        }
+    }
+}
+
+#[test]
+fn no_data_is_never_good_news() {
+    let faults = vec![during(1, 600, When::Every(Operation::Fetch), Way::Fails(FaultKind::Failed))];
+    let outcome = ran(&Scenario { faults, ..good().scenario }, 1);
+    assert_eq!(outcome.ended(), Some(PhaseName::RolledBack));
+    assert!(outcome.stopped_at.since(outcome.started_at) > Span::from_hours(2), "held until its deadline");
+}
+
+#[test]
+fn people_are_obeyed() {
+    let with = |events: Vec<Happening>| {
+        let outcome = ran(&Scenario { events, ..good().scenario }, 1);
+        let weights = outcome.weights().iter().map(|(_, weight)| weight.to_string()).collect::<Vec<_>>();
+        assert!(outcome.refused.is_empty(), "{:?}", outcome.refused);
+        (outcome, weights.join(", "))
+    };
+    let (paused, weights) = with(vec![order(3, "pause"), order(60, "resume")]);
+    assert_eq!((paused.ended(), weights.as_str()), (Some(PhaseName::Promoted), "0 %, 5 %, 25 %, 50 %, 100 %"));
+    assert!(paused.reached("25%".parse().unwrap()).unwrap().since(paused.started_at) > minutes(60));
+    let (aborted, weights) = with(vec![order(12, "abort")]);
+    assert_eq!((aborted.ended(), weights.as_str()), (Some(PhaseName::RolledBack), "0 %, 5 %, 25 %, 0 %"));
+    assert_eq!(aborted.turned_back().unwrap().since(aborted.started_at), minutes(12), "at once");
+    let (promoted, weights) = with(vec![order(3, "promote")]);
+    assert_eq!((promoted.ended(), weights.as_str()), (Some(PhaseName::Promoted), "0 %, 5 %, 100 %"));
+    let (forgotten, _) = with(vec![order(3, "pause")]);
+    assert_eq!(forgotten.ended(), Some(PhaseName::RolledBack), "no pause is for ever");
+}
+
+#[test]
+fn somebody_elses_weights_are_left_alone() {
+    let other = Version("40".to_owned());
+    let mut scenario = good().scenario;
+    scenario.traffic.versions.insert(other.clone(), Default::default());
+    scenario.events = vec![happening(10, What::AliasWritten { primary: other.clone(), additional: None })];
+    let outcome = ran(&scenario, 1);
+    assert_eq!(outcome.ended(), Some(PhaseName::Superseded));
+    assert!(matches!(outcome.rollout.history.last().map(|event| &event.why), Some(Why::TakenOver { .. })));
+    assert!(outcome.writes.last().is_some_and(|write| !write.ours && write.routing.primary == other));
+}
+
+#[test]
+fn a_refused_start_says_why() {
+    let mut scenario = good().scenario;
+    scenario.alarms.clear();
+    let refused = run(&scenario, 1).unwrap_err().to_string();
+    assert!(
+        refused.starts_with("the rollout was refused: alarms.names[0]: there is no alarm payments-down"),
+        "{refused}"
+    );
+    let mut scenario = good().scenario;
+    scenario.baseline = Version("42".to_owned());
+    assert!(matches!(run(&scenario, 1), Err(RunError::Nothing)));
+}
