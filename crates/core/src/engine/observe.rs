@@ -52,7 +52,9 @@ fn follow(draft: &mut Draft<'_>) {
         draft.supersede(Why::TakenOver { found: routing.to_string() });
         return;
     };
-    if draft.next.clock.spent_at(now) >= draft.next.spec.deadline {
+    // The watch at 100 % has a limit of its own.
+    let watched = matches!(draft.before.phase, Phase::Promoting { .. }) && weight == Weight::FULL;
+    if !watched && draft.next.clock.spent_at(now) >= draft.next.spec.deadline {
         let after = draft.next.spec.deadline;
         let then = draft.next.spec.undecided.no_data;
         draft.supersede(Why::Undecided { why: UndecidedWhy::Stuck, after, then });

@@ -6,7 +6,7 @@ use crate::rollout::{
     DeadlineClock, Event, Fence, HISTORY_LIMIT, Held, Notice, PauseReason, Phase, PhaseName, RollBackEnd, Rollout, Why,
 };
 use crate::spec::{Ending, Mode};
-use crate::units::{Span, Timestamp, Weight};
+use crate::units::{Timestamp, Weight};
 
 /// Whether a phase may follow another. Terminal phases have no successor.
 #[must_use]
@@ -37,10 +37,6 @@ pub(super) fn enter(rollout: &mut Rollout, now: Timestamp, phase: Phase, why: Wh
         return;
     }
     rollout.phase = phase;
-    if to == PhaseName::Promoting && from != to {
-        // Whatever lets it go on, a proof in the last minute or consent at the deadline, grants the time to arrive.
-        rollout.clock = DeadlineClock { spent: Span::ZERO, running_since: None };
-    }
     rollout.clock = clock_in(rollout, now);
     let event =
         Event { at: now, entered: Some(to), weight: rollout.desired_weight().unwrap_or(end_weight(to)), why, digest };

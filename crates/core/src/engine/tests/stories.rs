@@ -424,3 +424,17 @@ fn an_observed_rollout_waits_its_turn_and_gives_way_as_any_other() {
     seen.newer = Some("checkout-43".to_owned());
     assert_eq!(decide(&first, &seen, None).next.phase.name(), PhaseName::Superseded);
 }
+
+#[test]
+fn an_observed_promotion_shortly_before_the_deadline_is_watched_to_its_end() {
+    let mut spec = spec();
+    spec.mode = Mode::Observe;
+    let mut stage = Stage::new(spec);
+    stage.live = live(25);
+    stage.until(Verdict::Inconclusive, PhaseName::Baking);
+    while stage.minute < 110 {
+        stage.tick(Verdict::Inconclusive);
+    }
+    stage.live = live(100);
+    assert_eq!(stage.until(Verdict::Inconclusive, PhaseName::Promoted), 111 + 30);
+}
