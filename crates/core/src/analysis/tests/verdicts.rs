@@ -401,6 +401,7 @@ proptest! {
         settled_before in prop::option::of(0..200_i64),
         step_since in prop::option::of(0..200_i64),
         step in 0..5_usize,
+        alone_since in prop::option::of(0..200_i64),
     ) {
         let minutes = pairs.iter().map(|&(baseline, canary, minute)| MinuteSample {
             minute: two_oclock().plus(minute),
@@ -412,6 +413,7 @@ proptest! {
             settled_before: settled_before.map(|minute| two_oclock().plus(minute)),
             step_since: step_since.map(|minute| two_oclock().plus(minute)),
             step,
+            alone_since: alone_since.map(|minute| two_oclock().plus(minute)),
             unread: Vec::new(),
         };
         let analysis = judge(&default_plan(), &samples);

@@ -4,6 +4,7 @@ mod isolation;
 mod killed;
 mod shared_target;
 mod starts;
+mod watched;
 
 use serde_json::{Value, json};
 
