@@ -1,5 +1,6 @@
 //! The driver in the made-up AWS: killed anywhere, raced, starved, lied to.
 
+mod field_bugs;
 mod isolation;
 mod killed;
 mod shared_target;
