@@ -346,7 +346,7 @@ fn plans_share_the_budget_and_widen_early_tolerances() {
     assert_eq!(tolerances(&all, 0), ["+1 points", "+1 points", "+0.5 points"]);
     all.steps.clear();
     assert_eq!(tolerances(&all, 0), ["+0.5 points"]);
-    assert_eq!(plan(&all).horizon_minutes, 120);
+    assert_eq!(plan(&all).horizon_minutes, 14 * 60);
 }
 
 /// A check that only holds has no part of the budget, and is judged all the same.
