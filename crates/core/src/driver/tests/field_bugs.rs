@@ -10,7 +10,7 @@ use crate::ports::FaultKind;
 use crate::rollout::{PhaseName, Rollout};
 use crate::sim::budget::SimBudget;
 use crate::sim::executor::run_now;
-use crate::sim::faults::{Operation, Rule, Way, When};
+use crate::sim::faults::{Faulty, Operation, Rule, Way, When};
 use crate::sim::scenario::FaultWindow;
 use crate::sim::world::{Datapoint, World};
 use crate::spec::Mode;
@@ -305,4 +305,22 @@ fn command_matrix() {
     assert!(order(&by_hand, "abort").is_ok(), "it is so already");
     let live = by_hand.world.alias(&target()).unwrap().split(&version("41"), &version("42"));
     assert_eq!(live, Split::Ours(Weight::ZERO));
+}
+
+/// A notifier that is gone for good, not for an hour: ended rollouts must not be attended to for ever.
+#[test]
+fn what_nobody_can_be_told_is_given_up_in_the_end() {
+    let by_hand = ByHand::new();
+    let gone = Rule { when: When::Every(Operation::Publish), way: Way::Fails(FaultKind::Rejected) };
+    let ports = Faulty::new(&by_hand.world, vec![gone]);
+    let abort = Request::parse(&json!({ "command": "abort", "rollout": "checkout-42" })).unwrap();
+    run_now(command(&ports, abort, by_hand.now, &SimBudget::plenty(), &settings())).unwrap().unwrap();
+    for (days, active) in [(1, true), (13, true), (15, false)] {
+        let now = by_hand.now + Span::from_hours(24 * days);
+        by_hand.world.set_now(now);
+        run_now(tick(&ports, now, &SimBudget::plenty(), &settings())).unwrap().unwrap();
+        assert_eq!(by_hand.rollout().is_active(), active, "after {days} days");
+    }
+    let tries = ports.calls().iter().filter(|operation| **operation == Operation::Publish).count();
+    assert_eq!(tries, 4, "one that cannot be told is enough to know, each time");
 }
