@@ -4,7 +4,7 @@ use super::{Draft, transition};
 use crate::analysis::{Doubt, Verdict, settled_digest};
 use crate::observation::{Routing, Split};
 use crate::rollout::{Held, PauseReason, Phase, Proof, RollBackEnd, Rollout, UndecidedWhy, WeightSeen, Why};
-use crate::spec::{Advance, Ending, Step};
+use crate::spec::{Advance, CheckMode, Ending, OnNoData, Step};
 use crate::units::{Span, Timestamp, Weight};
 
 /// A promotion that is not live by then is stuck: setting a weight takes a tick, and provisioned concurrency minutes.
@@ -316,7 +316,7 @@ fn set_proof(draft: &mut Draft<'_>, bake: &Bake, proof: Option<Proof>) {
 
 /// The spec consents to go on without a proof; not, though, without a single look at the new version.
 fn unless_harm(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
-    if doubt(draft) == UndecidedWhy::NoData {
+    if doubt(draft) == UndecidedWhy::NoData || a_check_saw_nothing(draft) {
         draft.hold("no data of both versions in this step: without any, harm would not show either");
     }
     if draft.holding.is_empty() {
@@ -324,6 +324,15 @@ fn unless_harm(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
         draft.based_on_analysis = true;
         leave_step(draft, bake, step, Why::NoHarm { sentences: sentences.unwrap_or_default() });
     }
+}
+
+/// Another check's graver doubt does not stand in for it.
+fn a_check_saw_nothing(draft: &Draft<'_>) -> bool {
+    let Some(analysis) = draft.analysis else { return true };
+    analysis.comparisons.iter().zip(&draft.next.plan.checks).any(|(comparison, check)| {
+        let counts = check.mode != CheckMode::Observe && check.on_no_data != OnNoData::Ignore;
+        counts && comparison.doubt == Some(Doubt::NoData)
+    })
 }
 
 fn leave_step(draft: &mut Draft<'_>, bake: &Bake, step: &Step, why: Why) {

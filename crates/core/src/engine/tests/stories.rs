@@ -438,3 +438,27 @@ fn an_observed_promotion_shortly_before_the_deadline_is_watched_to_its_end() {
     stage.live = live(100);
     assert_eq!(stage.until(Verdict::Inconclusive, PhaseName::Promoted), 111 + 30);
 }
+
+/// One check looks worse, another one has seen nothing: the first must not hide the second.
+#[test]
+fn unless_harm_needs_a_look_at_every_check() {
+    let mut spec = spec();
+    spec.steps.iter_mut().for_each(|step| step.advance = Advance::UnlessHarm);
+    spec.checks.truncate(1);
+    let mut rollout = rollout_of(spec);
+    rollout.plan = crate::analysis::plan(&rollout.spec);
+    rollout.phase = Phase::Baking { step: 0, since: at(1), proof: None, approved: false };
+    let seen = observation(&rollout, at(30), live(5));
+    let judged = |on_no_data, overall| {
+        let mut rollout = rollout.clone();
+        rollout.plan.checks[0].on_no_data = on_no_data;
+        let nothing = crate::analysis::judge(&rollout.plan, &crate::analysis::Samples::default());
+        let doubt = Some(overall);
+        decide(&rollout, &seen, Some(&crate::analysis::Analysis { doubt, ..nothing })).next.phase.name()
+    };
+    use crate::analysis::Doubt::{LooksWorse, NoData, TooLittleTraffic};
+    use crate::spec::OnNoData::{Hold, Ignore};
+    assert_eq!(judged(Hold, NoData), PhaseName::Baking);
+    assert_eq!(judged(Hold, LooksWorse), PhaseName::Baking);
+    assert_eq!(judged(Ignore, TooLittleTraffic), PhaseName::Shifting);
+}
