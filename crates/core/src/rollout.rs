@@ -12,6 +12,14 @@ use crate::units::{Minute, Span, Timestamp, Weight};
 /// has about 15.
 pub const HISTORY_LIMIT: usize = 200;
 
+/// What the history, and what is still to be told, may take as JSON, each. An event with 20 checks' sentences or a
+/// person's words has up to 4 KB. Twice this and [`LARGEST_START_BYTES`] stay below DynamoDB's 400 KB: a rollout that
+/// cannot be saved could never end. Of more, the oldest is dropped.
+pub const EVENTS_BYTES: usize = 64 * 1024;
+
+/// The largest rollout that is started, as JSON: its spec is most of it.
+pub const LARGEST_START_BYTES: usize = 240 * 1024;
+
 /// One rollout, as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

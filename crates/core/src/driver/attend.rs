@@ -222,9 +222,13 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
 
     /// Saves the intent, then acts.
     async fn carry_out(&self, before: &Rollout, decision: &Decision, line: &mut Line) -> Outcome {
-        let changed = decision.next != *before;
         let mut only_retreat = false;
-        if changed {
+        if decision.next == *before {
+            let raises = decision.effects.iter().any(|effect| !effect.is_retreat());
+            if raises && !self.is_current(before, line).await {
+                return Outcome::Dropped;
+            }
+        } else {
             match self.ports.save(before, &decision.next, decision.record.as_ref()).await {
                 Ok(()) => note_events(before, &decision.next, line),
                 Err(SaveError::Fault(fault)) => {
@@ -244,6 +248,18 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             }
         }
         if only_retreat { Outcome::Dropped } else { Outcome::Stands }
+    }
+
+    /// A weight that is set again needs no save, and so no save tells that another controller has turned back
+    /// meanwhile. Whoever does so after this read writes to the target after our look at it, which makes our own write
+    /// stale.
+    async fn is_current(&self, rollout: &Rollout, line: &mut Line) -> bool {
+        match self.ports.load(&rollout.id).await {
+            Ok(Some(stored)) if stored.revision == rollout.revision => return true,
+            Ok(_) => line.faults.push(SaveError::Conflict.to_string()),
+            Err(fault) => line.faults.push(fault.to_string()),
+        }
+        false
     }
 
     async fn act(&self, rollout: &Rollout, effect: &Effect, line: &mut Line) {

@@ -12,7 +12,7 @@ use crate::engine;
 use crate::metrics::{self, Bypass, Series};
 use crate::observation::{AlarmState, Readiness, Routing, VersionInfo};
 use crate::ports::{Budget, CreateError, LookError, Ports};
-use crate::rollout::{Behind, Rollout};
+use crate::rollout::{Behind, LARGEST_START_BYTES, Rollout};
 use crate::spec::{AlreadyRed, Mode, Newer, Owner, Problem, RolloutSpec, Target, Validated};
 use crate::units::Timestamp;
 
@@ -51,6 +51,7 @@ pub(super) async fn start<P: Ports, B: Budget>(
     }
     let parts = Parts { id, spec, routing, version, behind: holder.map(|holder| holder.behind), red, by };
     let rollout = engine::begin(&parts.into_start(context.settings, context.now));
+    check_size(&rollout)?;
     match ports.create(&rollout).await {
         Ok(()) => Ok(Answer::about(rollout, warnings)),
         Err(CreateError::Fault(fault)) => Err(failed(fault)),
@@ -58,6 +59,19 @@ pub(super) async fn start<P: Ports, B: Budget>(
             Err(problem("", format!("{error}: another start came first; ask again")))
         }
     }
+}
+
+/// What cannot be saved any more cannot be rolled back either: there must be room for its history.
+fn check_size(rollout: &Rollout) -> Result<(), Vec<Problem>> {
+    let bytes = serde_json::to_string(rollout).map_or(usize::MAX, |text| text.len());
+    if bytes <= LARGEST_START_BYTES {
+        return Ok(());
+    }
+    let message = format!(
+        "the rollout would have {bytes} bytes, of which most are its spec; at most {LARGEST_START_BYTES} can be kept with \
+         its history: use fewer or shorter checks and tests"
+    );
+    Err(problem("spec", message))
 }
 
 /// What the checks found.

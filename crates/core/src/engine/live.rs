@@ -19,8 +19,8 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
         Phase::Shifting { step, since, .. } => shifting(draft, step, since),
         Phase::Baking { step, since, proof, approved } => baking(draft, &Bake { step, since, proof, approved }),
         Phase::Promoting { live_since, since, .. } => promoting(draft, since, live_since),
+        Phase::Paused { since, .. } => paused(draft, since),
         Phase::Pending { .. }
-        | Phase::Paused { .. }
         | Phase::RollingBack { .. }
         | Phase::Promoted { .. }
         | Phase::RolledBack { .. }
@@ -51,10 +51,10 @@ fn expected(draft: &Draft<'_>) -> Vec<Weight> {
         }
         Phase::Baking { step, .. } => vec![rollout.weight_of_step(*step)],
         Phase::Promoting { live_since: Some(_), .. } => vec![Weight::FULL],
-        // The step before may not have been seen live yet when it was left by a person's command.
-        Phase::Promoting { live_since: None, .. } => {
-            let ladder = rollout.spec.steps.iter().map(|step| step.weight);
-            ladder.chain([Weight::ZERO, Weight::FULL]).collect()
+        // The step that a person's command cut short may not have been live yet: then it is still the weight before it.
+        Phase::Promoting { live_since: None, from, .. } => {
+            let seen_last = rollout.weights.last().map_or(Weight::ZERO, |seen| seen.weight);
+            vec![*from, seen_last, Weight::FULL]
         }
         Phase::Pending { .. }
         | Phase::Paused { .. }
@@ -198,7 +198,9 @@ pub(super) fn end_undecided(draft: &mut Draft<'_>, why: UndecidedWhy, after: Spa
     };
     draft.based_on_analysis = draft.analysis.is_some();
     draft.end_with(then, Why::Undecided { why, after, then }, PauseReason::Undecided(why));
-    apply(draft);
+    if draft.blind_spots().is_empty() {
+        apply(draft);
+    }
 }
 
 fn shifting(draft: &mut Draft<'_>, step: usize, since: Timestamp) {
@@ -232,6 +234,15 @@ pub(super) fn apply(draft: &mut Draft<'_>) {
         && !routing.in_transition
     {
         draft.set_weight(wanted, routing);
+    }
+}
+
+/// A pause may come between a write and the look that sees it live. Traffic that is there is judged from then on.
+fn paused(draft: &mut Draft<'_>, since: Timestamp) {
+    let Some((routing, Split::Ours(weight))) = draft.split() else { return };
+    let last = draft.next.weights.last().map_or(Weight::ZERO, |seen| seen.weight);
+    if weight != last && !routing.in_transition {
+        draft.next.weights.push(WeightSeen { at: since, weight });
     }
 }
 

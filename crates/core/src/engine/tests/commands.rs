@@ -74,3 +74,21 @@ fn in_observe_mode_only_the_watching_can_be_ended() {
         }
     }
 }
+
+/// DynamoDB takes 400 KB. A rollout that has become too large could not be saved any more, not even as rolled back.
+#[test]
+fn what_people_write_and_nobody_is_told_does_not_grow_for_ever() {
+    let mut rollout = rollout_in(crate::rollout::Phase::Shifting { step: 0, from: percent(0), since: at(10) });
+    let text = "\u{1F525}".repeat(500);
+    for minute in 0..300 {
+        for kind in [OrderKind::Pause, OrderKind::Resume] {
+            let asked = Order { kind, by: text.clone(), reason: text.clone() };
+            rollout = order(&rollout, &asked, at(20 + minute)).unwrap().next;
+        }
+    }
+    let bytes = serde_json::to_string(&rollout).unwrap().len();
+    assert!(bytes < 150 * 1024, "{bytes}");
+    let newest = (rollout.history.last().unwrap(), rollout.outbox.last().unwrap());
+    assert_eq!((newest.0.at, newest.1.at), (at(319), at(319)));
+    assert_eq!(newest.1.key, format!("checkout-42/{}", rollout.events_total), "keys go on counting");
+}
