@@ -5,7 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 use coalmine_core::ports::Budget;
 use lambda_runtime::Context;
 
-/// The time until an invocation is cut off. What is kept back for a last write and the answer is the driver's business.
+/// Kept back for the log and the answer.
+const RESERVE: Duration = Duration::from_secs(2);
+
+/// The time until an invocation is cut off, less a reserve.
 #[derive(Debug)]
 pub struct LambdaBudget {
     ends: Instant,
@@ -18,7 +21,8 @@ impl LambdaBudget {
 
     /// Wall-clock time is read once: it may be set back while the invocation runs.
     fn until(deadline: SystemTime, wall: SystemTime, now: Instant) -> Self {
-        Self { ends: now + deadline.duration_since(wall).unwrap_or(Duration::ZERO) }
+        let left = deadline.duration_since(wall).unwrap_or(Duration::ZERO);
+        Self { ends: now + left.saturating_sub(RESERVE) }
     }
 }
 
@@ -37,11 +41,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_past_deadline_leaves_nothing() {
+    fn a_reserve_is_kept_and_a_past_deadline_leaves_nothing() {
         let (wall, now) = (SystemTime::now(), Instant::now());
-        let budget = LambdaBudget::until(wall + Duration::from_secs(50), wall, now);
-        assert_eq!(budget.ends - now, Duration::from_secs(50));
-        assert!(budget.remaining() > Duration::from_secs(40));
+        for (seconds, left) in [(50, 48), (2, 0), (1, 0), (0, 0)] {
+            let budget = LambdaBudget::until(wall + Duration::from_secs(seconds), wall, now);
+            assert_eq!(budget.ends - now, Duration::from_secs(left));
+        }
         let past = LambdaBudget::until(wall - Duration::from_secs(9), wall, now);
         assert_eq!(past.remaining(), Duration::ZERO);
     }

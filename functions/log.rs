@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use coalmine_core::driver::TickReport;
 use serde::Serialize;
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -24,12 +25,23 @@ pub fn start(level: Level) {
     tracing_subscriber::registry().with(targets).with(lines).init();
 }
 
-/// Writes a report as an object, so that a log query can read its fields; as a value of a log event it would be a text.
-pub fn report(name: &str, request_id: &str, report: &impl Serialize) {
-    if !tracing::enabled!(Level::INFO) {
+/// Writes what was done as objects, so that a log query can read their fields; as values of log events they would be
+/// texts. What went wrong is a warning: the next tick tries again.
+pub fn report(request_id: &str, report: &TickReport) {
+    for line in &report.lines {
+        let level = if line.faults.is_empty() { Level::INFO } else { Level::WARN };
+        write(level, request_id, "rollout", line);
+    }
+    for unreadable in &report.unreadable {
+        write(Level::ERROR, request_id, "unreadable", unreadable);
+    }
+}
+
+fn write(level: Level, request_id: &str, name: &str, value: &impl Serialize) {
+    if level > LevelFilter::current() {
         return;
     }
-    let line = serde_json::json!({ "level": "INFO", "requestId": request_id, name: report });
+    let line = serde_json::json!({ "level": level.as_str(), "requestId": request_id, name: value });
     // A log that cannot be written must not stop a rollback.
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }

@@ -30,9 +30,7 @@ pub async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Value, Diagn
     };
     let budget = LambdaBudget::of(&event.context);
     let report = driver::tick(&app.ports, now, &budget, &app.settings).await.map_err(|fault| failed(&fault))?;
-    for line in &report.lines {
-        log::report("rollout", &event.context.request_id, line);
-    }
+    log::report(&event.context.request_id, &report);
     answer(&report)
 }
 

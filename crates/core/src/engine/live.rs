@@ -51,10 +51,10 @@ fn expected(draft: &Draft<'_>) -> Vec<Weight> {
         }
         Phase::Baking { step, .. } => vec![rollout.weight_of_step(*step)],
         Phase::Promoting { live_since: Some(_), .. } => vec![Weight::FULL],
-        // The step before may not have been seen live yet when it was left by a person's command.
-        Phase::Promoting { live_since: None, .. } => {
-            let ladder = rollout.spec.steps.iter().map(|step| step.weight);
-            ladder.chain([Weight::ZERO, Weight::FULL]).collect()
+        // The step that a person's command cut short may not have been live yet: then it is still the weight before it.
+        Phase::Promoting { live_since: None, from, .. } => {
+            let seen_last = rollout.weights.last().map_or(Weight::ZERO, |seen| seen.weight);
+            vec![*from, seen_last, Weight::FULL]
         }
         Phase::Pending { .. }
         | Phase::Paused { .. }

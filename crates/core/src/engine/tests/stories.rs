@@ -462,3 +462,16 @@ fn unless_harm_needs_a_look_at_every_check() {
     assert_eq!(judged(Hold, LooksWorse), PhaseName::Baking);
     assert_eq!(judged(Ignore, TooLittleTraffic), PhaseName::Shifting);
 }
+
+/// Whoever puts all traffic back by hand, on the way to 100 %, must not see it all go to the new version.
+#[test]
+fn an_undo_by_hand_on_the_way_to_all_traffic_is_not_undone() {
+    let mut stage = Stage::new(spec());
+    while stage.rollout.desired_weight() != Some(percent(50)) {
+        stage.tick(Verdict::Pass);
+    }
+    stage.ask(OrderKind::Promote);
+    stage.live = live(0);
+    assert_eq!(stage.tick(Verdict::Pass), PhaseName::Superseded);
+    assert_eq!(stage.live, live(0));
+}
