@@ -46,3 +46,20 @@ pub fn read(event: &Value, allowed: Allowed) -> Result<Request, Vec<Problem>> {
     }
     Request::parse(event)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `<function>-<version>`, with the longest of each.
+    #[test]
+    fn a_rollout_with_the_longest_name_by_default_can_be_stopped() {
+        let id = format!("{}-{}", "f".repeat(64), "9".repeat(18));
+        for (command, allowed) in
+            [("abort", Allowed::Stopping), ("pause", Allowed::Stopping), ("status", Allowed::Everything)]
+        {
+            let request = read(&json!({ "command": command, "rollout": id }), allowed).unwrap();
+            assert_eq!(request.kind(), command);
+        }
+    }
+}

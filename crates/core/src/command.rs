@@ -9,6 +9,9 @@ use crate::report;
 use crate::rollout::Rollout;
 use crate::spec::{Problem, Validated};
 
+/// Longest name of a rollout: by default a function's name (64), a dash and a version (18 digits).
+const ID_LIMIT: usize = 64 + 1 + 18;
+
 /// What can be asked, in the words of the event.
 pub const COMMANDS: [&str; 8] = ["start", "pause", "resume", "approve", "promote", "abort", "status", "list"];
 
@@ -39,7 +42,7 @@ impl Request {
         };
         let by = text(fields.get("by")).unwrap_or_else(|| "unknown".to_owned());
         let rollout = || match fields.get("rollout").and_then(Value::as_str) {
-            Some(id) if !id.is_empty() && id.len() <= 64 => Ok(id.to_owned()),
+            Some(id) if !id.is_empty() && id.len() <= ID_LIMIT => Ok(id.to_owned()),
             Some(_) | None => Err(vec![Problem::at("rollout", "missing; name the rollout, as `list` shows it")]),
         };
         let kind = match command {

@@ -365,6 +365,36 @@ async fn a_transaction_that_dynamodb_would_refuse_is_not_sent() {
     assert!(script.asked().is_empty());
 }
 
+/// As many alarms as a spec may have.
+fn most_alarms() -> Vec<String> {
+    let names = |count: usize| (0..count).map(|i| format!("alarm-{i}")).collect::<Vec<_>>();
+    let spec = |count| {
+        json!({ "coalmine": "v1", "alarms": names(count),
+        "target": { "lambda": { "function": "checkout", "alias": "live" } } })
+    };
+    let allowed = |count: &usize| coalmine_core::spec::from_value(&spec(*count)).is_ok();
+    names((1..=200).take_while(allowed).last().unwrap())
+}
+
+#[tokio::test]
+async fn a_rollout_with_as_many_alarms_as_a_spec_may_have_fits_in_every_transaction() {
+    let wide = |mut rollout: Rollout| {
+        rollout.spec.alarms.names = most_alarms();
+        rollout
+    };
+    let record = json!({ "at": rollout().now, "digest": 1, "verdict": "fail", "settledBefore": null, "tail": [] });
+    let record: DecisionRecord = serde_json::from_value(record).unwrap();
+    for (from, before) in standings() {
+        let (aws, _) = scripted([done()]);
+        aws.create(&wide(before.clone())).await.unwrap_or_else(|error| panic!("{from}: {error}"));
+        for (to, after) in standings() {
+            let (aws, _) = scripted([done()]);
+            let saved = aws.save(&wide(before.clone()), &wide(next(after)), Some(&record)).await;
+            saved.unwrap_or_else(|error| panic!("{from} -> {to}: {error}"));
+        }
+    }
+}
+
 #[test]
 fn a_rollback_still_holds_its_target() {
     let phase = Phase::RollingBack {

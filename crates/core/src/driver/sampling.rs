@@ -88,7 +88,9 @@ pub(super) fn samples(
     now: Timestamp,
 ) -> Samples {
     let first_of_tail = tail.first().map(|sample| sample.minute);
-    let before_tail = sealed.iter().filter(|sample| first_of_tail.is_none_or(|first| sample.minute < first));
+    // Sealed minutes outlive an ended rollout, and another one of the same name finds them.
+    let own = sealed.iter().filter(|sample| sample.minute >= rollout.started_at.minute());
+    let before_tail = own.filter(|sample| first_of_tail.is_none_or(|first| sample.minute < first));
     Samples {
         minutes: before_tail.chain(tail).cloned().collect(),
         settled_before: Some(engine::settled_before(rollout, now)),
@@ -96,5 +98,38 @@ pub(super) fn samples(
         step: engine::judged_step(rollout),
         alone_since: engine::alone_since(rollout),
         unread: unread.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Start, begin};
+    use crate::units::{Span, Weight};
+
+    /// Sealed minutes are kept longer than an ended rollout, and its name may be used again.
+    #[test]
+    fn minutes_of_an_earlier_rollout_of_the_same_name_do_not_count() {
+        let text = "{coalmine: v1, target: {lambda: {function: checkout, alias: live}}}";
+        let spec = crate::spec::parse(text).unwrap().spec;
+        let now = Timestamp::from_epoch_seconds(1_795_000_020);
+        let rollout = begin(&Start {
+            id: "checkout".to_owned(),
+            plan: crate::analysis::plan(&spec),
+            spec,
+            baseline: Version("41".to_owned()),
+            canary: Version("42".to_owned()),
+            code_hash: String::new(),
+            lag: Span::from_minutes(3),
+            request_timeout: Span::from_seconds(3),
+            behind: None,
+            alarms_muted: std::collections::BTreeSet::new(),
+            by: "mara".to_owned(),
+            now,
+        });
+        let at = |minutes| MinuteSample { minute: now.minute().plus(minutes), weight: Weight::ZERO, pairs: Vec::new() };
+        let sealed = [at(-144_000), at(-1), at(0), at(1)];
+        let samples = samples(&rollout, &sealed, &[at(2)], &[], now);
+        assert_eq!(samples.minutes, [at(0), at(1), at(2)]);
     }
 }

@@ -12,8 +12,9 @@ use super::tree::Node;
 use super::{Advance, AlreadyRed, CheckMode, Ending, Margins, Mode, Newer, OnNoData, Owner, Quantile, Tolerance};
 use crate::units::{Span, Weight};
 
-/// `DescribeAlarms` takes 100 names in one call.
-pub const ALARMS_MAX: usize = 100;
+/// A start, an end: each writes a rollout and a pointer per alarm in one DynamoDB transaction, which takes 100 items. Four
+/// of them are the rollout, its place in the list, its claim on the target and the record of its decision.
+pub const ALARMS_MAX: usize = 95;
 /// The error budget is split over the checks: with more than 20 none could ever conclude.
 pub const CHECKS_MAX: usize = 20;
 /// At the shortest bake of a minute still an hour of rollout.
