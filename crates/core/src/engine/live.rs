@@ -293,15 +293,15 @@ fn confirmed(draft: &Draft<'_>, bake: &Bake) -> bool {
         && settled_digest(&draft.next.plan, samples, proof.settled_before) == proof.digest
 }
 
+/// The minutes stay those of the first Pass: where data is late all the time, the newest minutes never look the same
+/// twice, and older ones do in the end.
 fn remember_proof(draft: &mut Draft<'_>, bake: &Bake) {
-    let Some((analysis, settled_before)) =
-        draft.analysis.zip(draft.seen.samples.known().and_then(|samples| samples.settled_before))
-    else {
-        return;
-    };
+    let Some(samples) = draft.seen.samples.known() else { return };
+    let first_seen_on = bake.proof.map(|proof| proof.settled_before);
+    let Some(settled_before) = first_seen_on.or(samples.settled_before) else { return };
+    let digest = settled_digest(&draft.next.plan, samples, settled_before);
     draft.hold("proven; waiting for a second look at the same minutes");
-    let proof = Proof { seen: draft.now(), settled_before, digest: analysis.settled_digest };
-    set_proof(draft, bake, Some(proof));
+    set_proof(draft, bake, Some(Proof { seen: draft.now(), settled_before, digest }));
 }
 
 fn forget_proof(draft: &mut Draft<'_>, bake: &Bake) {
