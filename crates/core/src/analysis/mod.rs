@@ -180,6 +180,8 @@ pub struct Comparison {
     /// Totals over the judged minutes.
     pub canary: Count,
     pub baseline: Count,
+    /// Newest minute with data of both versions.
+    pub newest: Option<Minute>,
     /// Canary's rate over the baseline's, minute by minute; `None` where no event came.
     pub ratio: Option<Interval>,
     pub evidence: Evidence,

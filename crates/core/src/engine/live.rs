@@ -5,7 +5,10 @@ use crate::analysis::{Doubt, Verdict, settled_digest};
 use crate::observation::{Routing, Split};
 use crate::rollout::{Held, PauseReason, Phase, Proof, RollBackEnd, Rollout, UndecidedWhy, WeightSeen, Why};
 use crate::spec::{Advance, CheckMode, Ending, OnNoData, Step};
-use crate::units::{Span, Timestamp, Weight};
+use crate::units::{Minute, Span, Timestamp, Weight};
+
+/// A version may go this long without a request, and so without data, on a quiet function.
+const SILENCE_MINUTES: i64 = 15;
 
 /// A promotion that is not live by then is stuck: setting a weight takes a tick, and provisioned concurrency minutes.
 const PROMOTION_TAKES: Span = Span::from_minutes(10);
@@ -314,10 +317,11 @@ fn set_proof(draft: &mut Draft<'_>, bake: &Bake, proof: Option<Proof>) {
     draft.next.phase = Phase::Baking { step: bake.step, since: bake.since, proof, approved: bake.approved };
 }
 
-/// The spec consents to go on without a proof; not, though, without a single look at the new version.
+/// The spec consents to go on without a proof, on its own clock: a step may be shorter than metrics take to come. It does
+/// not consent to go on blind.
 fn unless_harm(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
-    if doubt(draft) == UndecidedWhy::NoData || a_check_saw_nothing(draft) {
-        draft.hold("no data of both versions in this step: without any, harm would not show either");
+    if data_are_overdue(draft) {
+        draft.hold("no data of both versions, though there should be some by now: harm would not show either");
     }
     if draft.holding.is_empty() {
         let sentences = draft.analysis.map(|a| a.comparisons.iter().map(|c| c.sentence.clone()).collect());
@@ -326,12 +330,17 @@ fn unless_harm(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
     }
 }
 
-/// Another check's graver doubt does not stand in for it.
-fn a_check_saw_nothing(draft: &Draft<'_>) -> bool {
+/// Whether a check that counts has seen nothing for a while, of minutes whose metrics must have arrived by now.
+fn data_are_overdue(draft: &Draft<'_>) -> bool {
+    let due_before = super::settled_before(&draft.next, draft.now());
+    if draft.next.first_minute().is_some_and(|first| first >= due_before) {
+        return false;
+    }
+    let silent = |newest: Option<Minute>| newest.is_none_or(|newest| newest.plus(SILENCE_MINUTES) < due_before);
     let Some(analysis) = draft.analysis else { return true };
     analysis.comparisons.iter().zip(&draft.next.plan.checks).any(|(comparison, check)| {
         let counts = check.mode != CheckMode::Observe && check.on_no_data != OnNoData::Ignore;
-        counts && comparison.doubt == Some(Doubt::NoData)
+        counts && silent(comparison.newest)
     })
 }
 
