@@ -12,9 +12,13 @@ use crate::units::{Minute, Span, Timestamp, Weight};
 /// has about 15.
 pub const HISTORY_LIMIT: usize = 200;
 
-/// And what they may take as JSON, the newest one apart: 200 of people's reasons would have 800 KB, and an item of the
-/// store takes 400 KB, of which the spec needs most.
-pub const HISTORY_BYTES: usize = 64 * 1024;
+/// What the history, and what is still to be told, may take as JSON, each. An event with 20 checks' sentences or a
+/// person's words has up to 4 KB. Twice this and [`LARGEST_START_BYTES`] stay below DynamoDB's 400 KB: a rollout that
+/// cannot be saved could never end. Of more, the oldest is dropped.
+pub const EVENTS_BYTES: usize = 64 * 1024;
+
+/// The largest rollout that is started, as JSON: its spec is most of it.
+pub const LARGEST_START_BYTES: usize = 240 * 1024;
 
 /// One rollout, as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,7 +47,7 @@ pub struct Rollout {
     pub alarms_muted: BTreeSet<String>,
     /// Transitions still to be told.
     pub outbox: Vec<Notice>,
-    /// Newest last; the oldest are dropped beyond [`HISTORY_LIMIT`] and [`HISTORY_BYTES`].
+    /// Newest last; the oldest are dropped beyond [`HISTORY_LIMIT`].
     pub history: Vec<Event>,
     /// All events ever, so that keys stay unique when old ones are dropped.
     pub events_total: u64,

@@ -3,6 +3,7 @@
 use crate::spec::{CheckMode, OnNoData, Tolerance};
 use crate::units::Minute;
 
+use super::aftermath::Aftermath;
 use super::digest::settled_digest;
 use super::evidence::Reading;
 use super::{Analysis, Comparison, Doubt, Evidence, JudgePlan, Measure, PlannedCheck, Samples, Verdict, words};
@@ -28,6 +29,7 @@ const GUARD_THRESHOLD: f64 = 10.0;
 /// * **Fail**: an enforced check has, at *any* minute of the window, proven harm. What was proven once stays proven,
 ///   and because the evidence may be looked at as often as one likes, a harmless release fails with probability at
 ///   most [`JudgePlan::false_rollback`] over its whole life.
+///   At 100 % ([`Samples::alone_since`]) it is catastrophes that are looked for, before against after.
 /// * **Pass**: every enforced or holding check has proven, on settled minutes, that the canary is not worse than its
 ///   tolerance for this step. A plan in which nothing can prove anything never passes.
 /// * **Inconclusive**: everything else, with a [`Doubt`]. A canary *looks worse* when it has had more events than the
@@ -61,10 +63,15 @@ fn compare(
         Measure::Counts => {
             let bars = Bars::of(plan, check);
             let reading = Reading::take(plan, index, samples, tolerance, &bars);
-            let outcome = outcome(check, samples, &reading, &bars);
+            let after = Aftermath::take(plan, index, samples, &bars);
+            let outcome = outcome(check, samples, &reading, &bars, after.as_ref());
             let ignored = check.on_no_data == OnNoData::Ignore && outcome.doubt == Some(Doubt::NoData);
             let counts = check.mode != CheckMode::Observe && !ignored;
-            let comparison = comparison(plan, check, samples, tolerance, &reading, &bars, &outcome);
+            let mut comparison = comparison(plan, check, samples, tolerance, &reading, &bars, &outcome);
+            if let Some(after) = after.filter(|_| outcome.why != Reason::ProvenWorse) {
+                comparison.sentence = words::after_sentence(&check.name, &after);
+                comparison.evidence.catastrophe = after.evidence;
+            }
             (comparison, Some(reading), counts)
         }
     }
@@ -111,9 +118,17 @@ pub(super) enum Reason {
     /// Enough requests, but not enough minutes at this weight.
     TooSoon,
     NoData,
+    /// Alone at 100 %: what was found is not a comparison.
+    After,
 }
 
-fn outcome(check: &PlannedCheck, samples: &Samples, reading: &Reading, bars: &Bars) -> Outcome {
+fn outcome(
+    check: &PlannedCheck,
+    samples: &Samples,
+    reading: &Reading,
+    bars: &Bars,
+    after: Option<&Aftermath>,
+) -> Outcome {
     let doubt = |doubt, why| Outcome { verdict: Verdict::Inconclusive, doubt: Some(doubt), why };
     if reading.proven_worse {
         return match check.mode {
@@ -123,8 +138,19 @@ fn outcome(check: &PlannedCheck, samples: &Samples, reading: &Reading, bars: &Ba
             CheckMode::Hold => doubt(Doubt::LooksWorse, Reason::ProvenWorse),
         };
     }
+    if let Some(after) = after {
+        return match check.mode {
+            CheckMode::Enforce | CheckMode::Observe if after.proven => {
+                Outcome { verdict: Verdict::Fail, doubt: None, why: Reason::After }
+            }
+            CheckMode::Hold if after.proven => doubt(Doubt::LooksWorse, Reason::After),
+            CheckMode::Enforce | CheckMode::Observe | CheckMode::Hold => doubt(Doubt::TooLittleTraffic, Reason::After),
+        };
+    }
     if reading.step.seen == 0 {
-        let failing = check.on_no_data == OnNoData::Fail && check.mode == CheckMode::Enforce;
+        // What could not be read is not known to be missing.
+        let looked = samples.unread.is_empty();
+        let failing = looked && check.on_no_data == OnNoData::Fail && check.mode == CheckMode::Enforce;
         return if failing && reading.step.unseen >= MINUTES_TO_MISS {
             Outcome { verdict: Verdict::Fail, doubt: Some(Doubt::NoData), why: Reason::NoData }
         } else {
@@ -169,6 +195,7 @@ fn comparison(
         doubt: outcome.doubt,
         canary: reading.canary,
         baseline: reading.baseline,
+        newest: reading.newest,
         ratio: reading.ratio(plan.false_rollback),
         evidence,
         tolerance,
@@ -186,6 +213,7 @@ fn not_judged(check: &PlannedCheck, tolerance: Tolerance) -> Comparison {
         doubt: None,
         canary: super::Count::default(),
         baseline: super::Count::default(),
+        newest: None,
         ratio: None,
         evidence: Evidence::default(),
         tolerance,

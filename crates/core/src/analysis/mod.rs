@@ -3,6 +3,7 @@
 //! Architecture Invariant: the judge is a pure function of the frozen [`JudgePlan`] and the [`Samples`] of the whole
 //! rollout. No running statistic is kept anywhere, so any decision replays from what is stored.
 
+mod aftermath;
 mod digest;
 mod evidence;
 mod forecast;
@@ -122,6 +123,9 @@ pub struct Samples {
     pub step_since: Option<Minute>,
     /// Index into [`PlannedCheck::tolerances`] of the step that asks for promotion.
     pub step: usize,
+    /// First minute in which the canary had all traffic, while it is watched there; `None` before. From then on there is
+    /// nothing to compare with, and catastrophes are looked for against what the baseline did before.
+    pub alone_since: Option<Minute>,
     /// Series that could not be read: their minutes are missing above. While there are any, no weight rises.
     pub unread: Vec<String>,
 }
@@ -176,6 +180,8 @@ pub struct Comparison {
     /// Totals over the judged minutes.
     pub canary: Count,
     pub baseline: Count,
+    /// Newest minute with data of both versions.
+    pub newest: Option<Minute>,
     /// Canary's rate over the baseline's, minute by minute; `None` where no event came.
     pub ratio: Option<Interval>,
     pub evidence: Evidence,

@@ -1,7 +1,7 @@
 //! A rollout's wish as a plan for the judge.
 
 use crate::spec::{Check, CheckKind, CheckMode, Margins, RolloutSpec, Tolerance};
-use crate::units::Weight;
+use crate::units::{Span, Weight};
 
 use super::{JudgePlan, Measure, PlannedCheck};
 
@@ -28,8 +28,14 @@ pub fn plan(spec: &RolloutSpec) -> JudgePlan {
         checks: checks.collect(),
         false_rollback: spec.analysis.false_rollback,
         false_promotion: spec.analysis.false_promotion,
-        horizon_minutes: u32::try_from(spec.deadline.minutes_ceil().max(1)).unwrap_or(u32::MAX),
+        horizon_minutes: u32::try_from(longest(spec).minutes_ceil().max(1)).unwrap_or(u32::MAX),
     }
+}
+
+/// The deadline stands still while a person is awaited, and the canary keeps its traffic meanwhile.
+fn longest(spec: &RolloutSpec) -> Span {
+    let approvals = spec.steps.iter().filter_map(|step| step.approve).map(|approval| approval.within);
+    approvals.fold(spec.deadline.plus(spec.pause.length), Span::plus)
 }
 
 fn measure(check: &Check) -> Measure {

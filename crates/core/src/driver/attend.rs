@@ -15,7 +15,7 @@ use crate::observation::{AlarmState, Observation, Seen, TestOutcome};
 use crate::ports::{Budget, Fault, Ports, SaveError, SetWeight};
 use crate::report;
 use crate::rollout::{PhaseName, Rollout};
-use crate::units::{Minute, Weight};
+use crate::units::{Minute, Span, Weight};
 
 /// After an act the target is looked at again at once: a weight that is seen live starts its bake, and a rollback is
 /// finished, in the same invocation. Three passes are: act, verify, settle.
@@ -27,6 +27,10 @@ const WRITE_RESERVE: Duration = Duration::from_secs(17);
 
 /// Sealed blocks written in one tick, at most. A controller that was away for two hours catches up in one.
 const BLOCKS_PER_TICK: usize = 8;
+
+/// A rollout with something to tell is attended to every minute, even an ended one. A receiver that is gone for good must
+/// not make the list of those longer with every release.
+const KEEP_UNTOLD: Span = Span::from_hours(14 * 24);
 
 /// What was seen and done about one rollout.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -222,9 +226,13 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
 
     /// Saves the intent, then acts.
     async fn carry_out(&self, before: &Rollout, decision: &Decision, line: &mut Line) -> Outcome {
-        let changed = decision.next != *before;
         let mut only_retreat = false;
-        if changed {
+        if decision.next == *before {
+            let raises = decision.effects.iter().any(|effect| !effect.is_retreat());
+            if raises && !self.is_current(before, line).await {
+                return Outcome::Dropped;
+            }
+        } else {
             match self.ports.save(before, &decision.next, decision.record.as_ref()).await {
                 Ok(()) => note_events(before, &decision.next, line),
                 Err(SaveError::Fault(fault)) => {
@@ -246,6 +254,18 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         if only_retreat { Outcome::Dropped } else { Outcome::Stands }
     }
 
+    /// A weight that is set again needs no save, and so no save tells that another controller has turned back
+    /// meanwhile. Whoever does so after this read writes to the target after our look at it, which makes our own write
+    /// stale.
+    async fn is_current(&self, rollout: &Rollout, line: &mut Line) -> bool {
+        match self.ports.load(&rollout.id).await {
+            Ok(Some(stored)) if stored.revision == rollout.revision => return true,
+            Ok(_) => line.faults.push(SaveError::Conflict.to_string()),
+            Err(fault) => line.faults.push(fault.to_string()),
+        }
+        false
+    }
+
     async fn act(&self, rollout: &Rollout, effect: &Effect, line: &mut Line) {
         if self.budget.remaining() < WRITE_RESERVE && !effect.is_retreat() {
             line.faults.push("too little time left to set a weight safely; the next invocation does".to_owned());
@@ -265,7 +285,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         }
     }
 
-    /// Tells what happened. A notice stays in the outbox until it was told and that was saved: at least once, always
+    /// Tells what happened, in its order. A notice stays in the outbox until it was told and that was saved: at least once, always
     /// under the same key.
     async fn tell(&self, rollout: Rollout, line: &mut Line) {
         if rollout.outbox.is_empty() {
@@ -273,9 +293,15 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         }
         let mut next = rollout.clone();
         next.outbox.clear();
+        let mut failed = false;
         for notice in &rollout.outbox {
-            if let Err(fault) = self.ports.publish(notice).await {
+            if !failed && let Err(fault) = self.ports.publish(notice).await {
                 line.faults.push(fault.to_string());
+                failed = true;
+            }
+            if failed && self.now.since(notice.at) > KEEP_UNTOLD {
+                line.faults.push(format!("{} could not be told for {KEEP_UNTOLD} and is given up", notice.key));
+            } else if failed {
                 next.outbox.push(notice.clone());
             }
         }

@@ -96,6 +96,7 @@ pub(super) fn samples(
         settled_before: Some(engine::settled_before(rollout, now)),
         step_since: engine::step_since(rollout),
         step: engine::judged_step(rollout),
+        alone_since: engine::alone_since(rollout),
         unread: unread.to_vec(),
     }
 }

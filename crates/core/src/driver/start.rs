@@ -12,7 +12,7 @@ use crate::engine;
 use crate::metrics::{self, Bypass, Series};
 use crate::observation::{AlarmState, Readiness, Routing, VersionInfo};
 use crate::ports::{Budget, CreateError, LookError, Ports};
-use crate::rollout::{Behind, Rollout};
+use crate::rollout::{Behind, LARGEST_START_BYTES, Rollout};
 use crate::spec::{AlreadyRed, Mode, Newer, Owner, Problem, RolloutSpec, Target, Validated};
 use crate::units::Timestamp;
 
@@ -51,6 +51,7 @@ pub(super) async fn start<P: Ports, B: Budget>(
     }
     let parts = Parts { id, spec, routing, version, behind: holder.map(|holder| holder.behind), red, by };
     let rollout = engine::begin(&parts.into_start(context.settings, context.now));
+    check_size(&rollout)?;
     match ports.create(&rollout).await {
         Ok(()) => Ok(Answer::about(rollout, warnings)),
         Err(CreateError::Fault(fault)) => Err(failed(fault)),
@@ -58,6 +59,19 @@ pub(super) async fn start<P: Ports, B: Budget>(
             Err(problem("", format!("{error}: another start came first; ask again")))
         }
     }
+}
+
+/// What cannot be saved any more cannot be rolled back either: there must be room for its history.
+fn check_size(rollout: &Rollout) -> Result<(), Vec<Problem>> {
+    let bytes = serde_json::to_string(rollout).map_or(usize::MAX, |text| text.len());
+    if bytes <= LARGEST_START_BYTES {
+        return Ok(());
+    }
+    let message = format!(
+        "the rollout would have {bytes} bytes, of which most are its spec; at most {LARGEST_START_BYTES} can be kept with \
+         its history: use fewer or shorter checks and tests"
+    );
+    Err(problem("spec", message))
 }
 
 /// What the checks found.
@@ -130,10 +144,10 @@ fn same_again(existing: Rollout, spec: &RolloutSpec, version: &VersionInfo) -> R
     Err(problem("name", message))
 }
 
-/// The rollout that has the target now, and what its presence means for the new one.
+/// The rollouts that have the target or wait for it, and what their presence means for the new one.
 struct Holder {
     behind: Behind,
-    rollout: Rollout,
+    rollouts: Vec<Rollout>,
 }
 
 async fn holder<P: Ports, B: Budget>(
@@ -141,25 +155,47 @@ async fn holder<P: Ports, B: Budget>(
     spec: &RolloutSpec,
     version: &VersionInfo,
 ) -> Result<Option<Holder>, Vec<Problem>> {
-    let Some(id) = context.ports.holder(&spec.target).await.map_err(failed)? else { return Ok(None) };
-    let Some(rollout) = context.ports.load(&id).await.map_err(failed)? else { return Ok(None) };
-    let running =
-        format!("rollout {id} ({} to {}) is in progress on {}", rollout.baseline, rollout.canary, spec.target.key());
-    if rollout.canary == version.version {
+    let rollouts = on_target(context, &spec.target).await?;
+    let Some(last) = rollouts.last() else { return Ok(None) };
+    let mut behind = Behind { rollout: last.id.clone(), supersedes: true };
+    for other in &rollouts {
+        behind.supersedes &= gives_way(other, spec, version)?;
+    }
+    Ok(Some(Holder { behind, rollouts }))
+}
+
+/// Oldest first. One that waits counts although nobody may hold the target at this moment: it must not be overtaken, or
+/// the older version would follow the newer one.
+async fn on_target<P: Ports, B: Budget>(
+    context: &Context<'_, P, B>,
+    target: &Target,
+) -> Result<Vec<Rollout>, Vec<Problem>> {
+    let active = context.ports.active().await.map_err(failed)?;
+    let mut found: Vec<Rollout> = active.into_iter().flatten().collect();
+    if let Some(id) = context.ports.holder(target).await.map_err(failed)?
+        && !found.iter().any(|other| other.id == id)
+    {
+        found.extend(context.ports.load(&id).await.map_err(failed)?);
+    }
+    found.retain(|other| !other.is_terminal() && other.spec.target.key() == target.key());
+    found.sort_by_key(|other| (other.started_at, other.id.clone()));
+    Ok(found)
+}
+
+/// Of two opinions the more careful one counts.
+fn gives_way(other: &Rollout, spec: &RolloutSpec, version: &VersionInfo) -> Result<bool, Vec<Problem>> {
+    let Rollout { id, baseline, canary, .. } = other;
+    let running = format!("rollout {id} ({baseline} to {canary}) is in progress on {}", spec.target.key());
+    if *canary == version.version {
         return Err(problem("version", format!("{running}: it rolls out the same version")));
     }
-    // Of two opinions the more careful one counts.
-    let supersedes = match (rollout.spec.newer, spec.newer) {
+    match (other.spec.newer, spec.newer) {
         (Newer::Refuse, _) | (_, Newer::Refuse) => {
-            return Err(problem(
-                "newer",
-                format!("{running}, and `newer: refuse` allows no second one; abort it first"),
-            ));
+            Err(problem("newer", format!("{running}, and `newer: refuse` allows no second one; abort it first")))
         }
-        (Newer::Queue, _) | (_, Newer::Queue) => false,
-        (Newer::Supersede, Newer::Supersede) => true,
-    };
-    Ok(Some(Holder { behind: Behind { rollout: id, supersedes }, rollout }))
+        (Newer::Queue, _) | (_, Newer::Queue) => Ok(false),
+        (Newer::Supersede, Newer::Supersede) => Ok(true),
+    }
 }
 
 fn check_version(version: &VersionInfo) -> Vec<Problem> {
@@ -184,7 +220,8 @@ fn check_routing(
         );
         return problem("target.lambda.alias", message);
     }
-    let ours = holder.is_some_and(|holder| engine::may_have_set(&holder.rollout, routing));
+    let may_have_set = |other: &Rollout| engine::may_have_set(other, routing);
+    let ours = holder.is_some_and(|holder| holder.rollouts.iter().any(may_have_set));
     if routing.additional.is_some() && !ours && spec.mode == Mode::Enforce {
         let message = format!(
             "alias {key} is already weighted ({routing}) and no rollout did that; put it on one version first: \

@@ -4,8 +4,11 @@ use super::{Draft, transition};
 use crate::analysis::{Doubt, Verdict, settled_digest};
 use crate::observation::{Routing, Split};
 use crate::rollout::{Held, PauseReason, Phase, Proof, RollBackEnd, Rollout, UndecidedWhy, WeightSeen, Why};
-use crate::spec::{Advance, Ending, Step};
-use crate::units::{Span, Timestamp, Weight};
+use crate::spec::{Advance, CheckMode, Ending, OnNoData, Step};
+use crate::units::{Minute, Span, Timestamp, Weight};
+
+/// A version may go this long without a request, and so without data, on a quiet function.
+const SILENCE_MINUTES: i64 = 15;
 
 /// A promotion that is not live by then is stuck: setting a weight takes a tick, and provisioned concurrency minutes.
 const PROMOTION_TAKES: Span = Span::from_minutes(10);
@@ -19,8 +22,8 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
         Phase::Shifting { step, since, .. } => shifting(draft, step, since),
         Phase::Baking { step, since, proof, approved } => baking(draft, &Bake { step, since, proof, approved }),
         Phase::Promoting { live_since, since, .. } => promoting(draft, since, live_since),
+        Phase::Paused { since, .. } => paused(draft, since),
         Phase::Pending { .. }
-        | Phase::Paused { .. }
         | Phase::RollingBack { .. }
         | Phase::Promoted { .. }
         | Phase::RolledBack { .. }
@@ -51,10 +54,10 @@ fn expected(draft: &Draft<'_>) -> Vec<Weight> {
         }
         Phase::Baking { step, .. } => vec![rollout.weight_of_step(*step)],
         Phase::Promoting { live_since: Some(_), .. } => vec![Weight::FULL],
-        // The step before may not have been seen live yet when it was left by a person's command.
-        Phase::Promoting { live_since: None, .. } => {
-            let ladder = rollout.spec.steps.iter().map(|step| step.weight);
-            ladder.chain([Weight::ZERO, Weight::FULL]).collect()
+        // The step that a person's command cut short may not have been live yet: then it is still the weight before it.
+        Phase::Promoting { live_since: None, from, .. } => {
+            let seen_last = rollout.weights.last().map_or(Weight::ZERO, |seen| seen.weight);
+            vec![*from, seen_last, Weight::FULL]
         }
         Phase::Pending { .. }
         | Phase::Paused { .. }
@@ -198,7 +201,9 @@ pub(super) fn end_undecided(draft: &mut Draft<'_>, why: UndecidedWhy, after: Spa
     };
     draft.based_on_analysis = draft.analysis.is_some();
     draft.end_with(then, Why::Undecided { why, after, then }, PauseReason::Undecided(why));
-    apply(draft);
+    if draft.blind_spots().is_empty() {
+        apply(draft);
+    }
 }
 
 fn shifting(draft: &mut Draft<'_>, step: usize, since: Timestamp) {
@@ -232,6 +237,15 @@ pub(super) fn apply(draft: &mut Draft<'_>) {
         && !routing.in_transition
     {
         draft.set_weight(wanted, routing);
+    }
+}
+
+/// A pause may come between a write and the look that sees it live. Traffic that is there is judged from then on.
+fn paused(draft: &mut Draft<'_>, since: Timestamp) {
+    let Some((routing, Split::Ours(weight))) = draft.split() else { return };
+    let last = draft.next.weights.last().map_or(Weight::ZERO, |seen| seen.weight);
+    if weight != last && !routing.in_transition {
+        draft.next.weights.push(WeightSeen { at: since, weight });
     }
 }
 
@@ -282,15 +296,15 @@ fn confirmed(draft: &Draft<'_>, bake: &Bake) -> bool {
         && settled_digest(&draft.next.plan, samples, proof.settled_before) == proof.digest
 }
 
+/// The minutes stay those of the first Pass: where data is late all the time, the newest minutes never look the same
+/// twice, and older ones do in the end.
 fn remember_proof(draft: &mut Draft<'_>, bake: &Bake) {
-    let Some((analysis, settled_before)) =
-        draft.analysis.zip(draft.seen.samples.known().and_then(|samples| samples.settled_before))
-    else {
-        return;
-    };
+    let Some(samples) = draft.seen.samples.known() else { return };
+    let first_seen_on = bake.proof.map(|proof| proof.settled_before);
+    let Some(settled_before) = first_seen_on.or(samples.settled_before) else { return };
+    let digest = settled_digest(&draft.next.plan, samples, settled_before);
     draft.hold("proven; waiting for a second look at the same minutes");
-    let proof = Proof { seen: draft.now(), settled_before, digest: analysis.settled_digest };
-    set_proof(draft, bake, Some(proof));
+    set_proof(draft, bake, Some(Proof { seen: draft.now(), settled_before, digest }));
 }
 
 fn forget_proof(draft: &mut Draft<'_>, bake: &Bake) {
@@ -303,16 +317,31 @@ fn set_proof(draft: &mut Draft<'_>, bake: &Bake, proof: Option<Proof>) {
     draft.next.phase = Phase::Baking { step: bake.step, since: bake.since, proof, approved: bake.approved };
 }
 
-/// The spec consents to go on without a proof; not, though, without a single look at the new version.
+/// The spec consents to go on without a proof, on its own clock: a step may be shorter than metrics take to come. It does
+/// not consent to go on blind.
 fn unless_harm(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
-    if doubt(draft) == UndecidedWhy::NoData {
-        draft.hold("no data of both versions in this step: without any, harm would not show either");
+    if data_are_overdue(draft) {
+        draft.hold("no data of both versions, though there should be some by now: harm would not show either");
     }
     if draft.holding.is_empty() {
         let sentences = draft.analysis.map(|a| a.comparisons.iter().map(|c| c.sentence.clone()).collect());
         draft.based_on_analysis = true;
         leave_step(draft, bake, step, Why::NoHarm { sentences: sentences.unwrap_or_default() });
     }
+}
+
+/// Whether a check that counts has seen nothing for a while, of minutes whose metrics must have arrived by now.
+fn data_are_overdue(draft: &Draft<'_>) -> bool {
+    let due_before = super::settled_before(&draft.next, draft.now());
+    if draft.next.first_minute().is_some_and(|first| first >= due_before) {
+        return false;
+    }
+    let silent = |newest: Option<Minute>| newest.is_none_or(|newest| newest.plus(SILENCE_MINUTES) < due_before);
+    let Some(analysis) = draft.analysis else { return true };
+    analysis.comparisons.iter().zip(&draft.next.plan.checks).any(|(comparison, check)| {
+        let counts = check.mode != CheckMode::Observe && check.on_no_data != OnNoData::Ignore;
+        counts && silent(comparison.newest)
+    })
 }
 
 fn leave_step(draft: &mut Draft<'_>, bake: &Bake, step: &Step, why: Why) {

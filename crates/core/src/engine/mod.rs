@@ -139,7 +139,7 @@ pub fn settled_before(rollout: &Rollout, now: Timestamp) -> Minute {
 #[must_use]
 pub fn step_since(rollout: &Rollout) -> Option<Minute> {
     match &rollout.phase {
-        Phase::Baking { since, .. } => Some((*since + Span::from_seconds(59)).minute()),
+        Phase::Baking { since, .. } => Some(first_whole_minute(*since)),
         Phase::Pending { .. }
         | Phase::Shifting { .. }
         | Phase::Paused { .. }
@@ -149,6 +149,26 @@ pub fn step_since(rollout: &Rollout) -> Option<Minute> {
         | Phase::RolledBack { .. }
         | Phase::Superseded { .. } => None,
     }
+}
+
+/// First minute that lies wholly in the watch at 100 %.
+#[must_use]
+pub fn alone_since(rollout: &Rollout) -> Option<Minute> {
+    match &rollout.phase {
+        Phase::Promoting { live_since, .. } => live_since.map(first_whole_minute),
+        Phase::Pending { .. }
+        | Phase::Shifting { .. }
+        | Phase::Baking { .. }
+        | Phase::Paused { .. }
+        | Phase::RollingBack { .. }
+        | Phase::Promoted { .. }
+        | Phase::RolledBack { .. }
+        | Phase::Superseded { .. } => None,
+    }
+}
+
+fn first_whole_minute(since: Timestamp) -> Minute {
+    (since + Span::from_seconds(59)).minute()
 }
 
 /// The step whose tolerance must be proven.

@@ -12,7 +12,14 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
     draft.hold("observe mode: nothing is moved");
     note_what_would_be_done(draft);
     // A rollout that is to be enforced keeps its phase while the switch is on: it goes on from there afterwards.
-    if draft.next.spec.mode == Mode::Observe {
+    if draft.next.spec.mode != Mode::Observe {
+        return;
+    }
+    if let Some(newer) = draft.seen.newer.clone() {
+        draft.supersede(Why::NewerRollout { rollout: newer });
+    } else if matches!(draft.before.phase, Phase::Pending { behind: Some(_), .. }) {
+        super::pending::wait(draft);
+    } else {
         follow(draft);
     }
 }
@@ -45,7 +52,9 @@ fn follow(draft: &mut Draft<'_>) {
         draft.supersede(Why::TakenOver { found: routing.to_string() });
         return;
     };
-    if draft.next.clock.spent_at(now) >= draft.next.spec.deadline {
+    // The watch at 100 % has a limit of its own.
+    let watched = matches!(draft.before.phase, Phase::Promoting { .. }) && weight == Weight::FULL;
+    if !watched && draft.next.clock.spent_at(now) >= draft.next.spec.deadline {
         let after = draft.next.spec.deadline;
         let then = draft.next.spec.undecided.no_data;
         draft.supersede(Why::Undecided { why: UndecidedWhy::Stuck, after, then });

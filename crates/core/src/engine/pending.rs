@@ -13,10 +13,7 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
         return;
     }
     if behind.is_some() {
-        match draft.seen.target_held_by.clone() {
-            Some(holder) => draft.hold(format!("waits for rollout {holder} to end")),
-            None => leave_queue(draft),
-        }
+        wait(draft);
         return;
     }
     if draft.next.clock.spent_at(draft.now()) >= draft.next.spec.deadline {
@@ -38,6 +35,14 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
     begin(draft);
 }
 
+/// Behind another rollout.
+pub(super) fn wait(draft: &mut Draft<'_>) {
+    match draft.seen.target_held_by.clone() {
+        Some(holder) => draft.hold(format!("waits for rollout {holder} to end")),
+        None => leave_queue(draft),
+    }
+}
+
 /// The rollout before has ended. What it left live is the baseline now.
 fn leave_queue(draft: &mut Draft<'_>) {
     let Some(routing) = draft.seen.routing.known() else {
@@ -48,8 +53,9 @@ fn leave_queue(draft: &mut Draft<'_>) {
         draft.hold("the alias is rearranging its provisioned concurrency");
         return;
     }
-    // The rollout before left none of its own weights: these are somebody else's.
-    if routing.additional.is_some() {
+    // The rollout before left none of its own weights: these are somebody else's. Nor is there anything to roll out
+    // when what it left is this rollout's own version.
+    if routing.additional.is_some() || routing.primary == draft.next.canary {
         draft.supersede(Why::TakenOver { found: routing.to_string() });
         return;
     }

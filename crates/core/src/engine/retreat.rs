@@ -15,10 +15,12 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
         draft.supersede(Why::TakenOver { found: routing.to_string() });
         return;
     };
+    // Lambda itself may hold all traffic on the baseline for a while, on an alias that points to the canary already.
+    let is_back = weight == Weight::ZERO && routing.additional.is_none() && !routing.in_transition;
     match fence {
         Fence::Open => start(draft, routing),
         // A service without revisions cannot fence; its adapter's own guard must do.
-        Fence::Read { revision } if weight == Weight::ZERO && (revision.is_none() || *revision != routing.revision) => {
+        Fence::Read { revision } if is_back && (revision.is_none() || *revision != routing.revision) => {
             finish(draft, why, *ends_as);
         }
         Fence::Read { .. } if routing.in_transition => {

@@ -1,10 +1,12 @@
 //! The one table of phase changes, and the one way to make them.
 
+use serde::Serialize;
+
 use super::Draft;
 use crate::report;
 use crate::rollout::{
-    DeadlineClock, Event, Fence, HISTORY_BYTES, HISTORY_LIMIT, Held, Notice, PauseReason, Phase, PhaseName,
-    RollBackEnd, Rollout, Why,
+    DeadlineClock, EVENTS_BYTES, Event, Fence, HISTORY_LIMIT, Held, Notice, PauseReason, Phase, PhaseName, RollBackEnd,
+    Rollout, Why,
 };
 use crate::spec::{Ending, Mode};
 use crate::units::{Timestamp, Weight};
@@ -52,6 +54,7 @@ pub(super) fn enter(rollout: &mut Rollout, now: Timestamp, phase: Phase, why: Wh
         weight: event.weight,
         why: report::sentence(&event.why),
     });
+    keep_newest(&mut rollout.outbox, EVENTS_BYTES);
     push(rollout, event);
 }
 
@@ -64,13 +67,22 @@ pub(super) fn note(rollout: &mut Rollout, now: Timestamp, why: Why) {
 fn push(rollout: &mut Rollout, event: Event) {
     rollout.events_total += 1;
     rollout.history.push(event);
-    let sizes = rollout.history.iter().rev().map(|event| serde_json::to_string(event).map_or(0, |text| text.len()));
-    let total = sizes.scan(0, |total, size| {
-        *total += size;
-        Some(*total)
-    });
-    let kept = total.take(HISTORY_LIMIT).take_while(|total| *total <= HISTORY_BYTES).count().max(1);
-    rollout.history.drain(..rollout.history.len() - kept);
+    let surplus = rollout.history.len().saturating_sub(HISTORY_LIMIT);
+    rollout.history.drain(..surplus);
+    keep_newest(&mut rollout.history, EVENTS_BYTES);
+}
+
+/// As many as fit, and the newest in any case.
+fn keep_newest<T: Serialize>(items: &mut Vec<T>, bytes: usize) {
+    let mut room = bytes;
+    let fits = |item: &&T| {
+        let left = serde_json::to_string(item).ok().and_then(|text| room.checked_sub(text.len()));
+        room = left.unwrap_or(0);
+        left.is_some()
+    };
+    let kept = items.iter().rev().take_while(fits).count().max(1);
+    let surplus = items.len().saturating_sub(kept);
+    items.drain(..surplus);
 }
 
 /// The deadline clock runs unless a person is awaited, the rollout waits for another one, or it has ended.

@@ -197,7 +197,7 @@ impl Decode for RawNothing {
 fields! {
     /// What is done at 100 %.
     RawAfter {
-        /// How long alarms still roll back; the old version is kept for it. Default `30m`.
+        /// How long alarms and catastrophes still roll back; the old version is kept for it. Default `30m`.
         watch: Span,
     }
 }

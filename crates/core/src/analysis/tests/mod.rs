@@ -1,5 +1,6 @@
 //! The judge from outside: plans and minutes in, verdicts and sentences out.
 
+mod aftermath;
 mod forecasts;
 mod simulations;
 mod verdicts;
@@ -73,5 +74,5 @@ pub(super) fn settled(pairs: impl IntoIterator<Item = Pair>) -> Samples {
         .map(|(minute, pair)| MinuteSample { minute: two_oclock().plus(minute), weight: weight(5), pairs: vec![pair] })
         .collect();
     let end = minutes.last().map(|sample| sample.minute.plus(1));
-    Samples { minutes, settled_before: end, step_since: Some(two_oclock()), step: 0, unread: Vec::new() }
+    Samples { minutes, settled_before: end, step_since: Some(two_oclock()), ..Samples::default() }
 }

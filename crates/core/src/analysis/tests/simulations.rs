@@ -133,3 +133,18 @@ fn a_large_share_makes_no_false_alarms() {
     let failed = failed(300, 15, |random, _| random.minute(600.0, 0.9, 0.002, 0.002));
     assert!(failed <= 3, "{failed} of 300");
 }
+
+/// A person may be awaited for much longer than the deadline while the canary has traffic: an outage that begins then is
+/// seen as fast as one that begins before.
+#[test]
+fn an_outage_in_a_long_pause_is_seen_in_its_first_minute() {
+    let (mut random, plan) = (Random::seeded(16), default_plan());
+    for paused in [60, 300, 600] {
+        let mut samples = settled([]);
+        for _ in 0..paused {
+            append(&mut samples, &random.minute(3000.0, 0.25, 0.004, 0.004), 0.25);
+        }
+        append(&mut samples, &random.minute(3000.0, 0.25, 0.5, 0.004), 0.25);
+        assert_eq!(judge(&plan, &samples).verdict, Verdict::Fail, "after {paused} minutes");
+    }
+}

@@ -216,6 +216,16 @@ fn on_no_data_says_what_silence_counts_as() {
     assert_eq!(said, "no data of either version since 14:00, which fails this check (onNoData: fail)");
 }
 
+/// A read that failed says nothing about whether there is data; the next one may show all of it.
+#[test]
+fn a_failed_read_is_not_silence() {
+    let mut plan = default_plan();
+    plan.checks[0].on_no_data = OnNoData::Fail;
+    let unread = vec!["GetMetricData was throttled".to_owned()];
+    let analysis = judge(&plan, &Samples { unread, ..settled(vec![MISSING; 9]) });
+    assert_eq!((analysis.verdict, analysis.doubt), (Verdict::Inconclusive, Some(Doubt::NoData)));
+}
+
 /// No data is never good news: a plan in which nothing is left that could prove anything does not pass.
 #[test]
 fn nothing_to_prove_with_is_no_pass() {
@@ -336,7 +346,7 @@ fn plans_share_the_budget_and_widen_early_tolerances() {
     assert_eq!(tolerances(&all, 0), ["+1 points", "+1 points", "+0.5 points"]);
     all.steps.clear();
     assert_eq!(tolerances(&all, 0), ["+0.5 points"]);
-    assert_eq!(plan(&all).horizon_minutes, 120);
+    assert_eq!(plan(&all).horizon_minutes, 14 * 60);
 }
 
 /// A check that only holds has no part of the budget, and is judged all the same.
@@ -391,6 +401,7 @@ proptest! {
         settled_before in prop::option::of(0..200_i64),
         step_since in prop::option::of(0..200_i64),
         step in 0..5_usize,
+        alone_since in prop::option::of(0..200_i64),
     ) {
         let minutes = pairs.iter().map(|&(baseline, canary, minute)| MinuteSample {
             minute: two_oclock().plus(minute),
@@ -402,6 +413,7 @@ proptest! {
             settled_before: settled_before.map(|minute| two_oclock().plus(minute)),
             step_since: step_since.map(|minute| two_oclock().plus(minute)),
             step,
+            alone_since: alone_since.map(|minute| two_oclock().plus(minute)),
             unread: Vec::new(),
         };
         let analysis = judge(&default_plan(), &samples);

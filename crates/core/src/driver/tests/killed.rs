@@ -136,8 +136,11 @@ fn two_controllers_at_once_equal_one() {
 fn tick_at(world: &World, ports: &impl crate::ports::Ports, minute: u64) {
     let now = start() + minutes(minute);
     world.set_now(now);
-    let settings = crate::driver::Settings { mode: crate::spec::Mode::Enforce, metric_lag: minutes(3) };
-    run_now(crate::driver::tick(ports, now, &SimBudget::plenty(), &settings)).unwrap().unwrap();
+    run_now(crate::driver::tick(ports, now, &SimBudget::plenty(), &settings())).unwrap().unwrap();
+}
+
+fn settings() -> crate::driver::Settings {
+    crate::driver::Settings { mode: crate::spec::Mode::Enforce, metric_lag: minutes(3) }
 }
 
 fn start() -> Timestamp {
@@ -146,6 +149,10 @@ fn start() -> Timestamp {
 
 /// A world with a rollout of 42 that has just been started.
 fn started() -> World {
+    started_with(&spec())
+}
+
+fn started_with(spec: &Value) -> World {
     let world = World::new(start());
     for number in ["40", "41", "42"] {
         world.publish_active("checkout", number);
@@ -153,10 +160,9 @@ fn started() -> World {
     let target = target();
     world.write_alias(&target, &version("41"), None).unwrap();
     world.set_alarm("red", crate::observation::AlarmState::Ok);
-    let event = json!({ "command": "start", "spec": spec() });
+    let event = json!({ "command": "start", "spec": spec });
     let request = crate::command::Request::parse(&event).unwrap();
-    let settings = crate::driver::Settings { mode: crate::spec::Mode::Enforce, metric_lag: minutes(3) };
-    run_now(crate::driver::command(&world, request, start(), &SimBudget::plenty(), &settings)).unwrap().unwrap();
+    run_now(crate::driver::command(&world, request, start(), &SimBudget::plenty(), &settings())).unwrap().unwrap();
     world
 }
 
@@ -177,4 +183,29 @@ fn a_writer_that_stalls_and_writes_late_strands_nothing() {
         world.alias(&target).unwrap().split(&version("41"), &version("42")),
         crate::observation::Split::Ours(Weight::ZERO)
     );
+}
+
+/// A tick that read the rollout before another invocation rolled it back, and looks at the alias only afterwards: the
+/// alias looks as it should before the first step, and the weight that is still wanted needs no save.
+#[test]
+fn a_controller_that_looks_late_strands_nothing() {
+    for steps in [json!({ "steps": [{ "weight": "10%", "bake": "3m" }] }), json!({ "allAtOnce": {} })] {
+        let mut spec = spec();
+        spec["strategy"] = steps;
+        let world = started_with(&spec);
+        let throttled = Faulty::once(&world, When::Every(Operation::Set), Way::Fails(FaultKind::Throttled));
+        tick_at(&world, &throttled, 1);
+        let read_early = world.rollouts()["checkout-42"].clone();
+        assert_eq!(world.alias(&target()).unwrap().additional, None, "not there yet");
+        world.set_alarm("red", crate::observation::AlarmState::Alarm);
+        tick_at(&world, &world, 2);
+        assert_eq!(world.rollouts()["checkout-42"].phase.name(), PhaseName::RolledBack);
+        world.set_alarm("red", crate::observation::AlarmState::Ok);
+        let (settings, budget) = (settings(), SimBudget::plenty());
+        let now = start() + minutes(2);
+        let late = crate::driver::Context { ports: &world, budget: &budget, settings: &settings, now };
+        run_now(late.attend_all(vec![read_early], true)).unwrap();
+        let split = world.alias(&target()).unwrap().split(&version("41"), &version("42"));
+        assert_eq!(split, crate::observation::Split::Ours(Weight::ZERO));
+    }
 }

@@ -1,9 +1,12 @@
 //! The driver in the made-up AWS: killed anywhere, raced, starved, lied to.
 
+mod field_bugs;
 mod isolation;
 mod killed;
+mod presets;
 mod shared_target;
 mod starts;
+mod watched;
 
 use serde_json::{Value, json};
 

@@ -103,3 +103,41 @@ fn people_pause_resume_and_abort() {
     let promoted = clean_run(&Scenario { events: vec![ask(3, "promote")], ..good() }, 9);
     assert_eq!(promoted.reached(Weight::FULL), Some(promoted.started_at + minutes(3)));
 }
+
+/// Three releases, a minute apart and at every moment around the first one's end: whoever comes last is live in the end,
+/// and nobody overtakes one that waits.
+#[test]
+fn a_release_that_comes_between_an_end_and_the_next_ones_turn_overtakes_nobody() {
+    let (queued, newest) = (Some(PhaseName::Promoted), Some(PhaseName::Promoted));
+    let superseded = Some(PhaseName::Superseded);
+    for (second, third, ends) in [
+        ("supersede", "supersede", (superseded, newest)),
+        ("supersede", "queue", (queued, newest)),
+        ("queue", "supersede", (queued, newest)),
+        ("queue", "queue", (queued, newest)),
+    ] {
+        for seconds in [0, 30, 60, 90] {
+            let mut scenario = good();
+            scenario.traffic.versions.insert(version("44"), Behaviour::steady(0.004));
+            scenario.events.push(after(5, start_of("43", second)));
+            let when = Moment::After(minutes(5).plus(Span::from_seconds(seconds)));
+            scenario.events.push(Happening { when, what: start_of("44", third) });
+            let outcome = clean_run(&scenario, 3);
+            let end = |id: &str| outcome.others.get(id).map(|other| other.phase.name());
+            assert_eq!((end("checkout-43"), end("checkout-44")), ends, "{second} {third} {seconds}");
+            let last = outcome.writes.last().unwrap();
+            assert_eq!(last.routing.primary, version("44"), "{second} {third} {seconds}");
+        }
+    }
+}
+
+/// Two in a hundred requests are told ten minutes late, all the time: the newest minutes never look the same twice.
+#[test]
+fn steady_late_data_delays_a_promotion_and_does_not_prevent_it() {
+    let mut scenario = good();
+    scenario.traffic.delivery.late_per_mille = 20;
+    scenario.traffic.delivery.late_by = minutes(10);
+    let outcome = clean_run(&scenario, 3);
+    assert_eq!(outcome.ended(), Some(PhaseName::Promoted));
+    assert!(outcome.stopped_at < outcome.started_at + minutes(60), "{}", outcome.stopped_at);
+}

@@ -143,3 +143,26 @@ fn without_traffic_it_starts_and_says_what_that_means() {
         ["target: checkout:live had no invocations in the last hour: nothing can be proven without traffic"]
     );
 }
+
+#[test]
+fn a_rollout_that_could_not_be_saved_for_long_is_refused() {
+    let world = world(40.0);
+    let metric = |name: String| {
+        let dimensions: serde_json::Map<String, Value> =
+            (0..29).map(|n| (format!("{n:03}{}", "d".repeat(120)), json!("v".repeat(80)))).collect();
+        let mut dimensions = dimensions;
+        dimensions.insert("Version".to_owned(), json!("{version}"));
+        json!({ "namespace": "Shop", "metric": name, "dimensions": dimensions })
+    };
+    let huge = changed(|spec| {
+        spec["checks"] = (0..20)
+            .map(|n| {
+                json!({ "rate": {
+                    "name": format!("r{n}"), "events": metric(format!("e{n}")), "requests": metric(format!("q{n}")), "tolerate": "2pt",
+                } })
+            })
+            .collect();
+    });
+    let problems = refused(&world, &huge);
+    assert!(problems[0].starts_with("spec: the rollout would have "), "{problems:?}");
+}

@@ -321,3 +321,157 @@ fn observe_mode_follows_what_others_do_and_says_what_it_would_have_done() {
     let would: Vec<String> = stage.story().into_iter().filter(|line| line.contains("would have")).collect();
     assert_eq!(would.len(), 1, "{would:?}");
 }
+
+/// Whoever lets a rollout go on whose deadline is over grants it the time to arrive.
+#[test]
+fn consent_after_the_deadline_is_not_undone_by_the_deadline() {
+    let undecided = |then: Ending| {
+        let mut spec = spec();
+        spec.undecided.too_little_traffic = then;
+        spec.pause.then = Ending::Promote;
+        Stage::new(spec)
+    };
+    let mut at_the_deadline = undecided(Ending::Promote);
+    assert_eq!(at_the_deadline.until(Verdict::Inconclusive, PhaseName::Promoted), 120 + 30);
+    let mut after_the_pause = undecided(Ending::Pause);
+    assert_eq!(after_the_pause.until(Verdict::Inconclusive, PhaseName::Promoted), 120 + 12 * 60 + 30);
+    let mut by_a_person = undecided(Ending::Pause);
+    by_a_person.until(Verdict::Inconclusive, PhaseName::Paused);
+    by_a_person.ask(OrderKind::Promote);
+    assert_eq!(by_a_person.until(Verdict::Inconclusive, PhaseName::Promoted), 120 + 1 + 30);
+}
+
+/// While Lambda moves provisioned concurrency to the new version, the alias points to that one already and its weights
+/// keep the traffic on the old one. That is no rolled back alias: a moment later all traffic is on the new version.
+#[test]
+fn a_rollback_does_not_end_while_lambda_only_postpones_the_new_version() {
+    let mut stage = Stage::new(spec());
+    stage.until(Verdict::Inconclusive, PhaseName::Baking);
+    stage.ask(OrderKind::Promote);
+    stage.tick(Verdict::Inconclusive);
+    stage.ask(OrderKind::Abort);
+    let all_on_the_old = |revision: &str, in_transition| {
+        let additional = Some(("41", 100));
+        Routing { in_transition, ..routing("42", additional, revision) }
+    };
+    let mut rollout = stage.rollout.clone();
+    for (revision, in_transition) in [("l1", true), ("l2", true), ("l3", false)] {
+        let seen = observation(&rollout, at(stage.minute + 1), all_on_the_old(revision, in_transition));
+        let decision = decide(&rollout, &seen, None);
+        assert_eq!(decision.next.phase.name(), PhaseName::RollingBack, "{revision}");
+        assert_eq!(decision.effects.len(), 1, "{revision}");
+        rollout = decision.next;
+    }
+    let seen = observation(&rollout, at(stage.minute + 2), live(0));
+    assert_eq!(decide(&rollout, &seen, None).next.phase.name(), PhaseName::RolledBack);
+}
+
+/// The first weight went live and was not seen before the pause: it has traffic, so it is judged.
+#[test]
+fn a_weight_that_goes_live_unseen_before_a_pause_is_judged() {
+    let mut stage = Stage::new(spec());
+    let seen = observation(&stage.rollout, at(1), live(0));
+    stage.rollout = decide(&stage.rollout, &seen, None).next;
+    assert_eq!(stage.rollout.phase.name(), PhaseName::Shifting);
+    stage.live = live(5);
+    stage.minute = 1;
+    stage.ask(OrderKind::Pause);
+    assert_eq!(stage.tick(Verdict::Inconclusive), PhaseName::Paused);
+    let needs = crate::engine::needs(&stage.rollout, at(10));
+    assert_eq!(needs.samples.map(|window| window.from), Some(at(1).minute()));
+    assert_eq!(stage.rollout.weights.len(), 1, "once");
+}
+
+#[test]
+fn consent_to_promote_waits_until_the_alarms_can_be_seen() {
+    let mut spec = spec();
+    spec.undecided.too_little_traffic = Ending::Promote;
+    let mut stage = Stage::new(spec);
+    stage.until(Verdict::Inconclusive, PhaseName::Baking);
+    let mut seen = observation(&stage.rollout, at(200), stage.live.clone());
+    seen.alarms = Seen::Missing("DescribeAlarms was throttled".to_owned());
+    let verdict = analysis(Verdict::Inconclusive);
+    let blind = decide(&stage.rollout, &seen, Some(&verdict));
+    assert_eq!((blind.next.phase.name(), blind.effects), (PhaseName::Promoting, vec![]));
+    seen.alarms = alarms(AlarmState::Ok);
+    assert_eq!(decide(&blind.next, &seen, Some(&verdict)).effects.len(), 1);
+}
+
+/// The rollout before was rolled back to, or has promoted, the very version that is waiting: nothing to roll out.
+#[test]
+fn a_queued_rollout_of_what_is_live_by_then_ends() {
+    let mut rollout = rollout_of(spec());
+    let behind = Some(Behind { rollout: "checkout-41".to_owned(), supersedes: true });
+    rollout.phase = Phase::Pending { since: at(0), behind, ready: false };
+    let next = decide(&rollout, &observation(&rollout, at(1), live(100)), None).next;
+    assert_eq!(next.phase.name(), PhaseName::Superseded);
+}
+
+#[test]
+fn an_observed_rollout_waits_its_turn_and_gives_way_as_any_other() {
+    let mut spec = spec();
+    spec.mode = Mode::Observe;
+    let mut rollout = rollout_of(spec);
+    let behind = Some(Behind { rollout: "checkout-41".to_owned(), supersedes: false });
+    rollout.phase = Phase::Pending { since: at(0), behind, ready: false };
+    // What the one before does to the target is not its business.
+    let mut seen = observation(&rollout, at(1), routing("41", Some(("40", 5)), "r7"));
+    seen.target_held_by = Some("checkout-41".to_owned());
+    assert_eq!(decide(&rollout, &seen, None).next, rollout);
+    let mut seen = observation(&rollout, at(2), routing("40", None, "r9"));
+    let first = decide(&rollout, &seen, None).next;
+    assert_eq!((first.baseline.clone(), first.holds_target()), (version("40"), true));
+    seen.newer = Some("checkout-43".to_owned());
+    assert_eq!(decide(&first, &seen, None).next.phase.name(), PhaseName::Superseded);
+}
+
+#[test]
+fn an_observed_promotion_shortly_before_the_deadline_is_watched_to_its_end() {
+    let mut spec = spec();
+    spec.mode = Mode::Observe;
+    let mut stage = Stage::new(spec);
+    stage.live = live(25);
+    stage.until(Verdict::Inconclusive, PhaseName::Baking);
+    while stage.minute < 110 {
+        stage.tick(Verdict::Inconclusive);
+    }
+    stage.live = live(100);
+    assert_eq!(stage.until(Verdict::Inconclusive, PhaseName::Promoted), 111 + 30);
+}
+
+/// One check looks worse, another one has seen nothing: the first must not hide the second.
+#[test]
+fn unless_harm_needs_a_look_at_every_check() {
+    let mut spec = spec();
+    spec.steps.iter_mut().for_each(|step| step.advance = Advance::UnlessHarm);
+    spec.checks.truncate(1);
+    let mut rollout = rollout_of(spec);
+    rollout.plan = crate::analysis::plan(&rollout.spec);
+    rollout.phase = Phase::Baking { step: 0, since: at(1), proof: None, approved: false };
+    let seen = observation(&rollout, at(30), live(5));
+    let judged = |on_no_data, overall| {
+        let mut rollout = rollout.clone();
+        rollout.plan.checks[0].on_no_data = on_no_data;
+        let nothing = crate::analysis::judge(&rollout.plan, &crate::analysis::Samples::default());
+        let doubt = Some(overall);
+        decide(&rollout, &seen, Some(&crate::analysis::Analysis { doubt, ..nothing })).next.phase.name()
+    };
+    use crate::analysis::Doubt::{LooksWorse, NoData, TooLittleTraffic};
+    use crate::spec::OnNoData::{Hold, Ignore};
+    assert_eq!(judged(Hold, NoData), PhaseName::Baking);
+    assert_eq!(judged(Hold, LooksWorse), PhaseName::Baking);
+    assert_eq!(judged(Ignore, TooLittleTraffic), PhaseName::Shifting);
+}
+
+/// Whoever puts all traffic back by hand, on the way to 100 %, must not see it all go to the new version.
+#[test]
+fn an_undo_by_hand_on_the_way_to_all_traffic_is_not_undone() {
+    let mut stage = Stage::new(spec());
+    while stage.rollout.desired_weight() != Some(percent(50)) {
+        stage.tick(Verdict::Pass);
+    }
+    stage.ask(OrderKind::Promote);
+    stage.live = live(0);
+    assert_eq!(stage.tick(Verdict::Pass), PhaseName::Superseded);
+    assert_eq!(stage.live, live(0));
+}
