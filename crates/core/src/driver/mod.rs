@@ -5,6 +5,7 @@
 
 mod attend;
 mod order;
+mod problems;
 mod sampling;
 mod start;
 

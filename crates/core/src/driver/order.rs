@@ -1,5 +1,6 @@
 //! Commands: start, steer, look.
 
+use super::problems::{failed, problem};
 use super::{Context, Settings, start};
 use crate::command::{Answer, Request, Summary};
 use crate::engine::{self, Order, OrderKind};
@@ -50,6 +51,7 @@ async fn steer<P: Ports, B: Budget>(
     id: &str,
     order: &Order,
 ) -> Result<Answer, Vec<Problem>> {
+    let mut unrecorded = None;
     for _ in 0..TRIES {
         let before = context.ports.load(id).await.map_err(failed)?.ok_or_else(|| unknown(id))?;
         let decision = engine::order(&before, order, context.now).map_err(|refusal| problem("command", refusal))?;
@@ -63,13 +65,15 @@ async fn steer<P: Ports, B: Budget>(
                 return Ok(Answer::about(after.unwrap_or(decision.next), Vec::new()));
             }
             Err(SaveError::Conflict) => {}
-            Err(SaveError::Fault(fault)) if order.kind == OrderKind::Abort => {
-                return Err(abort_unrecorded(context, decision.next, &fault).await);
-            }
+            // Whoever wants out tries again before it is done without a record.
+            Err(SaveError::Fault(fault)) if order.kind == OrderKind::Abort => unrecorded = Some((decision.next, fault)),
             Err(error @ (SaveError::TargetTaken { .. } | SaveError::Fault(_))) => return Err(problem("", error)),
         }
     }
-    Err(problem("rollout", format!("{id} was changed by others {TRIES} times in a row; ask again")))
+    match unrecorded {
+        Some((aborted, fault)) => Err(abort_unrecorded(context, aborted, &fault).await),
+        None => Err(problem("rollout", format!("{id} was changed by others {TRIES} times in a row; ask again"))),
+    }
 }
 
 /// The store is down and somebody wants out: traffic goes back to the baseline all the same.
@@ -79,16 +83,11 @@ async fn abort_unrecorded<P: Ports, B: Budget>(
     fault: &Fault,
 ) -> Vec<Problem> {
     let report = context.attend_all(vec![aborted], false).await;
-    let did: Vec<String> = report.lines.into_iter().flat_map(|line| [line.did, line.faults].concat()).collect();
-    problem("", format!("the abort could not be recorded ({fault}); done all the same: {}. Ask again", did.join("; ")))
-}
-
-pub(super) fn problem(path: &str, message: impl std::fmt::Display) -> Vec<Problem> {
-    vec![Problem::at(path, message.to_string())]
-}
-
-pub(super) fn failed(fault: Fault) -> Vec<Problem> {
-    problem("", fault)
+    let (did, faults): (Vec<_>, Vec<_>) = report.lines.into_iter().map(|line| (line.did, line.faults)).unzip();
+    let (did, faults) = (did.concat().join("; "), faults.concat().join("; "));
+    let done =
+        if did.is_empty() { format!("nothing was done ({faults})") } else { format!("done all the same: {did}") };
+    problem("", format!("the abort could not be recorded ({fault}); {done}. Ask again"))
 }
 
 fn unknown(id: &str) -> Vec<Problem> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join;
 
-use super::order::{failed, problem};
+use super::problems::{failed, problem};
 use super::{Context, Settings};
 use crate::analysis;
 use crate::command::Answer;

@@ -209,3 +209,25 @@ fn a_controller_that_looks_late_strands_nothing() {
         assert_eq!(split, crate::observation::Split::Ours(Weight::ZERO));
     }
 }
+
+/// One failed save is tried again; a table that stays down does not keep the traffic on the new version.
+#[test]
+fn an_abort_works_though_its_record_fails() {
+    let abort = |ports: &Faulty<'_, World>| {
+        let event = json!({ "command": "abort", "rollout": "checkout-42", "by": "mara" });
+        let request = crate::command::Request::parse(&event).unwrap();
+        let now = start() + minutes(2);
+        run_now(crate::driver::command(ports, request, now, &SimBudget::plenty(), &settings())).unwrap()
+    };
+    let world = started();
+    tick_at(&world, &world, 1);
+    let once = Faulty::once(&world, When::Nth(Operation::Save, 0), Way::Fails(FaultKind::Throttled));
+    abort(&once).unwrap();
+    assert_eq!(world.rollouts()["checkout-42"].phase.name(), PhaseName::RolledBack);
+    let world = started();
+    tick_at(&world, &world, 1);
+    let down = Faulty::once(&world, When::Every(Operation::Save), Way::Fails(FaultKind::Failed));
+    let problems = abort(&down).unwrap_err();
+    assert!(problems[0].message.contains("done all the same: set v42 to 0 % of checkout:live"), "{problems:?}");
+    assert_eq!(world.alias(&target()).unwrap().additional, None);
+}
