@@ -247,6 +247,11 @@ fn readiness(state: (Option<&str>, Option<&str>), update: (Option<&str>, Option<
         Some(name @ ("Failed" | "Deactivated" | "Deactivating" | "Deleting")) => {
             return Readiness::Never(say(format!("its state is {name}"), state.1));
         }
+        // Lambda took an idle version's resources away. Nobody invokes a version that waits for its first traffic.
+        Some("Inactive") => {
+            let what = "its state is Inactive, and nothing but an invocation wakes it; invoke it, then start again";
+            return Readiness::Never(say(what.to_owned(), state.1));
+        }
         Some(name) => return Readiness::NotYet(say(format!("its state is {name}"), state.1)),
         None => return Readiness::NotYet("Lambda does not tell its state".to_owned()),
     }

@@ -91,7 +91,11 @@ fn only_a_version_that_is_active_and_up_to_date_is_ready() {
         ((Some("Active"), None), (Some("InProgress"), Some("")), not_yet("its last update is InProgress")),
         ((Some("Active"), None), (Some("Failed"), Some("disk")), never("its last update failed: disk")),
         ((Some("Pending"), Some("creating")), ok, not_yet("its state is Pending: creating")),
-        ((Some("Inactive"), None), ok, not_yet("its state is Inactive")),
+        (
+            (Some("Inactive"), Some("idle")),
+            ok,
+            never("its state is Inactive, and nothing but an invocation wakes it; invoke it, then start again: idle"),
+        ),
         ((Some("ActiveNonInvocable"), None), ok, not_yet("its state is ActiveNonInvocable")),
         ((Some("Failed"), Some("no subnet")), ok, never("its state is Failed: no subnet")),
         ((Some("Deactivated"), None), ok, never("its state is Deactivated")),
