@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::budget::LambdaBudget;
 use crate::event::{EventError, Reader, answer, failed, wall_clock};
+use crate::tick::FURTHEST_AHEAD;
 use crate::{App, log};
 
 /// What a state change asks for.
@@ -26,8 +27,10 @@ pub async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Value, Diagn
             return Ok(serde_json::json!({ "alarm": alarm, "ignored": why }));
         }
     };
-    // Events arrive late, never early: the later of the two is now. The driver reads the alarm's state again.
-    let now = at.max(wall_clock());
+    // Events arrive late, never early: the later of the two is now, unless it is no time at all. The driver reads the
+    // alarm's state again.
+    let clock = wall_clock();
+    let now = if at > clock + FURTHEST_AHEAD { clock } else { at.max(clock) };
     let budget = LambdaBudget::of(&event.context);
     let report =
         driver::alarm(&app.ports, &alarm, now, &budget, &app.settings).await.map_err(|fault| failed(&fault))?;

@@ -34,12 +34,23 @@ pub async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Value, Diagn
     answer(&report)
 }
 
-/// A time in the future is taken as it is: whoever may invoke this function may say what time it is, as simulations do.
+/// A rollout's time never runs backwards: a slip by years would end every deadline and pause at once, for good.
+pub const FURTHEST_AHEAD: Span = Span::from_hours(24);
+
+fn not_far_ahead(reader: &Reader<'_>, time: Timestamp, clock: Timestamp) -> Result<(), EventError> {
+    if time > clock + FURTHEST_AHEAD {
+        return Err(reader.wrong(format!("`time`: {time} is more than {FURTHEST_AHEAD} ahead of the clock, {clock}")));
+    }
+    Ok(())
+}
+
+/// A time in the near future is taken as it is: whoever may invoke this function may say what time it is, as simulations do.
 pub fn read(event: &Value, clock: Timestamp) -> Result<Due, EventError> {
     let reader = Reader { takes: "an EventBridge scheduled event", event };
     reader.expect("source", "aws.events")?;
     reader.expect("detail-type", "Scheduled Event")?;
     let time = reader.time("time")?;
+    not_far_ahead(&reader, time, clock)?;
     let age = clock.since(time);
     if age > STALE_AFTER {
         let why = format!("the event of {time} is {age} old; a tick is dropped after {STALE_AFTER}");
@@ -71,6 +82,15 @@ mod tests {
         }
         let why = "the event of 2026-11-21T13:52:00Z is 10m old; a tick is dropped after 2m".to_owned();
         assert_eq!(read(&tick("2026-11-21T13:52:00Z"), clock), Ok(Due::Dropped(why)));
+    }
+
+    #[test]
+    fn a_time_far_ahead_is_refused() {
+        let clock: Timestamp = "2026-11-21T14:02:00Z".parse().unwrap();
+        assert!(matches!(read(&tick("2026-11-22T14:02:00Z"), clock), Ok(Due::Now(_))));
+        let message = "this function takes an EventBridge scheduled event; in this event `time`: 9999-11-22T14:02:00Z is \
+                       more than 1d ahead of the clock, 2026-11-21T14:02:00Z. Nothing was done";
+        assert_eq!(read(&tick("9999-11-22T14:02:00Z"), clock).unwrap_err().to_string(), message);
     }
 
     #[test]

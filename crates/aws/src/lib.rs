@@ -45,8 +45,9 @@ pub struct Aws {
     unprovisioned: Mutex<BTreeSet<String>>,
 }
 
-/// From AWS's own network a connection takes milliseconds: one second means that it will not come.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// From AWS's own network a connection takes milliseconds, and the TLS handshake longer on a small function's share of a
+/// processor: after three seconds it will not come.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An attempt that takes longer is more likely lost than slow.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
