@@ -73,7 +73,7 @@ impl RolloutStore for Aws {
     }
 
     async fn create(&self, rollout: &Rollout) -> Result<(), CreateError> {
-        let state = shape::new_state_item(rollout).map_err(|error| unwritable(rollout, error))?;
+        let state = shape::state_item(rollout).map_err(|error| unwritable(rollout, error))?;
         let mut writes = vec![Write::put_new(state)];
         writes.extend(pointer_changes(None, rollout));
         match self.write(writes).await {

@@ -26,10 +26,6 @@ const KEEP_PARTS: Span = Span::from_hours((366 + 90) * 24);
 /// DynamoDB's own limit for an item, names included.
 const LARGEST_ITEM_BYTES: usize = 400 * 1024;
 
-/// A rollout grows by its history (64 KB), by what waits to be told and by the reason of its end, which may name all alarms
-/// of its spec (95 of 255 characters are 24 KB).
-const LARGEST_NEW_BYTES: usize = 256 * 1024;
-
 /// A block of minutes is a few hundred kilobytes at most before it is compressed.
 const LARGEST_UNZIPPED_BYTES: usize = 64 * 1024 * 1024;
 
@@ -50,17 +46,6 @@ pub(super) enum ShapeError {
     Zip,
     #[error("it has {bytes} bytes, and DynamoDB takes {LARGEST_ITEM_BYTES}")]
     TooLarge { bytes: usize },
-    #[error("it has {bytes} bytes, and a new rollout may have {LARGEST_NEW_BYTES}, because it grows; shorten its spec")]
-    TooLargeToBegin { bytes: usize },
-}
-
-/// A rollout that is yet to begin.
-pub(super) fn new_state_item(rollout: &Rollout) -> Result<Item, ShapeError> {
-    let item = state_item(rollout)?;
-    match bytes(&item) {
-        bytes if bytes > LARGEST_NEW_BYTES => Err(ShapeError::TooLargeToBegin { bytes }),
-        _ => Ok(item),
-    }
 }
 
 /// Refuses to make what could not be read again: a rollout that nobody can read cannot be rolled back either.

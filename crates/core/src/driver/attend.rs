@@ -285,8 +285,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         }
     }
 
-    /// Tells what happened, in its order. A notice stays in the outbox until it was told and that was saved: at least once, always
-    /// under the same key.
+    /// Tells what happened, in its order. A notice stays in the outbox until it was told and that was saved: at least
+    /// once, always under the same key.
     async fn tell(&self, rollout: Rollout, line: &mut Line) {
         if rollout.outbox.is_empty() {
             return;

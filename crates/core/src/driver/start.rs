@@ -62,7 +62,7 @@ pub(super) async fn start<P: Ports, B: Budget>(
 }
 
 /// What cannot be saved any more cannot be rolled back either: there must be room for its history.
-fn check_size(rollout: &Rollout) -> Result<(), Vec<Problem>> {
+pub(super) fn check_size(rollout: &Rollout) -> Result<(), Vec<Problem>> {
     let bytes = serde_json::to_string(rollout).map_or(usize::MAX, |text| text.len());
     if bytes <= LARGEST_START_BYTES {
         return Ok(());

@@ -99,17 +99,13 @@ fn sentences(draft: &Draft<'_>, verdict: Verdict) -> Vec<String> {
 fn give_way(draft: &mut Draft<'_>) -> bool {
     let Some(newer) = draft.seen.newer.clone() else { return false };
     let why = Why::NewerRollout { rollout: newer };
-    match &draft.next.phase {
-        Phase::Promoting { live_since: Some(_), .. } => draft.enter(Phase::Promoted { at: draft.now() }, why),
-        Phase::Promoting { live_since: None, .. } => return false,
-        Phase::Pending { .. }
-        | Phase::Shifting { .. }
-        | Phase::Baking { .. }
-        | Phase::Paused { .. }
-        | Phase::RollingBack { .. }
-        | Phase::Promoted { .. }
-        | Phase::RolledBack { .. }
-        | Phase::Superseded { .. } => draft.roll_back(why, RollBackEnd::Superseded),
+    if let Phase::Promoting { live_since, .. } = &draft.next.phase {
+        if live_since.is_none() {
+            return false;
+        }
+        draft.enter(Phase::Promoted { at: draft.now() }, why);
+    } else {
+        draft.roll_back(why, RollBackEnd::Superseded);
     }
     true
 }
@@ -221,17 +217,8 @@ fn shifting(draft: &mut Draft<'_>, step: usize, since: Timestamp) {
 
 /// Sets the weight that the phase just entered wants, where the target was read this tick.
 pub(super) fn apply(draft: &mut Draft<'_>) {
-    let wanted = match &draft.next.phase {
-        Phase::Shifting { .. } | Phase::Promoting { live_since: None, .. } => draft.next.desired_weight(),
-        Phase::Pending { .. }
-        | Phase::Baking { .. }
-        | Phase::Paused { .. }
-        | Phase::Promoting { .. }
-        | Phase::RollingBack { .. }
-        | Phase::Promoted { .. }
-        | Phase::RolledBack { .. }
-        | Phase::Superseded { .. } => None,
-    };
+    let moves = matches!(draft.next.phase, Phase::Shifting { .. } | Phase::Promoting { live_since: None, .. });
+    let wanted = draft.next.desired_weight().filter(|_| moves);
     let routing: Option<&Routing> = draft.seen.routing.known();
     if let (Some(wanted), Some(routing)) = (wanted, routing)
         && !routing.in_transition

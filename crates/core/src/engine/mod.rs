@@ -138,33 +138,15 @@ pub fn settled_before(rollout: &Rollout, now: Timestamp) -> Minute {
 /// First minute that lies wholly in the present step.
 #[must_use]
 pub fn step_since(rollout: &Rollout) -> Option<Minute> {
-    match &rollout.phase {
-        Phase::Baking { since, .. } => Some(first_whole_minute(*since)),
-        Phase::Pending { .. }
-        | Phase::Shifting { .. }
-        | Phase::Paused { .. }
-        | Phase::Promoting { .. }
-        | Phase::RollingBack { .. }
-        | Phase::Promoted { .. }
-        | Phase::RolledBack { .. }
-        | Phase::Superseded { .. } => None,
-    }
+    let Phase::Baking { since, .. } = &rollout.phase else { return None };
+    Some(first_whole_minute(*since))
 }
 
 /// First minute that lies wholly in the watch at 100 %.
 #[must_use]
 pub fn alone_since(rollout: &Rollout) -> Option<Minute> {
-    match &rollout.phase {
-        Phase::Promoting { live_since, .. } => live_since.map(first_whole_minute),
-        Phase::Pending { .. }
-        | Phase::Shifting { .. }
-        | Phase::Baking { .. }
-        | Phase::Paused { .. }
-        | Phase::RollingBack { .. }
-        | Phase::Promoted { .. }
-        | Phase::RolledBack { .. }
-        | Phase::Superseded { .. } => None,
-    }
+    let Phase::Promoting { live_since, .. } = &rollout.phase else { return None };
+    live_since.map(first_whole_minute)
 }
 
 fn first_whole_minute(since: Timestamp) -> Minute {
@@ -174,19 +156,13 @@ fn first_whole_minute(since: Timestamp) -> Minute {
 /// The step whose tolerance must be proven.
 #[must_use]
 pub fn judged_step(rollout: &Rollout) -> usize {
-    let last = rollout.spec.steps.len().saturating_sub(1);
-    match &rollout.phase {
-        Phase::Shifting { step, .. }
-        | Phase::Baking { step, .. }
-        | Phase::Paused { held: Held::Step { step, .. }, .. } => *step,
-        Phase::Pending { .. }
-        | Phase::Paused { .. }
-        | Phase::Promoting { .. }
-        | Phase::RollingBack { .. }
-        | Phase::Promoted { .. }
-        | Phase::RolledBack { .. }
-        | Phase::Superseded { .. } => last,
+    if let Phase::Shifting { step, .. }
+    | Phase::Baking { step, .. }
+    | Phase::Paused { held: Held::Step { step, .. }, .. } = &rollout.phase
+    {
+        return *step;
     }
+    rollout.spec.steps.len().saturating_sub(1)
 }
 
 /// A decision in the making.

@@ -231,3 +231,19 @@ fn an_abort_works_though_its_record_fails() {
     assert!(problems[0].message.contains("done all the same: set v42 to 0 % of checkout:live"), "{problems:?}");
     assert_eq!(world.alias(&target()).unwrap().additional, None);
 }
+
+/// The target rearranges itself: whatever would be written now would be lost or refused.
+#[test]
+fn nothing_is_written_while_provisioned_concurrency_moves() {
+    let world = started();
+    let writes = world.alias_writes(0).len();
+    world.set_in_transition(&target(), true);
+    for minute in 1..4 {
+        tick_at(&world, &world, minute);
+        assert_eq!(world.rollouts()["checkout-42"].phase.name(), PhaseName::Pending);
+    }
+    assert_eq!(world.alias_writes(0).len(), writes);
+    world.set_in_transition(&target(), false);
+    tick_at(&world, &world, 4);
+    assert_eq!(world.rollouts()["checkout-42"].phase.name(), PhaseName::Baking);
+}

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::command::{Answer, Request};
+use crate::driver::start::check_size;
 use crate::driver::{Settings, command};
 use crate::observation::{AlarmState, Readiness, VersionInfo};
 use crate::sim::budget::SimBudget;
@@ -165,4 +166,18 @@ fn a_rollout_that_could_not_be_saved_for_long_is_refused() {
     });
     let problems = refused(&world, &huge);
     assert!(problems[0].starts_with("spec: the rollout would have "), "{problems:?}");
+}
+
+/// A rollout that outgrows its item can neither advance nor end: one that might is not begun.
+#[test]
+fn a_new_rollout_has_room_to_grow() {
+    let Answer::Rollout(answer) = ask(&world(40.0), &spec()).unwrap() else { panic!("not a rollout") };
+    let of = |kilobytes: usize| crate::rollout::Rollout {
+        started_by: "x".repeat(kilobytes * 1024),
+        ..answer.rollout.clone()
+    };
+    assert_eq!(check_size(&of(200)), Ok(()));
+    let problems = check_size(&of(240)).unwrap_err();
+    assert!(problems[0].to_string().starts_with("spec: the rollout would have 24"), "{problems:?}");
+    assert!(problems[0].message.contains("at most 245760 can be kept with its history"), "{problems:?}");
 }
