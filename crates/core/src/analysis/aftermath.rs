@@ -2,9 +2,9 @@
 
 use crate::units::Minute;
 
-use super::judge::Bars;
+use super::bars::Bars;
 use super::stats::{HarmNull, HarmProcess, Stratum};
-use super::{Count, JudgePlan, Samples};
+use super::{Count, JudgePlan, Pair, Samples};
 
 /// The old version's rate counts as known, so that no minute's evidence is diluted by how few of its requests fell into
 /// that minute. What is not known of it is added beforehand ([`highest_rate`]).
@@ -32,10 +32,10 @@ impl Aftermath {
         let (mut canary, mut baseline) = (Count::default(), Count::default());
         let mut alone = Vec::new();
         for sample in &samples.minutes {
-            let pair = sample.pairs.get(index).copied().unwrap_or_default();
+            let (baseline_count, canary_count) = sample.pairs.get(index).map(Pair::counts).unwrap_or_default();
             if sample.minute < since {
-                add(&mut baseline, pair.baseline.and_then(Count::sane));
-            } else if let Some(count) = pair.canary.and_then(Count::sane) {
+                add(&mut baseline, baseline_count);
+            } else if let Some(count) = canary_count {
                 add(&mut canary, Some(count));
                 alone.push(count);
             }

@@ -3,7 +3,7 @@
 use crate::spec::{Advance, Check, CheckKind, CheckMode, RolloutSpec, Step, Tolerance};
 use crate::units::{Span, Weight};
 
-use super::judge::MINUTES_TO_PASS;
+use super::bars::MINUTES_TO_PASS;
 use super::stats::growth_per_request;
 use super::{JudgePlan, Measure, grouped, percent, plan};
 

@@ -1,28 +1,18 @@
 //! Verdicts from evidence.
 
-use crate::spec::{CheckMode, OnNoData, Tolerance};
-use crate::units::Minute;
+use crate::spec::{CheckMode, OnNoData};
+use crate::units::{Minute, Weight};
 
 use super::aftermath::Aftermath;
+use super::bars::{Bars, MINUTES_TO_MISS, MINUTES_TO_PASS, Outcome, Reason, is_settled};
+use super::course::{Asked, Course, Look, Reading, tolerance};
 use super::digest::settled_digest;
-use super::evidence::Reading;
-use super::{Analysis, Comparison, Doubt, Evidence, JudgePlan, Measure, PlannedCheck, Samples, Verdict, words};
-
-/// Settled minutes of the present step, with data of both versions, that a Pass needs at least: the first minutes after
-/// a change of weights are the least typical ones.
-pub const MINUTES_TO_PASS: usize = 3;
-
-/// Closed minutes without any data of a check before `onNoData: fail` takes effect. CloudWatch may take three minutes
-/// to show a datapoint; five in a row are no longer lateness.
-pub const MINUTES_TO_MISS: usize = 5;
+use super::{Analysis, Comparison, Doubt, Evidence, JudgePlan, MinuteSample, PlannedCheck, Samples, Verdict, words};
 
 /// Evidence for harm, as a factor, from which a canary that is not proven worse *looks* worse. Three times as likely
 /// as not: chance alone brings a harmless release there in at most one of three rollouts, which is fit for a word and
 /// for `undecided: looksWorse`, but for nothing else.
 const SUSPICION: f64 = 3.0;
-
-/// The guard must have seen this much, as a factor, before the standard lane may roll back.
-const GUARD_THRESHOLD: f64 = 10.0;
 
 /// Judges the whole window afresh.
 ///
@@ -37,89 +27,107 @@ const GUARD_THRESHOLD: f64 = 10.0;
 ///
 /// While no step is baking ([`Samples::step_since`] is `None`) nothing passes.
 pub fn judge(plan: &JudgePlan, samples: &Samples) -> Analysis {
-    let judged: Vec<(Comparison, Option<Reading>, bool)> =
-        plan.checks.iter().enumerate().map(|(index, check)| compare(plan, check, index, samples)).collect();
-    let counting = || judged.iter().filter(|(_, _, counts)| *counts).map(|(comparison, _, _)| comparison);
-    let verdict = counting().map(|comparison| comparison.verdict).max().unwrap_or(Verdict::Inconclusive);
-    let gravest = counting().filter_map(|comparison| comparison.doubt).max();
-    let doubt = (verdict == Verdict::Inconclusive).then(|| gravest.unwrap_or(Doubt::NoData));
-    let newest = judged.iter().filter_map(|(_, reading, _)| reading.as_ref()?.newest).max();
-    let comparisons = judged.into_iter().map(|(comparison, _, _)| comparison).collect();
-    // Without a settled minute nothing passes, and any number names the empty set.
-    let settled_digest = samples.settled_before.map_or(0, |before| settled_digest(plan, samples, before));
-    Analysis { comparisons, verdict, doubt, newest, settled_digest }
+    let mut judge = Judge::new(plan, Asked::Step(samples.step));
+    for sample in &samples.minutes {
+        let in_step = samples.step_since.is_none_or(|since| sample.minute >= since);
+        judge.see(sample, in_step, is_settled(samples, sample.minute));
+    }
+    judge.analysis(samples)
 }
 
-/// One check; the last value says whether it counts for the overall verdict.
-fn compare(
-    plan: &JudgePlan,
-    check: &PlannedCheck,
-    index: usize,
-    samples: &Samples,
-) -> (Comparison, Option<Reading>, bool) {
-    let tolerance = tolerance(check, samples.step);
-    match check.measure {
-        Measure::Latency => (not_judged(check, tolerance), None, false),
-        Measure::Counts => {
-            let bars = Bars::of(plan, check);
-            let reading = Reading::take(plan, index, samples, tolerance, &bars);
-            let after = Aftermath::take(plan, index, samples, &bars);
-            let outcome = outcome(check, samples, &reading, &bars, after.as_ref());
-            let ignored = check.on_no_data == OnNoData::Ignore && outcome.doubt == Some(Doubt::NoData);
-            let counts = check.mode != CheckMode::Observe && !ignored;
-            let mut comparison = comparison(plan, check, samples, tolerance, &reading, &bars, &outcome);
-            if let Some(after) = after.filter(|_| outcome.why != Reason::ProvenWorse) {
-                comparison.sentence = words::after_sentence(&check.name, &after);
-                comparison.evidence.catastrophe = after.evidence;
+/// The judge as it sees one minute after the other.
+#[derive(Debug)]
+pub struct Judge<'p> {
+    plan: &'p JudgePlan,
+    /// One per check; `None` for those that are not judged.
+    courses: Vec<Option<Course>>,
+    last: Option<(Minute, Weight)>,
+}
+
+impl<'p> Judge<'p> {
+    #[must_use]
+    pub fn new(plan: &'p JudgePlan, asked: Asked) -> Self {
+        let courses = plan.checks.iter().map(|check| Course::new(plan, check, asked)).collect();
+        Self { plan, courses, last: None }
+    }
+
+    /// Takes one minute in. Evidence counts each minute once, whatever the caller hands in: a minute that is not newer
+    /// than the last one is left out.
+    pub fn see(&mut self, sample: &MinuteSample, in_step: bool, settled: bool) {
+        if self.last.is_some_and(|(last, _)| sample.minute <= last) {
+            return;
+        }
+        let before = self.last.map_or(Weight::ZERO, |(_, weight)| weight);
+        self.last = Some((sample.minute, sample.weight));
+        let raised = sample.weight > before;
+        let look = Look { minute: sample.minute, weight: sample.weight, raised, in_step, settled };
+        for (index, course) in self.courses.iter_mut().enumerate() {
+            let pair = sample.pairs.get(index).cloned().unwrap_or_default();
+            if let Some(course) = course {
+                course.see(look, &pair);
             }
-            (comparison, Some(reading), counts)
         }
     }
-}
 
-/// What each kind of evidence must reach, as natural logarithms.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bars {
-    pub harm: f64,
-    pub guard: f64,
-    pub catastrophe: f64,
-    pub promotion: f64,
-}
-
-impl Bars {
-    /// A check that cannot roll back spends nothing of the budget, so it is held to the whole of it.
-    fn of(plan: &JudgePlan, check: &PlannedCheck) -> Self {
-        let share = if check.mode == CheckMode::Enforce { check.alpha_share } else { 1.0 };
-        let alpha = plan.false_rollback * share;
-        Self {
-            harm: -(0.9 * alpha).ln(),
-            guard: GUARD_THRESHOLD.ln(),
-            catastrophe: -(0.1 * alpha).ln(),
-            promotion: -plan.false_promotion.ln(),
-        }
+    /// First minute at which an enforced check had proven harm.
+    #[must_use]
+    pub fn failed_since(&self) -> Option<Minute> {
+        let enforced = self.plan.checks.iter().zip(&self.courses).filter(|(check, _)| check.mode == CheckMode::Enforce);
+        enforced.filter_map(|(_, course)| course.as_ref()?.proven_worse()).min()
     }
-}
 
-/// What one check's evidence amounts to.
-pub(super) struct Outcome {
-    pub verdict: Verdict,
-    pub doubt: Option<Doubt>,
-    pub why: Reason,
-}
+    /// Whether all checks that count have proven, now, that a step's tolerance is kept.
+    #[must_use]
+    pub fn passes(&self, step: usize) -> bool {
+        let mut counting = self.plan.checks.iter().zip(&self.courses).filter(|(check, course)| {
+            let ignored = || {
+                check.on_no_data == OnNoData::Ignore && course.as_ref().is_some_and(|c| c.promotion(step).1.seen == 0)
+            };
+            check.mode != CheckMode::Observe && !ignored()
+        });
+        let proven = |course: &Course| {
+            let (evidence, minutes) = course.promotion(step);
+            course.proven_worse().is_none() && evidence >= course.bars().promotion && minutes.settled >= MINUTES_TO_PASS
+        };
+        let mut any = false;
+        counting.all(|(_, course)| {
+            any = true;
+            course.as_ref().is_some_and(proven)
+        }) && any
+    }
 
-/// What the sentence has to say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reason {
-    ProvenWorse,
-    ProvenFine,
-    LooksWorse,
-    /// More requests are needed.
-    NotEnough,
-    /// Enough requests, but not enough minutes at this weight.
-    TooSoon,
-    NoData,
-    /// Alone at 100 %: what was found is not a comparison.
-    After,
+    /// The verdicts as of now. Of the samples it needs all but the minutes, except at 100 %, where it looks back at them.
+    pub fn analysis(&self, samples: &Samples) -> Analysis {
+        let judged: Vec<(Comparison, bool)> =
+            (0..self.plan.checks.len()).map(|index| self.compare(index, samples)).collect();
+        let counting = || judged.iter().filter(|(_, counts)| *counts).map(|(comparison, _)| comparison);
+        let verdict = counting().map(|comparison| comparison.verdict).max().unwrap_or(Verdict::Inconclusive);
+        let gravest = counting().filter_map(|comparison| comparison.doubt).max();
+        let doubt = (verdict == Verdict::Inconclusive).then(|| gravest.unwrap_or(Doubt::NoData));
+        let newest = judged.iter().filter_map(|(comparison, _)| comparison.newest).max();
+        let comparisons = judged.into_iter().map(|(comparison, _)| comparison).collect();
+        // Without a settled minute nothing passes, and any number names the empty set.
+        let settled_digest = samples.settled_before.map_or(0, |before| settled_digest(self.plan, samples, before));
+        Analysis { comparisons, verdict, doubt, newest, settled_digest }
+    }
+
+    /// One check; the last value says whether it counts for the overall verdict.
+    fn compare(&self, index: usize, samples: &Samples) -> (Comparison, bool) {
+        let check = &self.plan.checks[index];
+        let Some(course) = &self.courses[index] else { return (not_judged(check, samples.step), false) };
+        let reading = course.reading(samples.step, self.plan.false_rollback);
+        let bars = course.bars();
+        let after = Aftermath::take(self.plan, index, samples, bars);
+        let outcome = outcome(check, samples, &reading, bars, after.as_ref());
+        let ignored = check.on_no_data == OnNoData::Ignore && outcome.doubt == Some(Doubt::NoData);
+        let counts = check.mode != CheckMode::Observe && !ignored;
+        let mut comparison = comparison(self.plan, check, samples, &reading, bars, &outcome);
+        if let Some(after) = after.filter(|_| outcome.why != Reason::ProvenWorse) {
+            comparison.sentence = words::after_sentence(&check.name, &after);
+            comparison.evidence.catastrophe = after.evidence;
+        }
+        (comparison, counts)
+    }
 }
 
 fn outcome(
@@ -129,22 +137,19 @@ fn outcome(
     bars: &Bars,
     after: Option<&Aftermath>,
 ) -> Outcome {
-    let doubt = |doubt, why| Outcome { verdict: Verdict::Inconclusive, doubt: Some(doubt), why };
-    if reading.proven_worse {
+    if reading.harm.proven.is_some() {
         return match check.mode {
-            CheckMode::Enforce | CheckMode::Observe => {
-                Outcome { verdict: Verdict::Fail, doubt: None, why: Reason::ProvenWorse }
-            }
-            CheckMode::Hold => doubt(Doubt::LooksWorse, Reason::ProvenWorse),
+            CheckMode::Enforce | CheckMode::Observe => Outcome::fail(Reason::ProvenWorse),
+            CheckMode::Hold => Outcome::doubt(Doubt::LooksWorse, Reason::ProvenWorse),
         };
     }
     if let Some(after) = after {
         return match check.mode {
-            CheckMode::Enforce | CheckMode::Observe if after.proven => {
-                Outcome { verdict: Verdict::Fail, doubt: None, why: Reason::After }
+            CheckMode::Enforce | CheckMode::Observe if after.proven => Outcome::fail(Reason::After),
+            CheckMode::Hold if after.proven => Outcome::doubt(Doubt::LooksWorse, Reason::After),
+            CheckMode::Enforce | CheckMode::Observe | CheckMode::Hold => {
+                Outcome::doubt(Doubt::TooLittleTraffic, Reason::After)
             }
-            CheckMode::Hold if after.proven => doubt(Doubt::LooksWorse, Reason::After),
-            CheckMode::Enforce | CheckMode::Observe | CheckMode::Hold => doubt(Doubt::TooLittleTraffic, Reason::After),
         };
     }
     if reading.step.seen == 0 {
@@ -152,19 +157,22 @@ fn outcome(
         let looked = samples.unread.is_empty();
         let failing = looked && check.on_no_data == OnNoData::Fail && check.mode == CheckMode::Enforce;
         return if failing && reading.step.unseen >= MINUTES_TO_MISS {
-            Outcome { verdict: Verdict::Fail, doubt: Some(Doubt::NoData), why: Reason::NoData }
+            Outcome { doubt: Some(Doubt::NoData), ..Outcome::fail(Reason::NoData) }
         } else {
-            doubt(Doubt::NoData, Reason::NoData)
+            Outcome::doubt(Doubt::NoData, Reason::NoData)
         };
     }
     let proven = reading.promotion >= bars.promotion;
     let seen_enough = samples.step_since.is_some() && reading.step.settled >= MINUTES_TO_PASS;
     if proven && seen_enough {
         Outcome { verdict: Verdict::Pass, doubt: None, why: Reason::ProvenFine }
-    } else if reading.events_over_tolerance > 0.0 || reading.harm > SUSPICION.ln() {
-        doubt(Doubt::LooksWorse, Reason::LooksWorse)
+    } else if reading.events_over_tolerance > 0.0 || reading.harm.now > SUSPICION.ln() {
+        Outcome::doubt(Doubt::LooksWorse, Reason::LooksWorse)
+    } else if reading.blind.is_some() {
+        Outcome::doubt(Doubt::Blind, Reason::Blind)
     } else {
-        doubt(Doubt::TooLittleTraffic, if proven { Reason::TooSoon } else { Reason::NotEnough })
+        let why = if proven { Reason::TooSoon } else { Reason::NotEnough };
+        Outcome::doubt(if proven { Doubt::StillBaking } else { Doubt::TooLittleTraffic }, why)
     }
 }
 
@@ -172,21 +180,20 @@ fn comparison(
     plan: &JudgePlan,
     check: &PlannedCheck,
     samples: &Samples,
-    tolerance: Tolerance,
     reading: &Reading,
     bars: &Bars,
     outcome: &Outcome,
 ) -> Comparison {
     let evidence = Evidence {
-        harm: reading.harm_most,
+        harm: reading.harm.most,
         harm_threshold: bars.harm,
-        guard: reading.guard,
+        guard: reading.harm.guard,
         guard_threshold: bars.guard,
-        catastrophe: reading.catastrophe_most,
+        catastrophe: reading.harm.catastrophe_most,
         catastrophe_threshold: bars.catastrophe,
         promotion: reading.promotion,
         promotion_threshold: bars.promotion,
-        requests_missing: reading.requests_missing(tolerance, bars.promotion),
+        requests_missing: reading.requests_missing,
     };
     let mut comparison = Comparison {
         check: check.name.clone(),
@@ -195,17 +202,17 @@ fn comparison(
         doubt: outcome.doubt,
         canary: reading.canary,
         baseline: reading.baseline,
-        newest: reading.newest,
-        ratio: reading.ratio(plan.false_rollback),
+        newest: reading.newest.both,
+        ratio: reading.ratio,
         evidence,
-        tolerance,
+        tolerance: tolerance(check, samples.step),
         sentence: String::new(),
     };
     comparison.sentence = words::sentence(&comparison, outcome.why, reading, samples, plan.false_rollback);
     comparison
 }
 
-fn not_judged(check: &PlannedCheck, tolerance: Tolerance) -> Comparison {
+fn not_judged(check: &PlannedCheck, step: usize) -> Comparison {
     Comparison {
         check: check.name.clone(),
         mode: check.mode,
@@ -216,17 +223,7 @@ fn not_judged(check: &PlannedCheck, tolerance: Tolerance) -> Comparison {
         newest: None,
         ratio: None,
         evidence: Evidence::default(),
-        tolerance,
+        tolerance: tolerance(check, step),
         sentence: format!("{}: not judged by this version", check.name),
     }
-}
-
-/// Past the last step its tolerance stays in force. A plan without any tolerance tolerates nothing.
-fn tolerance(check: &PlannedCheck, step: usize) -> Tolerance {
-    let tolerances = &check.tolerances;
-    tolerances.get(step).or(tolerances.last()).copied().unwrap_or(Tolerance { factor: 1.0, points: 0.0 })
-}
-
-pub(super) fn is_settled(samples: &Samples, minute: Minute) -> bool {
-    samples.settled_before.is_some_and(|before| minute < before)
 }

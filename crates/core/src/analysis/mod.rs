@@ -4,9 +4,11 @@
 //! rollout. No running statistic is kept anywhere, so any decision replays from what is stored.
 
 mod aftermath;
+mod bars;
+mod course;
 mod digest;
-mod evidence;
 mod forecast;
+mod history;
 mod judge;
 mod plan;
 pub mod stats;
@@ -14,9 +16,12 @@ pub mod stats;
 mod tests;
 mod words;
 
+pub use bars::{MINUTES_TO_MISS, MINUTES_TO_PASS};
+pub use course::Asked;
 pub use digest::settled_digest;
 pub use forecast::{Forecast, Load, StepForecast, deadline_problem, forecast};
-pub use judge::{MINUTES_TO_MISS, MINUTES_TO_PASS, judge};
+pub use history::{DistributionHistory, EventHistory, History, HistoryMinute, Learned, learn};
+pub use judge::{Judge, judge};
 pub use plan::plan;
 pub use words::{grouped, percent};
 
@@ -50,6 +55,31 @@ pub struct PlannedCheck {
     pub alpha_share: f64,
     /// What each step must prove, in the order of the ladder: the tolerance divided by the weight the step unlocks.
     pub tolerances: Vec<Tolerance>,
+    /// What a distribution must prove, instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distribution: Option<PlannedDistribution>,
+    /// What the old version's past says about this check; `None` when it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned: Option<Learned>,
+}
+
+/// A distribution's tolerances.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedDistribution {
+    /// How much slower is no harm, as a share: 0.05. The canary is counted above edges that are that much higher.
+    pub stretch: f64,
+    pub at: Vec<PlannedQuantile>,
+}
+
+/// One quantile that must not get worse.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedQuantile {
+    /// 0.99 for p99.
+    pub quantile: f64,
+    /// How many more of the canary's requests may lie above the stretched quantile, as a share, for each step.
+    pub margins: Vec<f64>,
 }
 
 /// How a check's samples are compared.
@@ -58,8 +88,14 @@ pub struct PlannedCheck {
 pub enum Measure {
     /// Events out of requests, per version and minute.
     Counts,
-    /// A distribution of times. Shown as not judged until the judge can.
+    /// A distribution that was planned by a version which could not judge it.
     Latency,
+    /// Requests by how large something was, usually how long they took.
+    Distribution,
+    /// A mean of both versions, which is shown and decides nothing.
+    Mean,
+    /// A level of both versions, minute by minute, which may hold and never rolls back.
+    Gauge,
 }
 
 /// Requests of one version in one minute. The largest services of all have about 1e9.
@@ -90,13 +126,108 @@ impl Count {
     }
 }
 
-/// Both versions' counts for one check in one minute; `None` is missing, which is not zero.
+/// Requests of one version in one minute by how large something was: below the first edge, between edges, above the
+/// last. The edges are those that were [learned](DistributionHistory); for the canary they are stretched.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Bins {
+    #[serde(rename = "h")]
+    pub counts: Vec<f64>,
+}
+
+impl Bins {
+    /// `None` for numbers that cannot be counts.
+    #[must_use]
+    pub fn new(counts: Vec<f64>) -> Option<Self> {
+        let sane = |count: &f64| (0.0..=MOST_REQUESTS).contains(count);
+        (!counts.is_empty() && counts.iter().all(sane)).then_some(Self { counts })
+    }
+
+    #[must_use]
+    pub fn requests(&self) -> f64 {
+        self.counts.iter().sum()
+    }
+}
+
+/// A level in one minute: the sum of so many readings.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Level {
+    #[serde(rename = "k")]
+    pub readings: f64,
+    #[serde(rename = "s")]
+    pub sum: f64,
+}
+
+/// What one version's minute brought for one check.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Measured {
+    Count(Count),
+    Bins(Bins),
+    Level(Level),
+}
+
+impl From<Count> for Measured {
+    fn from(count: Count) -> Self {
+        Self::Count(count)
+    }
+}
+
+impl From<Bins> for Measured {
+    fn from(bins: Bins) -> Self {
+        Self::Bins(bins)
+    }
+}
+
+impl From<Level> for Measured {
+    fn from(level: Level) -> Self {
+        Self::Level(level)
+    }
+}
+
+impl Measured {
+    /// The count, if it is one, and one that can be.
+    #[must_use]
+    pub fn count(&self) -> Option<Count> {
+        match self {
+            Self::Count(count) => count.sane(),
+            Self::Bins(_) | Self::Level(_) => None,
+        }
+    }
+
+    /// The bins, if it is that, and such that can be.
+    #[must_use]
+    pub fn bins(&self) -> Option<&Bins> {
+        match self {
+            Self::Bins(bins) => {
+                let sane = |count: &f64| (0.0..=MOST_REQUESTS).contains(count);
+                bins.counts.iter().all(sane).then_some(bins)
+            }
+            Self::Count(_) | Self::Level(_) => None,
+        }
+    }
+}
+
+/// What both versions brought for one check in one minute; `None` is missing, which is not zero.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Pair {
     #[serde(rename = "b", skip_serializing_if = "Option::is_none", default)]
-    pub baseline: Option<Count>,
+    pub baseline: Option<Measured>,
     #[serde(rename = "c", skip_serializing_if = "Option::is_none", default)]
-    pub canary: Option<Count>,
+    pub canary: Option<Measured>,
+}
+
+impl Pair {
+    #[must_use]
+    pub fn of(baseline: Option<Count>, canary: Option<Count>) -> Self {
+        Self { baseline: baseline.map(Measured::Count), canary: canary.map(Measured::Count) }
+    }
+
+    /// Both versions' counts, baseline first, as far as they are there and can be.
+    #[must_use]
+    pub fn counts(&self) -> (Option<Count>, Option<Count>) {
+        let count = |measured: &Option<Measured>| measured.as_ref().and_then(Measured::count);
+        (count(&self.baseline), count(&self.canary))
+    }
 }
 
 /// Everything counted in one minute of the rollout.
@@ -146,8 +277,14 @@ pub enum Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Doubt {
+    /// The proof is there, but the step has not lasted long enough.
+    StillBaking,
     /// Data came, they are not enough.
     TooLittleTraffic,
+    /// Data came, but what the check asks cannot be told from them.
+    Blind,
+    /// The traffic is not split as the weights say, so the comparison cannot be trusted.
+    SplitUnexpected,
     /// No minute of this step has data of both versions.
     NoData,
     /// The canary looks worse than the tolerance, without proof.

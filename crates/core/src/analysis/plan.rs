@@ -23,6 +23,8 @@ pub fn plan(spec: &RolloutSpec) -> JudgePlan {
         on_no_data: check.on_no_data,
         alpha_share: if total > 0.0 { budget_weight(check, rates) / total } else { 0.0 },
         tolerances: unlocked.iter().map(|weight| for_weight(tolerance(check), *weight, spec.margins)).collect(),
+        distribution: None,
+        learned: None,
     });
     JudgePlan {
         checks: checks.collect(),

@@ -4,8 +4,8 @@ use crate::spec::CheckMode;
 use crate::units::plain_number;
 
 use super::aftermath::Aftermath;
-use super::evidence::Reading;
-use super::judge::{MINUTES_TO_PASS, Reason};
+use super::bars::{MINUTES_TO_PASS, Reason};
+use super::course::Reading;
 use super::{Comparison, Count, Doubt, Interval, Samples, Verdict};
 
 pub(super) fn sentence(
@@ -29,6 +29,7 @@ pub(super) fn sentence(
         Reason::TooSoon => {
             format!("; {tolerated}: proven, once there are {MINUTES_TO_PASS} minutes of data at this weight")
         }
+        Reason::Blind => format!("; {}", reading.blind.as_deref().unwrap_or("cannot be told from these data")),
         Reason::NotEnough => not_proven_yet(&tolerated, comparison.evidence.requests_missing),
     };
     format!("{}{}{conclusion}", rates(comparison), ratio(comparison, why, alpha))
@@ -96,7 +97,7 @@ fn no_data(comparison: &Comparison, reading: &Reading, samples: &Samples) -> Str
         (None, _) => true,
         (Some(_), None) => false,
     };
-    let whose = match (silent(reading.newest_canary), silent(reading.newest_baseline)) {
+    let whose = match (silent(reading.newest.canary), silent(reading.newest.baseline)) {
         (true, false) => "no data of the new version",
         (false, true) => "no data of the old version",
         (true, true) => "no data of either version",

@@ -47,9 +47,11 @@ pub(super) fn read_tail(
     let layout = layout(rollout, tail);
     let minutes = tail.from.index()..tail.until.index();
     let samples = minutes.map(Minute::from_index).map(|minute| {
-        let pairs = rollout.spec.checks.iter().zip(&layout).map(|(check, place)| Pair {
-            baseline: count(check, &series, place.baseline.clone(), minute),
-            canary: count(check, &series, place.canary.clone(), minute),
+        let pairs = rollout.spec.checks.iter().zip(&layout).map(|(check, place)| {
+            Pair::of(
+                count(check, &series, place.baseline.clone(), minute),
+                count(check, &series, place.canary.clone(), minute),
+            )
         });
         MinuteSample { minute, weight: rollout.weight_in(minute), pairs: pairs.collect() }
     });

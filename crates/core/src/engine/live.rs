@@ -181,8 +181,8 @@ fn end_pause(draft: &mut Draft<'_>, then: Ending) {
 fn doubt(draft: &Draft<'_>) -> UndecidedWhy {
     match draft.analysis.map(|analysis| analysis.doubt) {
         Some(Some(Doubt::LooksWorse)) => UndecidedWhy::LooksWorse,
-        Some(Some(Doubt::TooLittleTraffic) | None) => UndecidedWhy::TooLittleTraffic,
-        Some(Some(Doubt::NoData)) | None => UndecidedWhy::NoData,
+        Some(Some(Doubt::TooLittleTraffic | Doubt::StillBaking) | None) => UndecidedWhy::TooLittleTraffic,
+        Some(Some(Doubt::NoData | Doubt::Blind | Doubt::SplitUnexpected)) | None => UndecidedWhy::NoData,
     }
 }
 

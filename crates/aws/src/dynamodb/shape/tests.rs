@@ -10,7 +10,7 @@ use crate::testing::rollout;
 const GOLDEN: &str = include_str!("../golden/rollout-v1.json");
 
 fn sample(minute: i64, count: Count) -> MinuteSample {
-    let pair = Pair { baseline: Some(count), canary: None };
+    let pair = Pair::of(Some(count), None);
     MinuteSample { minute: Minute::from_index(minute), weight: Weight::ZERO, pairs: vec![pair] }
 }
 

@@ -10,6 +10,7 @@
 mod bound;
 #[cfg(test)]
 mod cmh;
+mod dispersion;
 mod guard;
 mod harm;
 mod interval;
@@ -22,6 +23,7 @@ pub(crate) mod validity;
 mod vectors;
 
 pub use bound::detection_bound;
+pub use dispersion::{Dispersion, Regression};
 pub use guard::Guard;
 pub use harm::{HarmNull, HarmProcess};
 pub use interval::{RatioInterval, rate_ratio};

@@ -15,7 +15,7 @@ fn default_plan() -> JudgePlan {
 }
 
 fn only_new(requests: f64, events: f64) -> Pair {
-    Pair { baseline: None, canary: Count::new(requests, events) }
+    Pair::of(None, Count::new(requests, events))
 }
 
 /// `before` as both versions served it, then the new one alone.

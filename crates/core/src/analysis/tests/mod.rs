@@ -60,7 +60,7 @@ pub(super) fn two_oclock() -> Minute {
 }
 
 pub(super) fn pair(n_c: f64, x_c: f64, n_b: f64, x_b: f64) -> Pair {
-    Pair { baseline: Count::new(n_b, x_b), canary: Count::new(n_c, x_c) }
+    Pair::of(Count::new(n_b, x_b), Count::new(n_c, x_c))
 }
 
 pub(super) fn known(stratum: &Stratum) -> Pair {

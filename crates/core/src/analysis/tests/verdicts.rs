@@ -35,7 +35,7 @@ fn what_is_proven_decides() {
         (vec![MISSING; 9], Verdict::Inconclusive, Some(Doubt::NoData)),
         (Vec::new(), Verdict::Inconclusive, Some(Doubt::NoData)),
         // Thousands of requests, but fewer than three minutes at this weight.
-        (vec![pair(15_000.0, 60.0, 15_000.0, 60.0); 2], Verdict::Inconclusive, Some(Doubt::TooLittleTraffic)),
+        (vec![pair(15_000.0, 60.0, 15_000.0, 60.0); 2], Verdict::Inconclusive, Some(Doubt::StillBaking)),
         (vec![pair(15_000.0, 60.0, 15_000.0, 60.0); 3], Verdict::Pass, None),
         // Known, but nobody came.
         (vec![pair(0.0, 0.0, 2850.0, 12.0); 9], Verdict::Inconclusive, Some(Doubt::TooLittleTraffic)),
@@ -135,7 +135,7 @@ fn a_proof_needs_minutes_of_the_present_step() {
     let at = |step_since| judge(&plan, &Samples { step_since, ..settled(healthy(60)) });
     assert_eq!(at(Some(two_oclock().plus(57))).verdict, Verdict::Pass);
     let soon = at(Some(two_oclock().plus(58)));
-    assert_eq!((soon.verdict, soon.doubt), (Verdict::Inconclusive, Some(Doubt::TooLittleTraffic)));
+    assert_eq!((soon.verdict, soon.doubt), (Verdict::Inconclusive, Some(Doubt::StillBaking)));
     assert!(soon.comparisons[0].sentence.ends_with("proven, once there are 3 minutes of data at this weight"));
     assert_eq!(at(Some(two_oclock().plus(60))).doubt, Some(Doubt::NoData));
     assert_eq!(at(None).verdict, Verdict::Inconclusive);
@@ -161,7 +161,7 @@ fn once_proven_worse_stays_proven() {
         pairs.push(pair(150.0, 0.0, 2850.0, 60.0));
     }
     for minutes in first..pairs.len() {
-        let analysis = judge(&plan, &settled(pairs[..minutes].iter().copied()));
+        let analysis = judge(&plan, &settled(pairs[..minutes].iter().cloned()));
         assert_eq!(analysis.verdict, Verdict::Fail, "after {minutes} minutes");
         let evidence = analysis.comparisons[0].evidence;
         assert!(evidence.harm >= evidence.harm_threshold && evidence.guard >= evidence.guard_threshold);
@@ -256,8 +256,8 @@ fn unreadable_numbers_are_missing() {
         Count { requests: 100.0, events: 101.0 },
         Count { requests: 1e300, events: 1e300 },
     ] {
-        let hostile = Pair { canary: Some(hostile), ..pair(0.0, 0.0, 2850.0, 12.0) };
-        let analysis = judge(&default_plan(), &settled(vec![hostile; 10]));
+        let hostile = Pair { canary: Some(hostile.into()), ..pair(0.0, 0.0, 2850.0, 12.0) };
+        let analysis = judge(&default_plan(), &settled(vec![hostile.clone(); 10]));
         assert_eq!((analysis.verdict, analysis.doubt), (Verdict::Inconclusive, Some(Doubt::NoData)), "{hostile:?}");
         let mut mixed = broken(10);
         mixed.insert(3, hostile);
@@ -309,7 +309,7 @@ fn the_digest_is_that_of_the_settled_counts() {
 fn drift_with_weight_steps_is_not_harm() {
     let early = pair(150.0, 0.0, 2850.0, 10.0);
     let late = pair(1500.0, 60.0, 1500.0, 60.0);
-    let samples = settled((0..40).map(|minute| if minute < 20 { early } else { late }));
+    let samples = settled((0..40).map(|minute| if minute < 20 { early.clone() } else { late.clone() }));
     let analysis = judge(&default_plan(), &samples);
     assert_ne!(analysis.verdict, Verdict::Fail);
     let said = &analysis.comparisons[0].sentence;
@@ -406,7 +406,7 @@ proptest! {
         let minutes = pairs.iter().map(|&(baseline, canary, minute)| MinuteSample {
             minute: two_oclock().plus(minute),
             weight: weight(5),
-            pairs: vec![Pair { baseline, canary }],
+            pairs: vec![Pair::of(baseline, canary)],
         });
         let samples = Samples {
             minutes: minutes.collect(),
@@ -423,8 +423,9 @@ proptest! {
         }
         prop_assert!(!comparison.sentence.contains("NaN") && !comparison.sentence.contains("inf"), "{}", comparison.sentence);
         let usable = samples.minutes.iter().filter(|sample| {
-            let pair = sample.pairs[0];
-            pair.canary.is_some_and(|c| c.requests > 0.0) && pair.baseline.is_some_and(|c| c.requests > 0.0)
+            let pair = &sample.pairs[0];
+            let (baseline, canary) = pair.counts();
+            canary.is_some_and(|c| c.requests > 0.0) && baseline.is_some_and(|c| c.requests > 0.0)
         });
         if analysis.verdict == Verdict::Pass {
             prop_assert!(usable.count() >= 3);

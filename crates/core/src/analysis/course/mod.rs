@@ -1,0 +1,143 @@
+//! One check's evidence, minute by minute: every kind of check has a course of its own, and all of them end in the same
+//! [`Reading`].
+
+mod counts;
+
+use crate::spec::Tolerance;
+use crate::units::{Minute, Weight};
+
+use super::bars::Bars;
+use super::{Count, Interval, JudgePlan, Measure, Pair, PlannedCheck};
+
+pub(super) use counts::CountsCourse;
+
+/// What is known of a minute besides its numbers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    pub minute: Minute,
+    /// When the minute ended.
+    pub weight: Weight,
+    /// First minute at a larger weight than before: partly still the weight before.
+    pub raised: bool,
+    /// Lies wholly in the present step, or no step is baking.
+    pub in_step: bool,
+    /// Old enough to promote on.
+    pub settled: bool,
+}
+
+/// For which steps of the ladder proof is gathered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Only for the one that asks for promotion.
+    Step(usize),
+    /// For all of them at once, because the minutes themselves say at which weight they are.
+    EveryStep,
+}
+
+/// What all minutes so far say about one check, asked for one step.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// Totals over the minutes with data of both versions.
+    pub canary: Count,
+    pub baseline: Count,
+    /// Canary events beyond what the tolerance allows, minute by minute; negative when there are fewer.
+    pub events_over_tolerance: f64,
+    pub harm: Harm,
+    /// ln E of non-inferiority over the settled minutes, now.
+    pub promotion: f64,
+    /// Canary requests that are expected to be missing for the proof; `None` when more would not bring it.
+    pub requests_missing: Option<f64>,
+    pub step: StepMinutes,
+    pub newest: Newest,
+    /// Canary's rate over the baseline's; `None` without events.
+    pub ratio: Option<Interval>,
+    /// What the check asks cannot be told from this data, and why.
+    pub blind: Option<String>,
+}
+
+/// Evidence for harm.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Harm {
+    /// ln E: now, and at most so far.
+    pub now: f64,
+    pub most: f64,
+    /// The guard now; once harm is proven, as it was then.
+    pub guard: f64,
+    pub catastrophe_most: f64,
+    /// First minute at which harm was proven.
+    pub proven: Option<Minute>,
+}
+
+/// Minutes of the present step; of the whole window when no step is baking.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct StepMinutes {
+    /// With data of both versions.
+    pub seen: usize,
+    /// Without.
+    pub unseen: usize,
+    /// Seen, settled, and with requests of both versions.
+    pub settled: usize,
+}
+
+/// Newest minute with data of both versions, of the canary, and of the baseline.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Newest {
+    pub both: Option<Minute>,
+    pub canary: Option<Minute>,
+    pub baseline: Option<Minute>,
+}
+
+/// The evidence of one check as it grows.
+#[derive(Debug)]
+pub(super) enum Course {
+    Counts(Box<CountsCourse>),
+}
+
+impl Course {
+    /// `None` for a check that is not judged.
+    pub fn new(plan: &JudgePlan, check: &PlannedCheck, asked: Asked) -> Option<Self> {
+        match check.measure {
+            Measure::Counts => Some(Self::Counts(Box::new(CountsCourse::new(plan, check, asked)))),
+            Measure::Latency | Measure::Distribution | Measure::Mean | Measure::Gauge => None,
+        }
+    }
+
+    pub fn bars(&self) -> &Bars {
+        match self {
+            Self::Counts(course) => course.bars(),
+        }
+    }
+
+    /// Takes one minute in; minutes come in rising order, each once.
+    pub fn see(&mut self, look: Look, pair: &Pair) {
+        match self {
+            Self::Counts(course) => course.see(look, pair),
+        }
+    }
+
+    /// First minute at which harm was proven.
+    pub fn proven_worse(&self) -> Option<Minute> {
+        match self {
+            Self::Counts(course) => course.harm().proven,
+        }
+    }
+
+    /// ln E of non-inferiority for a step, now, and the minutes it rests on.
+    pub fn promotion(&self, step: usize) -> (f64, StepMinutes) {
+        match self {
+            Self::Counts(course) => course.promotion(step),
+        }
+    }
+
+    pub fn reading(&self, step: usize, alpha: f64) -> Reading {
+        match self {
+            Self::Counts(course) => course.reading(step, alpha),
+        }
+    }
+}
+
+/// Past the last step its tolerance stays in force. A plan without any tolerance tolerates nothing.
+pub(super) fn tolerance(check: &PlannedCheck, step: usize) -> Tolerance {
+    let tolerances = &check.tolerances;
+    tolerances.get(step).or(tolerances.last()).copied().unwrap_or(Tolerance { factor: 1.0, points: 0.0 })
+}

