@@ -186,7 +186,8 @@ pub async fn two_writers(aws: &Aws) {
 pub async fn sealed(aws: &Aws) {
     let minutes = |range: std::ops::Range<i64>, requests: f64| -> Vec<MinuteSample> {
         let pair = Pair::of(Count::new(requests, 0.1), None);
-        let sample = |i| MinuteSample { minute: Minute::from_index(i), weight: Weight::ZERO, pairs: vec![pair] };
+        let sample =
+            |i| MinuteSample { minute: Minute::from_index(i), weight: Weight::ZERO, pairs: vec![pair.clone()] };
         range.map(sample).collect()
     };
     assert!(aws.sealed("contract-sealed").await.unwrap().is_empty());

@@ -5,13 +5,16 @@ use serde::{Deserialize, Serialize};
 use crate::units::Minute;
 
 use super::stats::Dispersion;
-use super::{JudgePlan, Measured};
+use super::{Bins, JudgePlan, Measured};
 
 /// The old version alone, minute by minute, before the rollout.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct History {
     /// In rising order, each minute once. A minute without data is absent.
     pub minutes: Vec<HistoryMinute>,
+    /// For each check of the plan that is a distribution: all of the past by bin of the stretched edges, which is how a
+    /// healthy canary is counted.
+    pub stretched: Vec<Option<Bins>>,
 }
 
 /// One minute of the past, one value per check of the plan.
@@ -58,7 +61,7 @@ pub struct DistributionHistory {
     pub edges: Vec<f64>,
     /// The newest hour's bins, decayed.
     pub recent: Vec<f64>,
-    /// Requests of the whole past by bin, and by bin of the stretched edges: how a healthy canary is counted.
+    /// Requests of the whole past by bin, and by bin of the stretched edges.
     pub counts: Vec<f64>,
     pub stretched: Vec<f64>,
     /// For each edge, requests above it as events.

@@ -41,6 +41,33 @@ pub struct JudgePlan {
     pub false_promotion: f64,
     /// Longest time the rollout may take, in minutes: the prior over when a regression starts is spread over it.
     pub horizon_minutes: u32,
+    #[serde(default)]
+    pub guard: GuardMode,
+    /// The canary's rate of events may be this many times the baseline's before it counts as harm.
+    #[serde(default = "one")]
+    pub tolerated_ratio: f64,
+    /// The spec says that requests fail independently, so evidence for promotion is not divided.
+    #[serde(default)]
+    pub independent: bool,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// How evidence for harm is guarded against errors in clusters and versions with noise of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum GuardMode {
+    /// By the old version's history, and by the canary's own minutes.
+    #[default]
+    Standard,
+    /// By the history alone: a minute faster, and not proof against single bursts.
+    Fast,
+    /// By the upper end of what the history says.
+    Strict,
+    /// By the two-key rule, as if there were no history.
+    Off,
 }
 
 /// One check of the plan.

@@ -3,7 +3,7 @@
 use crate::spec::{Check, CheckKind, CheckMode, Margins, RolloutSpec, Tolerance};
 use crate::units::{Span, Weight};
 
-use super::{JudgePlan, Measure, PlannedCheck};
+use super::{GuardMode, JudgePlan, Measure, PlannedCheck};
 
 /// What each kind of check gets of the budget for false rollbacks, before it is spread over the checks present.
 const ERRORS_SHARE: f64 = 0.4;
@@ -31,6 +31,9 @@ pub fn plan(spec: &RolloutSpec) -> JudgePlan {
         false_rollback: spec.analysis.false_rollback,
         false_promotion: spec.analysis.false_promotion,
         horizon_minutes: u32::try_from(longest(spec).minutes_ceil().max(1)).unwrap_or(u32::MAX),
+        guard: GuardMode::default(),
+        tolerated_ratio: 1.0,
+        independent: false,
     }
 }
 

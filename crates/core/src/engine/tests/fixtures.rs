@@ -29,7 +29,7 @@ pub fn rollout_of(spec: RolloutSpec) -> Rollout {
     begin(&Start {
         id: "checkout-42".to_owned(),
         spec,
-        plan: JudgePlan { checks: Vec::new(), false_rollback: 0.01, false_promotion: 0.05, horizon_minutes: 120 },
+        plan: empty_plan(),
         baseline: version("41"),
         canary: version("42"),
         code_hash: String::new(),
@@ -155,10 +155,20 @@ pub fn observation(rollout: &Rollout, now: Timestamp, routing: Routing) -> Obser
 
 pub fn analysis(verdict: Verdict) -> Analysis {
     let doubt = (verdict == Verdict::Inconclusive).then_some(Doubt::TooLittleTraffic);
-    let settled_digest = crate::analysis::settled_digest(
-        &JudgePlan { checks: Vec::new(), false_rollback: 0.01, false_promotion: 0.05, horizon_minutes: 120 },
-        &Samples::default(),
-        crate::units::Minute::from_index(0),
-    );
+    let settled_digest =
+        crate::analysis::settled_digest(&empty_plan(), &Samples::default(), crate::units::Minute::from_index(0));
     Analysis { comparisons: Vec::new(), verdict, doubt, newest: None, settled_digest }
+}
+
+/// Nothing is judged.
+fn empty_plan() -> JudgePlan {
+    JudgePlan {
+        checks: Vec::new(),
+        false_rollback: 0.01,
+        false_promotion: 0.05,
+        horizon_minutes: 120,
+        guard: crate::analysis::GuardMode::default(),
+        tolerated_ratio: 1.0,
+        independent: false,
+    }
 }
