@@ -268,7 +268,7 @@ async fn many_rollouts_are_read_a_hundred_at_a_time() {
 
 fn minutes(range: std::ops::Range<i64>, requests: f64) -> Vec<MinuteSample> {
     let pair = Pair::of(Count::new(requests, 0.0), None);
-    let sample = |i| MinuteSample { minute: Minute::from_index(i), weight: Weight::ZERO, pairs: vec![pair] };
+    let sample = |i| MinuteSample { minute: Minute::from_index(i), weight: Weight::ZERO, pairs: vec![pair.clone()] };
     range.map(sample).collect()
 }
 
