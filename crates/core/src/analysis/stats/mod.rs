@@ -15,6 +15,7 @@ mod guard;
 mod harm;
 mod interval;
 mod promotion;
+mod restarts;
 mod special;
 mod split;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use guard::Guard;
 pub use harm::{HarmNull, HarmProcess};
 pub use interval::{RatioInterval, rate_ratio};
 pub use promotion::{NonInferiority, growth_per_request};
+pub use restarts::Restarts;
 pub use split::ln_e_constant_split;
 
 /// One minute of both versions: requests `n` and events `x` of the canary (`c`) and the baseline (`b`).
