@@ -15,6 +15,7 @@ mod guard;
 mod harm;
 mod interval;
 mod promotion;
+pub mod rank;
 mod restarts;
 mod special;
 mod split;
