@@ -23,8 +23,11 @@ impl HarmNull {
     /// What no overdispersion explains: five times the baseline plus five points, even in clusters of three.
     pub const NO_CATASTROPHE: Self = Self { factor: 5.0, points: 0.05, cluster: 3.0 };
 
-    /// ln e of one minute for a bet on the rate ratio `theta`.
+    /// ln e of one minute for a bet on the rate ratio `theta`; 0 for a minute that compares nothing.
     pub(super) fn ln_e(&self, minute: &Stratum, theta: f64, ln_theta: f64) -> f64 {
+        if !minute.is_comparable() {
+            return 0.0;
+        }
         let exposure = self.factor * minute.n_c;
         let odds = exposure / (exposure + minute.n_b) * (theta - 1.0);
         let ln_d = odds.ln_1p();
@@ -47,11 +50,9 @@ impl HarmProcess {
         Self { null, ln_thetas: THETAS.map(f64::ln), bets: Restarts::new(THETAS.len(), horizon_minutes) }
     }
 
-    /// Takes one minute in. Minutes that compare nothing leave it as it is.
+    /// Takes one minute in. One that compares nothing leaves the evidence as it is.
     pub fn observe(&mut self, minute: &Stratum) {
-        if minute.is_comparable() {
-            self.bets.observe(|bet| self.null.ln_e(minute, THETAS[bet], self.ln_thetas[bet]));
-        }
+        self.bets.observe(|bet| self.null.ln_e(minute, THETAS[bet], self.ln_thetas[bet]));
     }
 
     #[must_use]

@@ -29,7 +29,8 @@ impl Restarts {
         }
     }
 
-    /// Takes one comparable minute in: `increment` says ln e of each bet, by its number from 0 on.
+    /// Takes one minute in: `increment` says ln e of each bet, by its number from 0 on; 0 for a minute that compares
+    /// nothing.
     pub fn observe(&mut self, mut increment: impl FnMut(usize) -> f64) {
         let restart = self.restarts_left > 0;
         self.restarts_left = self.restarts_left.saturating_sub(1);
