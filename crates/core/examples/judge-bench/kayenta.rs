@@ -3,7 +3,7 @@
 
 use coalmine_core::sim::rng::Rng;
 
-use crate::chance::{normal, normal_tail};
+use crate::chance::normal;
 
 /// What Kayenta calls a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +104,7 @@ pub fn classify(canary: &[f64], baseline: &[f64], config: &Config) -> Verdict {
 }
 
 /// The other classifier: by the means alone.
+#[cfg(test)]
 pub fn mean_inequality(canary: &[f64], baseline: &[f64]) -> Class {
     let (canary, baseline) = (mean(canary), mean(baseline));
     if canary > baseline {
@@ -134,12 +135,6 @@ pub fn confidence_interval(canary: &[f64], baseline: &[f64], level: f64) -> Opti
     let (from, to) = scores.range();
     let estimate = root(from, to, |mu| scores.at(mu, 0.0))?;
     Some(Shift { lower, upper, estimate })
-}
-
-/// Two-sided, by the normal approximation.
-pub fn mann_whitney_p(canary: &[f64], baseline: &[f64]) -> f64 {
-    let scores = Scores { x: sorted(canary), y: sorted(baseline) };
-    scores.at(0.0, 0.0).map_or(1.0, |z| 2.0 * normal_tail(z.abs()))
 }
 
 /// Both samples, sorted.

@@ -1,6 +1,7 @@
 //! What others do, as far as it is public: each rule sees every minute and says when it would roll back.
 
 use coalmine_core::analysis::stats::Stratum;
+use coalmine_core::analysis::stats::rank::{Null, mann_whitney};
 
 use crate::chance::normal_tail;
 use crate::kayenta::{self, Class};
@@ -120,7 +121,8 @@ impl Rule for PipeCd {
         if self.canary.len() < Self::POINTS || self.baseline.len() < Self::POINTS {
             return false;
         }
-        let rolled_back = kayenta::mann_whitney_p(&self.canary, &self.baseline) <= 0.05;
+        let test = mann_whitney(&self.canary, &self.baseline, Null::Exact);
+        let rolled_back = test.is_some_and(|test| test.two_sided <= 0.05);
         self.canary.clear();
         self.baseline.clear();
         rolled_back
