@@ -16,6 +16,8 @@ mod bench;
 mod chance;
 mod errors;
 mod kayenta;
+mod ladder;
+mod promotion;
 mod rules;
 mod sheet;
 mod subject;
@@ -45,6 +47,8 @@ const TABLES: &[Table] = &[
         run: errors::noisier_and_bursts,
     },
     Table { name: "detect-errors", shows: "regressions of errors found, beside other rules", run: errors::detection },
+    Table { name: "promotion", shows: "requests to a proof, false proofs", run: promotion::promotion },
+    Table { name: "ladders", shows: "whole rollouts of errors, in minutes of data", run: ladder::ladders },
 ];
 
 const SEED: u64 = 20_261_121;

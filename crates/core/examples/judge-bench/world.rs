@@ -169,6 +169,8 @@ pub struct Rollout {
     pub baseline_rate: f64,
     /// The canary's rate at the level of the baseline's start; it drifts along.
     pub canary_rate: f64,
+    /// Added to the canary's rate, without any drift.
+    pub excess: f64,
     pub onset: Onset,
     pub weights: Weights,
     pub drift: Drift,
@@ -184,6 +186,7 @@ impl Rollout {
             per_second,
             baseline_rate: rate,
             canary_rate: rate,
+            excess: 0.0,
             onset: Onset::Start,
             weights,
             drift: Drift::Still,
@@ -238,9 +241,10 @@ impl Player<'_> {
             Onset::Minute(from) => *minute >= from,
             Onset::Weight(from) => weight >= from - 1e-9,
         };
-        let canary_rate = if bad { setting.canary_rate } else { setting.baseline_rate };
+        let canary_rate =
+            if bad { setting.canary_rate * errors + setting.excess } else { setting.baseline_rate * errors };
         let mut x_b = baseline.failures(rng, n_b, setting.baseline_rate * errors);
-        let mut x_c = canary.failures(rng, n_c, canary_rate * errors);
+        let mut x_c = canary.failures(rng, n_c, canary_rate);
         let now = *minute;
         if let Some(burst) = setting.burst.filter(|burst| (burst.from..burst.from + burst.minutes).contains(&now)) {
             x_b += binomial(rng, n_b - x_b, burst.baseline);
