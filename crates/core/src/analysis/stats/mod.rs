@@ -32,7 +32,7 @@ pub use bound::detection_bound;
 pub use contrast::{RecentRate, event_contrast, request_contrast};
 pub use dispersion::{Dispersion, Exposure, PastMinute, Regression, Z_HARM};
 pub use guard::Guard;
-pub use harm::{HarmNull, HarmProcess};
+pub use harm::{HarmBets, HarmNull, HarmProcess};
 pub use interval::{RatioInterval, rate_ratio};
 pub use promotion::{NonInferiority, growth_per_request};
 pub use restarts::Restarts;
