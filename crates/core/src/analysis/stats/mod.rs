@@ -18,6 +18,7 @@ pub(crate) mod guard_vectors;
 mod harm;
 mod interval;
 mod promotion;
+pub mod rank;
 mod regression;
 mod restarts;
 mod scatter;
