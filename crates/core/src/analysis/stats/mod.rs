@@ -21,6 +21,7 @@ mod label;
 #[cfg(test)]
 mod label_validity;
 mod promotion;
+pub mod rank;
 mod regression;
 mod restarts;
 mod scatter;
@@ -35,7 +36,7 @@ pub use bound::detection_bound;
 pub use contrast::{RecentRate, event_contrast, request_contrast};
 pub use dispersion::{Dispersion, Exposure, PastMinute, Regression, Z_HARM};
 pub use guard::Guard;
-pub use harm::{HarmNull, HarmProcess};
+pub use harm::{HarmBets, HarmNull, HarmProcess};
 pub use interval::{RatioInterval, rate_ratio};
 pub use label::{Dictionary, Pairing, Reference, Scored, THRESHOLD_QUANTILES, mid_ranks};
 pub use promotion::{NonInferiority, growth_per_request};
