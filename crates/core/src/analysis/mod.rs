@@ -7,9 +7,13 @@ mod aftermath;
 mod bars;
 mod course;
 mod digest;
+mod edges;
+mod findings;
 mod forecast;
 mod history;
 mod judge;
+mod past_bins;
+mod past_counts;
 mod plan;
 pub mod stats;
 #[cfg(test)]
@@ -17,10 +21,12 @@ mod tests;
 mod words;
 
 pub use bars::{MINUTES_TO_MISS, MINUTES_TO_PASS};
-pub use course::Asked;
+pub use course::{Asked, Lane};
 pub use digest::settled_digest;
+pub use edges::{choose_edges, edge_quantiles, rebinned, stretched, take_edges};
+pub use findings::findings;
 pub use forecast::{Forecast, Load, StepForecast, deadline_problem, forecast};
-pub use history::{DistributionHistory, EventHistory, History, HistoryMinute, Learned, findings, learn};
+pub use history::{DistributionHistory, EventHistory, History, HistoryMinute, Learned, learn};
 pub use judge::{Judge, judge};
 pub use plan::plan;
 pub use words::{grouped, percent};
@@ -53,6 +59,10 @@ pub struct JudgePlan {
 
 fn one() -> f64 {
     1.0
+}
+
+fn infinite() -> f64 {
+    f64::INFINITY
 }
 
 /// How evidence for harm is guarded against errors in clusters and versions with noise of their own.
@@ -97,6 +107,27 @@ pub struct PlannedDistribution {
     /// How much slower is no harm, as a share: 0.05. The canary is counted above edges that are that much higher.
     pub stretch: f64,
     pub at: Vec<PlannedQuantile>,
+    /// By which the baseline is counted; rising, and empty until they are [chosen](choose_edges). The canary is counted
+    /// by the [stretched] ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edges: Vec<f64>,
+    /// Of the edges, as people write it: `ms`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unit: String,
+    /// What is left out after each raise.
+    #[serde(default)]
+    pub warm_up: WarmUp,
+}
+
+/// The first minutes after a raise, in which the canary has yet to start its environments. Left out while either
+/// number is not reached, so that it is decided by past minutes only.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WarmUp {
+    /// Minutes after the one in which the weight was raised.
+    pub minutes: u32,
+    /// Requests that the canary has served since then.
+    pub requests: f64,
 }
 
 /// One quantile that must not get worse.
@@ -107,6 +138,9 @@ pub struct PlannedQuantile {
     pub quantile: f64,
     /// How many more of the canary's requests may lie above the stretched quantile, as a share, for each step.
     pub margins: Vec<f64>,
+    /// The edge that is its value. `None`: the edge above which about that share of the baseline's requests lies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge: Option<f64>,
 }
 
 /// How a check's samples are compared.
@@ -154,7 +188,7 @@ impl Count {
 }
 
 /// Requests of one version in one minute by how large something was: below the first edge, between edges, above the
-/// last. The edges are those that were [learned](DistributionHistory); for the canary they are stretched.
+/// last. The edges are those of the [plan](PlannedDistribution::edges); for the canary they are [stretched].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Bins {
     #[serde(rename = "h")]
@@ -388,9 +422,23 @@ pub struct Evidence {
     /// Largest so far of the harm e-process.
     pub harm: f64,
     pub harm_threshold: f64,
-    /// The second key against overdispersion.
+    /// Whether the canary is worse in most minutes; a second key against overdispersion that needs no history.
     pub guard: f64,
+    /// Infinite where noise lasts for many minutes: serialised as null.
+    #[serde(with = "null_is_infinite")]
     pub guard_threshold: f64,
+    /// The harm e-process divided by the dispersion of each minute; 0 without history.
+    #[serde(default)]
+    pub tempered: f64,
+    /// Infinite without history: serialised as null.
+    #[serde(default = "infinite", with = "null_is_infinite")]
+    pub tempered_threshold: f64,
+    /// By what the newest minute's evidence for harm is divided: 1 for independent requests.
+    #[serde(default = "one")]
+    pub dispersion: f64,
+    /// The way by which harm was proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lane: Option<Lane>,
     /// The lane for catastrophes, which needs no second key.
     pub catastrophe: f64,
     pub catastrophe_threshold: f64,

@@ -2,6 +2,7 @@
 //! [`Reading`].
 
 mod counts;
+pub(super) mod harm;
 
 use crate::spec::Tolerance;
 use crate::units::{Minute, Weight};
@@ -10,6 +11,8 @@ use super::bars::Bars;
 use super::{Count, Interval, JudgePlan, Measure, Pair, PlannedCheck};
 
 pub(super) use counts::CountsCourse;
+pub(super) use harm::Harm;
+pub use harm::Lane;
 
 /// What is known of a minute besides its numbers.
 #[derive(Debug, Clone, Copy)]
@@ -53,19 +56,6 @@ pub(super) struct Reading {
     pub ratio: Option<Interval>,
     /// What the check asks cannot be told from this data, and why.
     pub blind: Option<String>,
-}
-
-/// Evidence for harm.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Harm {
-    /// ln E: now, and at most so far.
-    pub now: f64,
-    pub most: f64,
-    /// The guard now; once harm is proven, as it was then.
-    pub guard: f64,
-    pub catastrophe_most: f64,
-    /// First minute at which harm was proven.
-    pub proven: Option<Minute>,
 }
 
 /// Minutes of the present step; of the whole window when no step is baking.
@@ -118,7 +108,7 @@ impl Course {
     /// First minute at which harm was proven.
     pub fn proven_worse(&self) -> Option<Minute> {
         match self {
-            Self::Counts(course) => course.harm().proven,
+            Self::Counts(course) => course.harm().proven.map(|(minute, _)| minute),
         }
     }
 
