@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// So many missed aims are named below a table.
+const NAMED: usize = 12;
+
 /// One table.
 #[derive(Debug, Clone, Default)]
 pub struct Sheet {
@@ -63,7 +66,12 @@ impl fmt::Display for Sheet {
         match (self.met, self.missed.as_slice()) {
             (0, []) => Ok(()),
             (met, []) => writeln!(f, "\nAll {met} aims met."),
-            (met, missed) => writeln!(f, "\n{met} aims met, {} missed: {}.", missed.len(), missed.join("; ")),
+            (met, missed) => {
+                let more = missed.len().saturating_sub(NAMED);
+                let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+                let named: Vec<&str> = missed.iter().take(NAMED).map(String::as_str).collect();
+                writeln!(f, "\n{met} aims met, {} missed: {}{more}.", missed.len(), named.join("; "))
+            }
         }
     }
 }
