@@ -6,7 +6,7 @@ use futures_util::future::join;
 
 use super::problems::{failed, problem};
 use super::{Context, Settings};
-use crate::analysis;
+use crate::analysis::{self, Delays};
 use crate::command::Answer;
 use crate::engine;
 use crate::metrics::{self, Bypass, Series};
@@ -14,7 +14,7 @@ use crate::observation::{AlarmState, Readiness, Routing, VersionInfo};
 use crate::ports::{Budget, CreateError, LookError, Ports};
 use crate::rollout::{Behind, LARGEST_START_BYTES, Rollout};
 use crate::spec::{AlreadyRed, Mode, Newer, Owner, Problem, RolloutSpec, Target, Validated};
-use crate::units::Timestamp;
+use crate::units::{Span, Timestamp};
 
 /// How much of the past tells what traffic to expect.
 const HISTORY_MINUTES: i64 = 60;
@@ -325,7 +325,8 @@ async fn check_traffic<P: Ports, B: Budget>(
         warnings.extend(problem("target", message));
         return (problems, warnings);
     };
-    if let Some(message) = analysis::deadline_problem(spec, &analysis::plan(spec), &load, lag) {
+    let delays = Delays { lag, warm_up: Span::ZERO };
+    if let Some(message) = analysis::deadline_problem(spec, &analysis::plan(spec), &load, &delays) {
         problems.extend(problem("deadline", message));
     }
     (problems, warnings)

@@ -7,7 +7,10 @@
 //! however long one looks. The formulas and their sources are in `docs/statistics.md`; each is
 //! tested against golden values of other libraries, by exact enumeration, and by simulation.
 
+mod auto;
 mod bound;
+#[cfg(test)]
+mod cancelling;
 #[cfg(test)]
 mod cmh;
 mod dispersion;
@@ -15,6 +18,8 @@ mod guard;
 mod harm;
 mod interval;
 mod promotion;
+#[cfg(test)]
+mod promotion_vectors;
 mod special;
 mod split;
 #[cfg(test)]
@@ -22,12 +27,13 @@ pub(crate) mod validity;
 #[cfg(test)]
 mod vectors;
 
-pub use bound::detection_bound;
+pub use auto::{AutoLimits, budget_weight, planned_harm};
+pub use bound::{detection_bound, proof_bound, proof_nats_per_canary_request};
 pub use dispersion::{Dispersion, Regression};
 pub use guard::Guard;
 pub use harm::{HarmNull, HarmProcess};
 pub use interval::{RatioInterval, rate_ratio};
-pub use promotion::{NonInferiority, growth_per_request};
+pub use promotion::{Margin, NonInferiority, PredictedShare, Rates, decay};
 pub use split::ln_e_constant_split;
 
 /// One minute of both versions: requests `n` and events `x` of the canary (`c`) and the baseline (`b`).
