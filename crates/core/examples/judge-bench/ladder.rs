@@ -162,8 +162,8 @@ fn at_the_margin(bench: &Bench) -> Sheet {
         };
         let start = promoted(0.005, Onset::Start);
         let (late, twice) = (promoted(0.005, Onset::Weight(0.5)), promoted(0.01, Onset::Weight(0.5)));
-        let aim = sheet.at_most(&format!("{row}, from the start"), start, limit, shown);
-        let late_aim = sheet.at_most(&format!("{row}, at 50 %"), late, 0.07, "7 %");
+        let aim = sheet.share_at_most(&format!("{row}, from the start"), start, runs, limit, shown);
+        let late_aim = sheet.share_at_most(&format!("{row}, at 50 %"), late, runs, 0.07, "7 %");
         sheet.row([
             format!("{per_second} rps"),
             rate(base),

@@ -17,9 +17,11 @@ mod chance;
 mod errors;
 mod kayenta;
 mod ladder;
+mod latency;
 mod promotion;
 mod rules;
 mod sheet;
+mod slow;
 mod subject;
 mod world;
 
@@ -47,6 +49,8 @@ const TABLES: &[Table] = &[
         run: errors::noisier_and_bursts,
     },
     Table { name: "detect-errors", shows: "regressions of errors found, beside other rules", run: errors::detection },
+    Table { name: "false-latency", shows: "healthy releases rolled back, latency", run: slow::false_rollbacks },
+    Table { name: "detect-latency", shows: "slowdowns found, beside other rules", run: slow::detection },
     Table { name: "promotion", shows: "requests to a proof, false proofs", run: promotion::promotion },
     Table { name: "ladders", shows: "whole rollouts of errors, in minutes of data", run: ladder::ladders },
 ];
