@@ -210,7 +210,11 @@ fn widened(tolerance: Tolerance, by: f64) -> Tolerance {
 fn errors_tolerance(spec: &RolloutSpec) -> Option<Tolerance> {
     spec.checks.iter().find_map(|Check { kind, .. }| match kind {
         CheckKind::Errors { tolerate } => Some(*tolerate),
-        CheckKind::Latency { .. } | CheckKind::Rate { .. } => None,
+        CheckKind::Latency { .. }
+        | CheckKind::Rate { .. }
+        | CheckKind::Distribution { .. }
+        | CheckKind::Mean { .. }
+        | CheckKind::Gauge { .. } => None,
     })
 }
 
