@@ -74,7 +74,7 @@ pub fn queries(check: &Check, target: &Target, of: Of<'_>, from: Minute, until: 
             [events, requests].map(|metric| query(filled_in(metric, lambda, of.version()), Stat::Sum)).to_vec()
         }
         CheckKind::Mean { metric } | CheckKind::Gauge { metric, .. } => {
-            let metric = filled_in(metric, lambda, version);
+            let metric = filled_in(metric, lambda, of.version());
             vec![query(metric.clone(), Stat::Sum), query(metric, Stat::SampleCount)]
         }
         CheckKind::Latency { .. } | CheckKind::Distribution { .. } => Vec::new(),
