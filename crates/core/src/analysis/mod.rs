@@ -166,6 +166,9 @@ pub enum Measure {
 /// Requests of one version in one minute. The largest services of all have about 1e9.
 const MOST_REQUESTS: f64 = 1e12;
 
+/// No reading is larger, and its square can still be summed.
+const LARGEST_LEVEL: f64 = 1e100;
+
 /// Events out of requests of one version in one minute. May be fractional; never negative or NaN when made by
 /// [`Count::new`].
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -231,6 +234,23 @@ pub enum Measured {
     Level(Level),
 }
 
+impl Level {
+    /// `None` for numbers that cannot be a level: no readings, or not finite ones.
+    #[must_use]
+    pub fn new(readings: f64, sum: f64) -> Option<Self> {
+        let level = Self { readings, sum };
+        level.mean().is_some().then_some(level)
+    }
+
+    /// The mean of the readings; `None` for numbers that cannot be a level.
+    #[must_use]
+    pub fn mean(self) -> Option<f64> {
+        let readings = (1.0..=MOST_REQUESTS).contains(&self.readings);
+        let mean = self.sum / self.readings;
+        (readings && mean.abs() <= LARGEST_LEVEL).then_some(mean)
+    }
+}
+
 impl From<Count> for Measured {
     fn from(count: Count) -> Self {
         Self::Count(count)
@@ -256,6 +276,15 @@ impl Measured {
         match self {
             Self::Count(count) => count.sane(),
             Self::Bins(_) | Self::Level(_) => None,
+        }
+    }
+
+    /// The level, if it is one, and one that can be.
+    #[must_use]
+    pub fn level(&self) -> Option<Level> {
+        match self {
+            Self::Level(level) => level.mean().map(|_| *level),
+            Self::Count(_) | Self::Bins(_) => None,
         }
     }
 
