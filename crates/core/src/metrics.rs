@@ -3,6 +3,7 @@
 //! Missing is never zero. A minute counts only when every series it needs has a sane value for it.
 
 pub mod past;
+mod query;
 
 use std::collections::BTreeMap;
 
@@ -10,25 +11,7 @@ use crate::analysis::{Count, Level, Load, Measured, grouped};
 use crate::spec::{Check, CheckKind, LambdaTarget, MetricRef, RateCounts, Target, Version};
 use crate::units::Minute;
 
-/// A statistic of one minute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stat {
-    Sum,
-    SampleCount,
-}
-
-/// One series to read: one-minute periods from `from` up to, not including, `until`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SeriesQuery {
-    /// All placeholders filled in.
-    pub metric: MetricRef,
-    pub stat: Stat,
-    pub from: Minute,
-    pub until: Minute,
-}
-
-/// Values by minute; a minute without a datapoint is absent.
-pub type Series = BTreeMap<Minute, f64>;
+pub use query::{Bound, Period, Series, SeriesQuery, Stat};
 
 /// Whose requests a series is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +42,7 @@ impl<'a> Of<'a> {
 #[must_use]
 pub fn queries(check: &Check, target: &Target, of: Of<'_>, from: Minute, until: Minute) -> Vec<SeriesQuery> {
     let Target::Lambda(lambda) = target;
-    let query = |metric: MetricRef, stat: Stat| SeriesQuery { metric, stat, from, until };
+    let query = |metric: MetricRef, stat: Stat| SeriesQuery { metric, stat, period: Period::Minute, from, until };
     match &check.kind {
         CheckKind::Errors { .. } => {
             let metric = |name: &str| lambda_metric(name, lambda, of.scope());
@@ -158,6 +141,7 @@ pub fn history_queries(target: &Target, from: Minute, until: Minute) -> Vec<Seri
     let query = |name: &str, scope: Scope<'_>| SeriesQuery {
         metric: lambda_metric(name, lambda, scope),
         stat: Stat::Sum,
+        period: Period::Minute,
         from,
         until,
     };

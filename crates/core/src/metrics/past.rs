@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Of, Scope, Series, SeriesQuery, Stat, lambda_metric, measured, queries};
+use super::{Of, Period, Scope, Series, SeriesQuery, Stat, lambda_metric, measured, queries};
 use crate::analysis::{History, HistoryMinute, Measured};
 use crate::spec::{Check, CheckKind, Target, Version};
 use crate::units::Minute;
@@ -79,6 +79,7 @@ impl Past<'_> {
         let query = |scope| SeriesQuery {
             metric: lambda_metric("Invocations", lambda, scope),
             stat: Stat::Sum,
+            period: Period::Minute,
             from: self.from,
             until: self.until,
         };

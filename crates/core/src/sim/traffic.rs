@@ -370,7 +370,8 @@ mod tests {
         generator.run_until(minutes(40));
         let read = |metric: &MetricRef, stat| {
             let (from, until) = (start().minute(), start().minute().plus(40));
-            let query = SeriesQuery { metric: metric.clone(), stat, from, until };
+            let query =
+                SeriesQuery { metric: metric.clone(), stat, period: crate::metrics::Period::Minute, from, until };
             run_now(world.fetch(&[query])).unwrap().remove(0).unwrap()
         };
         let version = series_of(&target(), &canary());
@@ -405,7 +406,13 @@ mod tests {
         assert!(tally.requests > 0 && tally.unserved == tally.requests && tally.failed == tally.requests);
         world.set_now(minutes(20));
         let metric = series_of(&target(), &canary())[0].clone();
-        let query = SeriesQuery { metric, stat: Stat::Sum, from: start().minute(), until: start().minute().plus(5) };
+        let query = SeriesQuery {
+            metric,
+            stat: Stat::Sum,
+            period: crate::metrics::Period::Minute,
+            from: start().minute(),
+            until: start().minute().plus(5),
+        };
         assert!(run_now(world.fetch(&[query])).unwrap().remove(0).unwrap().is_empty());
     }
 }
