@@ -2,12 +2,15 @@
 //!
 //! Missing is never zero. A minute counts only when every series it needs has a sane value for it.
 
+mod bins;
 pub mod past;
 mod query;
 
 use std::collections::BTreeMap;
 
-use crate::analysis::{Count, Load, grouped};
+use bins::{Sampled, Span};
+
+use crate::analysis::{Count, Load, Measured, PlannedCheck, grouped};
 use crate::spec::{Check, CheckKind, LambdaTarget, MetricRef, RateCounts, Target, Version};
 use crate::units::Minute;
 
@@ -16,8 +19,10 @@ pub use query::{Bound, Period, Series, SeriesQuery, Stat};
 /// Whose requests a series is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Of<'a> {
-    /// A version among others: what reached it through the alias.
-    Version(&'a Version),
+    /// A version beside the other: what reached it through the alias.
+    Baseline(&'a Version),
+    /// The same; a distribution's edges are stretched.
+    Canary(&'a Version),
     /// A version that had the whole alias: what reached the alias. Lambda may have no series per version while one has
     /// all the traffic.
     Alone(&'a Version),
@@ -26,24 +31,33 @@ pub enum Of<'a> {
 impl<'a> Of<'a> {
     fn version(self) -> &'a Version {
         match self {
-            Self::Version(version) | Self::Alone(version) => version,
+            Self::Baseline(version) | Self::Canary(version) | Self::Alone(version) => version,
         }
     }
 
     fn scope(self) -> Scope<'a> {
         match self {
-            Self::Version(version) => Scope::Version(version),
+            Self::Baseline(version) | Self::Canary(version) => Scope::Version(version),
             Self::Alone(_) => Scope::Alias,
         }
     }
 }
 
-/// What a check needs to know of one version. Nothing for a check that is not judged yet.
+/// A check with its plan.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    pub check: &'a Check,
+    pub planned: &'a PlannedCheck,
+    pub target: &'a Target,
+}
+
+/// What a check needs to know of one version. Nothing for a distribution without edges.
 #[must_use]
-pub fn queries(check: &Check, target: &Target, of: Of<'_>, from: Minute, until: Minute) -> Vec<SeriesQuery> {
-    let Target::Lambda(lambda) = target;
-    let query = |metric: MetricRef, stat: Stat| SeriesQuery { metric, stat, period: Period::Minute, from, until };
-    match &check.kind {
+pub fn queries(asked: Asked<'_>, of: Of<'_>, from: Minute, until: Minute) -> Vec<SeriesQuery> {
+    let Target::Lambda(lambda) = asked.target;
+    let span = Span { period: Period::Minute, from, until };
+    let query = |metric: MetricRef, stat: Stat| span.query(&metric, stat);
+    match &asked.check.kind {
         CheckKind::Errors { .. } => {
             let metric = |name: &str| lambda_metric(name, lambda, of.scope());
             vec![
@@ -56,7 +70,36 @@ pub fn queries(check: &Check, target: &Target, of: Of<'_>, from: Minute, until: 
             let (RateCounts::Events(events) | RateCounts::GoodEvents(events)) = counts;
             [events, requests].map(|metric| query(filled_in(metric, lambda, of.version()), Stat::Sum)).to_vec()
         }
-        CheckKind::Latency { .. } => Vec::new(),
+        CheckKind::Latency { .. } => {
+            let Some((sampled, edges)) = sampled(asked, of) else { return Vec::new() };
+            bins::queries(&sampled, asked.planned, &edges, span)
+        }
+    }
+}
+
+/// What one version's minute brought, from the series of [`queries`] in the same order.
+#[must_use]
+pub fn measured(asked: Asked<'_>, of: Of<'_>, series: &[Option<&Series>], minute: Minute) -> Option<Measured> {
+    match &asked.check.kind {
+        CheckKind::Errors { .. } | CheckKind::Rate { .. } => count(asked.check, series, minute).map(Measured::Count),
+        CheckKind::Latency { .. } => {
+            let (sampled, edges) = sampled(asked, of)?;
+            bins::bins(&sampled, asked.planned, &edges, series, minute).map(Measured::Bins)
+        }
+    }
+}
+
+/// A distribution's metric, and the edges by which a version is counted; `None` for any other check.
+fn sampled(asked: Asked<'_>, of: Of<'_>) -> Option<(Sampled, Vec<f64>)> {
+    let Target::Lambda(lambda) = asked.target;
+    let distribution = asked.planned.distribution.as_ref()?;
+    let edges = bins::edges_of(distribution, matches!(of, Of::Canary(_)));
+    match &asked.check.kind {
+        CheckKind::Latency { .. } => {
+            let metric = |name: &str| lambda_metric(name, lambda, of.scope());
+            Some((Sampled { metric: metric("Duration"), requests: Some(metric("Invocations")) }, edges))
+        }
+        CheckKind::Errors { .. } | CheckKind::Rate { .. } => None,
     }
 }
 
@@ -68,7 +111,7 @@ pub fn queries(check: &Check, target: &Target, of: Of<'_>, from: Minute, until: 
 /// * `rate`: an event metric without a datapoint is missing even where there were requests, for nobody knows whether it
 ///   is sent as zero. Only ALB counters are known to be left out instead of being sent as zero.
 #[must_use]
-pub fn count(check: &Check, series: &[Option<&Series>], minute: Minute) -> Option<Count> {
+fn count(check: &Check, series: &[Option<&Series>], minute: Minute) -> Option<Count> {
     let value = |index: usize| series.get(index).copied().flatten()?.get(&minute).copied();
     match &check.kind {
         CheckKind::Errors { .. } => {
@@ -262,6 +305,16 @@ mod tests {
         check(CheckKind::Rate { counts, requests: metric(namespace, "Requests"), tolerate: TOLERATE })
     }
 
+    fn planned(check: &Check) -> PlannedCheck {
+        let text = "{coalmine: v1, target: {lambda: {function: checkout, alias: live}}}";
+        let spec = crate::spec::RolloutSpec { checks: vec![check.clone()], ..crate::spec::parse(text).unwrap().spec };
+        crate::analysis::plan(&spec).checks.remove(0)
+    }
+
+    fn asked<'a>(check: &'a Check, planned: &'a PlannedCheck, target: &'a Target) -> Asked<'a> {
+        Asked { check, planned, target }
+    }
+
     fn shown(queries: &[SeriesQuery]) -> Vec<String> {
         let dimensions = |query: &SeriesQuery| {
             let pairs: Vec<String> = query.metric.dimensions.iter().map(|(k, v)| format!("{k}={v}")).collect();
@@ -276,7 +329,7 @@ mod tests {
     }
 
     fn queries_of(check: &Check) -> Vec<SeriesQuery> {
-        queries(check, &target(), Of::Version(&Version("42".into())), start(), start().plus(5))
+        queries(asked(check, &planned(check), &target()), Of::Canary(&Version("42".into())), start(), start().plus(5))
     }
 
     #[test]
@@ -306,7 +359,7 @@ mod tests {
             ]
         );
         let latency = check(CheckKind::Latency { tolerate: 0.05, at: vec![Quantile(0.5)] });
-        assert!(queries_of(&latency).is_empty());
+        assert_eq!(queries_of(&latency), [], "nothing without edges");
         assert!(queries_of(&errors()).iter().all(|query| (query.from, query.until) == (start(), start().plus(5))));
     }
 

@@ -3,7 +3,7 @@
 use crate::spec::{Check, CheckKind, CheckMode, Margins, RolloutSpec, Tolerance};
 use crate::units::{Span, Weight};
 
-use super::{GuardMode, JudgePlan, Measure, PlannedCheck, PlannedDistribution, PlannedQuantile, WarmUp};
+use super::{GuardMode, JudgePlan, Measure, PlannedCheck, PlannedDistribution, PlannedQuantile, ReadBy, WarmUp};
 
 /// What each kind of check gets of the budget for false rollbacks, before it is spread over the checks present.
 const ERRORS_SHARE: f64 = 0.4;
@@ -90,6 +90,7 @@ fn distribution(check: &Check, unlocked: &[Weight], margins: Margins) -> Option<
         stretch: *tolerate,
         at: at.iter().map(|at| quantile(at.0)).collect(),
         edges: Vec::new(),
+        read: ReadBy::default(),
         unit: MILLISECONDS.to_owned(),
         warm_up: WarmUp::default(),
     })
