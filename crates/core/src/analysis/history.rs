@@ -75,3 +75,10 @@ pub struct DistributionHistory {
 pub fn learn(plan: &JudgePlan, _history: &History) -> JudgePlan {
     plan.clone()
 }
+
+/// What was learned, a sentence per check that has a past.
+#[must_use]
+pub fn findings(plan: &JudgePlan) -> Vec<String> {
+    let learned = plan.checks.iter().filter_map(|check| Some((check, check.learned.as_ref()?)));
+    learned.map(|(check, learned)| format!("{}: {} minutes of the past", check.name, learned.minutes)).collect()
+}

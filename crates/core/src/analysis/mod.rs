@@ -20,7 +20,7 @@ pub use bars::{MINUTES_TO_MISS, MINUTES_TO_PASS};
 pub use course::Asked;
 pub use digest::settled_digest;
 pub use forecast::{Forecast, Load, StepForecast, deadline_problem, forecast};
-pub use history::{DistributionHistory, EventHistory, History, HistoryMinute, Learned, learn};
+pub use history::{DistributionHistory, EventHistory, History, HistoryMinute, Learned, findings, learn};
 pub use judge::{Judge, judge};
 pub use plan::plan;
 pub use words::{grouped, percent};

@@ -10,12 +10,18 @@
 mod bound;
 #[cfg(test)]
 mod cmh;
+mod contrast;
 mod dispersion;
 mod guard;
+#[cfg(test)]
+pub(crate) mod guard_vectors;
 mod harm;
 mod interval;
 mod promotion;
 pub mod rank;
+mod regression;
+mod restarts;
+mod scatter;
 mod special;
 mod split;
 #[cfg(test)]
@@ -24,11 +30,14 @@ pub(crate) mod validity;
 mod vectors;
 
 pub use bound::detection_bound;
-pub use dispersion::{Dispersion, Regression};
+pub use contrast::{RecentRate, event_contrast, request_contrast};
+pub use dispersion::{Dispersion, Exposure, PastMinute, Regression, Z_HARM};
 pub use guard::Guard;
 pub use harm::{HarmNull, HarmProcess};
 pub use interval::{RatioInterval, rate_ratio};
 pub use promotion::{NonInferiority, growth_per_request};
+pub use restarts::Restarts;
+pub use scatter::CanaryScatter;
 pub use split::ln_e_constant_split;
 
 /// One minute of both versions: requests `n` and events `x` of the canary (`c`) and the baseline (`b`).
