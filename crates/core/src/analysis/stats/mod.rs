@@ -17,6 +17,9 @@ mod guard;
 pub(crate) mod guard_vectors;
 mod harm;
 mod interval;
+mod label;
+#[cfg(test)]
+mod label_validity;
 mod promotion;
 pub mod rank;
 mod regression;
@@ -35,6 +38,7 @@ pub use dispersion::{Dispersion, Exposure, PastMinute, Regression, Z_HARM};
 pub use guard::Guard;
 pub use harm::{HarmNull, HarmProcess};
 pub use interval::{RatioInterval, rate_ratio};
+pub use label::{Dictionary, Pairing, Reference, Scored, THRESHOLD_QUANTILES, mid_ranks};
 pub use promotion::{NonInferiority, growth_per_request};
 pub use restarts::Restarts;
 pub use scatter::CanaryScatter;
