@@ -156,8 +156,8 @@ pub struct Readings {
 #[derive(Debug, Default)]
 pub struct Reader {
     line: u32,
-    /// The case of the line before, and its minute; `None` before the first line.
-    last: Option<(Option<String>, When)>,
+    /// The case of the line before, and its newest minute, if one was read; `None` before the first line.
+    last: Option<(Option<String>, Option<When>)>,
     past: PastCases,
 }
 
@@ -169,20 +169,48 @@ pub struct Read {
     pub line: Line,
 }
 
+/// A line that is wrong.
+#[derive(Debug, PartialEq)]
+pub struct Refused {
+    /// The first thing that is wrong with it.
+    pub problem: Problem,
+    /// It begins another case, as far as can be told.
+    pub begins: Option<String>,
+}
+
 impl Reader {
     /// Takes the next line of the recording, without its line break; `None` for a blank one.
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong with the line. It counts as not there, and the next line may be read.
-    pub fn read(&mut self, text: &[u8]) -> Result<Option<Read>, Problem> {
+    /// The line counts as not there, and the next one may be read.
+    pub fn read(&mut self, text: &[u8]) -> Result<Option<Read>, Refused> {
         self.line = self.line.saturating_add(1);
         let text = if self.line == 1 { text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text) } else { text };
         if text.iter().all(u8::is_ascii_whitespace) {
             return Ok(None);
         }
         let found = parse(text).and_then(|line| self.fit(line));
-        found.map(Some).map_err(|problem| Problem { line: Some(self.line), ..problem })
+        found.map(Some).map_err(|problem| {
+            let problem = Problem { line: Some(self.line), ..problem };
+            Refused { problem, begins: self.begun_by(text) }
+        })
+    }
+
+    /// The case that a wrong line begins: without this, the case before would be blamed for it, and its own would be
+    /// judged as if nothing was missing.
+    fn begun_by(&mut self, text: &[u8]) -> Option<String> {
+        let Ok(Json::Map(fields)) = serde_json::from_slice(text) else { return None };
+        let name = fields.into_iter().find_map(|(field, json)| match json {
+            Json::Text(name) if field == "case" => Some(name),
+            _ => None,
+        })?;
+        let another = self.last.as_ref().is_none_or(|(case, _)| case.as_ref() != Some(&name));
+        if !another || !self.past.remember(&name) {
+            return None;
+        }
+        self.last = Some((Some(name.clone()), None));
+        Some(name)
     }
 
     /// The line after those before it.
@@ -190,10 +218,14 @@ impl Reader {
         let begins = self.last.as_ref().is_none_or(|(case, _)| *case != line.case);
         if begins {
             self.begin(&line)?;
-        } else if let Some((_, last)) = &self.last {
+        } else if let Some((_, Some(last))) = &self.last {
             follows(*last, line.minute)?;
         }
-        self.last = Some((line.case.clone(), line.minute));
+        match &mut self.last {
+            // The name is the same, and need not be copied.
+            Some((_, last)) if !begins => *last = Some(line.minute),
+            _ => self.last = Some((line.case.clone(), Some(line.minute))),
+        }
         Ok(Read { begins, line })
     }
 

@@ -95,7 +95,7 @@ impl<'p> Judge<'p> {
             let ignored = || {
                 check.on_no_data == OnNoData::Ignore && course.as_ref().is_some_and(|c| c.promotion(step).1.seen == 0)
             };
-            check.mode != CheckMode::Observe && !ignored()
+            check.mode != CheckMode::Observe && course.is_some() && !ignored()
         });
         let proven = |course: &Course| {
             let (evidence, minutes) = course.promotion(step);

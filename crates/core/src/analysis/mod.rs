@@ -13,6 +13,7 @@ mod history;
 mod judge;
 mod past_bins;
 mod plan;
+pub mod replay;
 pub mod stats;
 #[cfg(test)]
 mod tests;

@@ -7,14 +7,14 @@ const EXAMPLE: &str = r#"{"case":"a","minute":0,"weight":"5%",
  "baseline":{"requests":2850,"errors":3,"latency":{"edgesMs":[50,100,200,400],"counts":[1000,1200,500,120,30]}},
  "canary":  {"requests":150, "errors":1,"latency":{"edgesMs":[50,100,200,400],"counts":[50,70,20,8,2]}}}"#;
 
-fn read_all(lines: &[&str]) -> Result<Vec<Read>, Problem> {
+fn read_all(lines: &[&str]) -> Result<Vec<Read>, Refused> {
     let mut reader = Reader::default();
     lines.iter().filter_map(|line| reader.read(line.as_bytes()).transpose()).collect()
 }
 
 /// The problem with the last line, as people see it.
 fn problem(lines: &[&str]) -> String {
-    let problem = read_all(lines).expect_err("there is something wrong");
+    let Refused { problem, .. } = read_all(lines).expect_err("there is something wrong");
     assert_eq!(problem.line, Some(u32::try_from(lines.len()).unwrap()), "{problem:?}");
     let path = if problem.path.is_empty() { String::new() } else { format!("{}: ", problem.path) };
     format!("{path}{}", problem.message)
@@ -239,4 +239,20 @@ fn reading_goes_on_after_a_wrong_line() {
     reader.read(br#"{"case":"a","minute":0}"#).unwrap();
     reader.read(br#"{"case":"a","minute":1,"#).unwrap_err();
     assert!(!reader.read(br#"{"case":"a","minute":2}"#).unwrap().unwrap().begins);
+}
+
+/// The first line of a case is wrong: the case before is not to blame, and what follows is the same case.
+#[test]
+fn a_wrong_line_is_held_against_its_own_case() {
+    let mut reader = Reader::default();
+    reader.read(br#"{"case":"a","minute":0}"#).unwrap();
+    let refused = reader.read(br#"{"case":"b","minute":0,"weight":"all"}"#).unwrap_err();
+    assert_eq!(refused.begins, Some("b".to_owned()));
+    let refused = reader.read(br#"{"case":"b","minute":1,"weight":"all"}"#).unwrap_err();
+    assert_eq!(refused.begins, None);
+    assert!(!reader.read(br#"{"case":"b","minute":2}"#).unwrap().unwrap().begins);
+    // What cannot be read belongs to the case it stands in; a case that comes back begins nothing.
+    for line in [&b"{"[..], br#"{"case":"a","minute":3}"#] {
+        assert_eq!(reader.read(line).unwrap_err().begins, None);
+    }
 }
