@@ -17,12 +17,15 @@ mod chance;
 mod errors;
 mod kayenta;
 mod ladder;
+mod late;
 mod latency;
 mod promotion;
+mod real;
 mod rules;
 mod sheet;
 mod slow;
 mod subject;
+mod wall;
 mod world;
 
 use bench::Bench;
@@ -53,6 +56,9 @@ const TABLES: &[Table] = &[
     Table { name: "detect-latency", shows: "slowdowns found, beside other rules", run: slow::detection },
     Table { name: "promotion", shows: "requests to a proof, false proofs", run: promotion::promotion },
     Table { name: "ladders", shows: "whole rollouts of errors, in minutes of data", run: ladder::ladders },
+    Table { name: "wall", shows: "whole rollouts on the wall clock, ladder and auto", run: wall::wall_clock },
+    Table { name: "real", shows: "real traffic, split at random", run: real::real },
+    Table { name: "late", shows: "late datapoints", run: late::late },
 ];
 
 const SEED: u64 = 20_261_121;
