@@ -1,6 +1,7 @@
 //! Evidence that the canary has more events than tolerated: a likelihood ratio on a grid of rate ratios, with restarts.
 
 use super::Stratum;
+use super::frequent::FrequentSplit;
 use super::restarts::Restarts;
 
 /// Rate ratios that are bet on, with equal weights. From 5 to 24 points the time to detection changed by under 10 %.
@@ -57,6 +58,8 @@ impl HarmNull {
 pub struct HarmBets {
     null: HarmNull,
     ln_thetas: [f64; THETAS.len()],
+    /// Whether nothing is tolerated, so that [frequent events](super::frequent) have a sharper form.
+    strict: bool,
 }
 
 impl HarmBets {
@@ -64,12 +67,15 @@ impl HarmBets {
 
     #[must_use]
     pub fn new(null: HarmNull) -> Self {
-        Self { null, ln_thetas: THETAS.map(f64::ln) }
+        Self { null, ln_thetas: THETAS.map(f64::ln), strict: null == HarmNull::NO_WORSE }
     }
 
     /// ln e of one minute for each bet; 0 for a minute that compares nothing.
     #[must_use]
     pub fn ln_e(&self, minute: &Stratum) -> [f64; THETAS.len()] {
+        if let Some(split) = FrequentSplit::of(minute).filter(|_| self.strict) {
+            return std::array::from_fn(|bet| split.ln_e(THETAS[bet], self.ln_thetas[bet]));
+        }
         std::array::from_fn(|bet| self.null.ln_e(minute, THETAS[bet], self.ln_thetas[bet]))
     }
 }

@@ -12,6 +12,7 @@ mod bound;
 mod cmh;
 mod contrast;
 mod dispersion;
+mod frequent;
 mod guard;
 #[cfg(test)]
 pub(crate) mod guard_vectors;
