@@ -7,10 +7,12 @@ mod aftermath;
 mod bars;
 mod course;
 mod digest;
+mod edges;
 mod findings;
 mod forecast;
 mod history;
 mod judge;
+mod past_bins;
 mod past_counts;
 mod plan;
 pub mod stats;
@@ -19,10 +21,12 @@ mod tests;
 mod words;
 
 pub use bars::{MINUTES_TO_MISS, MINUTES_TO_PASS};
+use course::PROPOSED_POINTS;
 pub use course::{Asked, Lane};
 pub use digest::settled_digest;
+pub use edges::{choose_edges, edge_quantiles, rebinned, stretched, take_edges};
 pub use findings::findings;
-pub use forecast::{Forecast, Load, StepForecast, deadline_problem, forecast};
+pub use forecast::{Delays, Forecast, Load, StepForecast, deadline_problem, forecast};
 pub use history::{DistributionHistory, EventHistory, History, HistoryMinute, Learned, learn};
 pub use judge::{Judge, judge};
 pub use plan::plan;
@@ -44,6 +48,9 @@ pub struct JudgePlan {
     pub false_promotion: f64,
     /// Longest time the rollout may take, in minutes: the prior over when a regression starts is spread over it.
     pub horizon_minutes: u32,
+    /// The time for all steps together, in minutes, without waiting for a person; 0 when it is not known.
+    #[serde(default)]
+    pub deadline_minutes: u32,
     #[serde(default)]
     pub guard: GuardMode,
     /// The canary's rate of events may be this many times the baseline's before it counts as harm.
@@ -104,6 +111,27 @@ pub struct PlannedDistribution {
     /// How much slower is no harm, as a share: 0.05. The canary is counted above edges that are that much higher.
     pub stretch: f64,
     pub at: Vec<PlannedQuantile>,
+    /// By which the baseline is counted; rising, and empty until they are [chosen](choose_edges). The canary is counted
+    /// by the [stretched] ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edges: Vec<f64>,
+    /// Of the edges, as people write it: `ms`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unit: String,
+    /// What is left out after each raise.
+    #[serde(default)]
+    pub warm_up: WarmUp,
+}
+
+/// The first minutes after a raise, in which the canary has yet to start its environments. Left out while either
+/// number is not reached, so that it is decided by past minutes only.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WarmUp {
+    /// Minutes after the one in which the weight was raised.
+    pub minutes: u32,
+    /// Requests that the canary has served since then.
+    pub requests: f64,
 }
 
 /// One quantile that must not get worse.
@@ -114,6 +142,9 @@ pub struct PlannedQuantile {
     pub quantile: f64,
     /// How many more of the canary's requests may lie above the stretched quantile, as a share, for each step.
     pub margins: Vec<f64>,
+    /// The edge that is its value. `None`: the edge above which about that share of the baseline's requests lies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge: Option<f64>,
 }
 
 /// How a check's samples are compared.
@@ -134,6 +165,9 @@ pub enum Measure {
 
 /// Requests of one version in one minute. The largest services of all have about 1e9.
 const MOST_REQUESTS: f64 = 1e12;
+
+/// No reading is larger, and its square can still be summed.
+const LARGEST_LEVEL: f64 = 1e100;
 
 /// Events out of requests of one version in one minute. May be fractional; never negative or NaN when made by
 /// [`Count::new`].
@@ -161,7 +195,7 @@ impl Count {
 }
 
 /// Requests of one version in one minute by how large something was: below the first edge, between edges, above the
-/// last. The edges are those that were [learned](DistributionHistory); for the canary they are stretched.
+/// last. The edges are those of the [plan](PlannedDistribution::edges); for the canary they are [stretched].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Bins {
     #[serde(rename = "h")]
@@ -200,6 +234,23 @@ pub enum Measured {
     Level(Level),
 }
 
+impl Level {
+    /// `None` for numbers that cannot be a level: no readings, or not finite ones.
+    #[must_use]
+    pub fn new(readings: f64, sum: f64) -> Option<Self> {
+        let level = Self { readings, sum };
+        level.mean().is_some().then_some(level)
+    }
+
+    /// The mean of the readings; `None` for numbers that cannot be a level.
+    #[must_use]
+    pub fn mean(self) -> Option<f64> {
+        let readings = (1.0..=MOST_REQUESTS).contains(&self.readings);
+        let mean = self.sum / self.readings;
+        (readings && mean.abs() <= LARGEST_LEVEL).then_some(mean)
+    }
+}
+
 impl From<Count> for Measured {
     fn from(count: Count) -> Self {
         Self::Count(count)
@@ -225,6 +276,15 @@ impl Measured {
         match self {
             Self::Count(count) => count.sane(),
             Self::Bins(_) | Self::Level(_) => None,
+        }
+    }
+
+    /// The level, if it is one, and one that can be.
+    #[must_use]
+    pub fn level(&self) -> Option<Level> {
+        match self {
+            Self::Level(level) => level.mean().map(|_| *level),
+            Self::Count(_) | Self::Bins(_) => None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! From a rollout to the metric queries it needs, and from their answers to what the judge takes.
 
-use crate::analysis::{Count, MinuteSample, Pair, Samples};
+use crate::analysis::{Measured, MinuteSample, Pair, Samples};
 use crate::engine::{self, Needs, Window};
 use crate::metrics::{self, Of, Series, SeriesQuery};
 use crate::ports::Fault;
@@ -47,11 +47,9 @@ pub(super) fn read_tail(
     let layout = layout(rollout, tail);
     let minutes = tail.from.index()..tail.until.index();
     let samples = minutes.map(Minute::from_index).map(|minute| {
-        let pairs = rollout.spec.checks.iter().zip(&layout).map(|(check, place)| {
-            Pair::of(
-                count(check, &series, place.baseline.clone(), minute),
-                count(check, &series, place.canary.clone(), minute),
-            )
+        let pairs = rollout.spec.checks.iter().zip(&layout).map(|(check, place)| Pair {
+            baseline: measured(check, &series, place.baseline.clone(), minute),
+            canary: measured(check, &series, place.canary.clone(), minute),
         });
         MinuteSample { minute, weight: rollout.weight_in(minute), pairs: pairs.collect() }
     });
@@ -77,8 +75,13 @@ fn layout(rollout: &Rollout, tail: Window) -> Vec<Place> {
         .collect()
 }
 
-fn count(check: &Check, series: &[Option<&Series>], place: std::ops::Range<usize>, minute: Minute) -> Option<Count> {
-    metrics::count(check, series.get(place)?, minute)
+fn measured(
+    check: &Check,
+    series: &[Option<&Series>],
+    place: std::ops::Range<usize>,
+    minute: Minute,
+) -> Option<Measured> {
+    metrics::measured(check, series.get(place)?, minute)
 }
 
 /// Sealed minutes and tail together, with what the judge must know of the rollout.

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Of, Scope, Series, SeriesQuery, Stat, count, lambda_metric, queries};
+use super::{Of, Scope, Series, SeriesQuery, Stat, lambda_metric, measured, queries};
 use crate::analysis::{History, HistoryMinute, Measured};
 use crate::spec::{Check, CheckKind, Target, Version};
 use crate::units::Minute;
@@ -85,7 +85,11 @@ impl Past<'_> {
         scopes.map(query).collect()
     }
 
+    /// Of a level the past says nothing: it is compared minute by minute.
     fn of_check(&self, check: &Check) -> Vec<SeriesQuery> {
+        if matches!(check.kind, CheckKind::Mean { .. } | CheckKind::Gauge { .. }) {
+            return Vec::new();
+        }
         queries(check, self.target, Of::Alone(self.baseline), self.from, self.until)
     }
 }
@@ -100,10 +104,6 @@ fn undivided(invocations: &[Series], minute: Minute) -> bool {
     let Some((alias, versions)) = invocations.split_first() else { return false };
     let Some(all) = alias.get(&minute) else { return false };
     versions.iter().filter_map(|version| version.get(&minute)).all(|own| own >= all)
-}
-
-fn measured(check: &Check, series: &[Option<&Series>], minute: Minute) -> Option<Measured> {
-    count(check, series, minute).map(Measured::Count)
 }
 
 /// The rollout's two versions and those published shortly before them or between them. Versions are counted from 1.
@@ -132,7 +132,10 @@ pub fn tells_little(checks: &[Check], history: &History) -> Vec<Check> {
     };
     let counted = |check: &Check| match check.kind {
         CheckKind::Errors { .. } | CheckKind::Rate { .. } => true,
-        CheckKind::Latency { .. } => false,
+        CheckKind::Latency { .. }
+        | CheckKind::Distribution { .. }
+        | CheckKind::Mean { .. }
+        | CheckKind::Gauge { .. } => false,
     };
     let places = checks.iter().enumerate().filter(|(place, check)| counted(check) && little(*place));
     places.map(|(_, check)| check.clone()).collect()
