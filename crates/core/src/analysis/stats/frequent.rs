@@ -49,14 +49,14 @@ impl FrequentSplit {
     }
 
     /// ln e of the minute for a bet on the odds ratio `theta` > 1.
-    pub fn ln_e(&self, theta: f64, ln_theta: f64) -> f64 {
-        (self.events - self.certain) * ln_theta - self.others * (self.probability * (theta - 1.0)).ln_1p()
+    pub fn ln_e(&self, theta: f64) -> f64 {
+        (self.events - self.certain) * theta.ln() - self.others * (self.probability * (theta - 1.0)).ln_1p()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::harm::{HarmBets, HarmNull, THETAS};
+    use super::super::harm::{FREQUENT_THETAS, HarmBets, HarmNull};
     use super::*;
 
     /// Probabilities of 0, 1, 2, ... events of the canary, of `events` among all.
@@ -84,7 +84,7 @@ mod tests {
                         *mean += weight * ln_e.exp();
                     }
                 }
-                for (theta, mean) in THETAS.iter().zip(means) {
+                for (theta, mean) in FREQUENT_THETAS.iter().zip(means) {
                     assert!(mean <= 1.0 + 1e-9, "{events} of {n_c} and {n_b}, {theta}: {mean}");
                     largest = largest.max(mean);
                 }
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn frequent_events_are_worth_more_than_in_the_form_for_rare_ones() {
         let minute = Stratum { n_c: 500.0, x_c: 280.0, n_b: 500.0, x_b: 220.0 };
-        let rare = THETAS.map(|theta| HarmNull::NO_WORSE.ln_e(&minute, theta, theta.ln()));
+        let rare = FREQUENT_THETAS.map(|theta| HarmNull::NO_WORSE.ln_e(&minute, theta, theta.ln()));
         let frequent = HarmBets::new(HarmNull::NO_WORSE).ln_e(&minute);
         assert!(rare.iter().zip(frequent).all(|(rare, frequent)| frequent >= *rare), "{rare:?} {frequent:?}");
         let most = |bets: [f64; HarmBets::COUNT]| bets.into_iter().fold(0.0, f64::max);
