@@ -5,9 +5,9 @@ use crate::units::Minute;
 
 use super::{Doubt, JudgePlan, PlannedCheck, Samples, Verdict};
 
-/// Settled minutes of the present step, with data of both versions, that a Pass needs at least: the first minutes after
-/// a change of weights are the least typical ones.
-pub const MINUTES_TO_PASS: usize = 3;
+/// Settled minutes of the present step, with data of both versions, that a Pass needs at least: a single minute may be an
+/// accident. The minute in which the weight was raised does not count: it is partly still the weight before.
+pub const MINUTES_TO_PASS: usize = 2;
 
 /// Closed minutes without any data of a check before `onNoData: fail` takes effect. CloudWatch may take three minutes
 /// to show a datapoint; five in a row are no longer lateness.

@@ -19,10 +19,11 @@ mod tests;
 mod words;
 
 pub use bars::{MINUTES_TO_MISS, MINUTES_TO_PASS};
+use course::PROPOSED_POINTS;
 pub use course::{Asked, Lane};
 pub use digest::settled_digest;
 pub use edges::{choose_edges, edge_quantiles, rebinned, stretched, take_edges};
-pub use forecast::{Forecast, Load, StepForecast, deadline_problem, forecast};
+pub use forecast::{Delays, Forecast, Load, StepForecast, deadline_problem, forecast};
 pub use history::{DistributionHistory, EventHistory, History, HistoryMinute, Learned, findings, learn};
 pub use judge::{Judge, judge};
 pub use plan::plan;
@@ -44,6 +45,9 @@ pub struct JudgePlan {
     pub false_promotion: f64,
     /// Longest time the rollout may take, in minutes: the prior over when a regression starts is spread over it.
     pub horizon_minutes: u32,
+    /// The time for all steps together, in minutes, without waiting for a person; 0 when it is not known.
+    #[serde(default)]
+    pub deadline_minutes: u32,
     #[serde(default)]
     pub guard: GuardMode,
     /// The canary's rate of events may be this many times the baseline's before it counts as harm.

@@ -38,6 +38,7 @@ pub fn plan(spec: &RolloutSpec) -> JudgePlan {
         false_rollback: spec.analysis.false_rollback,
         false_promotion: spec.analysis.false_promotion,
         horizon_minutes: u32::try_from(longest(spec).minutes_ceil().max(1)).unwrap_or(u32::MAX),
+        deadline_minutes: u32::try_from(spec.deadline.minutes_ceil()).unwrap_or(u32::MAX),
         guard: GuardMode::default(),
         tolerated_ratio: 1.0,
         independent: false,

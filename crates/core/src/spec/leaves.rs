@@ -9,7 +9,7 @@ use serde::de::value::StrDeserializer;
 use super::decode::Leaf;
 use super::problems::quoted;
 use super::{
-    Advance, AlreadyRed, CheckMode, Ending, Margins, Mode, Newer, OnNoData, Owner, Quantile, Tolerance, suggest,
+    Advance, AlreadyRed, CheckMode, Ending, Margins, Mode, Newer, OnNoData, Owner, Quantile, Settle, Tolerance, suggest,
 };
 use crate::units::{Span, Weight, parse_decimal};
 
@@ -381,6 +381,7 @@ word_leaf! {
     Advance: "`onProof` or `unlessHarm`";
     Ending: "`pause`, `rollBack` or `promote`";
     Margins: "`perWeight` or `strict`";
+    Settle: "`auto` or `none`";
     CheckMode: "`enforce`, `hold` or `observe`";
     OnNoData: "`hold`, `fail` or `ignore`";
     AlreadyRed: "`refuse` or `judge`";

@@ -9,7 +9,9 @@ use super::leaves::{
 use super::presets::Preset;
 use super::problems::{Place, Problems};
 use super::tree::Node;
-use super::{Advance, AlreadyRed, CheckMode, Ending, Margins, Mode, Newer, OnNoData, Owner, Quantile, Tolerance};
+use super::{
+    Advance, AlreadyRed, CheckMode, Ending, Margins, Mode, Newer, OnNoData, Owner, Quantile, Settle, Tolerance,
+};
 use crate::units::{Span, Weight};
 
 /// A start, an end: each writes a rollout and a pointer per alarm in one DynamoDB transaction, which takes 100 items. Four
@@ -54,6 +56,9 @@ fields! {
         /// `perWeight`: a step may prove its tolerance divided by the weight it unlocks; `strict`: at most twice the
         /// tolerance. Default `perWeight`.
         margins: Margins,
+        /// Whether a step that is proven waits for the minutes that passed meanwhile before the weight rises. `auto`: where the
+        /// next weight is more than three times its own; `none`: never. Default `auto`.
+        settle: Settle,
         /// What ends a step that does not say it itself. Default `onProof`.
         advance: Advance,
         /// What is done at 100 %.

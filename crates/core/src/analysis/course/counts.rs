@@ -1,15 +1,20 @@
 //! Events out of requests.
 
 use super::harm::{Bet, Evident, Lanes, Weighing, guard_bar};
-use super::{Asked, Harm, Look, Newest, Reading, StepMinutes, tolerance};
+use super::proof::{Exposure, Proofs, Worth, predicted};
+use super::{Asked, Harm, Look, Newest, Prospect, Reading, StepMinutes};
 use crate::analysis::bars::Bars;
 use crate::analysis::stats::{
-    CanaryScatter, Dispersion, Guard, HarmBets, HarmNull, HarmProcess, NonInferiority, RatioInterval, RecentRate,
-    Stratum, event_contrast, growth_per_request, rate_ratio,
+    CanaryScatter, Dispersion, Guard, HarmBets, HarmNull, HarmProcess, Margin, PredictedShare, Rates, RatioInterval,
+    RecentRate, Stratum, event_contrast, rate_ratio,
 };
 use crate::analysis::{Count, Interval, JudgePlan, Pair, PlannedCheck};
 use crate::spec::Tolerance;
 use crate::units::Minute;
+
+/// Tolerances that are proposed where the one that is asked cannot be proven, as shares. More than the last would exclude
+/// too little to be worth proving.
+pub const PROPOSED_POINTS: [f64; 4] = [0.005, 0.01, 0.02, 0.05];
 
 /// The evidence of a check that counts events.
 #[derive(Debug)]
@@ -19,25 +24,14 @@ pub struct CountsCourse {
     canary: Count,
     baseline: Count,
     harm: CountsHarm,
-    proofs: Vec<Proof>,
+    proofs: Proofs,
+    /// What is expected of the baseline's next minute.
+    predicted: PredictedShare,
+    deadline_minutes: u32,
     step: StepMinutes,
     newest: Newest,
     strata: Vec<Stratum>,
     exposure: Exposure,
-}
-
-/// Evidence that one step's tolerance is kept.
-#[derive(Debug)]
-struct Proof {
-    step: usize,
-    process: NonInferiority,
-}
-
-/// Requests of both versions in the present step, which say how fast evidence comes in now.
-#[derive(Debug, Default, Clone, Copy)]
-struct Exposure {
-    canary: f64,
-    baseline: f64,
 }
 
 /// Evidence that the canary has more events.
@@ -63,20 +57,16 @@ struct Past {
 
 impl CountsCourse {
     pub fn new(plan: &JudgePlan, check: &PlannedCheck, asked: Asked) -> Self {
-        let steps = match asked {
-            Asked::Step(step) => step..step + 1,
-            Asked::EveryStep => 0..check.tolerances.len().max(1),
-        };
-        let proof = |step| {
-            let Tolerance { factor, points } = tolerance(check, step);
-            Proof { step, process: NonInferiority::new(factor, points) }
-        };
+        let margins: Vec<Margin> = check.tolerances.iter().copied().map(Margin::from).collect();
+        let history = check.learned.as_ref().and_then(|learned| learned.events.as_ref());
         Self {
             tolerances: check.tolerances.clone(),
             canary: Count::default(),
             baseline: Count::default(),
             harm: CountsHarm::new(plan, check),
-            proofs: steps.map(proof).collect(),
+            proofs: Proofs::new(&margins, asked, Worth::of_events(plan, history)),
+            predicted: predicted(history),
+            deadline_minutes: plan.deadline_minutes,
             step: StepMinutes::default(),
             newest: Newest::default(),
             strata: Vec::new(),
@@ -97,12 +87,20 @@ impl CountsCourse {
             self.step = StepMinutes::default();
             self.exposure = Exposure::default();
         }
-        let Some(stratum) = self.note(look, pair) else { return };
-        self.tally(&stratum);
-        self.harm.observe(look.minute, &stratum);
-        if look.settled {
-            self.proofs.iter_mut().for_each(|proof| proof.process.observe(&stratum));
+        let stratum = self.note(look, pair);
+        self.proofs.see(&look, stratum.as_ref(), self.guess());
+        if let Some(stratum) = stratum {
+            self.tally(&stratum);
+            self.harm.observe(look.minute, &stratum);
         }
+        if let (Some(baseline), _) = pair.counts() {
+            self.predicted.observe(baseline.requests, baseline.events);
+        }
+    }
+
+    /// A healthy canary does as the baseline.
+    fn guess(&self) -> Option<Rates> {
+        self.predicted.share().map(|share| Rates { baseline: share, canary: share })
     }
 
     /// Books what is known of a minute; a stratum if both versions served requests in it.
@@ -124,8 +122,7 @@ impl CountsCourse {
         if look.in_step {
             self.step.seen += 1;
             self.step.settled += usize::from(look.settled && stratum.is_comparable());
-            self.exposure.canary += stratum.n_c;
-            self.exposure.baseline += stratum.n_b;
+            self.exposure.add(&stratum);
         }
         stratum.is_comparable().then_some(stratum)
     }
@@ -139,26 +136,22 @@ impl CountsCourse {
     }
 
     pub fn promotion(&self, step: usize) -> (f64, StepMinutes) {
-        // Past the last step its tolerance stays in force.
-        let proof = self.proofs.iter().find(|proof| proof.step == step).or(self.proofs.last());
-        (proof.map_or(0.0, |proof| proof.process.ln_e()), self.step)
+        (self.proofs.ln_e(step), self.step)
     }
 
     pub fn reading(&self, step: usize, alpha: f64) -> Reading {
-        let tolerance = self
-            .tolerances
-            .get(step)
-            .or(self.tolerances.last())
-            .copied()
-            .unwrap_or(Tolerance { factor: 1.0, points: 0.0 });
-        let (promotion, _) = self.promotion(step);
+        let tolerance = self.tolerance(step);
+        let promotion = self.proofs.ln_e(step);
+        let missing = self.bars().promotion - promotion;
+        let requests_missing = self.proofs.requests_missing(step, missing, self.guess(), &self.exposure);
         Reading {
             canary: self.canary,
             baseline: self.baseline,
             events_over_tolerance: self.strata.iter().map(|stratum| over_tolerance(stratum, tolerance)).sum(),
             harm: *self.harm(),
             promotion,
-            requests_missing: self.requests_missing(tolerance, self.bars().promotion - promotion),
+            requests_missing,
+            prospect: self.prospect(step, requests_missing),
             step: self.step,
             newest: self.newest,
             ratio: self.ratio(alpha),
@@ -166,20 +159,34 @@ impl CountsCourse {
         }
     }
 
-    /// Canary requests that are expected to be missing for the proof if the canary is as good as the baseline, at the
-    /// present split; zero when it is there, `None` when more requests would not bring it.
-    fn requests_missing(&self, tolerance: Tolerance, missing: f64) -> Option<f64> {
-        if missing <= 0.0 {
-            return Some(0.0);
+    /// Past the last step its tolerance stays in force.
+    fn tolerance(&self, step: usize) -> Tolerance {
+        let tolerances = &self.tolerances;
+        tolerances.get(step).or(tolerances.last()).copied().unwrap_or(Tolerance { factor: 1.0, points: 0.0 })
+    }
+
+    /// Whether what is missing can come by the deadline at the present traffic, and if not, what can be proven by then.
+    fn prospect(&self, step: usize, missing: Option<f64>) -> Prospect {
+        let per_minute = self.exposure.canary_per_minute();
+        let Some(guess) = self.guess().filter(|_| self.deadline_minutes > 0 && per_minute > 0.0) else {
+            return Prospect::Fine;
+        };
+        // A rollout has far fewer than 2^53 minutes.
+        #[allow(clippy::cast_precision_loss)]
+        let left = (f64::from(self.deadline_minutes) - self.strata.len() as f64).max(0.0) * per_minute;
+        if missing.is_some_and(|missing| missing <= left) {
+            return Prospect::Fine;
         }
-        let Exposure { canary, baseline } = self.exposure;
-        if canary <= 0.0 || baseline <= 0.0 {
-            return None;
-        }
-        let rate = self.baseline.events / self.baseline.requests;
-        let growth = growth_per_request(rate, canary / baseline, tolerance.factor, tolerance.points);
-        let fastest = growth.into_iter().fold(0.0, f64::max);
-        (fastest > 0.0).then(|| missing / fastest)
+        // A step that unlocks little may prove little; the last one must prove the tolerance itself.
+        let asked = self.tolerance(usize::MAX).points;
+        let wider = if asked > 0.0 { self.tolerance(step).points / asked } else { 1.0 };
+        let provable = |points: &f64| {
+            let margin = Margin::new(1.0, points * wider);
+            let needed = self.exposure.requests_for(self.bars().promotion, margin, guess, self.proofs.worth());
+            needed.is_some_and(|needed| needed - self.exposure.canary <= left)
+        };
+        let wider_ones = PROPOSED_POINTS.into_iter().filter(|points| *points > asked);
+        wider_ones.into_iter().find(provable).map_or(Prospect::Nothing, Prospect::AtLeast)
     }
 
     /// The ratio of the rates; `None` without events, for then there is nothing to compare.

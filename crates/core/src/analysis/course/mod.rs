@@ -3,6 +3,7 @@
 
 mod counts;
 pub(super) mod harm;
+mod proof;
 
 use crate::spec::Tolerance;
 use crate::units::{Minute, Weight};
@@ -10,9 +11,10 @@ use crate::units::{Minute, Weight};
 use super::bars::Bars;
 use super::{Count, Interval, JudgePlan, Measure, Pair, PlannedCheck};
 
-pub(super) use counts::CountsCourse;
+pub(super) use counts::{CountsCourse, PROPOSED_POINTS};
 pub(super) use harm::Harm;
 pub use harm::Lane;
+pub(super) use proof::{Exposure, Worth};
 
 /// What is known of a minute besides its numbers.
 #[derive(Debug, Clone, Copy)]
@@ -50,12 +52,25 @@ pub(super) struct Reading {
     pub promotion: f64,
     /// Canary requests that are expected to be missing for the proof; `None` when more would not bring it.
     pub requests_missing: Option<f64>,
+    pub prospect: Prospect,
     pub step: StepMinutes,
     pub newest: Newest,
     /// Canary's rate over the baseline's; `None` without events.
     pub ratio: Option<Interval>,
     /// What the check asks cannot be told from this data, and why.
     pub blind: Option<String>,
+}
+
+/// What the present traffic can prove by the deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) enum Prospect {
+    /// The tolerance, or it is not known.
+    #[default]
+    Fine,
+    /// Only a tolerance of so many points, as a share.
+    AtLeast(f64),
+    /// No tolerance that would still mean something.
+    Nothing,
 }
 
 /// Minutes of the present step; of the whole window when no step is baking.

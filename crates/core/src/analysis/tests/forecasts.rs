@@ -1,23 +1,23 @@
 //! How long a proof will take, before the start.
 
-use crate::analysis::{Load, deadline_problem, forecast, plan};
+use crate::analysis::{Delays, Load, deadline_problem, forecast};
 use crate::spec::{Advance, RolloutSpec};
 use crate::units::Span;
 
-use super::{errors, points, rate, spec, step};
+use super::{errors, independent, points, rate, spec, step};
 
-const LAG: Span = Span::from_minutes(3);
+const LATE: Delays = Delays { lag: Span::from_minutes(3), warm_up: Span::ZERO };
 
 fn load(per_second: f64, error_rate: f64) -> Load {
     Load { requests_per_minute: per_second * 60.0, error_rate }
 }
 
 fn total(spec: &RolloutSpec, load: &Load) -> Option<i64> {
-    forecast(&plan(spec), &spec.steps, load, LAG).total().map(Span::minutes_ceil)
+    forecast(&independent(spec), spec, load, &LATE).total().map(Span::minutes_ceil)
 }
 
 fn problem(spec: &RolloutSpec, load: &Load) -> Option<String> {
-    deadline_problem(spec, &plan(spec), load, LAG)
+    deadline_problem(spec, &independent(spec), load, &LATE)
 }
 
 /// Measured for whole rollouts, without lag: 9 minutes at 50 a second and more, 21 to 23 at 5 a second.
@@ -107,7 +107,7 @@ fn the_proposed_deadline_would_do() {
         let mut spec = spec(vec![errors(points(0.5))]);
         let load = load(per_second, error_rate);
         assert!(problem(&spec, &load).is_some());
-        spec.deadline = forecast(&plan(&spec), &spec.steps, &load, LAG).total().unwrap();
+        spec.deadline = forecast(&independent(&spec), &spec, &load, &LATE).total().unwrap();
         assert_eq!(problem(&spec, &load), None);
     }
 }

@@ -5,12 +5,12 @@ use proptest::prelude::*;
 use crate::analysis::{Analysis, Count, Doubt, JudgePlan, Measure, MinuteSample, Pair, Samples, Verdict, judge, plan};
 use crate::spec::{CheckMode, Margins, OnNoData, Tolerance};
 
-use super::{errors, latency, pair, points, rate, settled, spec, two_oclock, weight};
+use super::{errors, independent, latency, pair, points, rate, settled, spec, two_oclock, weight};
 
 const MISSING: Pair = Pair { baseline: None, canary: None };
 
 fn default_plan() -> JudgePlan {
-    plan(&spec(vec![errors(points(0.5))]))
+    independent(&spec(vec![errors(points(0.5))]))
 }
 
 fn healthy(minutes: usize) -> Vec<Pair> {
@@ -103,7 +103,7 @@ fn sentences_have_both_numbers_then_the_ratio_then_how_sure() {
 
 #[test]
 fn checks_of_the_users_own_are_named() {
-    let plan = plan(&spec(vec![rate("declined", points(2.0))]));
+    let plan = independent(&spec(vec![rate("declined", points(2.0))]));
     let said = sentence(&plan, &settled(vec![pair(100.0, 30.0, 1000.0, 30.0); 5]));
     assert!(said.starts_with("declined: 30 % of new requests were bad (150 of 500), 3 % of old: 10.0 times"), "{said}");
 }
@@ -112,7 +112,7 @@ fn checks_of_the_users_own_are_named() {
 fn an_outage_fails_in_the_first_minute_of_data() {
     // 50 requests a second, 5 % of them on the new version, half of those fail.
     for checks in [vec![errors(points(0.5))], vec![errors(points(0.5)), rate("declined", points(2.0)), latency()]] {
-        let plan = plan(&spec(checks));
+        let plan = independent(&spec(checks));
         assert_eq!(judge(&plan, &settled([pair(150.0, 75.0, 2850.0, 12.0)])).verdict, Verdict::Fail);
     }
 }
@@ -171,7 +171,7 @@ fn once_proven_worse_stays_proven() {
 #[test]
 fn modes_decide_what_a_check_may_do() {
     let with_mode = |mode| {
-        let mut plan = plan(&spec(vec![errors(points(0.5)), rate("declined", points(2.0))]));
+        let mut plan = independent(&spec(vec![errors(points(0.5)), rate("declined", points(2.0))]));
         plan.checks[1].mode = mode;
         let mut samples = settled(healthy(40));
         samples.minutes.iter_mut().for_each(|sample| sample.pairs.push(pair(150.0, 30.0, 2850.0, 28.0)));
@@ -190,7 +190,7 @@ fn modes_decide_what_a_check_may_do() {
 #[test]
 fn on_no_data_says_what_silence_counts_as() {
     let verdict = |mode, on_no_data, silent_minutes: i64| {
-        let mut plan = plan(&spec(vec![errors(points(0.5)), rate("declined", points(2.0))]));
+        let mut plan = independent(&spec(vec![errors(points(0.5)), rate("declined", points(2.0))]));
         plan.checks[1].mode = mode;
         plan.checks[1].on_no_data = on_no_data;
         let mut samples = settled(healthy(40));
@@ -234,15 +234,15 @@ fn nothing_to_prove_with_is_no_pass() {
     let mut observing = default_plan();
     observing.checks[0].mode = CheckMode::Observe;
     for (plan, samples) in [
-        (plan(&spec(Vec::new())), settled(healthy(60))),
-        (plan(&spec(vec![latency()])), settled(healthy(60))),
+        (independent(&spec(Vec::new())), settled(healthy(60))),
+        (independent(&spec(vec![latency()])), settled(healthy(60))),
         (ignoring, settled(vec![MISSING; 60])),
         (observing, settled(healthy(60))),
     ] {
         let analysis = judge(&plan, &samples);
         assert_eq!((analysis.verdict, analysis.doubt), (Verdict::Inconclusive, Some(Doubt::NoData)));
     }
-    let said = sentence(&plan(&spec(vec![latency()])), &settled(healthy(3)));
+    let said = sentence(&independent(&spec(vec![latency()])), &settled(healthy(3)));
     assert_eq!(said, "latency: not judged by this version");
 }
 
@@ -277,7 +277,7 @@ fn a_minute_counts_once() {
 
 #[test]
 fn the_digest_is_that_of_the_settled_counts() {
-    let plan = plan(&spec(vec![errors(points(0.5)), latency()]));
+    let plan = independent(&spec(vec![errors(points(0.5)), latency()]));
     let digest = |samples: &Samples| judge(&plan, samples).settled_digest;
     let base = Samples { settled_before: Some(two_oclock().plus(8)), ..settled(healthy(10)) };
     let changed = |minute: usize, pair: Pair| {
