@@ -48,6 +48,7 @@ pub use label::{Dictionary, Pairing, Reference, Scored, THRESHOLD_QUANTILES, mid
 pub use promotion::{Margin, NonInferiority, PredictedShare, Rates, decay};
 pub use restarts::Restarts;
 pub use scatter::CanaryScatter;
+pub use special::ln_mean_exp;
 pub use split::ln_e_constant_split;
 
 /// One minute of both versions: requests `n` and events `x` of the canary (`c`) and the baseline (`b`).
