@@ -133,7 +133,7 @@ fn minutes_to_proof(plan: &JudgePlan, check: &PlannedCheck, step: usize, weight:
     let requests = a_minute.requests_for(nats, Margin::from(tolerance(check, step)), rates, &worth)?;
     #[allow(clippy::cast_precision_loss)]
     let least = MINUTES_TO_PASS as f64;
-    Some((requests / canary).max(least))
+    Some((requests / canary).max(least)).filter(|minutes| *minutes < CENTURY_MINUTES)
 }
 
 fn step_in_words(step: &StepForecast) -> Option<String> {
@@ -181,8 +181,10 @@ fn remedies(
         Some((tolerate, total)) => {
             format!("a larger tolerance of the errors check, {tolerate} (about {total})")
         }
-        None => "no tolerance up to 5 points can be proven in time; `advance: unlessHarm` goes on without a proof"
-            .to_owned(),
+        None => {
+            "`advance: unlessHarm`, which goes on without a proof (no tolerance up to 5 points can be proven in time)"
+                .to_owned()
+        }
     });
     remedies
 }
@@ -223,9 +225,11 @@ fn errors_tolerance(spec: &RolloutSpec) -> Option<Tolerance> {
     })
 }
 
-/// Whole minutes, at most a century: what takes longer is never in time.
+/// What takes longer is never in time.
+const CENTURY_MINUTES: f64 = 52_560_000.0;
+
 fn minutes_up(minutes: f64) -> u64 {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let whole = minutes.clamp(0.0, 52_560_000.0).ceil() as u64;
+    let whole = minutes.clamp(0.0, CENTURY_MINUTES).ceil() as u64;
     whole
 }

@@ -19,9 +19,9 @@ use crate::analysis::{GuardMode, JudgePlan, Learned, PlannedCheck};
 use crate::units::Minute;
 
 /// Minutes with data that a history needs before evidence is weighed by it.
-const MINUTES_OF_HISTORY: u32 = 60;
-/// What one minute may be worth at most, as a part of ln(1/alpha).
-const CAP: f64 = 0.75;
+pub(in crate::analysis) const MINUTES_OF_HISTORY: u32 = 60;
+/// What one minute may be worth at most at alpha = 1 %: three quarters of what is needed. In proportion at others.
+const CAP_AT_ONE_PERCENT: f64 = 3.45;
 /// What the t-test over minutes must reach, as a factor.
 const GUARD: f64 = 10.0;
 /// From so many events in the history on it must reach more, and from so many the square.
@@ -140,7 +140,7 @@ impl Lanes {
         Self {
             bars,
             weighing,
-            cap: if careful { -CAP * bars.alpha.ln() } else { f64::INFINITY },
+            cap: if careful { CAP_AT_ONE_PERCENT * (bars.alpha.ln() / 0.01_f64.ln()) } else { f64::INFINITY },
             plain: Restarts::new(bets, plan.horizon_minutes),
             tempered: Restarts::new(bets, plan.horizon_minutes),
             harm: Harm {

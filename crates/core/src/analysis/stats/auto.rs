@@ -1,12 +1,15 @@
 //! How much traffic a canary may get when all that is known of the harm it may do is an upper bound.
 
-use super::bound::detection_bound;
+use super::bound::nats_per_canary_request;
 
 /// What detection costs beyond what an oracle would need, on average.
 const DETECTION_COST: f64 = 1.4;
 
-/// At which false alarms are detection's price: 1 %.
-const DETECTION_ALPHA: f64 = 0.01;
+/// What must be seen until harm is proven, with 1 % of false alarms.
+const DETECTION_NATS: f64 = 4.605;
+
+/// All of them, as far as logarithms can tell.
+const MOST_RATE: f64 = 0.999_999;
 
 /// From one weight that is tried to the next.
 const FINER: f64 = 1.1;
@@ -41,8 +44,9 @@ pub fn planned_harm(limits: &AutoLimits, share: f64, excess: f64) -> f64 {
         return 0.0;
     }
     let in_flight = requests_per_minute * share * (lag_minutes + 1.0);
-    let bad = (rate + excess).min(1.0);
-    harm * (in_flight + DETECTION_COST * detection_bound(rate, bad, share, DETECTION_ALPHA))
+    let bad = (rate + excess).min(MOST_RATE);
+    let until_detected = DETECTION_COST * DETECTION_NATS / nats_per_canary_request(rate, bad, share);
+    harm * (in_flight + until_detected)
 }
 
 /// The largest share whose planned harm fits what is left of the budget, for an excess that has not been ruled out. Never

@@ -74,7 +74,7 @@ impl Margin {
             }
         }
         let closest = Rates { baseline: s, canary: r * s + d };
-        (possible(closest.baseline) && closest.canary > q_c && closest.canary < 1.0).then_some(closest)
+        (closest.baseline > 0.0 && closest.canary > q_c && closest.canary < 1.0).then_some(closest)
     }
 
     /// ln e of one minute for a guess: the likelihood of the guess over that of the closest pair under the hypothesis.

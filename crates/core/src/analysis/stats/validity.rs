@@ -49,6 +49,29 @@ impl Random {
         count
     }
 
+    /// Of `n` trials with a probability of `p` each, those that succeed; by the normal law where there are many.
+    pub fn binomial(&mut self, n: f64, p: f64) -> f64 {
+        let variance = n * p * (1.0 - p);
+        if variance > 100.0 {
+            return (n * p + variance.sqrt() * self.normal()).round().clamp(0.0, n);
+        }
+        if p > 0.5 {
+            return n - self.binomial(n, 1.0 - p);
+        }
+        let (mut at, mut count) = (0.0, -1.0);
+        while at <= n {
+            at += ((1.0 - self.uniform()).ln() / (-p).ln_1p()).floor() + 1.0;
+            count += 1.0;
+        }
+        count
+    }
+
+    /// Like [`Self::minute`], where many requests have the event and Poisson's law would scatter too much.
+    pub fn frequent(&mut self, rate: f64, share: f64, p_c: f64, p_b: f64) -> Stratum {
+        let (n_c, n_b) = (self.poisson(rate * share), self.poisson(rate * (1.0 - share)));
+        Stratum { n_c, x_c: self.binomial(n_c, p_c), n_b, x_b: self.binomial(n_b, p_b) }
+    }
+
     /// One minute of `rate` requests a minute, split by `share`, failing with these probabilities.
     pub fn minute(&mut self, rate: f64, share: f64, p_c: f64, p_b: f64) -> Stratum {
         let (n_c, n_b) = (self.poisson(rate * share), self.poisson(rate * (1.0 - share)));
@@ -226,7 +249,7 @@ fn proof(random: &mut Random, minutes: u32, rate: f64, share: f64, p_c: f64, p_b
     let (past, recent) = (1440.0 * rate, 10.0 * rate);
     let mut predicted = PredictedShare::new(past, past * p_b, recent, recent * p_b);
     (1..=minutes).find(|_| {
-        let minute = random.minute(rate, share, p_c, p_b);
+        let minute = random.frequent(rate, share, p_c, p_b);
         let share = predicted.share().unwrap();
         process.observe(&minute, Rates { baseline: share, canary: share }, 1.0);
         predicted.observe(minute.n_b, minute.x_b);

@@ -3,6 +3,7 @@
 mod aftermath;
 mod edges;
 mod forecasts;
+mod guard;
 mod simulations;
 mod verdicts;
 
