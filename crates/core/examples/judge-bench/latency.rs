@@ -25,14 +25,6 @@ pub struct Law {
 pub const NORMAL: Law = Law { median: 100.0, sigma: 0.6, slow_share: 0.0, slow_factor: 1.0 };
 
 impl Law {
-    pub fn times(self, factor: f64) -> Self {
-        Self { median: self.median * factor, ..self }
-    }
-
-    pub fn slow(self, share: f64, factor: f64) -> Self {
-        Self { slow_share: share, slow_factor: factor, ..self }
-    }
-
     /// The share above `edge` when everything takes `e^shift` times as long.
     pub fn above(&self, edge: f64, shift: f64) -> f64 {
         let z = ((edge / self.median).ln() - shift) / self.sigma;
@@ -53,6 +45,28 @@ impl Law {
         }
         (low * high).sqrt()
     }
+}
+
+/// The law, slower by a factor on everything, of which this share lies above `edge`.
+pub fn slower_until(law: &Law, edge: f64, share: f64) -> Law {
+    let (mut low, mut high) = (1.0, 10.0);
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        let slower = Law { median: law.median * middle, ..*law };
+        if slower.above(edge, 0.0) < share { low = middle } else { high = middle }
+    }
+    Law { median: law.median * low, ..*law }
+}
+
+/// The law with so large a part that takes `factor` times as long that this share lies above `edge`.
+pub fn slow_path_until(law: &Law, edge: f64, share: f64, factor: f64) -> Law {
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        let slower = Law { slow_share: middle, slow_factor: factor, ..*law };
+        if slower.above(edge, 0.0) < share { low = middle } else { high = middle }
+    }
+    Law { slow_share: low, slow_factor: factor, ..*law }
 }
 
 /// What no test with 1 % false rollbacks can do without, in canary requests: ln 100 over the Jensen-Shannon divergence of
@@ -194,9 +208,10 @@ impl Show<'_> {
         (self.pairs(&stratum), weight)
     }
 
-    pub fn next_at(&mut self, weight: f64) -> (Vec<Pair>, Stratum) {
+    /// The next minute at this weight.
+    pub fn next_at(&mut self, weight: f64) -> Vec<Pair> {
         let stratum = self.player.next_at(weight);
-        (self.pairs(&stratum), stratum)
+        self.pairs(&stratum)
     }
 
     fn pairs(&mut self, minute: &Stratum) -> Vec<Pair> {

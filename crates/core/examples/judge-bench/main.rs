@@ -14,6 +14,7 @@
 
 mod bench;
 mod chance;
+mod cold;
 mod errors;
 mod kayenta;
 mod ladder;
@@ -22,6 +23,7 @@ mod latency;
 mod promotion;
 mod real;
 mod rules;
+mod several;
 mod sheet;
 mod slow;
 mod subject;
@@ -57,6 +59,8 @@ const TABLES: &[Table] = &[
     Table { name: "promotion", shows: "requests to a proof, false proofs", run: promotion::promotion },
     Table { name: "ladders", shows: "whole rollouts of errors, in minutes of data", run: ladder::ladders },
     Table { name: "wall", shows: "whole rollouts on the wall clock, ladder and auto", run: wall::wall_clock },
+    Table { name: "several", shows: "six metrics in one rollout", run: several::several },
+    Table { name: "cold", shows: "equal versions, cold environments", run: cold::cold },
     Table { name: "real", shows: "real traffic, split at random", run: real::real },
     Table { name: "late", shows: "late datapoints", run: late::late },
 ];
