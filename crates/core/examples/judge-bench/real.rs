@@ -10,7 +10,7 @@ use coalmine_core::units::Minute;
 use crate::bench::Bench;
 use crate::latency::{edges_of, with_edges};
 use crate::sheet::{Sheet, Times, percent};
-use crate::slow::warm;
+use crate::slow::{tolerating, warm};
 use crate::subject::{START, Subject, plan_of};
 
 const FILE: &str = "azure-llm-conversation-2023.csv.gz";
@@ -158,7 +158,7 @@ pub fn real(bench: &Bench) -> Vec<Sheet> {
         .about("fail. The history is the same hour three times, split off from nothing, or none. Mean / median minutes of 59.")
         .about(format!("{runs} splits of equal versions a row, {bad} of others."));
     let plan = default_plan();
-    let strict = warm(plan_of("checks: [ errors: {}, latency: { tolerate: 0%, at: [p50, p99] } ]"));
+    let strict = tolerating(default_plan(), 0.0);
     let changes = [
         ("the same", Change::Nothing),
         ("times × 1.1", Change::Slower(1.1)),
