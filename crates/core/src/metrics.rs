@@ -2,6 +2,8 @@
 //!
 //! Missing is never zero. A minute counts only when every series it needs has a sane value for it.
 
+pub mod past;
+
 use std::collections::BTreeMap;
 
 use crate::analysis::{Count, Load, grouped};
@@ -28,14 +30,39 @@ pub struct SeriesQuery {
 /// Values by minute; a minute without a datapoint is absent.
 pub type Series = BTreeMap<Minute, f64>;
 
+/// Whose requests a series is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of<'a> {
+    /// A version among others: what reached it through the alias.
+    Version(&'a Version),
+    /// A version that had the whole alias: what reached the alias. Lambda may have no series per version while one has
+    /// all the traffic.
+    Alone(&'a Version),
+}
+
+impl<'a> Of<'a> {
+    fn version(self) -> &'a Version {
+        match self {
+            Self::Version(version) | Self::Alone(version) => version,
+        }
+    }
+
+    fn scope(self) -> Scope<'a> {
+        match self {
+            Self::Version(version) => Scope::Version(version),
+            Self::Alone(_) => Scope::Alias,
+        }
+    }
+}
+
 /// What a check needs to know of one version. Nothing for a check that is not judged yet.
 #[must_use]
-pub fn queries(check: &Check, target: &Target, version: &Version, from: Minute, until: Minute) -> Vec<SeriesQuery> {
+pub fn queries(check: &Check, target: &Target, of: Of<'_>, from: Minute, until: Minute) -> Vec<SeriesQuery> {
     let Target::Lambda(lambda) = target;
     let query = |metric: MetricRef, stat: Stat| SeriesQuery { metric, stat, from, until };
     match &check.kind {
         CheckKind::Errors { .. } => {
-            let metric = |name: &str| lambda_metric(name, lambda, Scope::Version(version));
+            let metric = |name: &str| lambda_metric(name, lambda, of.scope());
             vec![
                 query(metric("Errors"), Stat::Sum),
                 query(metric("Errors"), Stat::SampleCount),
@@ -44,7 +71,7 @@ pub fn queries(check: &Check, target: &Target, version: &Version, from: Minute, 
         }
         CheckKind::Rate { counts, requests, .. } => {
             let (RateCounts::Events(events) | RateCounts::GoodEvents(events)) = counts;
-            [events, requests].map(|metric| query(filled_in(metric, lambda, version), Stat::Sum)).to_vec()
+            [events, requests].map(|metric| query(filled_in(metric, lambda, of.version()), Stat::Sum)).to_vec()
         }
         CheckKind::Latency { .. } => Vec::new(),
     }
@@ -265,7 +292,7 @@ mod tests {
     }
 
     fn queries_of(check: &Check) -> Vec<SeriesQuery> {
-        queries(check, &target(), &Version("42".into()), start(), start().plus(5))
+        queries(check, &target(), Of::Version(&Version("42".into())), start(), start().plus(5))
     }
 
     #[test]

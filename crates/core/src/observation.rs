@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::Samples;
+use crate::analysis::{JudgePlan, Samples};
 use crate::spec::{Mode, Version};
 use crate::units::{Span, Timestamp, Weight};
 
@@ -135,6 +135,8 @@ pub struct Observation {
     pub alarms: Seen<BTreeMap<String, AlarmState>>,
     pub canary: Seen<VersionInfo>,
     pub tests: Seen<Vec<TestOutcome>>,
+    /// The plan with what the old version's past says. A past without data is an answer, too.
+    pub learned: Seen<JudgePlan>,
     pub samples: Seen<Samples>,
     /// Minutes before this one were sealed by now.
     pub sealed_before: Option<crate::units::Minute>,

@@ -8,6 +8,7 @@ use crate::spec::Ending;
 pub fn sentence(why: &Why) -> String {
     match why {
         Why::Started { by } => format!("started by {by}"),
+        Why::Learned { sentences } => or_else(sentences, "the old version's past says nothing"),
         Why::Ready => "the target is free and the new version is ready".to_owned(),
         Why::SeenLive => "the weight was seen live".to_owned(),
         Why::Proven { sentences } => or_else(sentences, "proven no worse than tolerated"),

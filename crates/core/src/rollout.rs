@@ -37,6 +37,9 @@ pub struct Rollout {
     pub request_timeout: Span,
     pub started_at: Timestamp,
     pub started_by: String,
+    /// When the old version's past was read, and what it says was frozen into the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned_at: Option<Timestamp>,
     pub phase: Phase,
     pub clock: DeadlineClock,
     /// Every weight that was seen live, oldest first.
@@ -251,6 +254,10 @@ pub struct Event {
 pub enum Why {
     Started {
         by: String,
+    },
+    /// The old version's past was read: what it says about each check, a sentence each.
+    Learned {
+        sentences: Vec<String>,
     },
     /// The target is free and the version active.
     Ready,

@@ -13,16 +13,12 @@ pub const MINUTES_TO_PASS: usize = 2;
 /// to show a datapoint; five in a row are no longer lateness.
 pub const MINUTES_TO_MISS: usize = 5;
 
-/// The guard must have seen this much, as a factor, before the standard lane may roll back.
-const GUARD_THRESHOLD: f64 = 10.0;
-
 /// What each kind of evidence must reach, as natural logarithms.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bars {
     /// The check's part of the budget for false rollbacks.
     pub alpha: f64,
     pub harm: f64,
-    pub guard: f64,
     pub catastrophe: f64,
     pub promotion: f64,
 }
@@ -35,7 +31,6 @@ impl Bars {
         Self {
             alpha,
             harm: -(0.9 * alpha).ln(),
-            guard: GUARD_THRESHOLD.ln(),
             catastrophe: -(0.1 * alpha).ln(),
             promotion: -plan.false_promotion.ln(),
         }

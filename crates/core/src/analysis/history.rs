@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::units::Minute;
 
 use super::stats::Dispersion;
-use super::{Bins, JudgePlan, Measured};
+use super::{Bins, JudgePlan, Measure, Measured, past_counts};
 
 /// The old version alone, minute by minute, before the rollout.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -70,8 +70,15 @@ pub struct DistributionHistory {
     pub ranks: Dispersion,
 }
 
-/// Freezes what the past says into the plan.
+/// Freezes what the past says into the plan, in place of whatever was learned before.
 #[must_use]
-pub fn learn(plan: &JudgePlan, _history: &History) -> JudgePlan {
-    plan.clone()
+pub fn learn(plan: &JudgePlan, history: &History) -> JudgePlan {
+    let mut plan = plan.clone();
+    for (index, check) in plan.checks.iter_mut().enumerate() {
+        check.learned = match check.measure {
+            Measure::Counts => past_counts::learn(index, history),
+            Measure::Latency | Measure::Distribution | Measure::Mean | Measure::Gauge => None,
+        };
+    }
+    plan
 }

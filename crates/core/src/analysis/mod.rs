@@ -7,9 +7,11 @@ mod aftermath;
 mod bars;
 mod course;
 mod digest;
+mod findings;
 mod forecast;
 mod history;
 mod judge;
+mod past_counts;
 mod plan;
 pub mod stats;
 #[cfg(test)]
@@ -17,9 +19,10 @@ mod tests;
 mod words;
 
 pub use bars::{MINUTES_TO_MISS, MINUTES_TO_PASS};
-pub use course::Asked;
 use course::PROPOSED_POINTS;
+pub use course::{Asked, Lane};
 pub use digest::settled_digest;
+pub use findings::findings;
 pub use forecast::{Delays, Forecast, Load, StepForecast, deadline_problem, forecast};
 pub use history::{DistributionHistory, EventHistory, History, HistoryMinute, Learned, learn};
 pub use judge::{Judge, judge};
@@ -57,6 +60,10 @@ pub struct JudgePlan {
 
 fn one() -> f64 {
     1.0
+}
+
+fn infinite() -> f64 {
+    f64::INFINITY
 }
 
 /// How evidence for harm is guarded against errors in clusters and versions with noise of their own.
@@ -392,9 +399,23 @@ pub struct Evidence {
     /// Largest so far of the harm e-process.
     pub harm: f64,
     pub harm_threshold: f64,
-    /// The second key against overdispersion.
+    /// Whether the canary is worse in most minutes; a second key against overdispersion that needs no history.
     pub guard: f64,
+    /// Infinite where noise lasts for many minutes: serialised as null.
+    #[serde(with = "null_is_infinite")]
     pub guard_threshold: f64,
+    /// The harm e-process divided by the dispersion of each minute; 0 without history.
+    #[serde(default)]
+    pub tempered: f64,
+    /// Infinite without history: serialised as null.
+    #[serde(default = "infinite", with = "null_is_infinite")]
+    pub tempered_threshold: f64,
+    /// By what the newest minute's evidence for harm is divided: 1 for independent requests.
+    #[serde(default = "one")]
+    pub dispersion: f64,
+    /// The way by which harm was proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lane: Option<Lane>,
     /// The lane for catastrophes, which needs no second key.
     pub catastrophe: f64,
     pub catastrophe_threshold: f64,

@@ -18,8 +18,8 @@ use crate::rollout::{PhaseName, Rollout};
 use crate::units::{Minute, Span, Weight};
 
 /// After an act the target is looked at again at once: a weight that is seen live starts its bake, and a rollback is
-/// finished, in the same invocation. Three passes are: act, verify, settle.
-const PASSES: usize = 3;
+/// finished, in the same invocation. Four passes are: look back and prepare, test and act, verify, settle.
+const PASSES: usize = 4;
 
 /// No weight is raised by a write that could still be in flight when the invocation is cut off: three throttled attempts
 /// of an UpdateAlias take up to 16 s. A write of 0 is harmless however late it comes.
@@ -202,6 +202,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         };
         let (routing, canary) = join(routing, canary).await;
         let tests = if needs.tests { self.run_tests(rollout).await } else { Seen::NotAsked };
+        let learned = if needs.past { Seen::from(self.look_back_of(rollout).await) } else { Seen::NotAsked };
         Observation {
             now: self.now,
             mode: self.settings.mode,
@@ -209,6 +210,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             alarms: looked.alarms_of(needs),
             canary,
             tests,
+            learned,
             samples: Seen::NotAsked,
             sealed_before: None,
             judge_failed: None,

@@ -5,6 +5,7 @@
 
 mod attend;
 mod order;
+mod past;
 mod problems;
 mod sampling;
 mod start;

@@ -2,7 +2,7 @@
 
 use crate::analysis::{Count, MinuteSample, Pair, Samples};
 use crate::engine::{self, Needs, Window};
-use crate::metrics::{self, Series, SeriesQuery};
+use crate::metrics::{self, Of, Series, SeriesQuery};
 use crate::ports::Fault;
 use crate::rollout::Rollout;
 use crate::spec::{Check, Version};
@@ -27,7 +27,7 @@ pub(super) fn plan(rollout: &Rollout, now: Timestamp) -> Plan {
 
 fn queries(rollout: &Rollout, tail: Window) -> Vec<SeriesQuery> {
     let of = |check: &Check, version: &Version| {
-        metrics::queries(check, &rollout.spec.target, version, tail.from, tail.until)
+        metrics::queries(check, &rollout.spec.target, Of::Version(version), tail.from, tail.until)
     };
     let checks = rollout.spec.checks.iter();
     checks.flat_map(|check| [of(check, &rollout.baseline), of(check, &rollout.canary)].concat()).collect()
@@ -68,7 +68,7 @@ fn layout(rollout: &Rollout, tail: Window) -> Vec<Place> {
     let mut next = 0;
     let mut take = |check: &Check, version: &Version| {
         let from = next;
-        next += metrics::queries(check, &rollout.spec.target, version, tail.from, tail.until).len();
+        next += metrics::queries(check, &rollout.spec.target, Of::Version(version), tail.from, tail.until).len();
         from..next
     };
     let places = rollout.spec.checks.iter();
@@ -118,6 +118,7 @@ mod tests {
         let rollout = begin(&Start {
             id: "checkout".to_owned(),
             plan: crate::analysis::plan(&spec),
+            learned: false,
             spec,
             baseline: Version("41".to_owned()),
             canary: Version("42".to_owned()),

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join;
 
+use super::past::Whose;
 use super::problems::{failed, problem};
 use super::{Context, Settings};
-use crate::analysis::{self, Delays};
+use crate::analysis::{self, Delays, JudgePlan};
 use crate::command::Answer;
 use crate::engine;
 use crate::metrics::{self, Bypass, Series};
@@ -43,13 +44,15 @@ pub(super) async fn start<P: Ports, B: Budget>(
     problems.extend(check_routing(&spec, &routing, &version, holder.as_ref()));
     let (red, alarm_problems) = check_alarms(context, &spec).await;
     problems.extend(alarm_problems);
-    let (traffic_problems, traffic_warnings) = check_traffic(context, &spec, &version).await;
+    let (plan, learned) = look_back(context, &spec, &routing, &version).await;
+    let (traffic_problems, traffic_warnings) = check_traffic(context, &spec, &plan, &version).await;
     problems.extend(traffic_problems);
     warnings.extend(traffic_warnings);
     if !problems.is_empty() {
         return Err(problems);
     }
-    let parts = Parts { id, spec, routing, version, behind: holder.map(|holder| holder.behind), red, by };
+    let behind = holder.map(|holder| holder.behind);
+    let parts = Parts { id, spec, plan, learned, routing, version, behind, red, by };
     let rollout = engine::begin(&parts.into_start(context.settings, context.now));
     check_size(&rollout)?;
     match ports.create(&rollout).await {
@@ -78,6 +81,8 @@ pub(super) fn check_size(rollout: &Rollout) -> Result<(), Vec<Problem>> {
 struct Parts {
     id: String,
     spec: RolloutSpec,
+    plan: JudgePlan,
+    learned: bool,
     routing: Routing,
     version: VersionInfo,
     behind: Option<Behind>,
@@ -87,10 +92,11 @@ struct Parts {
 
 impl Parts {
     fn into_start(self, settings: &Settings, now: Timestamp) -> engine::Start {
-        let plan = analysis::plan(&self.spec);
         engine::Start {
             id: self.id,
-            plan,
+            // Whoever waits for another begins from what that one leaves.
+            learned: self.learned && self.behind.is_none(),
+            plan: self.plan,
             baseline: self.routing.primary,
             canary: self.version.version,
             code_hash: self.version.code_hash,
@@ -287,11 +293,35 @@ async fn check_alarms<P: Ports, B: Budget>(
     (red, problems)
 }
 
+/// The plan, and whether it has what the past says. A past that cannot be read now is read again before the first
+/// weight.
+async fn look_back<P: Ports, B: Budget>(
+    context: &Context<'_, P, B>,
+    spec: &RolloutSpec,
+    routing: &Routing,
+    version: &VersionInfo,
+) -> (JudgePlan, bool) {
+    let plan = analysis::plan(spec);
+    let lag = context.settings.metric_lag.plus(version.timeout);
+    let whose = Whose {
+        spec,
+        plan: &plan,
+        baseline: &routing.primary,
+        canary: &version.version,
+        until: (context.now - lag).minute(),
+    };
+    match context.look_back(whose).await {
+        Ok(learned) => (learned, true),
+        Err(_) => (plan, false),
+    }
+}
+
 /// Whether the alias gets the function's traffic, and whether that is enough for a proof in time. Metrics that cannot be
 /// read are no reason to refuse: the rollout holds without them.
 async fn check_traffic<P: Ports, B: Budget>(
     context: &Context<'_, P, B>,
     spec: &RolloutSpec,
+    plan: &JudgePlan,
     version: &VersionInfo,
 ) -> (Vec<Problem>, Vec<Problem>) {
     let until = (context.now - engine::CLOSED_AFTER).minute();
@@ -326,7 +356,7 @@ async fn check_traffic<P: Ports, B: Budget>(
         return (problems, warnings);
     };
     let delays = Delays { lag, warm_up: Span::ZERO };
-    if let Some(message) = analysis::deadline_problem(spec, &analysis::plan(spec), &load, &delays) {
+    if let Some(message) = analysis::deadline_problem(spec, plan, &load, &delays) {
         problems.extend(problem("deadline", message));
     }
     (problems, warnings)

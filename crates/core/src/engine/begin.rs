@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::transition;
-use crate::analysis::JudgePlan;
+use crate::analysis::{JudgePlan, findings};
 use crate::observation::{Routing, Split};
 use crate::rollout::{Behind, DeadlineClock, Phase, Rollout, Why};
 use crate::spec::{RolloutSpec, Version};
@@ -15,6 +15,8 @@ pub struct Start {
     pub id: String,
     pub spec: RolloutSpec,
     pub plan: JudgePlan,
+    /// The plan says what the old version's past says, as of now.
+    pub learned: bool,
     pub baseline: Version,
     pub canary: Version,
     pub code_hash: String,
@@ -42,6 +44,7 @@ pub fn begin(start: &Start) -> Rollout {
         request_timeout: start.request_timeout,
         started_at: now,
         started_by: start.by.clone(),
+        learned_at: start.learned.then_some(now),
         phase: phase.clone(),
         clock: DeadlineClock { spent: Span::ZERO, running_since: None },
         weights: Vec::new(),
@@ -54,6 +57,9 @@ pub fn begin(start: &Start) -> Rollout {
         revision: 1,
     };
     transition::enter(&mut rollout, now, phase, Why::Started { by: start.by.clone() }, None);
+    if start.learned {
+        transition::note(&mut rollout, now, Why::Learned { sentences: findings(&start.plan) });
+    }
     rollout
 }
 

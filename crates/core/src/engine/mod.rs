@@ -29,12 +29,18 @@ pub use transition::is_legal;
 /// Harm may be concluded from minutes that ended this long ago.
 pub const CLOSED_AFTER: Span = Span::from_seconds(60);
 
+/// A rollout that waits longer than this for its first weight learns from the past again: expectations are of the last
+/// hour.
+const PAST_HOLDS: Span = Span::from_hours(2);
+
 /// What must be looked at this tick.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Needs {
     pub routing: bool,
     pub canary: bool,
     pub tests: bool,
+    /// The old version's past, to learn from before the first weight.
+    pub past: bool,
     pub alarms: Vec<String>,
     /// The minutes to judge.
     pub samples: Option<Window>,
@@ -88,9 +94,13 @@ pub fn needs(rollout: &Rollout, now: Timestamp) -> Needs {
         ..Needs::default()
     };
     match &rollout.phase {
-        Phase::Pending { ready, .. } => {
-            Needs { canary: true, tests: *ready && !rollout.spec.tests.is_empty(), samples: None, ..split(true) }
-        }
+        Phase::Pending { behind, ready, .. } => Needs {
+            canary: true,
+            tests: *ready && !rollout.spec.tests.is_empty(),
+            past: behind.is_none() && !knows_past(rollout, now),
+            samples: None,
+            ..split(true)
+        },
         Phase::Paused { held: Held::Pending, .. } => Needs::default(),
         Phase::Shifting { .. } | Phase::Baking { .. } | Phase::Paused { .. } | Phase::Promoting { .. } => split(true),
         Phase::RollingBack { .. } => split(false),
@@ -121,6 +131,11 @@ fn enforce(draft: &mut Draft<'_>) {
         }
         Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. } => {}
     }
+}
+
+/// Whether what the plan says of the past is new enough to begin with.
+fn knows_past(rollout: &Rollout, now: Timestamp) -> bool {
+    rollout.learned_at.is_some_and(|at| now.since(at) < PAST_HOLDS)
 }
 
 fn window(rollout: &Rollout, now: Timestamp) -> Option<Window> {

@@ -20,6 +20,10 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
     } else if matches!(draft.before.phase, Phase::Pending { behind: Some(_), .. }) {
         super::pending::wait(draft);
     } else {
+        // The phase follows what others do, whether the past could be read or not.
+        if matches!(draft.before.phase, Phase::Pending { .. }) {
+            super::pending::learn(draft);
+        }
         follow(draft);
     }
 }

@@ -1,7 +1,8 @@
 //! Before the first weight: the target must be free, the version active, the alarms quiet, the tests passed.
 
-use super::Draft;
 use super::live::end_undecided;
+use super::{Draft, knows_past, transition};
+use crate::analysis::findings;
 use crate::observation::{Readiness, Seen, TestOutcome};
 use crate::rollout::{Phase, RollBackEnd, UndecidedWhy, Why};
 use crate::units::Weight;
@@ -20,7 +21,8 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
         end_undecided(draft, UndecidedWhy::Stuck, draft.next.spec.deadline);
         return;
     }
-    if !check_target(draft) || !check_version(draft) || !check_alarms(draft) {
+    let learned = learn(draft);
+    if !check_target(draft) || !check_version(draft) || !check_alarms(draft) || !learned {
         return;
     }
     if !draft.next.spec.tests.is_empty() {
@@ -60,7 +62,27 @@ fn leave_queue(draft: &mut Draft<'_>) {
         return;
     }
     draft.next.baseline = routing.primary.clone();
+    draft.next.learned_at = None;
     draft.enter(Phase::Pending { since: draft.now(), behind: None, ready: false }, Why::Ready);
+}
+
+/// Freezes what the old version's past says; whether that is known now. What is learned is kept whatever else holds the
+/// start, for reading it is a lot of work.
+pub(super) fn learn(draft: &mut Draft<'_>) -> bool {
+    if knows_past(&draft.next, draft.now()) {
+        return true;
+    }
+    match &draft.seen.learned {
+        Seen::Known(plan) => {
+            draft.next.plan = plan.clone();
+            draft.next.learned_at = Some(draft.now());
+            transition::note(&mut draft.next, draft.seen.now, Why::Learned { sentences: findings(plan) });
+            return true;
+        }
+        Seen::Missing(why) => draft.hold(format!("the old version's past could not be read: {why}")),
+        Seen::NotAsked => draft.hold("the old version's past was not read"),
+    }
+    false
 }
 
 fn check_target(draft: &mut Draft<'_>) -> bool {

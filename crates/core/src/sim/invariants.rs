@@ -235,7 +235,10 @@ fn consent(rollout: &Rollout, from: Weight, event: &Event, world: &World) -> Res
         event.digest.is_some_and(based_on)
     };
     let (granted, otherwise) = match &event.why {
-        Why::Ready => (event.weight == rollout.weight_of_step(0) && from == Weight::ZERO, "not the first step"),
+        Why::Ready => {
+            let first = event.weight == rollout.weight_of_step(0) && from == Weight::ZERO;
+            (first && rollout.learned_at.is_some(), "not the first step, or the past was not read")
+        }
         Why::NoSteps => (spec.steps.is_empty(), "there are steps"),
         Why::Proven { .. } => (judged(&|verdict| verdict == Verdict::Pass), "no record of a pass"),
         Why::NoHarm { .. } => {
@@ -261,6 +264,7 @@ fn consent(rollout: &Rollout, from: Weight, event: &Event, world: &World) -> Res
         }
         Why::MovedByOthers { .. } | Why::WouldHave { .. } => (spec.mode == Mode::Observe, "not observing"),
         Why::Started { .. }
+        | Why::Learned { .. }
         | Why::SeenLive
         | Why::PausedBy { .. }
         | Why::AbortedBy { .. }

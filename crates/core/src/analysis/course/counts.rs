@@ -1,13 +1,16 @@
 //! Events out of requests.
 
+use super::harm::{Bet, Evident, Lanes, Weighing, guard_bar};
 use super::proof::{Exposure, Proofs, Worth, predicted};
 use super::{Asked, Harm, Look, Newest, Prospect, Reading, StepMinutes};
 use crate::analysis::bars::Bars;
 use crate::analysis::stats::{
-    Guard, HarmNull, HarmProcess, Margin, PredictedShare, Rates, RatioInterval, Stratum, rate_ratio,
+    CanaryScatter, Dispersion, Guard, HarmBets, HarmNull, HarmProcess, Margin, PredictedShare, Rates, RatioInterval,
+    RecentRate, Stratum, event_contrast, rate_ratio,
 };
 use crate::analysis::{Count, Interval, JudgePlan, Pair, PlannedCheck};
 use crate::spec::Tolerance;
+use crate::units::Minute;
 
 /// Tolerances that are proposed where the one that is asked cannot be proven, as shares. More than the last would exclude
 /// too little to be worth proving.
@@ -16,13 +19,11 @@ pub const PROPOSED_POINTS: [f64; 4] = [0.005, 0.01, 0.02, 0.05];
 /// The evidence of a check that counts events.
 #[derive(Debug)]
 pub struct CountsCourse {
-    bars: Bars,
     tolerances: Vec<Tolerance>,
     /// Totals over the minutes with data of both versions.
     canary: Count,
     baseline: Count,
-    lanes: Lanes,
-    harm: Harm,
+    harm: CountsHarm,
     proofs: Proofs,
     /// What is expected of the baseline's next minute.
     predicted: PredictedShare,
@@ -33,12 +34,25 @@ pub struct CountsCourse {
     exposure: Exposure,
 }
 
-/// The processes that see every minute.
+/// Evidence that the canary has more events.
 #[derive(Debug)]
-struct Lanes {
-    harm: HarmProcess,
+struct CountsHarm {
+    null: HarmNull,
+    bets: HarmBets,
+    lanes: Lanes,
     catastrophe: HarmProcess,
     guard: Guard,
+    past: Option<Past>,
+    scatter: CanaryScatter,
+}
+
+/// What the history says, and how it goes on.
+#[derive(Debug, Clone, Copy)]
+struct Past {
+    dispersion: Dispersion,
+    weighing: Weighing,
+    /// Of the baseline, before the minute that is seen.
+    recent: RecentRate,
 }
 
 impl CountsCourse {
@@ -46,16 +60,10 @@ impl CountsCourse {
         let margins: Vec<Margin> = check.tolerances.iter().copied().map(Margin::from).collect();
         let history = check.learned.as_ref().and_then(|learned| learned.events.as_ref());
         Self {
-            bars: Bars::of(plan, check),
             tolerances: check.tolerances.clone(),
             canary: Count::default(),
             baseline: Count::default(),
-            lanes: Lanes {
-                harm: HarmProcess::new(HarmNull::NO_WORSE, plan.horizon_minutes),
-                catastrophe: HarmProcess::new(HarmNull::NO_CATASTROPHE, plan.horizon_minutes),
-                guard: Guard::default(),
-            },
-            harm: Harm::default(),
+            harm: CountsHarm::new(plan, check),
             proofs: Proofs::new(&margins, asked, Worth::of_events(plan, history)),
             predicted: predicted(history),
             deadline_minutes: plan.deadline_minutes,
@@ -67,11 +75,11 @@ impl CountsCourse {
     }
 
     pub fn bars(&self) -> &Bars {
-        &self.bars
+        self.harm.lanes.bars()
     }
 
     pub fn harm(&self) -> &Harm {
-        &self.harm
+        self.harm.lanes.harm()
     }
 
     pub fn see(&mut self, look: Look, pair: &Pair) {
@@ -83,7 +91,7 @@ impl CountsCourse {
         self.proofs.see(&look, stratum.as_ref(), self.guess());
         if let Some(stratum) = stratum {
             self.tally(&stratum);
-            self.weigh(look, &stratum);
+            self.harm.observe(look.minute, &stratum);
         }
         if let (Some(baseline), _) = pair.counts() {
             self.predicted.observe(baseline.requests, baseline.events);
@@ -127,24 +135,6 @@ impl CountsCourse {
         self.strata.push(*stratum);
     }
 
-    /// The standard lane needs two keys, the catastrophic lane one.
-    fn weigh(&mut self, look: Look, stratum: &Stratum) {
-        let (lanes, harm) = (&mut self.lanes, &mut self.harm);
-        lanes.harm.observe(stratum);
-        lanes.catastrophe.observe(stratum);
-        lanes.guard.observe(stratum);
-        harm.now = lanes.harm.ln_e();
-        harm.most = harm.most.max(harm.now);
-        let catastrophe = lanes.catastrophe.ln_e();
-        harm.catastrophe_most = harm.catastrophe_most.max(catastrophe);
-        if harm.proven.is_none() {
-            harm.guard = lanes.guard.ln_e();
-            let standard = harm.most >= self.bars.harm && harm.guard >= self.bars.guard;
-            let proven = standard || catastrophe >= self.bars.catastrophe;
-            harm.proven = proven.then_some(look.minute);
-        }
-    }
-
     pub fn promotion(&self, step: usize) -> (f64, StepMinutes) {
         (self.proofs.ln_e(step), self.step)
     }
@@ -152,13 +142,13 @@ impl CountsCourse {
     pub fn reading(&self, step: usize, alpha: f64) -> Reading {
         let tolerance = self.tolerance(step);
         let promotion = self.proofs.ln_e(step);
-        let missing = self.bars.promotion - promotion;
+        let missing = self.bars().promotion - promotion;
         let requests_missing = self.proofs.requests_missing(step, missing, self.guess(), &self.exposure);
         Reading {
             canary: self.canary,
             baseline: self.baseline,
             events_over_tolerance: self.strata.iter().map(|stratum| over_tolerance(stratum, tolerance)).sum(),
-            harm: self.harm,
+            harm: *self.harm(),
             promotion,
             requests_missing,
             prospect: self.prospect(step, requests_missing),
@@ -192,7 +182,7 @@ impl CountsCourse {
         let wider = if asked > 0.0 { self.tolerance(step).points / asked } else { 1.0 };
         let provable = |points: &f64| {
             let margin = Margin::new(1.0, points * wider);
-            let needed = self.exposure.requests_for(self.bars.promotion, margin, guess, self.proofs.worth());
+            let needed = self.exposure.requests_for(self.bars().promotion, margin, guess, self.proofs.worth());
             needed.is_some_and(|needed| needed - self.exposure.canary <= left)
         };
         let wider_ones = PROPOSED_POINTS.into_iter().filter(|points| *points > asked);
@@ -203,6 +193,53 @@ impl CountsCourse {
     fn ratio(&self, alpha: f64) -> Option<Interval> {
         let RatioInterval { estimate, lower, upper } = rate_ratio(&self.strata, alpha)?;
         Some(Interval { estimate, lower, upper })
+    }
+}
+
+impl CountsHarm {
+    fn new(plan: &JudgePlan, check: &PlannedCheck) -> Self {
+        let null = HarmNull::at_most(plan.tolerated_ratio);
+        let learned = check.learned.as_ref().and_then(|learned| learned.events);
+        let past = Weighing::of(plan, check).zip(learned).map(|(weighing, learned)| Past {
+            dispersion: learned.dispersion,
+            weighing,
+            recent: RecentRate::from(learned.recent_requests, learned.recent_events),
+        });
+        let guard_bar = guard_bar(past.as_ref().map(|past| &past.dispersion));
+        Self {
+            lanes: Lanes::new(plan, Bars::of(plan, check), HarmBets::COUNT, past.map(|past| past.weighing), guard_bar),
+            null,
+            bets: HarmBets::new(null),
+            catastrophe: HarmProcess::new(HarmNull::NO_CATASTROPHE, plan.horizon_minutes),
+            guard: Guard::default(),
+            past,
+            scatter: CanaryScatter::default(),
+        }
+    }
+
+    fn observe(&mut self, minute: Minute, stratum: &Stratum) {
+        self.catastrophe.observe(stratum);
+        self.guard.observe(&self.null.as_exposed(stratum));
+        self.scatter.observe(stratum.n_c, stratum.x_c);
+        let dispersion = self.past.as_mut().map_or(1.0, |past| past.next(stratum));
+        let bets = self.bets.ln_e(stratum).map(|ln_e| Bet { ln_e, dispersion });
+        self.lanes.observe(&Evident {
+            minute,
+            bets: &bets,
+            dispersion,
+            excess: self.scatter.dispersion() / dispersion,
+            guard: self.guard.ln_e(),
+            catastrophe: self.catastrophe.ln_e(),
+        });
+    }
+}
+
+impl Past {
+    /// The dispersion of a minute's contrast, from the minutes before it.
+    fn next(&mut self, stratum: &Stratum) -> f64 {
+        let contrast = event_contrast(stratum, self.recent.rate());
+        self.recent.observe(stratum.n_b, stratum.x_b);
+        self.dispersion.of_contrast(contrast, self.weighing.z)
     }
 }
 

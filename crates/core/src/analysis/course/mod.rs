@@ -2,6 +2,7 @@
 //! [`Reading`].
 
 mod counts;
+pub(super) mod harm;
 mod proof;
 
 use crate::spec::Tolerance;
@@ -11,6 +12,8 @@ use super::bars::Bars;
 use super::{Count, Interval, JudgePlan, Measure, Pair, PlannedCheck};
 
 pub(super) use counts::{CountsCourse, PROPOSED_POINTS};
+pub(super) use harm::Harm;
+pub use harm::Lane;
 pub(super) use proof::{Exposure, Worth};
 
 /// What is known of a minute besides its numbers.
@@ -70,19 +73,6 @@ pub(super) enum Prospect {
     Nothing,
 }
 
-/// Evidence for harm.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Harm {
-    /// ln E: now, and at most so far.
-    pub now: f64,
-    pub most: f64,
-    /// The guard now; once harm is proven, as it was then.
-    pub guard: f64,
-    pub catastrophe_most: f64,
-    /// First minute at which harm was proven.
-    pub proven: Option<Minute>,
-}
-
 /// Minutes of the present step; of the whole window when no step is baking.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct StepMinutes {
@@ -133,7 +123,7 @@ impl Course {
     /// First minute at which harm was proven.
     pub fn proven_worse(&self) -> Option<Minute> {
         match self {
-            Self::Counts(course) => course.harm().proven,
+            Self::Counts(course) => course.harm().proven.map(|(minute, _)| minute),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Proof that one kind of event keeps to its tolerance, gathered for the steps that are asked.
 
 use crate::analysis::stats::{
-    Dispersion, Margin, NonInferiority, PredictedShare, Rates, Stratum, proof_nats_per_canary_request,
+    Dispersion, Margin, NonInferiority, PredictedShare, Rates, RecentRate, Stratum, event_contrast,
+    proof_nats_per_canary_request, request_contrast,
 };
 use crate::analysis::{EventHistory, JudgePlan};
 use crate::spec::Tolerance;
@@ -43,24 +44,21 @@ impl Worth {
     }
 
     /// Of a threshold of a distribution.
-    pub fn of_threshold(plan: &JudgePlan, history: Option<&EventHistory>) -> Self {
-        match Self::of_events(plan, history) {
-            Self::Events(dispersion) => Self::Requests(dispersion),
-            other @ (Self::Independent | Self::Unknown | Self::Requests(_)) => other,
+    pub fn of_threshold(plan: &JudgePlan, history: Option<&Dispersion>) -> Self {
+        match history {
+            _ if plan.independent => Self::Independent,
+            Some(dispersion) => Self::Requests(*dispersion),
+            None => Self::Unknown,
         }
     }
 
-    /// Dispersion of the two versions' contrast, when `requests` are split by `share` and the `rate` of events is this.
-    pub fn of_contrast(&self, requests: f64, share: f64, rate: f64) -> f64 {
-        let split = 2.0 * share * (1.0 - share) * requests;
+    /// Dispersion of the two versions' contrast in a minute, when the baseline's rate of events is this.
+    pub fn of_contrast(&self, minute: &Stratum, rate: f64) -> f64 {
         match self {
             Self::Independent => 1.0,
             Self::Unknown => UNKNOWN_DISPERSION,
-            Self::Events(dispersion) => {
-                let rate = rate.clamp(0.0, 0.999);
-                dispersion.of_contrast(split * rate / (1.0 - rate), CAUTION)
-            }
-            Self::Requests(dispersion) => dispersion.of_contrast(split, CAUTION),
+            Self::Events(dispersion) => dispersion.of_contrast(event_contrast(minute, rate), CAUTION),
+            Self::Requests(dispersion) => dispersion.of_contrast(request_contrast(minute), CAUTION),
         }
     }
 }
@@ -68,7 +66,8 @@ impl Worth {
 /// What the history lets expect of the baseline.
 pub fn predicted(history: Option<&EventHistory>) -> PredictedShare {
     history.map_or_else(PredictedShare::unknown, |past| {
-        PredictedShare::new(past.requests, past.events, past.recent_requests, past.recent_events)
+        let recent = RecentRate::from(past.recent_requests, past.recent_events);
+        PredictedShare::new(past.requests, past.events, recent)
     })
 }
 
@@ -147,9 +146,7 @@ impl Proofs {
 
 /// Of one minute, at the rates that the margin's edge and the guess together make.
 fn dispersion(worth: &Worth, margin: Margin, minute: &Stratum, guess: Rates) -> f64 {
-    let share = minute.canary_share();
-    let rate = guess.baseline + share * margin.excess(guess.baseline);
-    worth.of_contrast(minute.n_c + minute.n_b, share, rate)
+    worth.of_contrast(minute, guess.baseline + minute.canary_share() * margin.excess(guess.baseline))
 }
 
 /// Requests of both versions in the present step, which say how fast evidence comes in now.

@@ -1,10 +1,13 @@
 //! Evidence that the canary has more events than tolerated: a likelihood ratio on a grid of rate ratios, with restarts.
 
 use super::Stratum;
-use super::special::{ln_add_exp, ln_mean_exp};
+use super::restarts::Restarts;
 
 /// Rate ratios that are bet on, with equal weights. From 5 to 24 points the time to detection changed by under 10 %.
 pub(super) const THETAS: [f64; 14] = [1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0, 20.0, 50.0, 200.0, 1000.0];
+
+/// A tolerated ratio beyond this is a mistake.
+const MOST_FACTOR: f64 = 1000.0;
 
 /// The hypothesis that is doubted: the canary's rate is at most `factor` times the baseline's plus `points`, whatever
 /// the baseline's rate is and however it changes from minute to minute.
@@ -18,13 +21,29 @@ pub struct HarmNull {
 }
 
 impl HarmNull {
+    /// No more than so many times the baseline's rate; a factor that is not a number at least 1 is 1.
+    #[must_use]
+    pub fn at_most(factor: f64) -> Self {
+        let sane = (1.0..=MOST_FACTOR).contains(&factor);
+        Self { factor: if sane { factor } else { 1.0 }, ..Self::NO_WORSE }
+    }
+
     /// No more events than the baseline.
     pub const NO_WORSE: Self = Self { factor: 1.0, points: 0.0, cluster: 1.0 };
     /// What no overdispersion explains: five times the baseline plus five points, even in clusters of three.
     pub const NO_CATASTROPHE: Self = Self { factor: 5.0, points: 0.05, cluster: 3.0 };
 
-    /// ln e of one minute for a bet on the rate ratio `theta`.
+    /// The minute as it would be if the tolerated ratio were 1: with so many times the canary's requests.
+    #[must_use]
+    pub fn as_exposed(&self, minute: &Stratum) -> Stratum {
+        Stratum { n_c: self.factor * minute.n_c, ..*minute }
+    }
+
+    /// ln e of one minute for a bet on the rate ratio `theta`; 0 for a minute that compares nothing.
     pub(super) fn ln_e(&self, minute: &Stratum, theta: f64, ln_theta: f64) -> f64 {
+        if !minute.is_comparable() {
+            return 0.0;
+        }
         let exposure = self.factor * minute.n_c;
         let odds = exposure / (exposure + minute.n_b) * (theta - 1.0);
         let ln_d = odds.ln_1p();
@@ -33,53 +52,49 @@ impl HarmNull {
     }
 }
 
-/// The e-process against a [`HarmNull`].
-///
-/// Its prior puts half of its mass on a regression that is there from the first minute and spreads the other half over
-/// the horizon (Shiryaev-Roberts with total mass 1), so that early good evidence cannot drown a bug that starts late.
-/// Valid beyond the horizon, too: no new bets are begun then.
+/// The bets on rate ratios against a [`HarmNull`].
 #[derive(Debug, Clone)]
-pub struct HarmProcess {
+pub struct HarmBets {
     null: HarmNull,
     ln_thetas: [f64; THETAS.len()],
-    /// ln of each bet's worth, over all starts so far.
-    ln_bets: [f64; THETAS.len()],
-    ln_restart: f64,
-    restarts_left: u32,
-    horizon: u32,
+}
+
+impl HarmBets {
+    pub const COUNT: usize = THETAS.len();
+
+    #[must_use]
+    pub fn new(null: HarmNull) -> Self {
+        Self { null, ln_thetas: THETAS.map(f64::ln) }
+    }
+
+    /// ln e of one minute for each bet; 0 for a minute that compares nothing.
+    #[must_use]
+    pub fn ln_e(&self, minute: &Stratum) -> [f64; THETAS.len()] {
+        std::array::from_fn(|bet| self.null.ln_e(minute, THETAS[bet], self.ln_thetas[bet]))
+    }
+}
+
+/// The e-process against a [`HarmNull`]: bets on rate ratios, with [restarts](Restarts).
+#[derive(Debug, Clone)]
+pub struct HarmProcess {
+    bets: HarmBets,
+    restarts: Restarts,
 }
 
 impl HarmProcess {
     #[must_use]
     pub fn new(null: HarmNull, horizon_minutes: u32) -> Self {
-        let horizon = horizon_minutes.max(1);
-        Self {
-            null,
-            ln_thetas: THETAS.map(f64::ln),
-            ln_bets: [0.5_f64.ln(); THETAS.len()],
-            ln_restart: (0.5 / f64::from(horizon)).ln(),
-            restarts_left: horizon,
-            horizon,
-        }
+        Self { bets: HarmBets::new(null), restarts: Restarts::new(HarmBets::COUNT, horizon_minutes) }
     }
 
-    /// Takes one minute in. Minutes that compare nothing leave it as it is.
+    /// Takes one minute in. One that compares nothing leaves the evidence as it is.
     pub fn observe(&mut self, minute: &Stratum) {
-        if !minute.is_comparable() {
-            return;
-        }
-        let restart = self.restarts_left > 0;
-        self.restarts_left = self.restarts_left.saturating_sub(1);
-        for ((ln_bet, theta), ln_theta) in self.ln_bets.iter_mut().zip(THETAS).zip(self.ln_thetas) {
-            let stake = if restart { ln_add_exp(*ln_bet, self.ln_restart) } else { *ln_bet };
-            *ln_bet = stake + self.null.ln_e(minute, theta, ln_theta);
-        }
+        let ln_e = self.bets.ln_e(minute);
+        self.restarts.observe(|bet| ln_e[bet]);
     }
 
-    /// ln E: the bets' mean worth plus the mass that is not staked yet.
     #[must_use]
     pub fn ln_e(&self) -> f64 {
-        let unstaked = 0.5 * f64::from(self.restarts_left) / f64::from(self.horizon);
-        ln_add_exp(ln_mean_exp(&self.ln_bets), unstaked.ln())
+        self.restarts.ln_e()
     }
 }

@@ -13,13 +13,20 @@ mod bound;
 mod cancelling;
 #[cfg(test)]
 mod cmh;
+mod contrast;
 mod dispersion;
 mod guard;
+#[cfg(test)]
+pub(crate) mod guard_vectors;
 mod harm;
 mod interval;
 mod promotion;
 #[cfg(test)]
 mod promotion_vectors;
+pub mod rank;
+mod regression;
+mod restarts;
+mod scatter;
 mod special;
 mod split;
 #[cfg(test)]
@@ -29,11 +36,14 @@ mod vectors;
 
 pub use auto::{AutoLimits, budget_weight, planned_harm};
 pub use bound::{detection_bound, proof_bound, proof_nats_per_canary_request};
-pub use dispersion::{Dispersion, Regression};
+pub use contrast::{RecentRate, event_contrast, request_contrast};
+pub use dispersion::{Dispersion, Exposure, PastMinute, Regression, Z_HARM};
 pub use guard::Guard;
-pub use harm::{HarmNull, HarmProcess};
+pub use harm::{HarmBets, HarmNull, HarmProcess};
 pub use interval::{RatioInterval, rate_ratio};
-pub use promotion::{Margin, NonInferiority, PredictedShare, Rates, decay};
+pub use promotion::{Margin, NonInferiority, PredictedShare, Rates};
+pub use restarts::Restarts;
+pub use scatter::CanaryScatter;
 pub use split::ln_e_constant_split;
 
 /// One minute of both versions: requests `n` and events `x` of the canary (`c`) and the baseline (`b`).

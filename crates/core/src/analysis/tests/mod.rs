@@ -2,6 +2,7 @@
 
 mod aftermath;
 mod forecasts;
+mod guard;
 mod simulations;
 mod verdicts;
 

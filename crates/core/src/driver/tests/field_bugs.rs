@@ -60,7 +60,8 @@ impl ByHand {
     fn serve(&self, number: &str, requests: f64, failed: f64) {
         let minute = self.now.minute();
         let check = &self.rollout().spec.checks[0];
-        let series = metrics::queries(check, &target(), &version(number), minute, minute.plus(1));
+        let series =
+            metrics::queries(check, &target(), crate::metrics::Of::Version(&version(number)), minute, minute.plus(1));
         for (query, sum) in series.iter().zip([failed, 0.0, requests]) {
             if query.stat == metrics::Stat::Sum {
                 let datapoint = Datapoint { sum, samples: requests, arrives: self.now };
