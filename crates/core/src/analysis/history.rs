@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::units::Minute;
 
 use super::stats::Dispersion;
-use super::{Bins, JudgePlan, Measure, Measured, past_counts};
+use super::{Bins, JudgePlan, Measure, Measured, past_bins, past_counts};
 
 /// The old version alone, minute by minute, before the rollout.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -53,31 +53,31 @@ pub struct EventHistory {
     pub dispersion: Dispersion,
 }
 
-/// The past of a distribution, and the edges by which it is counted.
+/// The past of a distribution, by the edges of the [plan](super::PlannedDistribution::edges).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DistributionHistory {
-    /// Rising. One bin more than edges.
-    pub edges: Vec<f64>,
     /// The newest hour's bins, decayed.
     pub recent: Vec<f64>,
     /// Requests of the whole past by bin, and by bin of the stretched edges.
     pub counts: Vec<f64>,
     pub stretched: Vec<f64>,
-    /// For each edge, requests above it as events.
-    pub above: Vec<EventHistory>,
+    /// For each edge, of the requests above it.
+    pub above: Vec<Dispersion>,
     /// Of the mid-ranks.
     pub ranks: Dispersion,
 }
 
-/// Freezes what the past says into the plan, in place of whatever was learned before.
+/// Freezes what the past says into the plan, in place of whatever was learned before. A distribution needs its
+/// [edges](super::choose_edges) first.
 #[must_use]
 pub fn learn(plan: &JudgePlan, history: &History) -> JudgePlan {
     let mut plan = plan.clone();
     for (index, check) in plan.checks.iter_mut().enumerate() {
         check.learned = match check.measure {
             Measure::Counts => past_counts::learn(index, history),
-            Measure::Latency | Measure::Distribution | Measure::Mean | Measure::Gauge => None,
+            Measure::Distribution => past_bins::learn(check, index, history),
+            Measure::Latency | Measure::Mean | Measure::Gauge => None,
         };
     }
     plan

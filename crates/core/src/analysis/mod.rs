@@ -7,10 +7,12 @@ mod aftermath;
 mod bars;
 mod course;
 mod digest;
+mod edges;
 mod findings;
 mod forecast;
 mod history;
 mod judge;
+mod past_bins;
 mod past_counts;
 mod plan;
 pub mod stats;
@@ -22,6 +24,7 @@ pub use bars::{MINUTES_TO_MISS, MINUTES_TO_PASS};
 use course::PROPOSED_POINTS;
 pub use course::{Asked, Lane};
 pub use digest::settled_digest;
+pub use edges::{choose_edges, edge_quantiles, rebinned, stretched, take_edges};
 pub use findings::findings;
 pub use forecast::{Delays, Forecast, Load, StepForecast, deadline_problem, forecast};
 pub use history::{DistributionHistory, EventHistory, History, HistoryMinute, Learned, learn};
@@ -108,6 +111,27 @@ pub struct PlannedDistribution {
     /// How much slower is no harm, as a share: 0.05. The canary is counted above edges that are that much higher.
     pub stretch: f64,
     pub at: Vec<PlannedQuantile>,
+    /// By which the baseline is counted; rising, and empty until they are [chosen](choose_edges). The canary is counted
+    /// by the [stretched] ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edges: Vec<f64>,
+    /// Of the edges, as people write it: `ms`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unit: String,
+    /// What is left out after each raise.
+    #[serde(default)]
+    pub warm_up: WarmUp,
+}
+
+/// The first minutes after a raise, in which the canary has yet to start its environments. Left out while either
+/// number is not reached, so that it is decided by past minutes only.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WarmUp {
+    /// Minutes after the one in which the weight was raised.
+    pub minutes: u32,
+    /// Requests that the canary has served since then.
+    pub requests: f64,
 }
 
 /// One quantile that must not get worse.
@@ -118,6 +142,9 @@ pub struct PlannedQuantile {
     pub quantile: f64,
     /// How many more of the canary's requests may lie above the stretched quantile, as a share, for each step.
     pub margins: Vec<f64>,
+    /// The edge that is its value. `None`: the edge above which about that share of the baseline's requests lies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge: Option<f64>,
 }
 
 /// How a check's samples are compared.
@@ -165,7 +192,7 @@ impl Count {
 }
 
 /// Requests of one version in one minute by how large something was: below the first edge, between edges, above the
-/// last. The edges are those that were [learned](DistributionHistory); for the canary they are stretched.
+/// last. The edges are those of the [plan](PlannedDistribution::edges); for the canary they are [stretched].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Bins {
     #[serde(rename = "h")]

@@ -3,12 +3,19 @@
 use crate::spec::{Check, CheckKind, CheckMode, Margins, RolloutSpec, Tolerance};
 use crate::units::{Span, Weight};
 
-use super::{GuardMode, JudgePlan, Measure, PlannedCheck};
+use super::{GuardMode, JudgePlan, Measure, PlannedCheck, PlannedDistribution, PlannedQuantile, WarmUp};
 
 /// What each kind of check gets of the budget for false rollbacks, before it is spread over the checks present.
 const ERRORS_SHARE: f64 = 0.4;
+const LATENCY_SHARE: f64 = 0.4;
 /// Shared by all checks of the user's own.
 const RATES_SHARE: f64 = 0.2;
+
+/// A quantile's margin at full weight, in standard deviations of one request.
+const MARGIN_PER_DEVIATION: f64 = 0.1;
+
+/// What CloudWatch counts durations in.
+const MILLISECONDS: &str = "ms";
 
 /// Freezes what is judged and how strictly.
 #[must_use]
@@ -22,8 +29,8 @@ pub fn plan(spec: &RolloutSpec) -> JudgePlan {
         mode: check.mode,
         on_no_data: check.on_no_data,
         alpha_share: if total > 0.0 { budget_weight(check, rates) / total } else { 0.0 },
-        tolerances: unlocked.iter().map(|weight| for_weight(tolerance(check), *weight, spec.margins)).collect(),
-        distribution: None,
+        tolerances: unlocked.iter().map(|weight| tolerance_for(check, *weight, spec.margins)).collect(),
+        distribution: distribution(check, &unlocked, spec.margins),
         learned: None,
     });
     JudgePlan {
@@ -47,7 +54,7 @@ fn longest(spec: &RolloutSpec) -> Span {
 fn measure(check: &Check) -> Measure {
     match check.kind {
         CheckKind::Errors { .. } | CheckKind::Rate { .. } => Measure::Counts,
-        CheckKind::Latency { .. } => Measure::Latency,
+        CheckKind::Latency { .. } => Measure::Distribution,
     }
 }
 
@@ -58,15 +65,35 @@ fn budget_weight(check: &Check, rates: usize) -> f64 {
     match (check.mode, &check.kind) {
         (CheckMode::Enforce, CheckKind::Errors { .. }) => ERRORS_SHARE,
         (CheckMode::Enforce, CheckKind::Rate { .. }) => RATES_SHARE / rates as f64,
-        (CheckMode::Enforce, CheckKind::Latency { .. }) | (CheckMode::Hold | CheckMode::Observe, _) => 0.0,
+        (CheckMode::Enforce, CheckKind::Latency { .. }) => LATENCY_SHARE,
+        (CheckMode::Hold | CheckMode::Observe, _) => 0.0,
     }
 }
 
-fn tolerance(check: &Check) -> Tolerance {
+/// How much slower is no harm depends on no weight; a distribution's margins do.
+fn tolerance_for(check: &Check, unlocked: Weight, margins: Margins) -> Tolerance {
     match &check.kind {
-        CheckKind::Errors { tolerate } | CheckKind::Rate { tolerate, .. } => *tolerate,
+        CheckKind::Errors { tolerate } | CheckKind::Rate { tolerate, .. } => for_weight(*tolerate, unlocked, margins),
         CheckKind::Latency { tolerate, .. } => Tolerance { factor: 1.0 + tolerate, points: 0.0 },
     }
+}
+
+/// What a distribution must prove at each of its quantiles. The margins are in proportion to the standard deviation of
+/// a share, so that all quantiles take equally many requests to prove: 5 points at p50, 3 at p90, 1 at p99.
+fn distribution(check: &Check, unlocked: &[Weight], margins: Margins) -> Option<PlannedDistribution> {
+    let CheckKind::Latency { tolerate, at } = &check.kind else { return None };
+    let quantile = |quantile: f64| {
+        let points = MARGIN_PER_DEVIATION * (quantile * (1.0 - quantile)).sqrt();
+        let margin = |weight| for_weight(Tolerance { factor: 1.0, points }, weight, margins).points;
+        PlannedQuantile { quantile, margins: unlocked.iter().map(|weight| margin(*weight)).collect(), edge: None }
+    };
+    Some(PlannedDistribution {
+        stretch: *tolerate,
+        at: at.iter().map(|at| quantile(at.0)).collect(),
+        edges: Vec::new(),
+        unit: MILLISECONDS.to_owned(),
+        warm_up: WarmUp::default(),
+    })
 }
 
 /// The weight that each step, once passed, gives to the canary. Without steps everything is unlocked at once.

@@ -20,6 +20,9 @@ mod guard;
 pub(crate) mod guard_vectors;
 mod harm;
 mod interval;
+mod label;
+#[cfg(test)]
+mod label_validity;
 mod promotion;
 #[cfg(test)]
 mod promotion_vectors;
@@ -42,6 +45,8 @@ pub use guard::Guard;
 pub use harm::{HarmBets, HarmNull, HarmProcess};
 pub use interval::{RatioInterval, rate_ratio};
 pub use promotion::{Margin, NonInferiority, PredictedShare, Rates};
+pub use label::{Dictionary, Pairing, Reference, Scored, THRESHOLD_QUANTILES, mid_ranks};
+pub use promotion::{Margin, NonInferiority, PredictedShare, Rates, decay};
 pub use restarts::Restarts;
 pub use scatter::CanaryScatter;
 pub use split::ln_e_constant_split;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::cancelling::{self, Cancelling};
 use super::cmh::{self, SequentialCmh};
 use super::special::ln_normal_cdf;
-use super::{HarmNull, HarmProcess, Stratum, bound, guard, harm, split};
+use super::{HarmNull, HarmProcess, Pairing, Stratum, bound, guard, harm, split};
 
 /// What is compared, ours and theirs.
 type Pairs = Vec<(f64, f64)>;
@@ -34,6 +34,10 @@ fn computed(id: &str, input: &Value, expected: &Value) -> Pairs {
         harm_process(input, expected)
     } else if name("ni_") {
         non_inferiority(input, expected)
+    } else if name("label_bet") {
+        let [canary, baseline, ln_r] = ["hc", "hb", "log_r"].map(|key| numbers(&input[key]));
+        let minute = Pairing::new(&canary, &baseline).unwrap();
+        vec![(minute.ln_e(ln_r.into_iter()), number(&expected["log_e"]))]
     } else if name("seq_t") {
         let [t2, nu, phi, z2] = ["t2", "nu", "phi", "z2"].map(|key| number(&input[key]));
         vec![(guard::ln_bayes_factor(t2, nu, phi, z2), number(&expected["log_e"]))]

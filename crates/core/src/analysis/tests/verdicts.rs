@@ -329,13 +329,13 @@ fn plans_share_the_budget_and_widen_early_tolerances() {
     let shares = |spec: &crate::spec::RolloutSpec| plan(spec).checks.iter().map(|c| c.alpha_share).collect::<Vec<_>>();
     assert_eq!(
         plan(&all).checks.iter().map(|c| c.measure).collect::<Vec<_>>(),
-        [Measure::Counts, Measure::Latency, Measure::Counts, Measure::Counts]
+        [Measure::Counts, Measure::Distribution, Measure::Counts, Measure::Counts]
     );
-    for (share, expected) in shares(&all).into_iter().zip([0.8, 0.0, 0.2, 0.0]) {
+    for (share, expected) in shares(&all).into_iter().zip([4.0 / 9.0, 4.0 / 9.0, 1.0 / 9.0, 0.0]) {
         assert!((share - expected).abs() < 1e-12, "{:?}", shares(&all));
     }
     all.checks[3].mode = CheckMode::Enforce;
-    for (share, expected) in shares(&all).into_iter().zip([4.0 / 6.0, 0.0, 1.0 / 6.0, 1.0 / 6.0]) {
+    for (share, expected) in shares(&all).into_iter().zip([0.4, 0.4, 0.1, 0.1]) {
         assert!((share - expected).abs() < 1e-12, "{:?}", shares(&all));
     }
     let tolerances = |spec: &_, check: usize| {
@@ -343,8 +343,16 @@ fn plans_share_the_budget_and_widen_early_tolerances() {
     };
     assert_eq!(tolerances(&all, 0), ["+2 points", "+1 points", "+0.5 points"]);
     assert_eq!(tolerances(&all, 3), ["3 times", "2 times", "1.5 times"]);
+    assert_eq!(tolerances(&all, 1), ["1.05 times"; 3], "how much slower is no harm depends on no weight");
+    let margins = |spec: &_| {
+        let distribution = plan(spec).checks[1].distribution.clone().unwrap();
+        distribution.at.iter().flat_map(|at| at.margins.clone()).map(|m| (1e4 * m).round()).collect::<Vec<_>>()
+    };
+    // p50: 20, 10, 5 points; p99: 4, 2, 1.
+    assert_eq!(margins(&all), [2000.0, 1000.0, 500.0, 398.0, 199.0, 99.0]);
     all.margins = Margins::Strict;
     assert_eq!(tolerances(&all, 0), ["+1 points", "+1 points", "+0.5 points"]);
+    assert_eq!(margins(&all), [1000.0, 1000.0, 500.0, 199.0, 199.0, 99.0]);
     all.steps.clear();
     assert_eq!(tolerances(&all, 0), ["+0.5 points"]);
     assert_eq!(plan(&all).horizon_minutes, 14 * 60);
