@@ -3,7 +3,7 @@
 use crate::spec::{Check, CheckKind, CheckMode, Margins, RolloutSpec, Tolerance};
 use crate::units::{Span, Weight};
 
-use super::{GuardMode, JudgePlan, Measure, PlannedCheck, PlannedDistribution, PlannedQuantile, WarmUp};
+use super::{AutoPlan, GuardMode, JudgePlan, Measure, PlannedCheck, PlannedDistribution, PlannedQuantile, WarmUp};
 
 /// What each kind of check gets of the budget for false rollbacks, before it is spread over the checks present.
 const ERRORS_SHARE: f64 = 0.4;
@@ -42,6 +42,7 @@ pub fn plan(spec: &RolloutSpec) -> JudgePlan {
         guard: GuardMode::default(),
         tolerated_ratio: 1.0,
         independent: false,
+        auto: AutoPlan::of(spec),
     }
 }
 

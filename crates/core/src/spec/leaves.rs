@@ -27,6 +27,8 @@ const LABEL_CHARS_MAX: usize = 200;
 const QUANTITY_CHARS_MAX: usize = 40;
 /// Twenty invocations still end within one tick.
 const TIMES_MAX: u32 = 20;
+/// Who may lose more has no use for a budget.
+const HARM_MAX: u32 = 1_000_000;
 
 /// A text with rules of its own.
 macro_rules! text_leaf {
@@ -76,6 +78,10 @@ text_leaf!(
 text_leaf!(
     /// A tolerated slow-down, as a share.
     Slower(f64)
+);
+text_leaf!(
+    /// How many requests may fail.
+    FailedRequests(u32)
 );
 text_leaf!(
     /// How often a test is run.
@@ -326,6 +332,18 @@ impl Leaf for Quantile {
     }
 }
 
+impl Leaf for FailedRequests {
+    const TAKES_NUMBERS: bool = true;
+    const WHAT: &'static str = "a number of failed requests, 1 to 1000000";
+
+    fn read(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(requests @ 1..=HARM_MAX) => Ok(Self(requests)),
+            Ok(_) | Err(_) => Err(format!("{} is not a number of failed requests from 1 to {HARM_MAX}", quoted(text))),
+        }
+    }
+}
+
 impl Leaf for Times {
     const TAKES_NUMBERS: bool = true;
     const WHAT: &'static str = "a number of times, 1 to 20";
@@ -421,4 +439,5 @@ text_schema! {
     Tolerance: {"type": "string", "pattern": "^[0-9.]+ *(x|pt)", "examples": ["0.5pt", "1.5x", "1.2x + 0.1pt"]};
     Quantile: {"type": "string", "pattern": "^p[0-9.]+$", "examples": ["p50", "p99", "p99.9"]};
     Times: {"type": "integer", "minimum": 1, "maximum": TIMES_MAX};
+    FailedRequests: {"type": "integer", "minimum": 1, "maximum": HARM_MAX};
 }

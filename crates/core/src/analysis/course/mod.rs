@@ -2,6 +2,7 @@
 //! [`Reading`].
 
 mod counts;
+mod excess;
 pub(super) mod harm;
 mod proof;
 
@@ -12,6 +13,7 @@ use super::bars::Bars;
 use super::{Count, Interval, JudgePlan, Measure, Pair, PlannedCheck};
 
 pub(super) use counts::{CountsCourse, PROPOSED_POINTS};
+pub(super) use excess::{Risk, bounds, tolerated};
 pub(super) use harm::Harm;
 pub use harm::Lane;
 pub(super) use proof::{Exposure, Worth};
@@ -137,6 +139,20 @@ impl Course {
     pub fn reading(&self, step: usize, alpha: f64) -> Reading {
         match self {
             Self::Counts(course) => course.reading(step, alpha),
+        }
+    }
+
+    /// How much harm it may still do; `None` where the plan does not ask.
+    pub fn risk(&self) -> Option<Risk> {
+        match self {
+            Self::Counts(course) => course.risk(),
+        }
+    }
+
+    /// ln E of harm, now.
+    pub fn harm_now(&self) -> f64 {
+        match self {
+            Self::Counts(course) => course.harm().now,
         }
     }
 }
