@@ -4,6 +4,7 @@
 //! rollout. No running statistic is kept anywhere, so any decision replays from what is stored.
 
 mod aftermath;
+mod auto;
 mod bars;
 mod course;
 mod digest;
@@ -22,6 +23,7 @@ pub mod stats;
 mod tests;
 mod words;
 
+pub use auto::{Advice, AutoPlan, plan_auto};
 pub use bars::{MINUTES_TO_MISS, MINUTES_TO_PASS};
 use course::PROPOSED_POINTS;
 pub use course::{Asked, Lane};
@@ -62,6 +64,9 @@ pub struct JudgePlan {
     /// The spec says that requests fail independently, so evidence for promotion is not divided.
     #[serde(default)]
     pub independent: bool,
+    /// Weights are chosen as one goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto: Option<AutoPlan>,
 }
 
 fn one() -> f64 {
@@ -414,6 +419,9 @@ pub struct Analysis {
     pub newest: Option<Minute>,
     /// Identifies the settled counts a Pass was based on: equal for equal counts. See [`Samples::settled_before`].
     pub settled_digest: u64,
+    /// Which weight is affordable, if the plan lets the judge choose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto: Option<Advice>,
 }
 
 /// One check, both versions, and how sure.
