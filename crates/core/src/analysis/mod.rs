@@ -8,24 +8,30 @@ mod bars;
 mod course;
 mod digest;
 mod edges;
+mod findings;
 mod forecast;
 mod history;
 mod judge;
 mod past_bins;
+mod past_counts;
 mod plan;
+mod split;
 pub mod stats;
 #[cfg(test)]
 mod tests;
 mod words;
 
 pub use bars::{MINUTES_TO_MISS, MINUTES_TO_PASS};
-pub use course::Asked;
+use course::PROPOSED_POINTS;
+pub use course::{Asked, Lane};
 pub use digest::settled_digest;
 pub use edges::{choose_edges, edge_quantiles, rebinned, stretched, take_edges};
-pub use forecast::{Forecast, Load, StepForecast, deadline_problem, forecast};
-pub use history::{DistributionHistory, EventHistory, History, HistoryMinute, Learned, findings, learn};
+pub use findings::findings;
+pub use forecast::{Delays, Forecast, Load, StepForecast, deadline_problem, forecast};
+pub use history::{DistributionHistory, EventHistory, History, HistoryMinute, Learned, learn};
 pub use judge::{Judge, judge};
 pub use plan::plan;
+pub use split::SplitFound;
 pub use words::{grouped, percent};
 
 use serde::{Deserialize, Serialize};
@@ -44,11 +50,18 @@ pub struct JudgePlan {
     pub false_promotion: f64,
     /// Longest time the rollout may take, in minutes: the prior over when a regression starts is spread over it.
     pub horizon_minutes: u32,
+    /// The time for all steps together, in minutes, without waiting for a person; 0 when it is not known.
+    #[serde(default)]
+    pub deadline_minutes: u32,
     #[serde(default)]
     pub guard: GuardMode,
     /// The canary's rate of events may be this many times the baseline's before it counts as harm.
     #[serde(default = "one")]
     pub tolerated_ratio: f64,
+    /// How far the canary's share of the requests may be from its weight, as a share of the weight, before nothing that
+    /// is compared is trusted.
+    #[serde(default = "SplitFound::tolerated")]
+    pub split_tolerance: f64,
     /// The spec says that requests fail independently, so evidence for promotion is not divided.
     #[serde(default)]
     pub independent: bool,
@@ -56,6 +69,10 @@ pub struct JudgePlan {
 
 fn one() -> f64 {
     1.0
+}
+
+fn infinite() -> f64 {
+    f64::INFINITY
 }
 
 /// How evidence for harm is guarded against errors in clusters and versions with noise of their own.
@@ -150,6 +167,17 @@ pub enum Measure {
     Mean,
     /// A level of both versions, minute by minute, which may hold and never rolls back.
     Gauge,
+}
+
+impl Measure {
+    /// Whether it can be proven that the canary is no worse than tolerated.
+    #[must_use]
+    pub fn can_prove(self) -> bool {
+        match self {
+            Self::Counts | Self::Latency | Self::Distribution => true,
+            Self::Mean | Self::Gauge => false,
+        }
+    }
 }
 
 /// Requests of one version in one minute. The largest services of all have about 1e9.
@@ -383,6 +411,9 @@ pub struct Analysis {
     pub verdict: Verdict,
     /// The gravest doubt of the checks that hold the promotion back; `None` unless the verdict is Inconclusive.
     pub doubt: Option<Doubt>,
+    /// The traffic is not split as the weights say: nothing passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<SplitFound>,
     /// Newest minute with data of both versions.
     pub newest: Option<Minute>,
     /// Identifies the settled counts a Pass was based on: equal for equal counts. See [`Samples::settled_before`].
@@ -404,11 +435,25 @@ pub struct Comparison {
     pub newest: Option<Minute>,
     /// Canary's rate over the baseline's, minute by minute; `None` where no event came.
     pub ratio: Option<Interval>,
+    /// Of a mean or a gauge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<LevelComparison>,
     pub evidence: Evidence,
     /// What this step had to prove.
     pub tolerance: Tolerance,
     /// One sentence with both numbers, then the ratio, then how sure.
     pub sentence: String,
+}
+
+/// Two levels, and how sure their difference is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LevelComparison {
+    /// Means of all readings.
+    pub canary: f64,
+    pub baseline: f64,
+    /// Canary minus baseline, from and to; anytime-valid, `None` while nothing bounds it.
+    pub difference: Option<(f64, f64)>,
 }
 
 /// An estimate and its anytime-valid interval.
@@ -444,9 +489,23 @@ pub struct Evidence {
     /// Largest so far of the harm e-process.
     pub harm: f64,
     pub harm_threshold: f64,
-    /// The second key against overdispersion.
+    /// Whether the canary is worse in most minutes; a second key against overdispersion that needs no history.
     pub guard: f64,
+    /// Infinite where noise lasts for many minutes: serialised as null.
+    #[serde(with = "null_is_infinite")]
     pub guard_threshold: f64,
+    /// The harm e-process divided by the dispersion of each minute; 0 without history.
+    #[serde(default)]
+    pub tempered: f64,
+    /// Infinite without history: serialised as null.
+    #[serde(default = "infinite", with = "null_is_infinite")]
+    pub tempered_threshold: f64,
+    /// By what the newest minute's evidence for harm is divided: 1 for independent requests.
+    #[serde(default = "one")]
+    pub dispersion: f64,
+    /// The way by which harm was proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lane: Option<Lane>,
     /// The lane for catastrophes, which needs no second key.
     pub catastrophe: f64,
     pub catastrophe_threshold: f64,

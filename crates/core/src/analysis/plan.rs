@@ -3,7 +3,7 @@
 use crate::spec::{Check, CheckKind, CheckMode, Independence, Margins, RolloutSpec, Tolerance};
 use crate::units::{Span, Weight};
 
-use super::{JudgePlan, Measure, PlannedCheck, PlannedDistribution, PlannedQuantile, WarmUp};
+use super::{JudgePlan, Measure, PlannedCheck, PlannedDistribution, PlannedQuantile, SplitFound, WarmUp};
 
 /// What each kind of check gets of the budget for false rollbacks, before it is spread over the checks present.
 const ERRORS_SHARE: f64 = 0.4;
@@ -39,8 +39,10 @@ pub fn plan(spec: &RolloutSpec) -> JudgePlan {
         false_rollback: spec.analysis.false_rollback,
         false_promotion: spec.analysis.false_promotion,
         horizon_minutes: u32::try_from(longest(spec).minutes_ceil().max(1)).unwrap_or(u32::MAX),
+        deadline_minutes: u32::try_from(spec.deadline.minutes_ceil()).unwrap_or(u32::MAX),
         guard: spec.analysis.guard,
         tolerated_ratio: spec.analysis.harm_ratio,
+        split_tolerance: SplitFound::tolerated(),
         independent: spec.analysis.independence == Independence::Assumed,
     }
 }

@@ -30,6 +30,15 @@ pub struct SplitFound {
     pub sentence: String,
 }
 
+impl SplitFound {
+    /// A tenth of the weight: 5 % may be 4.5 to 5.5 %. How Lambda draws is not documented, and a busy service would see
+    /// deviations that harm no comparison.
+    #[must_use]
+    pub fn tolerated() -> f64 {
+        0.1
+    }
+}
+
 /// The split as it is seen minute by minute: a product over stretches of one weight each, of an e-value that grows
 /// while the share is further from the weight than tolerated. The minute of a change and the one after it are left out,
 /// for a weight takes seconds to be live everywhere, and a request counts in the minute in which it began.
@@ -95,8 +104,7 @@ impl SplitWatch {
         }
     }
 
-    /// What is wrong with the split, if it is: what was found once stays found, because the minutes it was found in
-    /// stay in the comparison.
+    /// What is wrong with the split now. One that has become right again outweighs it in time.
     pub fn found(&self) -> Option<SplitFound> {
         let (_, stretch) = self.furthest?;
         let (evidence, threshold) = (self.before + self.now.ln_e(self.tolerated), -ALPHA.ln());

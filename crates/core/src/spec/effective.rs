@@ -23,6 +23,7 @@ pub fn effective(spec: &RolloutSpec) -> String {
     lines.push(format!("release: {{ commit: {commit}, owner: {owner}, ticket: {ticket} }}"));
     lines.extend(strategy(spec));
     lines.push(format!("margins: {}", word(spec.margins)));
+    lines.push(format!("settle: {}", word(spec.settle)));
     lines.push(format!("after: {{ watch: {} }}", spec.after.watch.spec_form()));
     lines.extend(list("tests", spec.tests.iter().map(|Test::Invoke(test)| invoke(test))));
     lines.extend(list("checks", spec.checks.iter().map(check)));

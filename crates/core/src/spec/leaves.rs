@@ -10,7 +10,7 @@ use super::decode::Leaf;
 use super::problems::quoted;
 use super::{
     Advance, AlreadyRed, CheckMode, Ending, GuardMode, Independence, Margins, Mode, Newer, OnNoData, Owner, Quantile,
-    Tolerance, suggest,
+    Settle, Tolerance, suggest,
 };
 use crate::units::{Span, Weight, parse_decimal};
 
@@ -413,6 +413,7 @@ word_leaf! {
     Advance: "`onProof` or `unlessHarm`";
     Ending: "`pause`, `rollBack` or `promote`";
     Margins: "`perWeight` or `strict`";
+    Settle: "`auto` or `none`";
     CheckMode: "`enforce`, `hold` or `observe`";
     OnNoData: "`hold`, `fail` or `ignore`";
     AlreadyRed: "`refuse` or `judge`";

@@ -46,6 +46,8 @@ pub struct RolloutSpec {
     /// `allAtOnce` and `blueGreen`.
     pub steps: Vec<Step>,
     pub margins: Margins,
+    #[serde(default)]
+    pub settle: Settle,
     pub after: After,
     pub tests: Vec<Test>,
     pub checks: Vec<Check>,
@@ -179,6 +181,31 @@ pub enum Margins {
     PerWeight,
     /// The same, but at most twice the tolerance.
     Strict,
+}
+
+/// Whether a proven step waits for the minutes that passed meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Settle {
+    /// Where the next weight is more than [`STEEP`] times its own.
+    #[default]
+    Auto,
+    /// Never.
+    None,
+}
+
+/// A weight that rises by more than this factor makes a regression of the minutes that nobody has read yet expensive:
+/// two to three times the failed requests, where smaller rises cost a third to four fifths more.
+const STEEP: u32 = 3;
+
+impl RolloutSpec {
+    /// Whether a pass of this step counts only once the minutes are read that had passed when it was first seen.
+    #[must_use]
+    pub fn settles(&self, step: usize) -> bool {
+        let weight =
+            |step: usize| u32::from(self.steps.get(step).map_or(Weight::FULL, |step| step.weight).basis_points());
+        self.settle == Settle::Auto && weight(step + 1) > STEEP * weight(step)
+    }
 }
 
 /// What is done at 100 %.

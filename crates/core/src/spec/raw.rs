@@ -12,7 +12,7 @@ use super::problems::{Place, Problems};
 use super::tree::Node;
 use super::{
     Advance, AlreadyRed, CheckMode, Ending, GuardMode, Independence, Margins, Mode, Newer, OnNoData, Owner, Quantile,
-    Tolerance,
+    Settle, Tolerance,
 };
 use crate::units::{Span, Weight};
 
@@ -58,6 +58,9 @@ fields! {
         /// `perWeight`: a step may prove its tolerance divided by the weight it unlocks; `strict`: at most twice the
         /// tolerance. Default `perWeight`.
         margins: Margins,
+        /// Whether a step that is proven waits for the minutes that passed meanwhile before the weight rises. `auto`: where the
+        /// next weight is more than three times its own; `none`: never. Default `auto`.
+        settle: Settle,
         /// What ends a step that does not say it itself. Default `onProof`.
         advance: Advance,
         /// What is done at 100 %.

@@ -35,6 +35,7 @@ pub fn lower(raw: RawSpec, whole: &Place, problems: &mut Problems) -> (RolloutSp
         strategy: plan.name,
         steps: plan.steps,
         margins: value(raw.margins).unwrap_or(Margins::PerWeight),
+        settle: value(raw.settle).unwrap_or_default(),
         after: After { watch: value(raw.after).and_then(|after| value(after.watch)).unwrap_or(WATCH_DEFAULT) },
         tests: value(raw.tests).map(|tests| self::tests(tests.0, problems)).unwrap_or_default(),
         checks,

@@ -44,7 +44,8 @@ impl PairedT {
             return 0.0;
         }
         let nu = self.pairs - 1.0;
-        let ratio = (self.mean * (self.mean * self.weight / self.residual.max(f64::MIN_POSITIVE))).min(LARGEST / self.pairs);
+        let ratio =
+            (self.mean * (self.mean * self.weight / self.residual.max(f64::MIN_POSITIVE))).min(LARGEST / self.pairs);
         ln_bayes_factor(nu * ratio, nu, PRIOR_PRECISION, self.pairs)
     }
 

@@ -44,7 +44,9 @@ mod tests {
             assert!((exact - ln_e_constant_split(canary, baseline, 0.05)).abs() < 1e-6 * exact.abs().max(1.0));
             assert!(within <= exact + 1e-6 && within.is_finite(), "{canary} {baseline}: {within} {exact}");
         }
-        assert!(ln_e_split_within(80.0, 920.0, 0.05, 0.045, 0.055) < ln_e_split_within(240.0, 2760.0, 0.05, 0.045, 0.055));
+        assert!(
+            ln_e_split_within(80.0, 920.0, 0.05, 0.045, 0.055) < ln_e_split_within(240.0, 2760.0, 0.05, 0.045, 0.055)
+        );
         assert!(ln_e_split_within(0.0, 0.0, 0.05, 0.045, 0.055).abs() < 1e-9);
     }
 }

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
+use super::cancelling::{self, Cancelling};
 use super::cmh::{self, SequentialCmh};
 use super::special::ln_normal_cdf;
-use super::{HarmNull, HarmProcess, NonInferiority, Pairing, Stratum, bound, guard, harm, means, promotion, split};
+use super::{HarmNull, HarmProcess, Pairing, Stratum, bound, guard, harm, means, split};
 
 /// What is compared, ours and theirs.
 type Pairs = Vec<(f64, f64)>;
@@ -89,8 +90,8 @@ fn harm_process(input: &Value, expected: &Value) -> Pairs {
 }
 
 fn non_inferiority(input: &Value, expected: &Value) -> Pairs {
-    assert_eq!(numbers(&input["a_grid"]), promotion::BETS);
-    let mut process = NonInferiority::new(number(&input["r1"]), number(&input["d1"]));
+    assert_eq!(numbers(&input["a_grid"]), cancelling::BETS);
+    let mut process = Cancelling::new(number(&input["r1"]), number(&input["d1"]));
     rows(input).iter().for_each(|minute| process.observe(minute));
     let components = process.ln_bets.into_iter().zip(numbers(&expected["log_e_components"]));
     components.chain([(process.ln_e(), number(&expected["log_e"]))]).collect()

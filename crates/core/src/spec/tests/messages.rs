@@ -8,7 +8,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "delay: 3h",
         &["4:1 delay: unknown field `delay`; known here: `coalmine`, `name`, `mode`, `target`, `version`, `release`, \
-         `strategy`, `margins`, `advance`, `after`, `tests`, `checks`, `alarms`, `analysis`, `undecided`, `pause`, \
+         `strategy`, `margins`, `settle`, `advance`, `after`, `tests`, `checks`, `alarms`, `analysis`, `undecided`, `pause`, \
          `deadline`, `newer`"],
     ),
     (
@@ -349,6 +349,7 @@ fn every_enum_refuses_unknown_words_and_names_the_known_ones() {
         ("mode: ", "", "mode", "`enforce`, `observe`"),
         ("target: {lambda: {function: f, alias: a, owner: ", "}}", "target.lambda.owner", "`coalmine`, `codedeploy`"),
         ("margins: ", "", "margins", "`perWeight`, `strict`"),
+        ("settle: ", "", "settle", "`auto`, `none`"),
         ("advance: ", "", "advance", "`onProof`, `unlessHarm`"),
         ("strategy: {steps: [{weight: 5%, advance: ", "}]}", "strategy.steps[0].advance", "`onProof`, `unlessHarm`"),
         (

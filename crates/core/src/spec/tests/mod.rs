@@ -44,6 +44,7 @@ fn the_shortest_spec_has_the_documented_defaults() {
         strategy: "steps".to_owned(),
         steps: vec![step(500), step(2500), step(5000)],
         margins: Margins::PerWeight,
+        settle: Settle::Auto,
         after: After { watch: Span::from_minutes(30) },
         tests: Vec::new(),
         checks: vec![check("errors", errors, CheckMode::Enforce), check("latency", latency, CheckMode::Observe)],

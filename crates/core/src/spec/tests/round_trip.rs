@@ -210,6 +210,7 @@ fn document() -> Json {
         ("release", some_of(vec![("commit", label()), ("owner", label()), ("ticket", label())])),
         ("strategy", strategy()),
         ("margins", words(&["perWeight", "strict"])),
+        ("settle", words(&["auto", "none"])),
         ("advance", advance()),
         ("after", some_of(vec![("watch", span(0..100))])),
         (
