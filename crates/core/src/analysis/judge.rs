@@ -1,5 +1,7 @@
 //! Verdicts from evidence.
 
+use std::borrow::Cow;
+
 use crate::spec::{CheckMode, OnNoData};
 use crate::units::{Minute, Weight};
 
@@ -31,6 +33,7 @@ pub fn judge(plan: &JudgePlan, samples: &Samples) -> Analysis {
     let mut judge = Judge::new(plan, Asked::Step(samples.step));
     for sample in &samples.minutes {
         let in_step = samples.step_since.is_none_or(|since| sample.minute >= since);
+        judge.moving = samples.moving.iter().any(|(from, until)| (*from..=*until).contains(&sample.minute));
         judge.see(sample, in_step, is_settled(samples, sample.minute));
     }
     judge.analysis(samples)
@@ -39,21 +42,34 @@ pub fn judge(plan: &JudgePlan, samples: &Samples) -> Analysis {
 /// The judge as it sees one minute after the other.
 #[derive(Debug)]
 pub struct Judge<'p> {
-    plan: &'p JudgePlan,
+    plan: Cow<'p, JudgePlan>,
     /// One per check; `None` for those that are not judged.
     courses: Vec<Option<Course>>,
     /// One per check; `None` for those that are no levels.
     levels: Vec<Option<LevelCourse>>,
     split: SplitWatch,
+    /// The weight of the minute that is seen next is not known.
+    moving: bool,
     last: Option<(Minute, Weight)>,
 }
 
 impl<'p> Judge<'p> {
     #[must_use]
     pub fn new(plan: &'p JudgePlan, asked: Asked) -> Self {
-        let courses = plan.checks.iter().map(|check| Course::new(plan, check, asked)).collect();
-        let levels = plan.checks.iter().map(|check| LevelCourse::new(plan, check)).collect();
-        Self { plan, courses, levels, split: SplitWatch::new(plan), last: None }
+        Self::of(Cow::Borrowed(plan), asked)
+    }
+
+    /// A judge that keeps its plan.
+    #[must_use]
+    pub fn owning(plan: JudgePlan, asked: Asked) -> Judge<'static> {
+        Judge::of(Cow::Owned(plan), asked)
+    }
+
+    fn of(plan: Cow<'p, JudgePlan>, asked: Asked) -> Self {
+        let courses = plan.checks.iter().map(|check| Course::new(&plan, check, asked)).collect();
+        let levels = plan.checks.iter().map(|check| LevelCourse::new(&plan, check)).collect();
+        let split = SplitWatch::new(&plan);
+        Self { plan, courses, levels, split, moving: false, last: None }
     }
 
     /// Takes one minute in. Evidence counts each minute once, whatever the caller hands in: a minute that is not newer
@@ -66,7 +82,7 @@ impl<'p> Judge<'p> {
         self.last = Some((sample.minute, sample.weight));
         let raised = sample.weight > before;
         let look = Look { minute: sample.minute, weight: sample.weight, raised, in_step, settled };
-        self.split.see(sample);
+        self.split.see(sample, self.moving);
         for (index, (course, level)) in self.courses.iter_mut().zip(&mut self.levels).enumerate() {
             let pair = sample.pairs.get(index).cloned().unwrap_or_default();
             if let Some(course) = course {
@@ -92,7 +108,7 @@ impl<'p> Judge<'p> {
             let ignored = || {
                 check.on_no_data == OnNoData::Ignore && course.as_ref().is_some_and(|c| c.promotion(step).1.seen == 0)
             };
-            check.mode != CheckMode::Observe && !ignored() && check.measure.can_prove()
+            check.mode != CheckMode::Observe && course.is_some() && !ignored()
         });
         let proven = |course: &Course| {
             let (evidence, minutes) = course.promotion(step);
@@ -132,7 +148,7 @@ impl<'p> Judge<'p> {
         let newest = judged.iter().filter_map(|(comparison, _)| comparison.newest).max();
         let comparisons = judged.into_iter().map(|(comparison, _)| comparison).collect();
         // Without a settled minute nothing passes, and any number names the empty set.
-        let settled_digest = samples.settled_before.map_or(0, |before| settled_digest(self.plan, samples, before));
+        let settled_digest = samples.settled_before.map_or(0, |before| settled_digest(&self.plan, samples, before));
         Analysis { comparisons, verdict, doubt, split, newest, settled_digest }
     }
 
@@ -145,10 +161,10 @@ impl<'p> Judge<'p> {
         let Some(course) = &self.courses[index] else { return (not_judged(check, samples.step), false) };
         let reading = course.reading(samples.step, self.plan.false_rollback);
         let bars = course.bars();
-        let after = Aftermath::take(self.plan, index, samples, bars);
+        let after = Aftermath::take(&self.plan, index, samples, bars);
         let outcome = outcome(check, samples, &reading, bars, after.as_ref());
         let counts = counts(check, outcome.doubt);
-        let mut comparison = comparison(self.plan, check, samples, &reading, bars, &outcome);
+        let mut comparison = comparison(&self.plan, check, samples, &reading, bars, &outcome);
         if let Some(after) = after.filter(|_| outcome.why != Reason::ProvenWorse) {
             comparison.sentence = words::after_sentence(&check.name, &after);
             comparison.evidence.catastrophe = after.evidence;

@@ -15,6 +15,7 @@ mod judge;
 mod past_bins;
 mod past_counts;
 mod plan;
+pub mod replay;
 mod split;
 pub mod stats;
 #[cfg(test)]
@@ -121,12 +122,25 @@ pub struct PlannedDistribution {
     /// by the [stretched] ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edges: Vec<f64>,
+    #[serde(default)]
+    pub read: ReadBy,
     /// Of the edges, as people write it: `ms`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub unit: String,
     /// What is left out after each raise.
     #[serde(default)]
     pub warm_up: WarmUp,
+}
+
+/// How CloudWatch is asked for a distribution's bins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ReadBy {
+    /// Counts between the edges.
+    #[default]
+    Counts,
+    /// Percentiles, from which the bins are rebuilt: where the counts did not add up to the number of samples.
+    Percentiles,
 }
 
 /// The first minutes after a raise, in which the canary has yet to start its environments. Left out while either
@@ -167,17 +181,6 @@ pub enum Measure {
     Mean,
     /// A level of both versions, minute by minute, which may hold and never rolls back.
     Gauge,
-}
-
-impl Measure {
-    /// Whether it can be proven that the canary is no worse than tolerated.
-    #[must_use]
-    pub fn can_prove(self) -> bool {
-        match self {
-            Self::Counts | Self::Latency | Self::Distribution => true,
-            Self::Mean | Self::Gauge => false,
-        }
-    }
 }
 
 /// Requests of one version in one minute. The largest services of all have about 1e9.
@@ -368,6 +371,9 @@ pub struct Samples {
     /// First minute in which the canary had all traffic, while it is watched there; `None` before. From then on there is
     /// nothing to compare with, and catastrophes are looked for against what the baseline did before.
     pub alone_since: Option<Minute>,
+    /// From a weight's being asked for to its being seen live, both included: nobody knows at which weight these minutes
+    /// were.
+    pub moving: Vec<(Minute, Minute)>,
     /// Series that could not be read: their minutes are missing above. While there are any, no weight rises.
     pub unread: Vec<String>,
 }
