@@ -255,6 +255,7 @@ fn nothing(seen: Seen) -> Judged {
         comparisons: Vec::new(),
         verdict: Verdict::Inconclusive,
         doubt: None,
+        split: None,
         newest: None,
         settled_digest: 0,
         auto: None,
