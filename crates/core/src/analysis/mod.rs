@@ -5,6 +5,7 @@
 
 mod aftermath;
 mod bars;
+mod blind;
 mod course;
 mod digest;
 mod edges;
@@ -12,6 +13,7 @@ mod findings;
 mod forecast;
 mod history;
 mod judge;
+mod outside;
 mod past_bins;
 mod past_counts;
 mod plan;

@@ -4,6 +4,7 @@ mod aftermath;
 mod edges;
 mod forecasts;
 mod guard;
+mod kinds;
 mod simulations;
 mod verdicts;
 
