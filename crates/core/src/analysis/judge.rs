@@ -10,6 +10,7 @@ use super::auto::{BRAKE, is_budgeted};
 use super::bars::{Bars, MINUTES_TO_MISS, MINUTES_TO_PASS, Outcome, Reason, is_settled};
 use super::course::{Asked, Course, LevelCourse, Look, Reading, tolerance};
 use super::digest::settled_digest;
+use super::outside::both_worse;
 use super::split::SplitWatch;
 use super::{
     Advice, Analysis, Comparison, Doubt, Evidence, JudgePlan, MinuteSample, PlannedCheck, Samples, Verdict, words,
@@ -189,6 +190,8 @@ impl<'p> Judge<'p> {
         if let Some(after) = after.filter(|_| outcome.why != Reason::ProvenWorse) {
             comparison.sentence = words::after_sentence(&check.name, &after);
             comparison.evidence.catastrophe = after.evidence;
+        } else if outcome.why != Reason::ProvenWorse {
+            comparison.sentence.extend(both_worse(check, &comparison));
         }
         (comparison, counts)
     }

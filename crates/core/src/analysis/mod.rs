@@ -6,6 +6,7 @@
 mod aftermath;
 mod auto;
 mod bars;
+mod blind;
 mod course;
 mod digest;
 mod edges;
@@ -13,6 +14,7 @@ mod findings;
 mod forecast;
 mod history;
 mod judge;
+mod outside;
 mod past_bins;
 mod past_counts;
 mod plan;

@@ -6,6 +6,7 @@ mod distributions;
 mod edges;
 mod forecasts;
 mod guard;
+mod kinds;
 mod simulations;
 mod verdicts;
 
