@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use coalmine_aws::{Aws, AwsConfig};
 use coalmine_core::driver::{self, Recorded, Window};
 use coalmine_core::ports::Fault;
-use coalmine_core::spec::{self, Check, LambdaTarget, Owner, Target, Version};
+use coalmine_core::spec::{self, LambdaTarget, Owner, RolloutSpec, Target, Version};
 use coalmine_core::units::{Minute, Span, Timestamp};
 
 use crate::Exit;
@@ -57,11 +57,11 @@ pub struct Arguments {
 
 /// The recording goes to `out`, or to the file that is named; what is to be known of it to `err`.
 pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
-    let checks = match checks(arguments.spec.as_deref(), err)? {
-        Ok(checks) => checks,
+    let spec = match read_spec(arguments.spec.as_deref(), err)? {
+        Ok(spec) => spec,
         Err(exit) => return Ok(exit),
     };
-    let window = match window(arguments, checks, now()) {
+    let window = match window(arguments, spec, now()) {
         Ok(window) => window,
         Err(message) => {
             writeln!(err, "{message}")?;
@@ -92,14 +92,14 @@ fn from_aws(window: &Window) -> Result<Recorded, String> {
     recorded.map_err(|fault: Fault| format!("CloudWatch cannot be read: {fault}"))
 }
 
-/// The checks of a spec, or those that every spec has.
-fn checks(spec: Option<&Path>, err: &mut impl Write) -> io::Result<Result<Vec<Check>, Exit>> {
+/// The spec whose checks are wanted, or one with those that every spec has.
+fn read_spec(spec: Option<&Path>, err: &mut impl Write) -> io::Result<Result<RolloutSpec, Exit>> {
     let Some(path) = spec else {
         let any = "coalmine: v1\ntarget: { lambda: { function: any, alias: any } }\n";
-        return Ok(spec::parse(any).map(|valid| valid.spec.checks).map_err(|_| Exit::Invalid));
+        return Ok(spec::parse(any).map(|valid| valid.spec).map_err(|_| Exit::Invalid));
     };
     match load(path, None) {
-        Ok(Ok(valid)) => Ok(Ok(valid.spec.checks)),
+        Ok(Ok(valid)) => Ok(Ok(valid.spec)),
         Ok(Err(problems)) => {
             for problem in &problems {
                 print_problem(path, "", problem, err)?;
@@ -111,7 +111,7 @@ fn checks(spec: Option<&Path>, err: &mut impl Write) -> io::Result<Result<Vec<Ch
     }
 }
 
-fn window(arguments: &Arguments, checks: Vec<Check>, now: Timestamp) -> Result<Window, String> {
+fn window(arguments: &Arguments, spec: RolloutSpec, now: Timestamp) -> Result<Window, String> {
     if arguments.baseline == arguments.canary {
         return Err(format!(
             "--baseline and --canary are both {}; a version is not compared with itself",
@@ -144,8 +144,7 @@ fn window(arguments: &Arguments, checks: Vec<Check>, now: Timestamp) -> Result<W
     let history = arguments.history.minutes_ceil().min(i64::try_from(kept).unwrap_or(i64::MAX));
     let (function, alias) = (arguments.function.clone(), arguments.alias.clone());
     Ok(Window {
-        target: Target::Lambda(LambdaTarget { function, alias, owner: Owner::Coalmine }),
-        checks,
+        spec: RolloutSpec { target: Target::Lambda(LambdaTarget { function, alias, owner: Owner::Coalmine }), ..spec },
         baseline: Version(arguments.baseline.clone()),
         canary: Version(arguments.canary.clone()),
         from,
@@ -164,7 +163,7 @@ fn save(
     let when = |minute: Minute| minute.start();
     let (from, until) = (when(window.from), when(window.until));
     if recorded.lines.is_empty() {
-        let target = window.target.key();
+        let target = window.spec.target.key();
         writeln!(err, "{target}: version {} got no requests from {from} to {until}", arguments.canary)?;
         return Ok(Exit::Undecided);
     }
@@ -203,8 +202,8 @@ mod tests {
         let arguments =
             crate::Arguments::try_parse_from([&fixed, options].concat()).map_err(|error| error.to_string())?;
         let crate::Command::Record(arguments) = arguments.command else { panic!("not record") };
-        let checks = checks(None, &mut Vec::new()).unwrap().unwrap();
-        window(&arguments, checks, Timestamp::from_epoch_seconds(NOW))
+        let spec = read_spec(None, &mut Vec::new()).unwrap().unwrap();
+        window(&arguments, spec, Timestamp::from_epoch_seconds(NOW))
     }
 
     #[test]
@@ -212,8 +211,11 @@ mod tests {
         let window = asked(&["--canary", "42", "--last", "3h"]).unwrap();
         let complete = Timestamp::from_epoch_seconds(NOW).minute().plus(-3);
         assert_eq!((window.from, window.until, window.history), (complete.plus(-180), complete, 1440));
-        assert_eq!(window.target.key(), "checkout:live");
-        assert_eq!(window.checks.iter().map(|check| check.name.as_str()).collect::<Vec<_>>(), ["errors", "latency"]);
+        assert_eq!(window.spec.target.key(), "checkout:live");
+        assert_eq!(
+            window.spec.checks.iter().map(|check| check.name.as_str()).collect::<Vec<_>>(),
+            ["errors", "latency"]
+        );
         let written =
             asked(&["--canary", "42", "--from", "2027-01-15T06:00:00Z", "--to", "2027-01-15T07:00:00Z"]).unwrap();
         assert_eq!(written.until.minutes_since(written.from), 60);

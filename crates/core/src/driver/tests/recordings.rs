@@ -11,7 +11,7 @@ use crate::sim::world::{Datapoint, World};
 use crate::spec::{self, MetricRef, RolloutSpec};
 use crate::units::{Minute, Timestamp, Weight};
 
-use super::{target, version};
+use super::version;
 
 const FIRST: i64 = 29_400_000;
 const HISTORY: i64 = 180;
@@ -64,8 +64,7 @@ fn world(failing: f64, seed: u64) -> World {
 
 fn recorded(world: &World) -> Recorded {
     let window = Window {
-        target: target(),
-        checks: spec().checks,
+        spec: spec(),
         baseline: version("41"),
         canary: version("42"),
         from: Minute::from_index(FIRST - 20),
@@ -107,17 +106,11 @@ fn live(world: &World, lines: &[crate::recording::Line]) -> crate::analysis::Ana
     let spec = spec();
     let first = Minute::from_index(FIRST);
     let (old, new) = (version("41"), version("42"));
-    let target = target();
-    let past = Past {
-        target: &target,
-        checks: &spec.checks,
-        baseline: &old,
-        canary: &new,
-        from: first.plus(-HISTORY),
-        until: first,
-    };
-    let series = run_now(world.fetch(&past.queries())).unwrap().into_iter().collect::<Result<Vec<_>, _>>().unwrap();
-    let plan = learn(&plan(&spec), &past.history(&series));
+    let frozen = plan(&spec);
+    let past =
+        Past { spec: &spec, plan: &frozen, baseline: &old, canary: &new, from: first.plus(-HISTORY), until: first };
+    let series = run_now(world.fetch(&past.queries(&[0]))).unwrap().into_iter().collect::<Result<Vec<_>, _>>().unwrap();
+    let plan = learn(&frozen, &past.history(&[0], &series));
     let minutes = lines.iter().filter(|line| line.canary.is_some()).map(|line| {
         let count = |arm: &Option<crate::recording::Arm>| {
             let arm = arm.as_ref()?;
@@ -141,8 +134,7 @@ fn live(world: &World, lines: &[crate::recording::Line]) -> crate::analysis::Ana
 #[test]
 fn a_version_without_requests_has_no_recording() {
     let window = Window {
-        target: target(),
-        checks: spec().checks,
+        spec: spec(),
         baseline: version("41"),
         canary: version("43"),
         from: Minute::from_index(FIRST),
