@@ -4,6 +4,7 @@
 //! rollout. No running statistic is kept anywhere, so any decision replays from what is stored.
 
 mod aftermath;
+mod auto;
 mod bars;
 mod course;
 mod digest;
@@ -16,11 +17,13 @@ mod past_bins;
 mod past_counts;
 mod plan;
 pub mod replay;
+mod slower;
 pub mod stats;
 #[cfg(test)]
 mod tests;
 mod words;
 
+pub use auto::{Advice, AutoPlan, plan_auto};
 pub use bars::{MINUTES_TO_MISS, MINUTES_TO_PASS};
 use course::PROPOSED_POINTS;
 pub use course::{Asked, Lane};
@@ -31,6 +34,7 @@ pub use forecast::{Delays, Forecast, Load, StepForecast, deadline_problem, forec
 pub use history::{DistributionHistory, EventHistory, History, HistoryMinute, Learned, learn};
 pub use judge::{Judge, judge};
 pub use plan::plan;
+pub use slower::Slower;
 pub use words::{grouped, percent};
 
 use serde::{Deserialize, Serialize};
@@ -60,6 +64,9 @@ pub struct JudgePlan {
     /// The spec says that requests fail independently, so evidence for promotion is not divided.
     #[serde(default)]
     pub independent: bool,
+    /// Weights are chosen as one goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto: Option<AutoPlan>,
 }
 
 fn one() -> f64 {
@@ -412,6 +419,9 @@ pub struct Analysis {
     pub newest: Option<Minute>,
     /// Identifies the settled counts a Pass was based on: equal for equal counts. See [`Samples::settled_before`].
     pub settled_digest: u64,
+    /// Which weight is affordable, if the plan lets the judge choose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto: Option<Advice>,
 }
 
 /// One check, both versions, and how sure.
@@ -429,6 +439,9 @@ pub struct Comparison {
     pub newest: Option<Minute>,
     /// Canary's rate over the baseline's, minute by minute; `None` where no event came.
     pub ratio: Option<Interval>,
+    /// Of a distribution: which requests the counts are of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slower: Option<Slower>,
     pub evidence: Evidence,
     /// What this step had to prove.
     pub tolerance: Tolerance,

@@ -3,7 +3,7 @@
 use crate::spec::{Check, CheckKind, CheckMode, Independence, Margins, RolloutSpec, Tolerance};
 use crate::units::{Span, Weight};
 
-use super::{JudgePlan, Measure, PlannedCheck, PlannedDistribution, PlannedQuantile, ReadBy, WarmUp};
+use super::{AutoPlan, JudgePlan, Measure, PlannedCheck, PlannedDistribution, PlannedQuantile, ReadBy, WarmUp};
 
 /// What each kind of check gets of the budget for false rollbacks, before it is spread over the checks present.
 const ERRORS_SHARE: f64 = 0.4;
@@ -43,6 +43,7 @@ pub fn plan(spec: &RolloutSpec) -> JudgePlan {
         guard: spec.analysis.guard,
         tolerated_ratio: spec.analysis.harm_ratio,
         independent: spec.analysis.independence == Independence::Assumed,
+        auto: AutoPlan::of(spec),
     }
 }
 

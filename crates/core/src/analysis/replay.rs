@@ -258,6 +258,7 @@ fn nothing(seen: Seen) -> Judged {
         doubt: None,
         newest: None,
         settled_digest: 0,
+        auto: None,
     };
     Judged {
         case: seen.case,

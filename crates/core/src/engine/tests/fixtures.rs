@@ -159,7 +159,7 @@ pub fn analysis(verdict: Verdict) -> Analysis {
     let doubt = (verdict == Verdict::Inconclusive).then_some(Doubt::TooLittleTraffic);
     let settled_digest =
         crate::analysis::settled_digest(&empty_plan(), &Samples::default(), crate::units::Minute::from_index(0));
-    Analysis { comparisons: Vec::new(), verdict, doubt, newest: None, settled_digest }
+    Analysis { comparisons: Vec::new(), verdict, doubt, newest: None, settled_digest, auto: None }
 }
 
 /// Nothing is judged.
@@ -173,5 +173,6 @@ fn empty_plan() -> JudgePlan {
         guard: crate::analysis::GuardMode::default(),
         tolerated_ratio: 1.0,
         independent: false,
+        auto: None,
     }
 }
