@@ -4,6 +4,7 @@
 //! cases.
 
 mod intake;
+pub mod probe;
 mod share;
 mod trace;
 
