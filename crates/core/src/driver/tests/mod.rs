@@ -4,6 +4,7 @@ mod field_bugs;
 mod isolation;
 mod killed;
 mod presets;
+mod recordings;
 mod shared_target;
 mod starts;
 mod watched;
