@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use bins::{Sampled, Span};
 
-use crate::analysis::{Count, Load, Measured, PlannedCheck, grouped};
+use crate::analysis::{Count, Level, Load, Measured, PlannedCheck, grouped};
 use crate::spec::{Check, CheckKind, LambdaTarget, MetricRef, RateCounts, Target, Version};
 use crate::units::Minute;
 
@@ -70,7 +70,11 @@ pub fn queries(asked: Asked<'_>, of: Of<'_>, from: Minute, until: Minute) -> Vec
             let (RateCounts::Events(events) | RateCounts::GoodEvents(events)) = counts;
             [events, requests].map(|metric| query(filled_in(metric, lambda, of.version()), Stat::Sum)).to_vec()
         }
-        CheckKind::Latency { .. } => {
+        CheckKind::Mean { metric } | CheckKind::Gauge { metric, .. } => {
+            let metric = filled_in(metric, lambda, of.version());
+            vec![query(metric.clone(), Stat::Sum), query(metric, Stat::SampleCount)]
+        }
+        CheckKind::Latency { .. } | CheckKind::Distribution { .. } => {
             let Some((sampled, edges)) = sampled(asked, of) else { return Vec::new() };
             bins::queries(&sampled, asked.planned, &edges, span)
         }
@@ -82,7 +86,8 @@ pub fn queries(asked: Asked<'_>, of: Of<'_>, from: Minute, until: Minute) -> Vec
 pub fn measured(asked: Asked<'_>, of: Of<'_>, series: &[Option<&Series>], minute: Minute) -> Option<Measured> {
     match &asked.check.kind {
         CheckKind::Errors { .. } | CheckKind::Rate { .. } => count(asked.check, series, minute).map(Measured::Count),
-        CheckKind::Latency { .. } => {
+        CheckKind::Mean { .. } | CheckKind::Gauge { .. } => level(series, minute).map(Measured::Level),
+        CheckKind::Latency { .. } | CheckKind::Distribution { .. } => {
             let (sampled, edges) = sampled(asked, of)?;
             bins::bins(&sampled, asked.planned, &edges, series, minute).map(Measured::Bins)
         }
@@ -99,8 +104,17 @@ fn sampled(asked: Asked<'_>, of: Of<'_>) -> Option<(Sampled, Vec<f64>)> {
             let metric = |name: &str| lambda_metric(name, lambda, of.scope());
             Some((Sampled { metric: metric("Duration"), requests: Some(metric("Invocations")) }, edges))
         }
-        CheckKind::Errors { .. } | CheckKind::Rate { .. } => None,
+        CheckKind::Distribution { metric, .. } => {
+            Some((Sampled { metric: filled_in(metric, lambda, of.version()), requests: None }, edges))
+        }
+        CheckKind::Errors { .. } | CheckKind::Rate { .. } | CheckKind::Mean { .. } | CheckKind::Gauge { .. } => None,
     }
+}
+
+/// A level's readings in one minute: their sum, and how many there were.
+fn level(series: &[Option<&Series>], minute: Minute) -> Option<Level> {
+    let value = |index: usize| series.get(index).copied().flatten()?.get(&minute).copied();
+    Level::new(value(1)?, value(0)?)
 }
 
 /// One version's count in one minute, from the series of [`queries`] in the same order; `None` for a series that could
@@ -109,7 +123,7 @@ fn sampled(asked: Asked<'_>, of: Of<'_>) -> Option<(Sampled, Vec<f64>)> {
 /// * `errors`: each invocation emits `Errors` as 0 or 1, so the exposure is that metric's SampleCount. While it falls
 ///   short of `Invocations`, the minute is not complete yet, and a late error must not be read as none.
 /// * `rate`: an event metric without a datapoint is missing even where there were requests, for nobody knows whether it
-///   is sent as zero. Only ALB counters are known to be left out instead of being sent as zero.
+///   is sent as zero, unless the spec says that it is not (`absentIsZero`). ALB counters are known to be left out.
 #[must_use]
 fn count(check: &Check, series: &[Option<&Series>], minute: Minute) -> Option<Count> {
     let value = |index: usize| series.get(index).copied().flatten()?.get(&minute).copied();
@@ -119,11 +133,11 @@ fn count(check: &Check, series: &[Option<&Series>], minute: Minute) -> Option<Co
             // A NaN is not at least anything.
             if samples >= invocations { Count::new(samples, errors) } else { None }
         }
-        CheckKind::Rate { counts, .. } => {
+        CheckKind::Rate { counts, absent_is_zero, .. } => {
             let (RateCounts::Events(metric) | RateCounts::GoodEvents(metric)) = counts;
             let was_read = series.first().is_some_and(Option::is_some);
             let requests = value(1)?;
-            let events = value(0).or_else(|| (was_read && absent_is_zero(metric)).then_some(0.0))?;
+            let events = value(0).or_else(|| (was_read && (*absent_is_zero || never_zero(metric))).then_some(0.0))?;
             match counts {
                 RateCounts::Events(_) => Count::new(requests, events),
                 RateCounts::GoodEvents(_) => {
@@ -132,11 +146,14 @@ fn count(check: &Check, series: &[Option<&Series>], minute: Minute) -> Option<Co
                 }
             }
         }
-        CheckKind::Latency { .. } => None,
+        CheckKind::Latency { .. }
+        | CheckKind::Distribution { .. }
+        | CheckKind::Mean { .. }
+        | CheckKind::Gauge { .. } => None,
     }
 }
 
-fn absent_is_zero(metric: &MetricRef) -> bool {
+fn never_zero(metric: &MetricRef) -> bool {
     metric.namespace == "AWS/ApplicationELB"
 }
 
@@ -302,7 +319,8 @@ mod tests {
     fn rate(namespace: &str, good: bool) -> Check {
         let events = metric(namespace, "Events");
         let counts = if good { RateCounts::GoodEvents(events) } else { RateCounts::Events(events) };
-        check(CheckKind::Rate { counts, requests: metric(namespace, "Requests"), tolerate: TOLERATE })
+        let requests = metric(namespace, "Requests");
+        check(CheckKind::Rate { counts, requests, tolerate: TOLERATE, absent_is_zero: false })
     }
 
     fn planned(check: &Check) -> PlannedCheck {
@@ -439,6 +457,54 @@ mod tests {
             errors: 0.0,
             minutes_with_data: 60,
             minutes: 60,
+        }
+    }
+
+    #[test]
+    fn absent_events_are_zero_where_the_spec_says_so_and_requests_came() {
+        let mut check = rate("Shop", false);
+        let CheckKind::Rate { absent_is_zero, .. } = &mut check.kind else { unreachable!() };
+        *absent_is_zero = true;
+        for (events, requests, expected) in [
+            (None, Some(50.0), Some((50.0, 0.0))),
+            (Some(2.0), Some(50.0), Some((50.0, 2.0))),
+            (None, None, None),
+            (Some(2.0), None, None),
+            (Some(f64::NAN), Some(50.0), None),
+        ] {
+            assert_eq!(counted(&check, &[events, requests]), expected, "{events:?} {requests:?}");
+        }
+        let requests = Series::from([(start(), 50.0)]);
+        assert_eq!(count(&check, &[None, Some(&requests)], start()), None, "a failed look is no zero");
+    }
+
+    #[test]
+    fn a_level_is_the_sum_of_its_readings() {
+        let gauge = check(CheckKind::Gauge { metric: metric("Shop", "Memory"), tolerate: 0.1 });
+        assert_eq!(
+            shown(&queries_of(&gauge)),
+            ["Sum", "SampleCount"].map(|stat| format!("Shop Memory {stat} Stage=prod,Version=42,Where=checkout/live"))
+        );
+        for (sum, readings, expected) in [
+            (Some(120.0), Some(2.0), Some(60.0)),
+            (Some(-3.0), Some(1.0), Some(-3.0)),
+            (Some(0.0), Some(4.0), Some(0.0)),
+            (Some(120.0), Some(0.0), None),
+            (Some(120.0), None, None),
+            (None, Some(2.0), None),
+            (Some(f64::NAN), Some(2.0), None),
+            (Some(f64::INFINITY), Some(2.0), None),
+            (Some(120.0), Some(f64::NAN), None),
+            (Some(120.0), Some(-2.0), None),
+            (Some(1e300), Some(1.0), None),
+        ] {
+            let series: Vec<Series> =
+                [sum, readings].map(|value| value.map(|value| (start(), value)).into_iter().collect()).into();
+            let series: Vec<Option<&Series>> = series.iter().map(Some).collect();
+            let (planned, canary) = (planned(&gauge), Version("42".into()));
+            let measured = measured(asked(&gauge, &planned, &target()), Of::Canary(&canary), &series, start());
+            let level = measured.and_then(|measured| measured.level()).and_then(Level::mean);
+            assert_eq!(level, expected, "{sum:?} {readings:?}");
         }
     }
 

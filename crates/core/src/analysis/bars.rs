@@ -5,16 +5,13 @@ use crate::units::Minute;
 
 use super::{Doubt, JudgePlan, PlannedCheck, Samples, Verdict};
 
-/// Settled minutes of the present step, with data of both versions, that a Pass needs at least: the first minutes after
-/// a change of weights are the least typical ones.
-pub const MINUTES_TO_PASS: usize = 3;
+/// Settled minutes of the present step, with data of both versions, that a Pass needs at least: a single minute may be an
+/// accident. The minute in which the weight was raised does not count: it is partly still the weight before.
+pub const MINUTES_TO_PASS: usize = 2;
 
 /// Closed minutes without any data of a check before `onNoData: fail` takes effect. CloudWatch may take three minutes
 /// to show a datapoint; five in a row are no longer lateness.
 pub const MINUTES_TO_MISS: usize = 5;
-
-/// The guard must have seen this much, as a factor, before the standard lane may roll back.
-const GUARD_THRESHOLD: f64 = 10.0;
 
 /// What each kind of evidence must reach, as natural logarithms.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +19,6 @@ pub(super) struct Bars {
     /// The check's part of the budget for false rollbacks.
     pub alpha: f64,
     pub harm: f64,
-    pub guard: f64,
     pub catastrophe: f64,
     pub promotion: f64,
 }
@@ -35,7 +31,6 @@ impl Bars {
         Self {
             alpha,
             harm: -(0.9 * alpha).ln(),
-            guard: GUARD_THRESHOLD.ln(),
             catastrophe: -(0.1 * alpha).ln(),
             promotion: -plan.false_promotion.ln(),
         }

@@ -1,14 +1,15 @@
 //! How long the proof will take, before anything is started.
 
-use crate::spec::{Advance, Check, CheckKind, CheckMode, RolloutSpec, Step, Tolerance};
+use crate::spec::{Advance, Check, CheckKind, CheckMode, RolloutSpec, Settle, Step, Tolerance};
 use crate::units::{Span, Weight};
 
 use super::bars::MINUTES_TO_PASS;
-use super::stats::growth_per_request;
-use super::{JudgePlan, Measure, grouped, percent, plan};
+use super::course::{Exposure, Worth, tolerance};
+use super::stats::{Margin, Rates};
+use super::{JudgePlan, Measure, PROPOSED_POINTS, PlannedCheck, grouped, percent, plan};
 
-/// Requests beyond what an oracle that knows the best bet would need: measured 1.2 to 1.5, 1.3 in the middle.
-const MIXTURE_COST: f64 = 1.3;
+/// What earlier steps' evidence saves a later one: at most ln 2 of ln 20 is carried.
+const CARRIED: f64 = 0.23;
 
 /// What is known of the target's traffic.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,45 +50,46 @@ impl Forecast {
     }
 }
 
-/// Forecasts the proof of the `errors` check, the only one whose rate is known before the start. `lag` is the age from
-/// which minutes may be promoted on. Evidence of earlier steps counts for later ones, as it does in the judge.
+/// How late the numbers come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delays {
+    /// Age from which minutes may be promoted on.
+    pub lag: Span,
+    /// After each raise, minutes that do not count yet.
+    pub warm_up: Span,
+}
+
+/// Forecasts the proof of the `errors` check, the only one whose rate is known before the start.
 #[must_use]
-pub fn forecast(plan: &JudgePlan, steps: &[Step], load: &Load, lag: Span) -> Forecast {
+pub fn forecast(plan: &JudgePlan, spec: &RolloutSpec, load: &Load, delays: &Delays) -> Forecast {
     let check = plan
         .checks
         .iter()
         .find(|check| check.name == "errors" && check.measure == Measure::Counts && check.mode != CheckMode::Observe);
-    let target = -plan.false_promotion.ln() * MIXTURE_COST;
-    let mut past: Vec<(Weight, f64)> = Vec::new();
-    let mut forecasts = Vec::new();
-    for (index, step) in steps.iter().enumerate() {
-        let tolerance = check.and_then(|check| check.tolerances.get(index).or(check.tolerances.last()));
-        let takes = match (step.advance, tolerance) {
-            (Advance::OnProof, Some(tolerance)) => {
-                minutes_to_proof(*tolerance, step.weight, load, &past, target).map(|minutes| {
-                    // The first minute at a weight is shared with the weight before.
-                    let whole = Span::from_minutes(minutes_up(minutes) + 1);
-                    whole.plus(lag).max(step.bake)
-                })
-            }
+    let steps = spec.steps.iter().enumerate().map(|(index, step)| {
+        let takes = match (step.advance, check) {
+            (Advance::OnProof, Some(check)) => minutes_to_proof(plan, check, index, step.weight, load).map(|minutes| {
+                // The first minute at a weight is shared with the weight before. A pass that must settle waits for the
+                // minutes that passed meanwhile.
+                let waits = if spec.settles(index) { delays.lag } else { Span::ZERO };
+                let data = Span::from_minutes(minutes_up(minutes) + 1);
+                [delays.warm_up, delays.lag, waits].into_iter().fold(data, Span::plus).max(step.bake)
+            }),
             (Advance::UnlessHarm, _) | (Advance::OnProof, None) => Some(step.bake),
         };
-        if let Some(takes) = takes {
-            past.push((step.weight, minutes_of(takes)));
-        }
-        forecasts.push(StepForecast { weight: step.weight, takes });
-    }
-    Forecast { steps: forecasts }
+        StepForecast { weight: step.weight, takes }
+    });
+    Forecast { steps: steps.collect() }
 }
 
 /// Why the spec's deadline (or a step's `atMost`) cannot be met on this traffic, and what would do. Silent when there
 /// is no traffic to forecast with.
 #[must_use]
-pub fn deadline_problem(spec: &RolloutSpec, judge_plan: &JudgePlan, load: &Load, lag: Span) -> Option<String> {
+pub fn deadline_problem(spec: &RolloutSpec, judge_plan: &JudgePlan, load: &Load, delays: &Delays) -> Option<String> {
     if load.requests_per_minute <= 0.0 || spec.steps.is_empty() {
         return None;
     }
-    let forecast = forecast(judge_plan, &spec.steps, load, lag);
+    let forecast = forecast(judge_plan, spec, load, delays);
     let traffic = format!(
         "at {} requests a minute, {} of them failing",
         grouped(load.requests_per_minute),
@@ -114,51 +116,38 @@ pub fn deadline_problem(spec: &RolloutSpec, judge_plan: &JudgePlan, load: &Load,
             format!("{traffic}, the step of {} takes about {takes}, longer than its `atMost` of {longest}", step.weight)
         }
     };
-    let remedies = remedies(spec, judge_plan, load, lag, &forecast);
+    let remedies = remedies(spec, judge_plan, load, delays, &forecast);
     if remedies.is_empty() { Some(problem) } else { Some(format!("{problem}. What would do: {}", remedies.join("; "))) }
 }
 
-/// Minutes of data at `weight` until the expected evidence suffices; `None` if it never does. Each bet is followed on
-/// its own, for the evidence of the past belongs to the bet that made it.
-fn minutes_to_proof(
-    tolerance: Tolerance,
-    weight: Weight,
-    load: &Load,
-    past: &[(Weight, f64)],
-    target: f64,
-) -> Option<f64> {
-    let mut needed: Vec<f64> = growth_per_minute(tolerance, weight, load).map(|_| target).to_vec();
-    for (weight, minutes) in past {
-        for (needed, growth) in needed.iter_mut().zip(growth_per_minute(tolerance, *weight, load)) {
-            *needed -= growth * minutes;
-        }
-    }
-    let growth = growth_per_minute(tolerance, weight, load);
-    let minutes = needed.iter().zip(growth).filter_map(|(&needed, growth)| match growth {
-        _ if needed <= 0.0 => Some(0.0),
-        growth if growth > 0.0 => Some(needed / growth),
-        _ => None,
-    });
+/// Minutes of data at `weight` until the expected evidence suffices; `None` if it never does.
+fn minutes_to_proof(plan: &JudgePlan, check: &PlannedCheck, step: usize, weight: Weight, load: &Load) -> Option<f64> {
+    let history = check.learned.as_ref().and_then(|learned| learned.events.as_ref());
+    let worth = Worth::of_events(plan, history);
+    let share = weight.share();
+    let canary = share * load.requests_per_minute;
+    let a_minute = Exposure { canary, baseline: load.requests_per_minute - canary, minutes: 1.0 };
+    let rates = Rates { baseline: load.error_rate, canary: load.error_rate };
+    let carried = if step > 0 { CARRIED } else { 0.0 };
+    let nats = -plan.false_promotion.ln() * (1.0 - carried);
+    let requests = a_minute.requests_for(nats, Margin::from(tolerance(check, step)), rates, &worth)?;
     #[allow(clippy::cast_precision_loss)]
     let least = MINUTES_TO_PASS as f64;
-    minutes.min_by(f64::total_cmp).map(|minutes| minutes.max(least))
-}
-
-fn growth_per_minute(tolerance: Tolerance, weight: Weight, load: &Load) -> [f64; 10] {
-    let share = weight.share();
-    if share <= 0.0 || share >= 1.0 {
-        return [0.0; 10];
-    }
-    let growth = growth_per_request(load.error_rate, share / (1.0 - share), tolerance.factor, tolerance.points);
-    growth.map(|growth| growth * share * load.requests_per_minute)
+    Some((requests / canary).max(least)).filter(|minutes| *minutes < CENTURY_MINUTES)
 }
 
 fn step_in_words(step: &StepForecast) -> Option<String> {
     step.takes.map(|takes| format!("{}: {takes}", step.weight))
 }
 
-/// What would make the proof fit, each with its number.
-fn remedies(spec: &RolloutSpec, judge_plan: &JudgePlan, load: &Load, lag: Span, forecast: &Forecast) -> Vec<String> {
+/// What would make the proof fit, each with its number. Proposed, never chosen.
+fn remedies(
+    spec: &RolloutSpec,
+    judge_plan: &JudgePlan,
+    load: &Load,
+    delays: &Delays,
+    forecast: &Forecast,
+) -> Vec<String> {
     let mut remedies = Vec::new();
     match forecast.total() {
         Some(total) if total > spec.deadline => remedies.push(format!("a deadline of at least {total}")),
@@ -168,62 +157,83 @@ fn remedies(spec: &RolloutSpec, judge_plan: &JudgePlan, load: &Load, lag: Span, 
         }
         None => {}
     }
-    if let Some((weight, total)) = larger_weight(spec, load, lag) {
-        remedies.push(format!("a larger weight, such as a single step of {weight} (about {total})"));
+    let in_time = |spec: &RolloutSpec, plan: &JudgePlan| {
+        let forecast = self::forecast(plan, spec, load, delays);
+        forecast.total().filter(|_| forecast.fits(&spec.steps, spec.deadline))
+    };
+    let at_once = RolloutSpec { settle: Settle::None, ..spec.clone() };
+    if let Some(total) = in_time(&at_once, judge_plan) {
+        remedies.push(format!("`settle: none`, which goes on before the newest minutes are read (about {total})"));
     }
-    let factors = [1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0];
-    let enough = factors.into_iter().find(|&by| {
-        let wider = wider_plan(judge_plan, by);
-        self::forecast(&wider, &spec.steps, load, lag).fits(&spec.steps, spec.deadline)
+    if let Some(single) = larger_weight(spec)
+        && let Some(total) = in_time(&single, &with_the_history_of(judge_plan, plan(&single)))
+        && let Some(step) = single.steps.first()
+    {
+        remedies.push(format!("a larger weight, such as a single step of {} (about {total})", step.weight));
+    }
+    let Some(asked) = errors_tolerance(spec) else { return remedies };
+    let wider = PROPOSED_POINTS.into_iter().filter(|points| *points > asked.points).find_map(|points| {
+        let tolerate = Tolerance { points, ..asked };
+        let wider = with_errors_tolerance(spec, tolerate);
+        in_time(&wider, &with_the_history_of(judge_plan, plan(&wider))).map(|total| (tolerate, total))
     });
-    if let (Some(by), Some(tolerate)) = (enough, errors_tolerance(spec)) {
-        remedies.push(format!("a larger tolerance of the errors check, {}", widened(tolerate, by)));
-    }
+    remedies.push(match wider {
+        Some((tolerate, total)) => {
+            format!("a larger tolerance of the errors check, {tolerate} (about {total})")
+        }
+        None => {
+            "`advance: unlessHarm`, which goes on without a proof (no tolerance up to 5 points can be proven in time)"
+                .to_owned()
+        }
+    });
     remedies
 }
 
-/// The same rollout in one step of half the traffic, where evidence comes in fastest; `None` if that is no help.
-fn larger_weight(spec: &RolloutSpec, load: &Load, lag: Span) -> Option<(Weight, Span)> {
+/// The same rollout in one step of half the traffic, where evidence comes in fastest; `None` if it is one already.
+fn larger_weight(spec: &RolloutSpec) -> Option<RolloutSpec> {
     let half = Weight::from_basis_points(5000)?;
     let last = spec.steps.last()?;
     if spec.steps.len() == 1 && last.weight >= half {
         return None;
     }
-    let mut single = spec.clone();
-    single.steps = vec![Step { weight: half, ..last.clone() }];
-    let forecast = forecast(&plan(&single), &single.steps, load, lag);
-    forecast.total().filter(|_| forecast.fits(&single.steps, spec.deadline)).map(|total| (half, total))
+    Some(RolloutSpec { steps: vec![Step { weight: half, ..last.clone() }], ..spec.clone() })
 }
 
-fn wider_plan(judge_plan: &JudgePlan, by: f64) -> JudgePlan {
-    let mut wider = judge_plan.clone();
-    for tolerance in wider.checks.iter_mut().flat_map(|check| &mut check.tolerances) {
-        *tolerance = widened(*tolerance, by);
+fn with_errors_tolerance(spec: &RolloutSpec, wanted: Tolerance) -> RolloutSpec {
+    let mut wider = spec.clone();
+    for check in &mut wider.checks {
+        if let CheckKind::Errors { tolerate } = &mut check.kind {
+            *tolerate = wanted;
+        }
     }
     wider
 }
 
-fn widened(tolerance: Tolerance, by: f64) -> Tolerance {
-    Tolerance { factor: 1.0 + (tolerance.factor - 1.0) * by, points: (tolerance.points * by).min(1.0) }
+/// Another spec's plan, with what was learned for the plan of the one that is asked.
+fn with_the_history_of(learned: &JudgePlan, mut plan: JudgePlan) -> JudgePlan {
+    for (check, known) in plan.checks.iter_mut().zip(&learned.checks) {
+        check.learned.clone_from(&known.learned);
+    }
+    plan.independent = learned.independent;
+    plan
 }
 
 fn errors_tolerance(spec: &RolloutSpec) -> Option<Tolerance> {
     spec.checks.iter().find_map(|Check { kind, .. }| match kind {
         CheckKind::Errors { tolerate } => Some(*tolerate),
-        CheckKind::Latency { .. } | CheckKind::Rate { .. } => None,
+        CheckKind::Latency { .. }
+        | CheckKind::Rate { .. }
+        | CheckKind::Distribution { .. }
+        | CheckKind::Mean { .. }
+        | CheckKind::Gauge { .. } => None,
     })
 }
 
-/// Whole minutes, at most a century: what takes longer is never in time.
+/// What takes longer is never in time.
+const CENTURY_MINUTES: f64 = 52_560_000.0;
+
 fn minutes_up(minutes: f64) -> u64 {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let whole = minutes.clamp(0.0, 52_560_000.0).ceil() as u64;
+    let whole = minutes.clamp(0.0, CENTURY_MINUTES).ceil() as u64;
     whole
-}
-
-fn minutes_of(span: Span) -> f64 {
-    // Spans are at most a century of seconds, far below 2^53.
-    #[allow(clippy::cast_precision_loss)]
-    let seconds = span.seconds() as f64;
-    seconds / 60.0
 }

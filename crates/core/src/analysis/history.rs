@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::units::Minute;
 
 use super::stats::Dispersion;
-use super::{Bins, JudgePlan, Measure, Measured, past_bins};
+use super::{Bins, JudgePlan, Measure, Measured, past_bins, past_counts};
 
 /// The old version alone, minute by minute, before the rollout.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -68,21 +68,17 @@ pub struct DistributionHistory {
     pub ranks: Dispersion,
 }
 
-/// Freezes what the past says into the plan. A distribution needs its [edges](super::choose_edges) first.
+/// Freezes what the past says into the plan, in place of whatever was learned before. A distribution needs its
+/// [edges](super::choose_edges) first.
 #[must_use]
 pub fn learn(plan: &JudgePlan, history: &History) -> JudgePlan {
     let mut plan = plan.clone();
     for (index, check) in plan.checks.iter_mut().enumerate() {
-        if check.measure == Measure::Distribution {
-            check.learned = past_bins::learn(check, index, history);
-        }
+        check.learned = match check.measure {
+            Measure::Counts => past_counts::learn(index, history),
+            Measure::Distribution => past_bins::learn(check, index, history),
+            Measure::Latency | Measure::Mean | Measure::Gauge => None,
+        };
     }
     plan
-}
-
-/// What was learned, a sentence per check that has a past.
-#[must_use]
-pub fn findings(plan: &JudgePlan) -> Vec<String> {
-    let learned = plan.checks.iter().filter_map(|check| Some((check, check.learned.as_ref()?)));
-    learned.map(|(check, learned)| format!("{}: {} minutes of the past", check.name, learned.minutes)).collect()
 }

@@ -8,10 +8,12 @@ mod bars;
 mod course;
 mod digest;
 mod edges;
+mod findings;
 mod forecast;
 mod history;
 mod judge;
 mod past_bins;
+mod past_counts;
 mod plan;
 pub mod stats;
 #[cfg(test)]
@@ -19,11 +21,13 @@ mod tests;
 mod words;
 
 pub use bars::{MINUTES_TO_MISS, MINUTES_TO_PASS};
-pub use course::Asked;
+use course::PROPOSED_POINTS;
+pub use course::{Asked, Lane};
 pub use digest::settled_digest;
 pub use edges::{choose_edges, edge_quantiles, rebinned, stretched, take_edges};
-pub use forecast::{Forecast, Load, StepForecast, deadline_problem, forecast};
-pub use history::{DistributionHistory, EventHistory, History, HistoryMinute, Learned, findings, learn};
+pub use findings::findings;
+pub use forecast::{Delays, Forecast, Load, StepForecast, deadline_problem, forecast};
+pub use history::{DistributionHistory, EventHistory, History, HistoryMinute, Learned, learn};
 pub use judge::{Judge, judge};
 pub use plan::plan;
 pub use words::{grouped, percent};
@@ -44,6 +48,9 @@ pub struct JudgePlan {
     pub false_promotion: f64,
     /// Longest time the rollout may take, in minutes: the prior over when a regression starts is spread over it.
     pub horizon_minutes: u32,
+    /// The time for all steps together, in minutes, without waiting for a person; 0 when it is not known.
+    #[serde(default)]
+    pub deadline_minutes: u32,
     #[serde(default)]
     pub guard: GuardMode,
     /// The canary's rate of events may be this many times the baseline's before it counts as harm.
@@ -56,6 +63,10 @@ pub struct JudgePlan {
 
 fn one() -> f64 {
     1.0
+}
+
+fn infinite() -> f64 {
+    f64::INFINITY
 }
 
 /// How evidence for harm is guarded against errors in clusters and versions with noise of their own.
@@ -168,6 +179,9 @@ pub enum Measure {
 /// Requests of one version in one minute. The largest services of all have about 1e9.
 const MOST_REQUESTS: f64 = 1e12;
 
+/// No reading is larger, and its square can still be summed.
+const LARGEST_LEVEL: f64 = 1e100;
+
 /// Events out of requests of one version in one minute. May be fractional; never negative or NaN when made by
 /// [`Count::new`].
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -233,6 +247,23 @@ pub enum Measured {
     Level(Level),
 }
 
+impl Level {
+    /// `None` for numbers that cannot be a level: no readings, or not finite ones.
+    #[must_use]
+    pub fn new(readings: f64, sum: f64) -> Option<Self> {
+        let level = Self { readings, sum };
+        level.mean().is_some().then_some(level)
+    }
+
+    /// The mean of the readings; `None` for numbers that cannot be a level.
+    #[must_use]
+    pub fn mean(self) -> Option<f64> {
+        let readings = (1.0..=MOST_REQUESTS).contains(&self.readings);
+        let mean = self.sum / self.readings;
+        (readings && mean.abs() <= LARGEST_LEVEL).then_some(mean)
+    }
+}
+
 impl From<Count> for Measured {
     fn from(count: Count) -> Self {
         Self::Count(count)
@@ -258,6 +289,15 @@ impl Measured {
         match self {
             Self::Count(count) => count.sane(),
             Self::Bins(_) | Self::Level(_) => None,
+        }
+    }
+
+    /// The level, if it is one, and one that can be.
+    #[must_use]
+    pub fn level(&self) -> Option<Level> {
+        match self {
+            Self::Level(level) => level.mean().map(|_| *level),
+            Self::Count(_) | Self::Bins(_) => None,
         }
     }
 
@@ -428,9 +468,23 @@ pub struct Evidence {
     /// Largest so far of the harm e-process.
     pub harm: f64,
     pub harm_threshold: f64,
-    /// The second key against overdispersion.
+    /// Whether the canary is worse in most minutes; a second key against overdispersion that needs no history.
     pub guard: f64,
+    /// Infinite where noise lasts for many minutes: serialised as null.
+    #[serde(with = "null_is_infinite")]
     pub guard_threshold: f64,
+    /// The harm e-process divided by the dispersion of each minute; 0 without history.
+    #[serde(default)]
+    pub tempered: f64,
+    /// Infinite without history: serialised as null.
+    #[serde(default = "infinite", with = "null_is_infinite")]
+    pub tempered_threshold: f64,
+    /// By what the newest minute's evidence for harm is divided: 1 for independent requests.
+    #[serde(default = "one")]
+    pub dispersion: f64,
+    /// The way by which harm was proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lane: Option<Lane>,
     /// The lane for catastrophes, which needs no second key.
     pub catastrophe: f64,
     pub catastrophe_threshold: f64,

@@ -5,7 +5,7 @@ use crate::units::plain_number;
 
 use super::aftermath::Aftermath;
 use super::bars::{MINUTES_TO_PASS, Reason};
-use super::course::Reading;
+use super::course::{Prospect, Reading};
 use super::{Comparison, Count, Doubt, Interval, Samples, Verdict};
 
 pub(super) fn sentence(
@@ -30,7 +30,7 @@ pub(super) fn sentence(
             format!("; {tolerated}: proven, once there are {MINUTES_TO_PASS} minutes of data at this weight")
         }
         Reason::Blind => format!("; {}", reading.blind.as_deref().unwrap_or("cannot be told from these data")),
-        Reason::NotEnough => not_proven_yet(&tolerated, comparison.evidence.requests_missing),
+        Reason::NotEnough => not_proven_yet(&tolerated, comparison.evidence.requests_missing, reading.prospect),
     };
     format!("{}{}{conclusion}", rates(comparison), ratio(comparison, why, alpha))
 }
@@ -108,14 +108,27 @@ fn no_data(comparison: &Comparison, reading: &Reading, samples: &Samples) -> Str
     format!("{}{whose}{since}{failing}", prefix(&comparison.check))
 }
 
-fn not_proven_yet(tolerated: &str, missing: Option<f64>) -> String {
+fn not_proven_yet(tolerated: &str, missing: Option<f64>, prospect: Prospect) -> String {
     let needed = match missing {
         Some(missing) if missing > 0.0 => {
             format!("about {} more requests of the new version needed", grouped(rounded_up(missing)))
         }
         Some(_) | None => "more requests of both versions needed".to_owned(),
     };
-    format!("; {tolerated}: not proven yet, {needed}")
+    let outlook = match prospect {
+        Prospect::Fine => String::new(),
+        Prospect::AtLeast(points) => format!(
+            "; at this traffic {} are the least that can be proven by the deadline",
+            counted(100.0 * points, "point")
+        ),
+        Prospect::Nothing => "; at this traffic not even 5 points can be proven by the deadline".to_owned(),
+    };
+    format!("; {tolerated}: not proven yet, {needed}{outlook}")
+}
+
+fn counted(number: f64, what: &str) -> String {
+    let plural = if (number - 1.0).abs() < f64::EPSILON { "" } else { "s" };
+    format!("{} {what}{plural}", plain_number(number))
 }
 
 /// To two digits: an expectation is not known better.

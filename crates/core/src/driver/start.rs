@@ -7,7 +7,7 @@ use futures_util::future::join;
 use super::past::Whose;
 use super::problems::{failed, problem};
 use super::{Context, Settings};
-use crate::analysis::{self, JudgePlan};
+use crate::analysis::{self, Delays, JudgePlan};
 use crate::command::Answer;
 use crate::engine;
 use crate::metrics::{self, Bypass, Series};
@@ -15,7 +15,7 @@ use crate::observation::{AlarmState, Readiness, Routing, VersionInfo};
 use crate::ports::{Budget, CreateError, LookError, Ports};
 use crate::rollout::{Behind, LARGEST_START_BYTES, Rollout};
 use crate::spec::{AlreadyRed, Mode, Newer, Owner, Problem, RolloutSpec, Target, Validated};
-use crate::units::Timestamp;
+use crate::units::{Span, Timestamp};
 
 /// How much of the past tells what traffic to expect.
 const HISTORY_MINUTES: i64 = 60;
@@ -355,7 +355,8 @@ async fn check_traffic<P: Ports, B: Budget>(
         warnings.extend(problem("target", message));
         return (problems, warnings);
     };
-    if let Some(message) = analysis::deadline_problem(spec, plan, &load, lag) {
+    let delays = Delays { lag, warm_up: Span::ZERO };
+    if let Some(message) = analysis::deadline_problem(spec, plan, &load, &delays) {
         problems.extend(problem("deadline", message));
     }
     (problems, warnings)

@@ -275,12 +275,19 @@ fn on_proof(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
     }
 }
 
-/// A Pass counts when the minutes it was first seen on still have the same totals: late datapoints would change them.
+/// A Pass counts when the minutes it was first seen on still have the same totals: late datapoints would change them. Where
+/// much more traffic follows, the minutes that had passed by then must have been read, too, and still pass.
 fn confirmed(draft: &Draft<'_>, bake: &Bake) -> bool {
     let (Some(proof), Some(samples)) = (bake.proof, draft.seen.samples.known()) else { return false };
     draft.verdict() == Verdict::Pass
         && draft.now() > proof.seen
         && settled_digest(&draft.next.plan, samples, proof.settled_before) == proof.digest
+        && has_settled(draft, bake, &proof)
+}
+
+fn has_settled(draft: &Draft<'_>, bake: &Bake, proof: &Proof) -> bool {
+    let read_before = draft.seen.samples.known().and_then(|samples| samples.settled_before);
+    !draft.next.spec.settles(bake.step) || read_before.is_some_and(|before| before >= proof.seen.minute())
 }
 
 /// The minutes stay those of the first Pass: where data is late all the time, the newest minutes never look the same
@@ -290,6 +297,11 @@ fn remember_proof(draft: &mut Draft<'_>, bake: &Bake) {
     let first_seen_on = bake.proof.map(|proof| proof.settled_before);
     let Some(settled_before) = first_seen_on.or(samples.settled_before) else { return };
     let digest = settled_digest(&draft.next.plan, samples, settled_before);
+    if let Some(proof) = bake.proof.filter(|proof| proof.digest == digest && !has_settled(draft, bake, proof)) {
+        let until = proof.seen.minute().start().hour_minute();
+        draft.hold(format!("proven; much more traffic follows, so the minutes up to {until} are waited for"));
+        return;
+    }
     draft.hold("proven; waiting for a second look at the same minutes");
     set_proof(draft, bake, Some(Proof { seen: draft.now(), settled_before, digest }));
 }

@@ -130,7 +130,9 @@ impl<'a> Past<'a> {
     }
 
     fn of_check(&self, place: usize) -> Vec<SeriesQuery> {
-        let asked = self.asked(place);
+        // Of a level the past says nothing: it is compared minute by minute.
+        let is_level = |asked: &Asked<'_>| matches!(asked.planned.measure, Measure::Mean | Measure::Gauge);
+        let asked = self.asked(place).filter(|asked| !is_level(asked));
         asked.map(|asked| queries(asked, Of::Alone(self.baseline), self.from, self.until)).unwrap_or_default()
     }
 

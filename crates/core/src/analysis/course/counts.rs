@@ -1,74 +1,72 @@
 //! Events out of requests.
 
-use super::{Asked, Harm, Look, Newest, Reading, StepMinutes, tolerance};
+use super::harm::{Bet, Evident, Lanes, Weighing, guard_bar};
+use super::proof::{Exposure, Proofs, Worth, predicted};
+use super::{Asked, Harm, Look, Newest, Prospect, Reading, StepMinutes};
 use crate::analysis::bars::Bars;
 use crate::analysis::stats::{
-    Guard, HarmNull, HarmProcess, NonInferiority, RatioInterval, Stratum, growth_per_request, rate_ratio,
+    CanaryScatter, Dispersion, Guard, HarmBets, HarmNull, HarmProcess, Margin, PredictedShare, Rates, RatioInterval,
+    RecentRate, Stratum, event_contrast, rate_ratio,
 };
 use crate::analysis::{Count, Interval, JudgePlan, Pair, PlannedCheck};
 use crate::spec::Tolerance;
+use crate::units::Minute;
+
+/// Tolerances that are proposed where the one that is asked cannot be proven, as shares. More than the last would exclude
+/// too little to be worth proving.
+pub const PROPOSED_POINTS: [f64; 4] = [0.005, 0.01, 0.02, 0.05];
 
 /// The evidence of a check that counts events.
 #[derive(Debug)]
 pub struct CountsCourse {
-    bars: Bars,
     tolerances: Vec<Tolerance>,
     /// Totals over the minutes with data of both versions.
     canary: Count,
     baseline: Count,
-    lanes: Lanes,
-    harm: Harm,
-    proofs: Vec<Proof>,
+    harm: CountsHarm,
+    proofs: Proofs,
+    /// What is expected of the baseline's next minute.
+    predicted: PredictedShare,
+    deadline_minutes: u32,
     step: StepMinutes,
     newest: Newest,
     strata: Vec<Stratum>,
     exposure: Exposure,
 }
 
-/// Evidence that one step's tolerance is kept.
+/// Evidence that the canary has more events.
 #[derive(Debug)]
-struct Proof {
-    step: usize,
-    process: NonInferiority,
-}
-
-/// Requests of both versions in the present step, which say how fast evidence comes in now.
-#[derive(Debug, Default, Clone, Copy)]
-struct Exposure {
-    canary: f64,
-    baseline: f64,
-}
-
-/// The processes that see every minute.
-#[derive(Debug)]
-struct Lanes {
-    harm: HarmProcess,
+struct CountsHarm {
+    null: HarmNull,
+    bets: HarmBets,
+    lanes: Lanes,
     catastrophe: HarmProcess,
     guard: Guard,
+    past: Option<Past>,
+    scatter: CanaryScatter,
+}
+
+/// What the history says, and how it goes on.
+#[derive(Debug, Clone, Copy)]
+struct Past {
+    dispersion: Dispersion,
+    weighing: Weighing,
+    /// Of the baseline, before the minute that is seen.
+    recent: RecentRate,
 }
 
 impl CountsCourse {
     pub fn new(plan: &JudgePlan, check: &PlannedCheck, asked: Asked) -> Self {
-        let steps = match asked {
-            Asked::Step(step) => step..step + 1,
-            Asked::EveryStep => 0..check.tolerances.len().max(1),
-        };
-        let proof = |step| {
-            let Tolerance { factor, points } = tolerance(check, step);
-            Proof { step, process: NonInferiority::new(factor, points) }
-        };
+        let margins: Vec<Margin> = check.tolerances.iter().copied().map(Margin::from).collect();
+        let history = check.learned.as_ref().and_then(|learned| learned.events.as_ref());
         Self {
-            bars: Bars::of(plan, check),
             tolerances: check.tolerances.clone(),
             canary: Count::default(),
             baseline: Count::default(),
-            lanes: Lanes {
-                harm: HarmProcess::new(HarmNull::NO_WORSE, plan.horizon_minutes),
-                catastrophe: HarmProcess::new(HarmNull::NO_CATASTROPHE, plan.horizon_minutes),
-                guard: Guard::default(),
-            },
-            harm: Harm::default(),
-            proofs: steps.map(proof).collect(),
+            harm: CountsHarm::new(plan, check),
+            proofs: Proofs::new(&margins, asked, Worth::of_events(plan, history)),
+            predicted: predicted(history),
+            deadline_minutes: plan.deadline_minutes,
             step: StepMinutes::default(),
             newest: Newest::default(),
             strata: Vec::new(),
@@ -77,11 +75,11 @@ impl CountsCourse {
     }
 
     pub fn bars(&self) -> &Bars {
-        &self.bars
+        self.harm.lanes.bars()
     }
 
     pub fn harm(&self) -> &Harm {
-        &self.harm
+        self.harm.lanes.harm()
     }
 
     pub fn see(&mut self, look: Look, pair: &Pair) {
@@ -89,12 +87,20 @@ impl CountsCourse {
             self.step = StepMinutes::default();
             self.exposure = Exposure::default();
         }
-        let Some(stratum) = self.note(look, pair) else { return };
-        self.tally(&stratum);
-        self.weigh(look, &stratum);
-        if look.settled {
-            self.proofs.iter_mut().for_each(|proof| proof.process.observe(&stratum));
+        let stratum = self.note(look, pair);
+        self.proofs.see(&look, stratum.as_ref(), self.guess());
+        if let Some(stratum) = stratum {
+            self.tally(&stratum);
+            self.harm.observe(look.minute, &stratum);
         }
+        if let (Some(baseline), _) = pair.counts() {
+            self.predicted.observe(baseline.requests, baseline.events);
+        }
+    }
+
+    /// A healthy canary does as the baseline.
+    fn guess(&self) -> Option<Rates> {
+        self.predicted.share().map(|share| Rates { baseline: share, canary: share })
     }
 
     /// Books what is known of a minute; a stratum if both versions served requests in it.
@@ -116,8 +122,7 @@ impl CountsCourse {
         if look.in_step {
             self.step.seen += 1;
             self.step.settled += usize::from(look.settled && stratum.is_comparable());
-            self.exposure.canary += stratum.n_c;
-            self.exposure.baseline += stratum.n_b;
+            self.exposure.add(&stratum);
         }
         stratum.is_comparable().then_some(stratum)
     }
@@ -130,45 +135,23 @@ impl CountsCourse {
         self.strata.push(*stratum);
     }
 
-    /// The standard lane needs two keys, the catastrophic lane one.
-    fn weigh(&mut self, look: Look, stratum: &Stratum) {
-        let (lanes, harm) = (&mut self.lanes, &mut self.harm);
-        lanes.harm.observe(stratum);
-        lanes.catastrophe.observe(stratum);
-        lanes.guard.observe(stratum);
-        harm.now = lanes.harm.ln_e();
-        harm.most = harm.most.max(harm.now);
-        let catastrophe = lanes.catastrophe.ln_e();
-        harm.catastrophe_most = harm.catastrophe_most.max(catastrophe);
-        if harm.proven.is_none() {
-            harm.guard = lanes.guard.ln_e();
-            let standard = harm.most >= self.bars.harm && harm.guard >= self.bars.guard;
-            let proven = standard || catastrophe >= self.bars.catastrophe;
-            harm.proven = proven.then_some(look.minute);
-        }
-    }
-
     pub fn promotion(&self, step: usize) -> (f64, StepMinutes) {
-        // Past the last step its tolerance stays in force.
-        let proof = self.proofs.iter().find(|proof| proof.step == step).or(self.proofs.last());
-        (proof.map_or(0.0, |proof| proof.process.ln_e()), self.step)
+        (self.proofs.ln_e(step), self.step)
     }
 
     pub fn reading(&self, step: usize, alpha: f64) -> Reading {
-        let tolerance = self
-            .tolerances
-            .get(step)
-            .or(self.tolerances.last())
-            .copied()
-            .unwrap_or(Tolerance { factor: 1.0, points: 0.0 });
-        let (promotion, _) = self.promotion(step);
+        let tolerance = self.tolerance(step);
+        let promotion = self.proofs.ln_e(step);
+        let missing = self.bars().promotion - promotion;
+        let requests_missing = self.proofs.requests_missing(step, missing, self.guess(), &self.exposure);
         Reading {
             canary: self.canary,
             baseline: self.baseline,
             events_over_tolerance: self.strata.iter().map(|stratum| over_tolerance(stratum, tolerance)).sum(),
-            harm: self.harm,
+            harm: *self.harm(),
             promotion,
-            requests_missing: self.requests_missing(tolerance, self.bars.promotion - promotion),
+            requests_missing,
+            prospect: self.prospect(step, requests_missing),
             step: self.step,
             newest: self.newest,
             ratio: self.ratio(alpha),
@@ -176,26 +159,87 @@ impl CountsCourse {
         }
     }
 
-    /// Canary requests that are expected to be missing for the proof if the canary is as good as the baseline, at the
-    /// present split; zero when it is there, `None` when more requests would not bring it.
-    fn requests_missing(&self, tolerance: Tolerance, missing: f64) -> Option<f64> {
-        if missing <= 0.0 {
-            return Some(0.0);
+    /// Past the last step its tolerance stays in force.
+    fn tolerance(&self, step: usize) -> Tolerance {
+        let tolerances = &self.tolerances;
+        tolerances.get(step).or(tolerances.last()).copied().unwrap_or(Tolerance { factor: 1.0, points: 0.0 })
+    }
+
+    /// Whether what is missing can come by the deadline at the present traffic, and if not, what can be proven by then.
+    fn prospect(&self, step: usize, missing: Option<f64>) -> Prospect {
+        let per_minute = self.exposure.canary_per_minute();
+        let Some(guess) = self.guess().filter(|_| self.deadline_minutes > 0 && per_minute > 0.0) else {
+            return Prospect::Fine;
+        };
+        // A rollout has far fewer than 2^53 minutes.
+        #[allow(clippy::cast_precision_loss)]
+        let left = (f64::from(self.deadline_minutes) - self.strata.len() as f64).max(0.0) * per_minute;
+        if missing.is_some_and(|missing| missing <= left) {
+            return Prospect::Fine;
         }
-        let Exposure { canary, baseline } = self.exposure;
-        if canary <= 0.0 || baseline <= 0.0 {
-            return None;
-        }
-        let rate = self.baseline.events / self.baseline.requests;
-        let growth = growth_per_request(rate, canary / baseline, tolerance.factor, tolerance.points);
-        let fastest = growth.into_iter().fold(0.0, f64::max);
-        (fastest > 0.0).then(|| missing / fastest)
+        // A step that unlocks little may prove little; the last one must prove the tolerance itself.
+        let asked = self.tolerance(usize::MAX).points;
+        let wider = if asked > 0.0 { self.tolerance(step).points / asked } else { 1.0 };
+        let provable = |points: &f64| {
+            let margin = Margin::new(1.0, points * wider);
+            let needed = self.exposure.requests_for(self.bars().promotion, margin, guess, self.proofs.worth());
+            needed.is_some_and(|needed| needed - self.exposure.canary <= left)
+        };
+        let wider_ones = PROPOSED_POINTS.into_iter().filter(|points| *points > asked);
+        wider_ones.into_iter().find(provable).map_or(Prospect::Nothing, Prospect::AtLeast)
     }
 
     /// The ratio of the rates; `None` without events, for then there is nothing to compare.
     fn ratio(&self, alpha: f64) -> Option<Interval> {
         let RatioInterval { estimate, lower, upper } = rate_ratio(&self.strata, alpha)?;
         Some(Interval { estimate, lower, upper })
+    }
+}
+
+impl CountsHarm {
+    fn new(plan: &JudgePlan, check: &PlannedCheck) -> Self {
+        let null = HarmNull::at_most(plan.tolerated_ratio);
+        let learned = check.learned.as_ref().and_then(|learned| learned.events);
+        let past = Weighing::of(plan, check).zip(learned).map(|(weighing, learned)| Past {
+            dispersion: learned.dispersion,
+            weighing,
+            recent: RecentRate::from(learned.recent_requests, learned.recent_events),
+        });
+        let guard_bar = guard_bar(past.as_ref().map(|past| &past.dispersion));
+        Self {
+            lanes: Lanes::new(plan, Bars::of(plan, check), HarmBets::COUNT, past.map(|past| past.weighing), guard_bar),
+            null,
+            bets: HarmBets::new(null),
+            catastrophe: HarmProcess::new(HarmNull::NO_CATASTROPHE, plan.horizon_minutes),
+            guard: Guard::default(),
+            past,
+            scatter: CanaryScatter::default(),
+        }
+    }
+
+    fn observe(&mut self, minute: Minute, stratum: &Stratum) {
+        self.catastrophe.observe(stratum);
+        self.guard.observe(&self.null.as_exposed(stratum));
+        self.scatter.observe(stratum.n_c, stratum.x_c);
+        let dispersion = self.past.as_mut().map_or(1.0, |past| past.next(stratum));
+        let bets = self.bets.ln_e(stratum).map(|ln_e| Bet { ln_e, dispersion });
+        self.lanes.observe(&Evident {
+            minute,
+            bets: &bets,
+            dispersion,
+            excess: self.scatter.dispersion() / dispersion,
+            guard: self.guard.ln_e(),
+            catastrophe: self.catastrophe.ln_e(),
+        });
+    }
+}
+
+impl Past {
+    /// The dispersion of a minute's contrast, from the minutes before it.
+    fn next(&mut self, stratum: &Stratum) -> f64 {
+        let contrast = event_contrast(stratum, self.recent.rate());
+        self.recent.observe(stratum.n_b, stratum.x_b);
+        self.dispersion.of_contrast(contrast, self.weighing.z)
     }
 }
 

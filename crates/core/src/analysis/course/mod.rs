@@ -2,6 +2,8 @@
 //! [`Reading`].
 
 mod counts;
+pub(super) mod harm;
+mod proof;
 
 use crate::spec::Tolerance;
 use crate::units::{Minute, Weight};
@@ -9,7 +11,10 @@ use crate::units::{Minute, Weight};
 use super::bars::Bars;
 use super::{Count, Interval, JudgePlan, Measure, Pair, PlannedCheck};
 
-pub(super) use counts::CountsCourse;
+pub(super) use counts::{CountsCourse, PROPOSED_POINTS};
+pub(super) use harm::Harm;
+pub use harm::Lane;
+pub(super) use proof::{Exposure, Worth};
 
 /// What is known of a minute besides its numbers.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +52,7 @@ pub(super) struct Reading {
     pub promotion: f64,
     /// Canary requests that are expected to be missing for the proof; `None` when more would not bring it.
     pub requests_missing: Option<f64>,
+    pub prospect: Prospect,
     pub step: StepMinutes,
     pub newest: Newest,
     /// Canary's rate over the baseline's; `None` without events.
@@ -55,17 +61,16 @@ pub(super) struct Reading {
     pub blind: Option<String>,
 }
 
-/// Evidence for harm.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Harm {
-    /// ln E: now, and at most so far.
-    pub now: f64,
-    pub most: f64,
-    /// The guard now; once harm is proven, as it was then.
-    pub guard: f64,
-    pub catastrophe_most: f64,
-    /// First minute at which harm was proven.
-    pub proven: Option<Minute>,
+/// What the present traffic can prove by the deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) enum Prospect {
+    /// The tolerance, or it is not known.
+    #[default]
+    Fine,
+    /// Only a tolerance of so many points, as a share.
+    AtLeast(f64),
+    /// No tolerance that would still mean something.
+    Nothing,
 }
 
 /// Minutes of the present step; of the whole window when no step is baking.
@@ -118,7 +123,7 @@ impl Course {
     /// First minute at which harm was proven.
     pub fn proven_worse(&self) -> Option<Minute> {
         match self {
-            Self::Counts(course) => course.harm().proven,
+            Self::Counts(course) => course.harm().proven.map(|(minute, _)| minute),
         }
     }
 

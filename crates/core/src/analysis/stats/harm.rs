@@ -6,6 +6,9 @@ use super::restarts::Restarts;
 /// Rate ratios that are bet on, with equal weights. From 5 to 24 points the time to detection changed by under 10 %.
 pub(super) const THETAS: [f64; 14] = [1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0, 20.0, 50.0, 200.0, 1000.0];
 
+/// A tolerated ratio beyond this is a mistake.
+const MOST_FACTOR: f64 = 1000.0;
+
 /// The hypothesis that is doubted: the canary's rate is at most `factor` times the baseline's plus `points`, whatever
 /// the baseline's rate is and however it changes from minute to minute.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,10 +21,23 @@ pub struct HarmNull {
 }
 
 impl HarmNull {
+    /// No more than so many times the baseline's rate; a factor that is not a number at least 1 is 1.
+    #[must_use]
+    pub fn at_most(factor: f64) -> Self {
+        let sane = (1.0..=MOST_FACTOR).contains(&factor);
+        Self { factor: if sane { factor } else { 1.0 }, ..Self::NO_WORSE }
+    }
+
     /// No more events than the baseline.
     pub const NO_WORSE: Self = Self { factor: 1.0, points: 0.0, cluster: 1.0 };
     /// What no overdispersion explains: five times the baseline plus five points, even in clusters of three.
     pub const NO_CATASTROPHE: Self = Self { factor: 5.0, points: 0.05, cluster: 3.0 };
+
+    /// The minute as it would be if the tolerated ratio were 1: with so many times the canary's requests.
+    #[must_use]
+    pub fn as_exposed(&self, minute: &Stratum) -> Stratum {
+        Stratum { n_c: self.factor * minute.n_c, ..*minute }
+    }
 
     /// ln e of one minute for a bet on the rate ratio `theta`; 0 for a minute that compares nothing.
     pub(super) fn ln_e(&self, minute: &Stratum, theta: f64, ln_theta: f64) -> f64 {
@@ -36,27 +52,49 @@ impl HarmNull {
     }
 }
 
+/// The bets on rate ratios against a [`HarmNull`].
+#[derive(Debug, Clone)]
+pub struct HarmBets {
+    null: HarmNull,
+    ln_thetas: [f64; THETAS.len()],
+}
+
+impl HarmBets {
+    pub const COUNT: usize = THETAS.len();
+
+    #[must_use]
+    pub fn new(null: HarmNull) -> Self {
+        Self { null, ln_thetas: THETAS.map(f64::ln) }
+    }
+
+    /// ln e of one minute for each bet; 0 for a minute that compares nothing.
+    #[must_use]
+    pub fn ln_e(&self, minute: &Stratum) -> [f64; THETAS.len()] {
+        std::array::from_fn(|bet| self.null.ln_e(minute, THETAS[bet], self.ln_thetas[bet]))
+    }
+}
+
 /// The e-process against a [`HarmNull`]: bets on rate ratios, with [restarts](Restarts).
 #[derive(Debug, Clone)]
 pub struct HarmProcess {
-    null: HarmNull,
-    ln_thetas: [f64; THETAS.len()],
-    bets: Restarts,
+    bets: HarmBets,
+    restarts: Restarts,
 }
 
 impl HarmProcess {
     #[must_use]
     pub fn new(null: HarmNull, horizon_minutes: u32) -> Self {
-        Self { null, ln_thetas: THETAS.map(f64::ln), bets: Restarts::new(THETAS.len(), horizon_minutes) }
+        Self { bets: HarmBets::new(null), restarts: Restarts::new(HarmBets::COUNT, horizon_minutes) }
     }
 
     /// Takes one minute in. One that compares nothing leaves the evidence as it is.
     pub fn observe(&mut self, minute: &Stratum) {
-        self.bets.observe(|bet| self.null.ln_e(minute, THETAS[bet], self.ln_thetas[bet]));
+        let ln_e = self.bets.ln_e(minute);
+        self.restarts.observe(|bet| ln_e[bet]);
     }
 
     #[must_use]
     pub fn ln_e(&self) -> f64 {
-        self.bets.ln_e()
+        self.restarts.ln_e()
     }
 }

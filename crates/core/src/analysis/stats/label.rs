@@ -180,29 +180,21 @@ pub struct Dictionary {
 }
 
 impl Dictionary {
-    /// `thresholds` are numbers of edges. None twice, so that no threshold gets a larger part of the bets.
+    /// How many bets there are.
+    pub const BETS: usize = THRESHOLD_QUANTILES.len() * ODDS.len() + TILTS.len();
+
+    /// By what is known of the baseline: at each of [`THRESHOLD_QUANTILES`] the edge nearest to it. An edge that stands
+    /// for two of them is bet on twice. `None` while nothing is known.
     #[must_use]
-    pub fn new(thresholds: &[usize]) -> Self {
-        let mut thresholds = thresholds.to_vec();
-        thresholds.sort_unstable();
-        thresholds.dedup();
-        Self { thresholds }
+    pub fn choose(reference: &Reference) -> Option<Self> {
+        let thresholds = reference.edges_at(&THRESHOLD_QUANTILES);
+        (thresholds.len() == THRESHOLD_QUANTILES.len()).then_some(Self { thresholds })
     }
 
+    /// Numbers of edges, by quantile.
     #[must_use]
     pub fn thresholds(&self) -> &[usize] {
         &self.thresholds
-    }
-
-    /// How many bets there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.thresholds.len() * ODDS.len() + TILTS.len()
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        false
     }
 
     #[must_use]
@@ -213,7 +205,7 @@ impl Dictionary {
     /// ln e of every bet for one minute, by what was known of the baseline before it.
     #[must_use]
     pub fn ln_e(&self, minute: &Pairing<'_>, reference: &Reference) -> Vec<f64> {
-        let mut all = Vec::with_capacity(self.len());
+        let mut all = Vec::with_capacity(Self::BETS);
         for edge in &self.thresholds {
             let (stratum, share) = (minute.above(*edge), reference.share_above(*edge));
             all.extend(ODDS.map(|odds| ln_e_above(&stratum, odds, share)));

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::label::{ODDS, Reference, Scored, THRESHOLD_QUANTILES};
+use super::label::{Reference, Scored, THRESHOLD_QUANTILES};
 use super::validity::Random;
 use super::{Dictionary, Pairing, Restarts};
 
@@ -23,7 +23,7 @@ fn multinomial(n: u32, p: [f64; 3]) -> Vec<([f64; 3], f64)> {
 
 /// The mean of e over one minute of every bet.
 fn means(dictionary: &Dictionary, reference: &Reference, n: (u32, u32), p_c: [f64; 3], p_b: [f64; 3]) -> Vec<f64> {
-    let mut means = vec![0.0; dictionary.len()];
+    let mut means = vec![0.0; Dictionary::BETS];
     for (canary, weight_c) in multinomial(n.0, p_c) {
         for (baseline, weight_b) in multinomial(n.1, p_b) {
             let minute = Pairing::new(&canary, &baseline).unwrap();
@@ -37,7 +37,8 @@ fn means(dictionary: &Dictionary, reference: &Reference, n: (u32, u32), p_c: [f6
 /// Whatever was predicted of the baseline, and whether or not it came true.
 #[test]
 fn a_bet_on_a_harmless_minute_has_mean_at_most_one() {
-    let dictionary = Dictionary::new(&[0, 1]);
+    // Edges 0 and 1.
+    let dictionary = Dictionary::choose(&Reference::starting_from(vec![50.0, 40.0, 10.0])).unwrap();
     let mut largest: f64 = 0.0;
     for reference in [[50.0, 40.0, 10.0], [1.0, 0.0, 0.0], [0.0, 0.0, 7.0], [0.3, 0.3, 0.3]] {
         let reference = Reference::starting_from(reference.to_vec());
@@ -59,18 +60,19 @@ fn a_bet_on_a_harmless_minute_has_mean_at_most_one() {
 #[test]
 fn a_slower_canary_is_worth_more_than_one_to_some_bet() {
     let reference = Reference::starting_from(vec![50.0, 40.0, 10.0]);
-    let means = means(&Dictionary::new(&[0, 1]), &reference, (3, 5), [0.2, 0.4, 0.4], [0.5, 0.4, 0.1]);
+    let means = means(&Dictionary::choose(&reference).unwrap(), &reference, (3, 5), [0.2, 0.4, 0.4], [0.5, 0.4, 0.1]);
     assert!(means.iter().all(|mean| *mean > 1.0), "{means:?}");
 }
 
 #[test]
 fn bets_know_what_they_look_at() {
-    let dictionary = Dictionary::new(&[4, 2, 4]);
-    assert_eq!((dictionary.thresholds(), dictionary.len()), (&[2, 4][..], 2 * ODDS.len() + 3));
-    let scored: Vec<Scored> = (0..dictionary.len()).map(|bet| dictionary.scored(bet)).collect();
-    assert_eq!(scored[..4], [Scored::Above(2); 4]);
-    assert_eq!(scored[4..8], [Scored::Above(4); 4]);
-    assert_eq!(scored[8..], [Scored::Ranks; 3]);
+    let dictionary = Dictionary::choose(&Reference::starting_from(vec![10.0, 600.0, 380.0, 10.0])).unwrap();
+    assert_eq!((dictionary.thresholds(), Dictionary::BETS), (&[1, 1, 1, 2, 2, 2][..], 27));
+    let scored: Vec<Scored> = (0..Dictionary::BETS).map(|bet| dictionary.scored(bet)).collect();
+    assert_eq!(scored[..12], [Scored::Above(1); 12]);
+    assert_eq!(scored[12..24], [Scored::Above(2); 12]);
+    assert_eq!(scored[24..], [Scored::Ranks; 3]);
+    assert!(Dictionary::choose(&Reference::starting_from(vec![0.0; 4])).is_none());
 }
 
 #[test]
@@ -126,8 +128,8 @@ fn a_harmless_release_rarely_looks_slower_at_any_look() {
         let mut crossed = 0;
         for _ in 0..runs {
             let mut reference = Reference::starting_from(bins(&mut random, 2000.0, 100.0));
-            let dictionary = Dictionary::new(&reference.edges_at(&THRESHOLD_QUANTILES));
-            let mut bets = Restarts::new(dictionary.len(), 60);
+            let dictionary = Dictionary::choose(&reference).unwrap();
+            let mut bets = Restarts::new(Dictionary::BETS, 60);
             let mut most = 0.0_f64;
             for minute in 0..60 {
                 let share = [0.05, 0.25, 0.5][minute / 20];
@@ -159,8 +161,8 @@ proptest! {
     #[test]
     fn no_bins_make_nonsense(minutes in prop::collection::vec((any_bins(), any_bins()), 1..20), past in any_bins()) {
         let mut reference = Reference::starting_from(past);
-        let dictionary = Dictionary::new(&[0, 2, 4]);
-        let mut bets = Restarts::new(dictionary.len(), 10);
+        let Some(dictionary) = Dictionary::choose(&reference) else { return Ok(()) };
+        let mut bets = Restarts::new(Dictionary::BETS, 10);
         for (canary, baseline) in &minutes {
             if let Some(minute) = Pairing::new(canary, baseline) {
                 let ln_e = dictionary.ln_e(&minute, &reference);
@@ -187,7 +189,8 @@ proptest! {
         let moved = part * canary[from];
         slower[from] -= moved;
         slower[from + 1] += moved;
-        let (dictionary, reference) = (Dictionary::new(&[0, 1, 2, 3]), Reference::starting_from(past));
+        let reference = Reference::starting_from(past);
+        let dictionary = Dictionary::choose(&reference).unwrap();
         let ln_e = |canary: &[f64]| dictionary.ln_e(&Pairing::new(canary, &baseline).unwrap(), &reference);
         for (before, after) in ln_e(&canary).into_iter().zip(ln_e(&slower)) {
             prop_assert!(after >= before - 1e-9 * before.abs().max(1.0), "{before} {after}");

@@ -7,7 +7,10 @@
 //! however long one looks. The formulas and their sources are in `docs/statistics.md`; each is
 //! tested against golden values of other libraries, by exact enumeration, and by simulation.
 
+mod auto;
 mod bound;
+#[cfg(test)]
+mod cancelling;
 #[cfg(test)]
 mod cmh;
 mod contrast;
@@ -20,7 +23,13 @@ mod interval;
 mod label;
 #[cfg(test)]
 mod label_validity;
+#[cfg(test)]
+mod means;
+mod paired;
 mod promotion;
+#[cfg(test)]
+mod promotion_vectors;
+pub mod rank;
 mod regression;
 mod restarts;
 mod scatter;
@@ -31,17 +40,19 @@ pub(crate) mod validity;
 #[cfg(test)]
 mod vectors;
 
-pub use bound::detection_bound;
+pub use auto::{AutoLimits, budget_weight, planned_harm};
+pub use bound::{detection_bound, proof_bound, proof_nats_per_canary_request};
 pub use contrast::{RecentRate, event_contrast, request_contrast};
 pub use dispersion::{Dispersion, Exposure, PastMinute, Regression, Z_HARM};
 pub use guard::Guard;
-pub use harm::{HarmNull, HarmProcess};
+pub use harm::{HarmBets, HarmNull, HarmProcess};
 pub use interval::{RatioInterval, rate_ratio};
 pub use label::{Dictionary, Pairing, Reference, Scored, THRESHOLD_QUANTILES, mid_ranks};
-pub use promotion::{NonInferiority, growth_per_request};
+pub use paired::PairedT;
+pub use promotion::{Margin, NonInferiority, PredictedShare, Rates, decay};
 pub use restarts::Restarts;
 pub use scatter::CanaryScatter;
-pub use split::ln_e_constant_split;
+pub use split::{ln_e_constant_split, ln_e_split_within};
 
 /// One minute of both versions: requests `n` and events `x` of the canary (`c`) and the baseline (`b`).
 ///

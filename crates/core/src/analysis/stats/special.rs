@@ -10,17 +10,22 @@ pub(super) fn ln_add_exp(a: f64, b: f64) -> f64 {
     if low == f64::NEG_INFINITY { high } else { high + (low - high).exp().ln_1p() }
 }
 
-/// ln of the mean of e^x.
-pub(super) fn ln_mean_exp(values: &[f64]) -> f64 {
+/// ln of the sum of e^x.
+pub(super) fn ln_sum_exp(values: &[f64]) -> f64 {
     let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if high == f64::NEG_INFINITY {
         return high;
     }
     let sum: f64 = values.iter().map(|value| (value - high).exp()).sum();
+    high + sum.ln()
+}
+
+/// ln of the mean of e^x.
+pub(super) fn ln_mean_exp(values: &[f64]) -> f64 {
     // Counts of grid points are tiny, so the cast is exact.
     #[allow(clippy::cast_precision_loss)]
     let count = values.len() as f64;
-    high + (sum / count).ln()
+    ln_sum_exp(values) - count.ln()
 }
 
 /// ln of the standard normal distribution function.

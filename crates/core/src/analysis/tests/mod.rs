@@ -3,6 +3,7 @@
 mod aftermath;
 mod edges;
 mod forecasts;
+mod guard;
 mod simulations;
 mod verdicts;
 
@@ -12,7 +13,7 @@ use crate::spec::{
 use crate::units::{Minute, Span, Timestamp, Weight};
 
 use super::stats::Stratum;
-use super::{Count, MinuteSample, Pair, Samples};
+use super::{Count, JudgePlan, MinuteSample, Pair, Samples, plan};
 
 pub(super) fn weight(percent: u16) -> Weight {
     Weight::from_basis_points(percent * 100).unwrap()
@@ -37,7 +38,8 @@ pub(super) fn rate(name: &str, tolerate: Tolerance) -> Check {
         metric: name.to_owned(),
         dimensions: [("Version".to_owned(), "{version}".to_owned())].into(),
     };
-    let kind = CheckKind::Rate { counts: RateCounts::Events(metric(name)), requests: metric("Payments"), tolerate };
+    let counts = RateCounts::Events(metric(name));
+    let kind = CheckKind::Rate { counts, requests: metric("Payments"), tolerate, absent_is_zero: false };
     check(name, kind)
 }
 
@@ -53,6 +55,11 @@ fn check(name: &str, kind: CheckKind) -> Check {
 pub(super) fn spec(checks: Vec<Check>) -> RolloutSpec {
     let text = "{coalmine: v1, target: {lambda: {function: checkout, alias: live}}}";
     RolloutSpec { checks, ..crate::spec::parse(text).unwrap().spec }
+}
+
+/// Judged as if the history said that requests fail independently.
+pub(super) fn independent(spec: &RolloutSpec) -> JudgePlan {
+    JudgePlan { independent: true, ..plan(spec) }
 }
 
 /// 14:00 of a day.

@@ -2,12 +2,12 @@
 
 use crate::analysis::stats::Stratum;
 use crate::analysis::stats::validity::Random;
-use crate::analysis::{JudgePlan, MinuteSample, Samples, Verdict, judge, plan};
+use crate::analysis::{JudgePlan, MinuteSample, Samples, Verdict, judge};
 
-use super::{errors, known, points, settled, spec, two_oclock};
+use super::{errors, independent, known, points, settled, spec, two_oclock};
 
 fn default_plan() -> JudgePlan {
-    plan(&spec(vec![errors(points(0.5))]))
+    independent(&spec(vec![errors(points(0.5))]))
 }
 
 /// How often of `runs` worlds the verdict was Fail within an hour. A Fail stays, so one look at the end sees them all.

@@ -52,7 +52,7 @@ fn a_newer_release_supersedes_the_older_one_which_turns_back_first() {
 
 #[test]
 fn a_newer_release_that_comes_at_the_end_starts_from_what_was_promoted() {
-    let outcome = clean_run(&with_newer("supersede", 19), 5);
+    let outcome = clean_run(&with_newer("supersede", 22), 5);
     assert_eq!(
         ends(&outcome),
         (Some(PhaseName::Promoted), Some(PhaseName::Promoted)),

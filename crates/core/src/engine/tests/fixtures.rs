@@ -169,6 +169,7 @@ fn empty_plan() -> JudgePlan {
         false_rollback: 0.01,
         false_promotion: 0.05,
         horizon_minutes: 120,
+        deadline_minutes: 120,
         guard: crate::analysis::GuardMode::default(),
         tolerated_ratio: 1.0,
         independent: false,

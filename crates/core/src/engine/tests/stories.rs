@@ -6,7 +6,7 @@ use crate::engine::{Effect, Order, OrderKind, decide, order};
 use crate::observation::{AlarmState, Readiness, Routing, Seen, TestOutcome};
 use crate::report;
 use crate::rollout::{Behind, Phase, PhaseName, Rollout};
-use crate::spec::{Advance, AlreadyRed, Approval, Ending, InvokeTest, Mode, RolloutSpec, Step, Test};
+use crate::spec::{Advance, AlreadyRed, Approval, Ending, InvokeTest, Mode, RolloutSpec, Settle, Step, Test};
 use crate::units::Span;
 
 /// A target that does what it is told, and a minute hand.
@@ -67,7 +67,7 @@ impl Stage {
 fn a_proven_release_climbs_the_ladder_and_is_promoted() {
     let mut stage = Stage::new(spec());
     let ended = stage.until(Verdict::Pass, PhaseName::Promoted);
-    // Three bakes of five minutes and a watch of thirty.
+    // Three bakes of five minutes and a watch of thirty; the first step passes once its minutes are read.
     assert_eq!(ended, 1 + 3 * 5 + 30);
     assert_eq!(stage.live.split(&version("41"), &version("42")), crate::observation::Split::Ours(percent(100)));
     assert_eq!(stage.writes, 4);
@@ -83,10 +83,53 @@ fn a_proof_needs_a_second_look() {
     while stage.tick(Verdict::Inconclusive) != PhaseName::Baking || bakes < 20 {
         bakes += 1;
     }
+    stage.rollout.spec.settle = Settle::None;
     assert_eq!(stage.tick(Verdict::Pass), PhaseName::Baking);
     assert_eq!(stage.rollout.desired_weight(), Some(percent(5)));
     stage.tick(Verdict::Pass);
     assert_eq!(stage.rollout.desired_weight(), Some(percent(25)));
+}
+
+/// From 5 to 25 % a regression in the minutes that nobody has read yet would be expensive; from 25 to 50 % it is not.
+#[test]
+fn a_steep_rise_waits_for_the_minutes_that_passed_meanwhile() {
+    let mut stage = Stage::new(spec());
+    for _ in 0..20 {
+        stage.tick(Verdict::Inconclusive);
+    }
+    let at_weight = |stage: &mut Stage, weight: u16| {
+        let mut ticks = 0;
+        while stage.rollout.desired_weight() == Some(percent(weight)) {
+            stage.tick(Verdict::Pass);
+            ticks += 1;
+        }
+        ticks
+    };
+    let steep = at_weight(&mut stage, 5);
+    assert_eq!(steep, 5, "minutes until a minute is read, and the two looks");
+    for _ in 0..20 {
+        stage.tick(Verdict::Inconclusive);
+    }
+    assert_eq!(at_weight(&mut stage, 25), 2, "two looks");
+}
+
+/// A regression that begins in those minutes is seen before the rise.
+#[test]
+fn what_is_read_while_a_pass_settles_can_take_it_back() {
+    let mut stage = Stage::new(spec());
+    for _ in 0..20 {
+        stage.tick(Verdict::Inconclusive);
+    }
+    for _ in 0..3 {
+        stage.tick(Verdict::Pass);
+    }
+    for _ in 0..3 {
+        stage.tick(Verdict::Inconclusive);
+    }
+    for _ in 0..4 {
+        stage.tick(Verdict::Pass);
+        assert_eq!(stage.rollout.desired_weight(), Some(percent(5)), "the wait begins anew");
+    }
 }
 
 #[test]

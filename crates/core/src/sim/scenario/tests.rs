@@ -102,9 +102,9 @@ fn people_are_obeyed() {
     let (paused, weights) = with(vec![order(3, "pause"), order(60, "resume")]);
     assert_eq!((paused.ended(), weights.as_str()), (Some(PhaseName::Promoted), "0 %, 5 %, 25 %, 50 %, 100 %"));
     assert!(paused.reached("25%".parse().unwrap()).unwrap().since(paused.started_at) > minutes(60));
-    let (aborted, weights) = with(vec![order(12, "abort")]);
+    let (aborted, weights) = with(vec![order(15, "abort")]);
     assert_eq!((aborted.ended(), weights.as_str()), (Some(PhaseName::RolledBack), "0 %, 5 %, 25 %, 0 %"));
-    assert_eq!(aborted.turned_back().unwrap().since(aborted.started_at), minutes(12), "at once");
+    assert_eq!(aborted.turned_back().unwrap().since(aborted.started_at), minutes(15), "at once");
     let (promoted, weights) = with(vec![order(3, "promote")]);
     assert_eq!((promoted.ended(), weights.as_str()), (Some(PhaseName::Promoted), "0 %, 5 %, 100 %"));
     let (forgotten, _) = with(vec![order(3, "pause")]);
