@@ -15,6 +15,7 @@ mod judge;
 mod past_bins;
 mod past_counts;
 mod plan;
+mod slower;
 pub mod stats;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub use forecast::{Delays, Forecast, Load, StepForecast, deadline_problem, forec
 pub use history::{DistributionHistory, EventHistory, History, HistoryMinute, Learned, learn};
 pub use judge::{Judge, judge};
 pub use plan::plan;
+pub use slower::Slower;
 pub use words::{grouped, percent};
 
 use serde::{Deserialize, Serialize};
@@ -428,6 +430,9 @@ pub struct Comparison {
     pub newest: Option<Minute>,
     /// Canary's rate over the baseline's, minute by minute; `None` where no event came.
     pub ratio: Option<Interval>,
+    /// Of a distribution: which requests the counts are of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slower: Option<Slower>,
     pub evidence: Evidence,
     /// What this step had to prove.
     pub tolerance: Tolerance,

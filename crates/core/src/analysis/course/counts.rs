@@ -155,6 +155,7 @@ impl CountsCourse {
             step: self.step,
             newest: self.newest,
             ratio: self.ratio(alpha),
+            slower: None,
             blind: None,
         }
     }

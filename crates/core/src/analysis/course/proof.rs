@@ -42,14 +42,6 @@ impl Worth {
         }
     }
 
-    /// Of a threshold of a distribution.
-    pub fn of_threshold(plan: &JudgePlan, history: Option<&EventHistory>) -> Self {
-        match Self::of_events(plan, history) {
-            Self::Events(dispersion) => Self::Requests(dispersion),
-            other @ (Self::Independent | Self::Unknown | Self::Requests(_)) => other,
-        }
-    }
-
     /// Dispersion of the two versions' contrast, when `requests` are split by `share` and the `rate` of events is this.
     pub fn of_contrast(&self, requests: f64, share: f64, rate: f64) -> f64 {
         let split = 2.0 * share * (1.0 - share) * requests;
