@@ -54,7 +54,6 @@ pub use restarts::Restarts;
 pub use scatter::CanaryScatter;
 pub use split::{ln_e_constant_split, ln_e_split_within};
 pub use special::ln_mean_exp;
-pub use split::ln_e_constant_split;
 
 /// One minute of both versions: requests `n` and events `x` of the canary (`c`) and the baseline (`b`).
 ///
