@@ -3,6 +3,7 @@
 mod field_bugs;
 mod isolation;
 mod killed;
+mod past;
 mod presets;
 mod shared_target;
 mod starts;
