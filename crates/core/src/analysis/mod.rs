@@ -15,6 +15,7 @@ mod judge;
 mod past_bins;
 mod past_counts;
 mod plan;
+pub mod replay;
 mod slower;
 pub mod stats;
 #[cfg(test)]

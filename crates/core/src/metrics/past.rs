@@ -129,10 +129,10 @@ impl<'a> Past<'a> {
         scopes.map(|scope| span.query(&lambda_metric("Invocations", lambda, scope), Stat::Sum)).collect()
     }
 
+    /// Of a level the past says nothing: it is compared minute by minute.
     fn of_check(&self, place: usize) -> Vec<SeriesQuery> {
-        // Of a level the past says nothing: it is compared minute by minute.
-        let is_level = |asked: &Asked<'_>| matches!(asked.planned.measure, Measure::Mean | Measure::Gauge);
-        let asked = self.asked(place).filter(|asked| !is_level(asked));
+        let learns = |asked: &Asked<'_>| !matches!(asked.planned.measure, Measure::Mean | Measure::Gauge);
+        let asked = self.asked(place).filter(learns);
         asked.map(|asked| queries(asked, Of::Alone(self.baseline), self.from, self.until)).unwrap_or_default()
     }
 

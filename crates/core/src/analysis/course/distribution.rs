@@ -25,6 +25,9 @@ use crate::units::plain_number;
 const REQUESTS_TO_CHOOSE: f64 = 200.0;
 const MINUTES_TO_CHOOSE: u32 = 5;
 
+/// What the past counts for beside the newest minutes when thresholds are chosen.
+const REQUESTS_OF_PAST: f64 = 10_000.0;
+
 /// Places among the dictionary's thresholds: the t-test over minutes looks at the tail, and the canary's own scatter
 /// counts at all three.
 const P50: usize = 0;
@@ -177,11 +180,12 @@ impl DistributionCourse {
 
     /// Chooses what is compared, once enough is known. Until then nothing is bet and nothing proven.
     fn choose(&mut self) {
-        let enough = self.reference.requests() >= REQUESTS_TO_CHOOSE || self.taught >= MINUTES_TO_CHOOSE;
-        let Some(dictionary) = Dictionary::choose(&self.reference).filter(|_| enough) else { return };
+        let known = self.known();
+        let enough = known.requests() >= REQUESTS_TO_CHOOSE || self.taught >= MINUTES_TO_CHOOSE;
+        let Some(dictionary) = Dictionary::choose(&known).filter(|_| enough) else { return };
         let history = self.history.as_ref();
         let edges = &self.planned.edges;
-        let shares: Vec<f64> = (0..edges.len()).map(|edge| self.reference.share_above(edge)).collect();
+        let shares: Vec<f64> = (0..edges.len()).map(|edge| known.share_above(edge)).collect();
         let shifts = self.shifts();
         let quantile = |at| {
             let edge = edge_for(at, edges, &shares);
@@ -206,6 +210,15 @@ impl DistributionCourse {
             quantiles,
             guards: Default::default(),
         });
+    }
+
+    /// The newest minutes together with the whole past, which tells more of the tail and counts for so many requests at
+    /// most.
+    fn known(&self) -> Reference {
+        let past = self.history.as_ref().map(|history| history.counts.as_slice()).unwrap_or_default();
+        let weight = (REQUESTS_OF_PAST / past.iter().sum::<f64>()).min(1.0);
+        let past = past.iter().copied().chain(std::iter::repeat(0.0));
+        Reference::starting_from(self.reference.bins().iter().zip(past).map(|(new, old)| new + weight * old).collect())
     }
 
     /// For each edge, by how much a healthy canary's ln odds above the stretched edge differ from those above the edge.
@@ -340,9 +353,9 @@ impl Compared {
         let ln_e = self.dictionary.ln_e(minute, reference);
         let bets: Vec<Bet> = ln_e
             .into_iter()
-            .enumerate()
-            .map(|(bet, ln_e)| {
-                let dispersion = match self.dictionary.scored(bet) {
+            .zip(self.dictionary.scored())
+            .map(|(ln_e, scored)| {
+                let dispersion = match scored {
                     Scored::Above(edge) => of_edge(edge),
                     Scored::Ranks => of_ranks,
                 };

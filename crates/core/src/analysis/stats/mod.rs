@@ -15,6 +15,7 @@ mod cancelling;
 mod cmh;
 mod contrast;
 mod dispersion;
+mod frequent;
 mod guard;
 #[cfg(test)]
 pub(crate) mod guard_vectors;
