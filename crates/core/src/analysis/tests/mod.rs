@@ -4,6 +4,7 @@ mod aftermath;
 mod edges;
 mod forecasts;
 mod guard;
+mod guarded;
 mod simulations;
 mod verdicts;
 
