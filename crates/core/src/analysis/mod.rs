@@ -15,6 +15,7 @@ mod judge;
 mod past_bins;
 mod past_counts;
 mod plan;
+pub mod replay;
 pub mod stats;
 #[cfg(test)]
 mod tests;
@@ -115,12 +116,25 @@ pub struct PlannedDistribution {
     /// by the [stretched] ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edges: Vec<f64>,
+    #[serde(default)]
+    pub read: ReadBy,
     /// Of the edges, as people write it: `ms`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub unit: String,
     /// What is left out after each raise.
     #[serde(default)]
     pub warm_up: WarmUp,
+}
+
+/// How CloudWatch is asked for a distribution's bins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ReadBy {
+    /// Counts between the edges.
+    #[default]
+    Counts,
+    /// Percentiles, from which the bins are rebuilt: where the counts did not add up to the number of samples.
+    Percentiles,
 }
 
 /// The first minutes after a raise, in which the canary has yet to start its environments. Left out while either

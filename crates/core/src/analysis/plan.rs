@@ -3,7 +3,7 @@
 use crate::spec::{Check, CheckKind, CheckMode, Independence, Margins, RolloutSpec, Tolerance};
 use crate::units::{Span, Weight};
 
-use super::{JudgePlan, Measure, PlannedCheck, PlannedDistribution, PlannedQuantile, WarmUp};
+use super::{JudgePlan, Measure, PlannedCheck, PlannedDistribution, PlannedQuantile, ReadBy, WarmUp};
 
 /// What each kind of check gets of the budget for false rollbacks, before it is spread over the checks present.
 const ERRORS_SHARE: f64 = 0.4;
@@ -104,6 +104,7 @@ fn distribution(check: &Check, unlocked: &[Weight], margins: Margins) -> Option<
         stretch,
         at: at.iter().map(|at| quantile(at.0)).collect(),
         edges: Vec::new(),
+        read: ReadBy::default(),
         unit: unit.to_owned(),
         warm_up: WarmUp::default(),
     })

@@ -20,6 +20,7 @@ mod validate;
 pub use effective::effective;
 pub use parse::{Validated, from_value, parse, parse_with_defaults};
 pub use schema::schema;
+pub(crate) use suggest::hint as field_hint;
 pub use tree::DOCUMENT_BYTES_MAX;
 
 use schemars::JsonSchema;
