@@ -7,6 +7,7 @@ mod edges;
 mod forecasts;
 mod guard;
 mod kinds;
+mod guarded;
 mod simulations;
 mod verdicts;
 
