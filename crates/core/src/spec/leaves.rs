@@ -9,7 +9,8 @@ use serde::de::value::StrDeserializer;
 use super::decode::Leaf;
 use super::problems::quoted;
 use super::{
-    Advance, AlreadyRed, CheckMode, Ending, Margins, Mode, Newer, OnNoData, Owner, Quantile, Settle, Tolerance, suggest,
+    Advance, AlreadyRed, CheckMode, Ending, GuardMode, Independence, Margins, Mode, Newer, OnNoData, Owner, Quantile,
+    Settle, Tolerance, suggest,
 };
 use crate::units::{Span, Weight, parse_decimal};
 
@@ -23,8 +24,12 @@ const ALIAS_CHARS_MAX: usize = 128;
 const CLOUDWATCH_CHARS_MAX: usize = 255;
 /// Labels are shown in one line.
 const LABEL_CHARS_MAX: usize = 200;
+/// A unit stands behind a number in a sentence.
+const UNIT_CHARS_MAX: usize = 16;
 /// No weight, duration or percentage is longer.
 const QUANTITY_CHARS_MAX: usize = 40;
+/// Latency that is not judged for longer than that after each raise is not judged.
+const WARM_UP_MAX: Span = Span::from_minutes(30);
 /// Twenty invocations still end within one tick.
 const TIMES_MAX: u32 = 20;
 
@@ -78,8 +83,20 @@ text_leaf!(
     Slower(f64)
 );
 text_leaf!(
+    /// How long environments take to warm up; `None` for `auto`.
+    WarmUpTime(Option<Span>)
+);
+text_leaf!(
     /// How often a test is run.
     Times(u32)
+);
+text_leaf!(
+    /// What a distribution's values are.
+    Unit(String)
+);
+text_leaf!(
+    /// How many times as many events are no harm yet.
+    HarmRatio(f64)
 );
 
 impl Leaf for Language {
@@ -235,6 +252,21 @@ impl Leaf for Span {
     }
 }
 
+impl Leaf for WarmUpTime {
+    const WHAT: &'static str = "`auto` or a duration such as `2m`";
+
+    fn read(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self(None));
+        }
+        let span = quantity(text, Self::WHAT, str::parse::<Span>)?;
+        match span <= WARM_UP_MAX {
+            true => Ok(Self(Some(span))),
+            false => Err(format!("{} is out of range; at most {WARM_UP_MAX}", quoted(text))),
+        }
+    }
+}
+
 /// The unit's own message repeats the text, so it must be short and plain.
 fn quantity<T, E: ToString>(text: &str, what: &str, parse: fn(&str) -> Result<T, E>) -> Result<T, String> {
     if text.len() > QUANTITY_CHARS_MAX || text.chars().any(char::is_control) {
@@ -314,6 +346,27 @@ fn decimal(text: &str) -> Option<f64> {
     percent(&format!("{text}%"))
 }
 
+impl Leaf for HarmRatio {
+    const WHAT: &'static str = "a factor such as `1.25x`";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let factor = text.trim().strip_suffix('x').and_then(decimal);
+        let factor = factor.ok_or_else(|| format!("{} is not {}", quoted(text), Self::WHAT))?;
+        match (1.0..=10.0).contains(&factor) {
+            true => Ok(Self(factor)),
+            false => Err(format!("{} is out of range; a factor here is 1x to 10x", quoted(text))),
+        }
+    }
+}
+
+impl Leaf for Unit {
+    const WHAT: &'static str = "a unit such as `ms`";
+
+    fn read(text: &str) -> Result<Self, String> {
+        plain_text(text, 1, UNIT_CHARS_MAX).map(Self)
+    }
+}
+
 impl Leaf for Quantile {
     const WHAT: &'static str = "a percentile such as `p99`";
 
@@ -386,6 +439,8 @@ word_leaf! {
     OnNoData: "`hold`, `fail` or `ignore`";
     AlreadyRed: "`refuse` or `judge`";
     Newer: "`supersede`, `queue` or `refuse`";
+    GuardMode: "`standard`, `fast`, `strict` or `off`";
+    Independence: "`measured` or `assumed`";
 }
 
 /// What a JSON Schema can say about a text; the rest is said by [`Leaf::read`].
@@ -420,5 +475,8 @@ text_schema! {
     Slower: {"type": "string", "pattern": "^ *[0-9.]+ *% *$", "examples": ["5%"]};
     Tolerance: {"type": "string", "pattern": "^[0-9.]+ *(x|pt)", "examples": ["0.5pt", "1.5x", "1.2x + 0.1pt"]};
     Quantile: {"type": "string", "pattern": "^p[0-9.]+$", "examples": ["p50", "p99", "p99.9"]};
+    WarmUpTime: {"type": "string", "pattern": "^(auto| *([0-9]+[dhms] *)+)$", "examples": ["auto", "2m"]};
     Times: {"type": "integer", "minimum": 1, "maximum": TIMES_MAX};
+    Unit: {"type": "string", "minLength": 1, "maxLength": UNIT_CHARS_MAX};
+    HarmRatio: {"type": "string", "pattern": "^ *[0-9.]+x *$", "examples": ["1.25x"]};
 }

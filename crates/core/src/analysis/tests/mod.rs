@@ -39,12 +39,13 @@ pub(super) fn rate(name: &str, tolerate: Tolerance) -> Check {
         metric: name.to_owned(),
         dimensions: [("Version".to_owned(), "{version}".to_owned())].into(),
     };
-    let kind = CheckKind::Rate { counts: RateCounts::Events(metric(name)), requests: metric("Payments"), tolerate };
+    let counts = RateCounts::Events(metric(name));
+    let kind = CheckKind::Rate { counts, requests: metric("Payments"), tolerate, absent_is_zero: false };
     check(name, kind)
 }
 
 pub(super) fn latency() -> Check {
-    check("latency", CheckKind::Latency { tolerate: 0.05, at: vec![Quantile(0.5), Quantile(0.99)] })
+    check("latency", CheckKind::Latency { tolerate: 0.05, at: vec![Quantile(0.5), Quantile(0.99)], warm_up: None })
 }
 
 fn check(name: &str, kind: CheckKind) -> Check {

@@ -32,7 +32,7 @@ fn the_shortest_spec_has_the_documented_defaults() {
         approve: None,
     };
     let errors = CheckKind::Errors { tolerate: Tolerance { factor: 1.0, points: 0.005 } };
-    let latency = CheckKind::Latency { tolerate: 0.05, at: vec![Quantile(0.5), Quantile(0.99)] };
+    let latency = CheckKind::Latency { tolerate: 0.05, at: vec![Quantile(0.5), Quantile(0.99)], warm_up: None };
     let check = |name: &str, kind, mode| Check { name: name.to_owned(), kind, mode, on_no_data: OnNoData::Hold };
     let target = LambdaTarget { function: "checkout".to_owned(), alias: "live".to_owned(), owner: Owner::Coalmine };
     let expected = RolloutSpec {
@@ -47,9 +47,15 @@ fn the_shortest_spec_has_the_documented_defaults() {
         settle: Settle::Auto,
         after: After { watch: Span::from_minutes(30) },
         tests: Vec::new(),
-        checks: vec![check("errors", errors, CheckMode::Enforce), check("latency", latency, CheckMode::Observe)],
+        checks: vec![check("errors", errors, CheckMode::Enforce), check("latency", latency, CheckMode::Enforce)],
         alarms: Alarms { names: vec!["checkout-5xx".to_owned()], already_red: AlreadyRed::Refuse },
-        analysis: ErrorBudget { false_rollback: 0.01, false_promotion: 0.05 },
+        analysis: ErrorBudget {
+            false_rollback: 0.01,
+            false_promotion: 0.05,
+            guard: GuardMode::Standard,
+            harm_ratio: 1.0,
+            independence: Independence::Measured,
+        },
         undecided: Undecided {
             too_little_traffic: Ending::Pause,
             no_data: Ending::RollBack,
@@ -127,19 +133,18 @@ fn tolerances_are_points_or_a_factor_or_both() {
 }
 
 #[test]
-fn latency_is_carried_but_warned_about_exactly_once() {
-    for (checks, warnings) in [
-        ("", vec![("checks", None)]),
-        ("checks: [errors: {}]", vec![]),
-        ("checks: [errors: {}, latency: {}]", vec![("checks[1].latency", Some(4))]),
-        ("checks: [errors: {}, latency: {mode: hold}]", vec![("checks[1].latency", Some(4))]),
-        ("checks: [errors: {}, latency: {mode: observe}]", vec![]),
+fn latency_is_judged_as_it_asks() {
+    for (written, mode, warm_up) in [
+        ("{}", CheckMode::Enforce, None),
+        ("{mode: hold, warmUp: auto}", CheckMode::Hold, None),
+        ("{mode: observe, warmUp: 90s}", CheckMode::Observe, Some(Span::from_seconds(90))),
+        ("{warmUp: 0s}", CheckMode::Enforce, Some(Span::ZERO)),
     ] {
-        let validated = parse(&format!("{HEAD}{checks}\n")).unwrap();
-        let found: Vec<_> = validated.warnings.iter().map(|warning| (warning.path.as_str(), warning.line)).collect();
-        assert_eq!(found, warnings, "{checks}");
-        let latency = validated.spec.checks.iter().filter(|check| check.name == "latency");
-        assert!(latency.into_iter().all(|check| check.mode == CheckMode::Observe));
+        let validated = parse(&format!("{HEAD}checks: [errors: {{}}, latency: {written}]\n")).unwrap();
+        assert!(validated.warnings.is_empty(), "{written}: {:?}", validated.warnings);
+        let check = &validated.spec.checks[1];
+        let kind = CheckKind::Latency { tolerate: 0.05, at: vec![Quantile(0.5), Quantile(0.99)], warm_up };
+        assert_eq!((check.mode, &check.kind), (mode, &kind), "{written}");
     }
 }
 
@@ -170,4 +175,68 @@ fn a_stored_spec_reads_back() {
     let spec = valid(HEAD);
     let stored = serde_json::to_string(&spec).unwrap();
     assert_eq!(serde_json::from_str::<RolloutSpec>(&stored).unwrap(), spec);
+}
+
+/// A dimension by which the two versions can be told apart.
+const METRIC: &str = "metric: {namespace: Shop, metric: Rows, dimensions: {Version: '{version}'}}";
+
+#[test]
+fn checks_of_ones_own_have_the_documented_defaults() {
+    let metric = MetricRef {
+        namespace: "Shop".to_owned(),
+        metric: "Rows".to_owned(),
+        dimensions: [("Version".to_owned(), "{version}".to_owned())].into(),
+    };
+    let checks = format!(
+        "checks:\n  - distribution: {{name: rows, {METRIC}}}\n  - mean: {{name: size, {METRIC}}}\n  - gauge: {{name: \
+         memory, {METRIC}}}\n"
+    );
+    let validated = parse(&format!("{HEAD}{checks}")).unwrap();
+    assert_eq!(validated.warnings, vec![]);
+    let check = |name: &str, kind, mode, on_no_data| Check { name: name.to_owned(), kind, mode, on_no_data };
+    let at = vec![Quantile(0.5), Quantile(0.99)];
+    let distribution = CheckKind::Distribution { metric: metric.clone(), unit: String::new(), tolerate: 0.05, at };
+    let gauge = CheckKind::Gauge { metric: metric.clone(), tolerate: 0.1 };
+    assert_eq!(
+        validated.spec.checks,
+        [
+            check("rows", distribution, CheckMode::Enforce, OnNoData::Hold),
+            check("size", CheckKind::Mean { metric }, CheckMode::Observe, OnNoData::Ignore),
+            check("memory", gauge, CheckMode::Hold, OnNoData::Hold),
+        ]
+    );
+}
+
+#[test]
+fn a_gauge_that_is_to_be_enforced_holds_and_says_so() {
+    for (mode, expected, warnings) in [
+        (", mode: enforce}", CheckMode::Hold, vec![("checks[1].gauge", Some(4))]),
+        ("}, mode: enforce", CheckMode::Hold, vec![("checks[1].gauge", Some(4))]),
+        (", mode: hold}", CheckMode::Hold, vec![]),
+        (", mode: observe}", CheckMode::Observe, vec![]),
+    ] {
+        let text = format!("{HEAD}checks: [errors: {{}}, {{gauge: {{name: memory, {METRIC}{mode}}}]\n");
+        let validated = parse(&text).unwrap();
+        let found: Vec<_> = validated.warnings.iter().map(|warning| (warning.path.as_str(), warning.line)).collect();
+        assert_eq!(found, warnings, "{text}");
+        assert_eq!(validated.spec.checks[1].mode, expected, "{text}");
+    }
+}
+
+#[test]
+fn analysis_says_what_the_judge_takes_for_granted() {
+    let budget =
+        valid(&format!("{HEAD}analysis: {{guard: strict, harmRatio: 1.25x, independence: assumed}}\n")).analysis;
+    assert_eq!((budget.guard, budget.independence), (GuardMode::Strict, Independence::Assumed));
+    assert_eq!((budget.false_rollback, budget.harm_ratio), (0.01, 1.25));
+}
+
+#[test]
+fn a_spec_that_was_stored_before_these_options_reads_back() {
+    let mut stored = serde_json::to_value(valid(HEAD)).unwrap();
+    let budget = stored["analysis"].as_object_mut().unwrap();
+    for option in ["guard", "harmRatio", "independence"] {
+        budget.remove(option).unwrap();
+    }
+    assert_eq!(serde_json::from_value::<RolloutSpec>(stored).unwrap(), valid(HEAD));
 }
