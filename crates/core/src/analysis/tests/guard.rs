@@ -153,8 +153,8 @@ fn what_was_learned_is_said() {
         ),
         (
             minutes(1440, 3000.0, burst),
-            "errors: old version, 24 hours: 4,320 of 4,320,000 requests failed; they come in bursts of about 20, so \
-             evidence is divided by 39",
+            "errors: old version, 24 hours: 4,320 of 4,320,000 requests failed; they come in bursts of about 19, so \
+             evidence is divided by 38",
         ),
     ] {
         assert_eq!(told(&minutes), sentence);
