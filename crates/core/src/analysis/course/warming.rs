@@ -2,6 +2,10 @@
 //! starting new ones, and their caches stay empty, for as long as it gets few. That is no fault of the release.
 //!
 //! Latency alone knows this; an outage shows in the errors of the first minute.
+//! What is left out was chosen by simulated pools of environments (`tests/cold.rs`): releases that change nothing, at 0.5 to
+//! 50 requests a second and 1 to 50 % of the traffic, are rolled back for latency within an hour in up to 38 % of worlds
+//! with one minute of warm-up alone (50 requests a second, 1 %, the first hundred requests of an environment 1.3 times as
+//! slow), and with 200 requests more in at most 1 of 40.
 //!
 //! * **Warm-up**: after each raise, minutes count only once so many of them have passed and the canary has served so
 //!   many requests. Requests are what warms an environment: at one a minute two minutes warm nothing.

@@ -54,7 +54,6 @@ pub use promotion::{Margin, NonInferiority, PredictedShare, Rates, decay};
 pub use restarts::Restarts;
 pub use scatter::CanaryScatter;
 pub use special::ln_mean_exp;
-pub use split::ln_e_constant_split;
 pub use split::{ln_e_constant_split, ln_e_split_within};
 
 /// One minute of both versions: requests `n` and events `x` of the canary (`c`) and the baseline (`b`).
