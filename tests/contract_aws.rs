@@ -10,7 +10,7 @@
 
 use coalmine_aws::Aws;
 use coalmine_core::analysis::{Count, MinuteSample, Pair, Verdict};
-use coalmine_core::metrics::{SeriesQuery, Stat};
+use coalmine_core::metrics::{Period, SeriesQuery, Stat};
 use coalmine_core::observation::{AlarmState, Readiness, Routing, Split, TestOutcome};
 use coalmine_core::ports::{
     AlarmSource, CreateError, LookError, MetricSource, Notifier, RolloutStore, SaveError, SetError, SetWeight,
@@ -84,7 +84,7 @@ pub async fn metrics(aws: &Aws, world: &World) {
         let dimensions = dimensions.into_iter().chain([("ExecutedVersion", executed.to_owned())]);
         let dimensions = dimensions.map(|(name, value)| (name.to_owned(), value)).collect();
         let metric = MetricRef { namespace: "AWS/Lambda".to_owned(), metric: "Errors".to_owned(), dimensions };
-        SeriesQuery { metric, stat, from: world.minute, until: world.minute.plus(3) }
+        SeriesQuery { metric, stat, period: Period::Minute, from: world.minute, until: world.minute.plus(3) }
     };
     let inner = SeriesQuery { from: world.minute.plus(1), until: world.minute.plus(2), ..query("2", Stat::Sum) };
     let queries = [query("2", Stat::Sum), query("2", Stat::SampleCount), query("1", Stat::Sum), inner];

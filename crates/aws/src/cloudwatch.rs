@@ -6,7 +6,7 @@ use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{
     AlarmType, Dimension, MessageData, Metric, MetricDataQuery, MetricDataResult, MetricStat, ScanBy, StateValue,
 };
-use coalmine_core::metrics::{Series, SeriesQuery, Stat};
+use coalmine_core::metrics::{Period, Series, SeriesQuery, Stat};
 use coalmine_core::observation::AlarmState;
 use coalmine_core::ports::{AlarmSource, Fault, FaultKind, MetricSource};
 use coalmine_core::spec::MetricRef;
@@ -33,8 +33,6 @@ const SEARCH_CALLS: usize = 60;
 
 /// DescribeAlarms' own limit.
 const ALARMS_PER_CALL: usize = 100;
-
-const PERIOD_SECONDS: i32 = 60;
 
 impl MetricSource for Aws {
     async fn fetch(&self, queries: &[SeriesQuery]) -> Vec<Result<Series, Fault>> {
@@ -107,23 +105,24 @@ struct Question<'a> {
     places: Vec<usize>,
 }
 
-/// The distinct queries of one window.
+/// The distinct queries of one window and period.
 type Window<'a> = BTreeMap<(&'a MetricRef, Stat), Question<'a>>;
 
 type Answer<'a> = (Question<'a>, Result<Series, Fault>);
 
 /// Distinct queries with the same window, as many as one call may carry. An empty window needs no call.
 fn batches(queries: &[SeriesQuery]) -> Vec<Vec<Question<'_>>> {
-    let mut windows: BTreeMap<(Minute, Minute), Window<'_>> = BTreeMap::new();
+    let mut windows: BTreeMap<(Minute, Minute, Period), Window<'_>> = BTreeMap::new();
     for (place, query) in queries.iter().enumerate().filter(|(_, query)| query.from < query.until) {
-        let window = windows.entry((query.from, query.until)).or_default();
+        let window = windows.entry((query.from, query.until, query.period)).or_default();
         let question = window.entry((&query.metric, query.stat));
         question.or_insert_with(|| Question { query, places: Vec::new() }).places.push(place);
     }
     let mut batches = Vec::new();
-    for ((from, until), questions) in windows {
-        let minutes = usize::try_from(until.minutes_since(from)).unwrap_or(usize::MAX);
-        let size = (DATAPOINTS_PER_CALL / minutes).clamp(1, QUERIES_PER_CALL);
+    for ((from, until, period), questions) in windows {
+        let periods = (until.minutes_since(from) + period.minutes() - 1).div_euclid(period.minutes());
+        let points = usize::try_from(periods).unwrap_or(usize::MAX).max(1);
+        let size = (DATAPOINTS_PER_CALL / points).clamp(1, QUERIES_PER_CALL);
         let questions: Vec<Question<'_>> = questions.into_values().collect();
         batches.extend(questions.chunks(size).map(<[Question<'_>]>::to_vec));
     }
@@ -192,14 +191,14 @@ fn data_query(number: usize, query: &SeriesQuery) -> MetricDataQuery {
         .metric_name(&query.metric.metric)
         .set_dimensions(Some(dimensions))
         .build();
-    let stat = match query.stat {
-        Stat::Sum => "Sum",
-        Stat::SampleCount => "SampleCount",
+    let seconds = match query.period {
+        Period::Minute => 60,
+        Period::Hour => 3600,
     };
-    // No unit: one that differs from the stored one silently finds nothing.
+    // No unit: one that differs from the stored one silently finds nothing. Lambda's durations have one unit only.
     MetricDataQuery::builder()
         .id(format!("m{number}"))
-        .metric_stat(MetricStat::builder().metric(metric).period(PERIOD_SECONDS).stat(stat).build())
+        .metric_stat(MetricStat::builder().metric(metric).period(seconds).stat(query.stat.to_string()).build())
         .return_data(true)
         .build()
 }

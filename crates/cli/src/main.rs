@@ -1,5 +1,6 @@
 //! The `coalmine` command: arguments, files and exit codes. Everything that decides is in `coalmine_core`.
 
+mod analyze;
 #[cfg(test)]
 mod docs;
 mod schema;
@@ -22,6 +23,7 @@ struct Arguments {
 enum Command {
     Simulate(simulate::Arguments),
     Validate(validate::Arguments),
+    Analyze(analyze::Arguments),
     Schema(schema::Arguments),
 }
 
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
     let exit = match Arguments::parse().command {
         Command::Simulate(arguments) => simulate::run(&arguments, out, err),
         Command::Validate(arguments) => validate::run(&arguments, out, err),
+        Command::Analyze(arguments) => analyze::run(&arguments, out, err),
         Command::Schema(_) => schema::run(out),
     };
     match exit {

@@ -29,8 +29,8 @@ pub struct Arguments {
 
 /// Problems and warnings go to `err` for people; with `--json` everything goes to `out`.
 pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
-    let validated = match read_both(arguments) {
-        Ok((text, defaults)) => spec::parse_with_defaults(&text, defaults.as_deref()),
+    let validated = match load(&arguments.spec, arguments.defaults.as_deref()) {
+        Ok(validated) => validated,
         Err(Unread::NotText(message)) => Err(vec![Problem::at("", message)]),
         Err(Unread::Io(message)) => {
             match arguments.json {
@@ -54,18 +54,24 @@ pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) ->
     Ok(if validated.is_ok() { Exit::Fine } else { Exit::Invalid })
 }
 
+/// A spec by its path, with the defaults that are merged under it.
+pub(crate) fn load(spec: &Path, defaults: Option<&Path>) -> Result<Result<Validated, Vec<Problem>>, Unread> {
+    let (text, defaults) = read_both(spec, defaults)?;
+    Ok(spec::parse_with_defaults(&text, defaults.as_deref()))
+}
+
 /// Why there is no text to parse.
-enum Unread {
+pub(crate) enum Unread {
     Io(String),
     NotText(String),
 }
 
-fn read_both(arguments: &Arguments) -> Result<(String, Option<String>), Unread> {
-    let text = match arguments.spec.as_os_str() == "-" {
+fn read_both(spec: &Path, defaults: Option<&Path>) -> Result<(String, Option<String>), Unread> {
+    let text = match spec.as_os_str() == "-" {
         true => read(Path::new("standard input"), io::stdin().lock())?,
-        false => read_file(&arguments.spec)?,
+        false => read_file(spec)?,
     };
-    let defaults = match &arguments.defaults {
+    let defaults = match defaults {
         Some(path) => Some(read_file(path)?),
         None if Path::new(DEFAULTS_FILE).exists() => Some(read_file(Path::new(DEFAULTS_FILE))?),
         None => None,
@@ -118,8 +124,8 @@ fn print_valid(
 /// `checkout.yaml:3:5: strategy.canary.weight: message`: editors and CI logs make a link of it.
 pub(crate) fn print_problem(path: &Path, kind: &str, problem: &Problem, err: &mut impl Write) -> io::Result<()> {
     write!(err, "{}:", path.display())?;
-    if let (Some(line), Some(column)) = (problem.line, problem.column) {
-        write!(err, "{line}:{column}:")?;
+    for place in [problem.line, problem.line.and(problem.column)].into_iter().flatten() {
+        write!(err, "{place}:")?;
     }
     write!(err, " {kind}")?;
     if !problem.path.is_empty() {

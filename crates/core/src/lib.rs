@@ -10,6 +10,7 @@ pub mod engine;
 pub mod metrics;
 pub mod observation;
 pub mod ports;
+pub mod recording;
 pub mod report;
 pub mod rollout;
 pub mod sim;

@@ -2,39 +2,27 @@
 //!
 //! Missing is never zero. A minute counts only when every series it needs has a sane value for it.
 
+mod bins;
 pub mod past;
+mod query;
 
 use std::collections::BTreeMap;
 
-use crate::analysis::{Count, Load, grouped};
+use bins::{Sampled, Span};
+
+use crate::analysis::{Count, Level, Load, Measured, PlannedCheck, grouped};
 use crate::spec::{Check, CheckKind, LambdaTarget, MetricRef, RateCounts, Target, Version};
 use crate::units::Minute;
 
-/// A statistic of one minute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stat {
-    Sum,
-    SampleCount,
-}
-
-/// One series to read: one-minute periods from `from` up to, not including, `until`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SeriesQuery {
-    /// All placeholders filled in.
-    pub metric: MetricRef,
-    pub stat: Stat,
-    pub from: Minute,
-    pub until: Minute,
-}
-
-/// Values by minute; a minute without a datapoint is absent.
-pub type Series = BTreeMap<Minute, f64>;
+pub use query::{Bound, Period, Series, SeriesQuery, Stat};
 
 /// Whose requests a series is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Of<'a> {
-    /// A version among others: what reached it through the alias.
-    Version(&'a Version),
+    /// A version beside the other: what reached it through the alias.
+    Baseline(&'a Version),
+    /// The same; a distribution's edges are stretched.
+    Canary(&'a Version),
     /// A version that had the whole alias: what reached the alias. Lambda may have no series per version while one has
     /// all the traffic.
     Alone(&'a Version),
@@ -43,24 +31,33 @@ pub enum Of<'a> {
 impl<'a> Of<'a> {
     fn version(self) -> &'a Version {
         match self {
-            Self::Version(version) | Self::Alone(version) => version,
+            Self::Baseline(version) | Self::Canary(version) | Self::Alone(version) => version,
         }
     }
 
     fn scope(self) -> Scope<'a> {
         match self {
-            Self::Version(version) => Scope::Version(version),
+            Self::Baseline(version) | Self::Canary(version) => Scope::Version(version),
             Self::Alone(_) => Scope::Alias,
         }
     }
 }
 
-/// What a check needs to know of one version. Nothing for a check that is not judged yet.
+/// A check with its plan.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    pub check: &'a Check,
+    pub planned: &'a PlannedCheck,
+    pub target: &'a Target,
+}
+
+/// What a check needs to know of one version. Nothing for a distribution without edges.
 #[must_use]
-pub fn queries(check: &Check, target: &Target, of: Of<'_>, from: Minute, until: Minute) -> Vec<SeriesQuery> {
-    let Target::Lambda(lambda) = target;
-    let query = |metric: MetricRef, stat: Stat| SeriesQuery { metric, stat, from, until };
-    match &check.kind {
+pub fn queries(asked: Asked<'_>, of: Of<'_>, from: Minute, until: Minute) -> Vec<SeriesQuery> {
+    let Target::Lambda(lambda) = asked.target;
+    let span = Span { period: Period::Minute, from, until };
+    let query = |metric: MetricRef, stat: Stat| span.query(&metric, stat);
+    match &asked.check.kind {
         CheckKind::Errors { .. } => {
             let metric = |name: &str| lambda_metric(name, lambda, of.scope());
             vec![
@@ -73,8 +70,51 @@ pub fn queries(check: &Check, target: &Target, of: Of<'_>, from: Minute, until: 
             let (RateCounts::Events(events) | RateCounts::GoodEvents(events)) = counts;
             [events, requests].map(|metric| query(filled_in(metric, lambda, of.version()), Stat::Sum)).to_vec()
         }
-        CheckKind::Latency { .. } => Vec::new(),
+        CheckKind::Mean { metric } | CheckKind::Gauge { metric, .. } => {
+            let metric = filled_in(metric, lambda, of.version());
+            vec![query(metric.clone(), Stat::Sum), query(metric, Stat::SampleCount)]
+        }
+        CheckKind::Latency { .. } | CheckKind::Distribution { .. } => {
+            let Some((sampled, edges)) = sampled(asked, of) else { return Vec::new() };
+            bins::queries(&sampled, asked.planned, &edges, span)
+        }
     }
+}
+
+/// What one version's minute brought, from the series of [`queries`] in the same order.
+#[must_use]
+pub fn measured(asked: Asked<'_>, of: Of<'_>, series: &[Option<&Series>], minute: Minute) -> Option<Measured> {
+    match &asked.check.kind {
+        CheckKind::Errors { .. } | CheckKind::Rate { .. } => count(asked.check, series, minute).map(Measured::Count),
+        CheckKind::Mean { .. } | CheckKind::Gauge { .. } => level(series, minute).map(Measured::Level),
+        CheckKind::Latency { .. } | CheckKind::Distribution { .. } => {
+            let (sampled, edges) = sampled(asked, of)?;
+            bins::bins(&sampled, asked.planned, &edges, series, minute).map(Measured::Bins)
+        }
+    }
+}
+
+/// A distribution's metric, and the edges by which a version is counted; `None` for any other check.
+fn sampled(asked: Asked<'_>, of: Of<'_>) -> Option<(Sampled, Vec<f64>)> {
+    let Target::Lambda(lambda) = asked.target;
+    let distribution = asked.planned.distribution.as_ref()?;
+    let edges = bins::edges_of(distribution, matches!(of, Of::Canary(_)));
+    match &asked.check.kind {
+        CheckKind::Latency { .. } => {
+            let metric = |name: &str| lambda_metric(name, lambda, of.scope());
+            Some((Sampled { metric: metric("Duration"), requests: Some(metric("Invocations")) }, edges))
+        }
+        CheckKind::Distribution { metric, .. } => {
+            Some((Sampled { metric: filled_in(metric, lambda, of.version()), requests: None }, edges))
+        }
+        CheckKind::Errors { .. } | CheckKind::Rate { .. } | CheckKind::Mean { .. } | CheckKind::Gauge { .. } => None,
+    }
+}
+
+/// A level's readings in one minute: their sum, and how many there were.
+fn level(series: &[Option<&Series>], minute: Minute) -> Option<Level> {
+    let value = |index: usize| series.get(index).copied().flatten()?.get(&minute).copied();
+    Level::new(value(1)?, value(0)?)
 }
 
 /// One version's count in one minute, from the series of [`queries`] in the same order; `None` for a series that could
@@ -83,9 +123,9 @@ pub fn queries(check: &Check, target: &Target, of: Of<'_>, from: Minute, until: 
 /// * `errors`: each invocation emits `Errors` as 0 or 1, so the exposure is that metric's SampleCount. While it falls
 ///   short of `Invocations`, the minute is not complete yet, and a late error must not be read as none.
 /// * `rate`: an event metric without a datapoint is missing even where there were requests, for nobody knows whether it
-///   is sent as zero. Only ALB counters are known to be left out instead of being sent as zero.
+///   is sent as zero, unless the spec says that it is not (`absentIsZero`). ALB counters are known to be left out.
 #[must_use]
-pub fn count(check: &Check, series: &[Option<&Series>], minute: Minute) -> Option<Count> {
+fn count(check: &Check, series: &[Option<&Series>], minute: Minute) -> Option<Count> {
     let value = |index: usize| series.get(index).copied().flatten()?.get(&minute).copied();
     match &check.kind {
         CheckKind::Errors { .. } => {
@@ -93,11 +133,11 @@ pub fn count(check: &Check, series: &[Option<&Series>], minute: Minute) -> Optio
             // A NaN is not at least anything.
             if samples >= invocations { Count::new(samples, errors) } else { None }
         }
-        CheckKind::Rate { counts, .. } => {
+        CheckKind::Rate { counts, absent_is_zero, .. } => {
             let (RateCounts::Events(metric) | RateCounts::GoodEvents(metric)) = counts;
             let was_read = series.first().is_some_and(Option::is_some);
             let requests = value(1)?;
-            let events = value(0).or_else(|| (was_read && absent_is_zero(metric)).then_some(0.0))?;
+            let events = value(0).or_else(|| (was_read && (*absent_is_zero || never_zero(metric))).then_some(0.0))?;
             match counts {
                 RateCounts::Events(_) => Count::new(requests, events),
                 RateCounts::GoodEvents(_) => {
@@ -106,11 +146,14 @@ pub fn count(check: &Check, series: &[Option<&Series>], minute: Minute) -> Optio
                 }
             }
         }
-        CheckKind::Latency { .. } => None,
+        CheckKind::Latency { .. }
+        | CheckKind::Distribution { .. }
+        | CheckKind::Mean { .. }
+        | CheckKind::Gauge { .. } => None,
     }
 }
 
-fn absent_is_zero(metric: &MetricRef) -> bool {
+fn never_zero(metric: &MetricRef) -> bool {
     metric.namespace == "AWS/ApplicationELB"
 }
 
@@ -135,6 +178,7 @@ pub fn history_queries(target: &Target, from: Minute, until: Minute) -> Vec<Seri
     let query = |name: &str, scope: Scope<'_>| SeriesQuery {
         metric: lambda_metric(name, lambda, scope),
         stat: Stat::Sum,
+        period: Period::Minute,
         from,
         until,
     };
@@ -275,7 +319,18 @@ mod tests {
     fn rate(namespace: &str, good: bool) -> Check {
         let events = metric(namespace, "Events");
         let counts = if good { RateCounts::GoodEvents(events) } else { RateCounts::Events(events) };
-        check(CheckKind::Rate { counts, requests: metric(namespace, "Requests"), tolerate: TOLERATE })
+        let requests = metric(namespace, "Requests");
+        check(CheckKind::Rate { counts, requests, tolerate: TOLERATE, absent_is_zero: false })
+    }
+
+    fn planned(check: &Check) -> PlannedCheck {
+        let text = "{coalmine: v1, target: {lambda: {function: checkout, alias: live}}}";
+        let spec = crate::spec::RolloutSpec { checks: vec![check.clone()], ..crate::spec::parse(text).unwrap().spec };
+        crate::analysis::plan(&spec).checks.remove(0)
+    }
+
+    fn asked<'a>(check: &'a Check, planned: &'a PlannedCheck, target: &'a Target) -> Asked<'a> {
+        Asked { check, planned, target }
     }
 
     fn shown(queries: &[SeriesQuery]) -> Vec<String> {
@@ -292,7 +347,7 @@ mod tests {
     }
 
     fn queries_of(check: &Check) -> Vec<SeriesQuery> {
-        queries(check, &target(), Of::Version(&Version("42".into())), start(), start().plus(5))
+        queries(asked(check, &planned(check), &target()), Of::Canary(&Version("42".into())), start(), start().plus(5))
     }
 
     #[test]
@@ -322,7 +377,7 @@ mod tests {
             ]
         );
         let latency = check(CheckKind::Latency { tolerate: 0.05, at: vec![Quantile(0.5)] });
-        assert!(queries_of(&latency).is_empty());
+        assert_eq!(queries_of(&latency), [], "nothing without edges");
         assert!(queries_of(&errors()).iter().all(|query| (query.from, query.until) == (start(), start().plus(5))));
     }
 
@@ -402,6 +457,52 @@ mod tests {
             errors: 0.0,
             minutes_with_data: 60,
             minutes: 60,
+        }
+    }
+
+    #[test]
+    fn absent_events_are_zero_where_the_spec_says_so_and_requests_came() {
+        let mut check = rate("Shop", false);
+        let CheckKind::Rate { absent_is_zero, .. } = &mut check.kind else { unreachable!() };
+        *absent_is_zero = true;
+        for (events, requests, expected) in [
+            (None, Some(50.0), Some((50.0, 0.0))),
+            (Some(2.0), Some(50.0), Some((50.0, 2.0))),
+            (None, None, None),
+            (Some(2.0), None, None),
+            (Some(f64::NAN), Some(50.0), None),
+        ] {
+            assert_eq!(counted(&check, &[events, requests]), expected, "{events:?} {requests:?}");
+        }
+        let requests = Series::from([(start(), 50.0)]);
+        assert_eq!(count(&check, &[None, Some(&requests)], start()), None, "a failed look is no zero");
+    }
+
+    #[test]
+    fn a_level_is_the_sum_of_its_readings() {
+        let gauge = check(CheckKind::Gauge { metric: metric("Shop", "Memory"), tolerate: 0.1 });
+        assert_eq!(
+            shown(&queries_of(&gauge)),
+            ["Sum", "SampleCount"].map(|stat| format!("Shop Memory {stat} Stage=prod,Version=42,Where=checkout/live"))
+        );
+        for (sum, readings, expected) in [
+            (Some(120.0), Some(2.0), Some(60.0)),
+            (Some(-3.0), Some(1.0), Some(-3.0)),
+            (Some(0.0), Some(4.0), Some(0.0)),
+            (Some(120.0), Some(0.0), None),
+            (Some(120.0), None, None),
+            (None, Some(2.0), None),
+            (Some(f64::NAN), Some(2.0), None),
+            (Some(f64::INFINITY), Some(2.0), None),
+            (Some(120.0), Some(f64::NAN), None),
+            (Some(120.0), Some(-2.0), None),
+            (Some(1e300), Some(1.0), None),
+        ] {
+            let series: Vec<Series> =
+                [sum, readings].map(|value| value.map(|value| (start(), value)).into_iter().collect()).into();
+            let series: Vec<Option<&Series>> = series.iter().map(Some).collect();
+            let level = level(&series, start()).and_then(Level::mean);
+            assert_eq!(level, expected, "{sum:?} {readings:?}");
         }
     }
 

@@ -18,6 +18,8 @@ impl Weight {
     pub const ZERO: Self = Self(0);
     /// All traffic on the canary.
     pub const FULL: Self = Self(10_000);
+    /// 0.01 %.
+    pub const SMALLEST: Self = Self(1);
 
     /// `None` above 10 000.
     #[must_use]

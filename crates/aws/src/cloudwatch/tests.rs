@@ -13,6 +13,7 @@ fn query(metric: &str, stat: Stat, from: i64, until: i64) -> SeriesQuery {
     SeriesQuery {
         metric: MetricRef { namespace: "AWS/Lambda".to_owned(), metric: metric.to_owned(), dimensions },
         stat,
+        period: Period::Minute,
         from: Minute::from_index(START + from),
         until: Minute::from_index(START + until),
     }

@@ -119,7 +119,11 @@ fn as_announced(stop: &Stop, outcome: &Outcome) -> bool {
 fn tolerated(outcome: &Outcome) -> Option<Tolerance> {
     outcome.rollout.spec.checks.iter().find_map(|check| match &check.kind {
         CheckKind::Errors { tolerate } => Some(*tolerate),
-        CheckKind::Latency { .. } | CheckKind::Rate { .. } => None,
+        CheckKind::Latency { .. }
+        | CheckKind::Rate { .. }
+        | CheckKind::Distribution { .. }
+        | CheckKind::Mean { .. }
+        | CheckKind::Gauge { .. } => None,
     })
 }
 

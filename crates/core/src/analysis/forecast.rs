@@ -226,7 +226,11 @@ fn with_the_history_of(learned: &JudgePlan, mut plan: JudgePlan) -> JudgePlan {
 fn errors_tolerance(spec: &RolloutSpec) -> Option<Tolerance> {
     spec.checks.iter().find_map(|Check { kind, .. }| match kind {
         CheckKind::Errors { tolerate } => Some(*tolerate),
-        CheckKind::Latency { .. } | CheckKind::Rate { .. } => None,
+        CheckKind::Latency { .. }
+        | CheckKind::Rate { .. }
+        | CheckKind::Distribution { .. }
+        | CheckKind::Mean { .. }
+        | CheckKind::Gauge { .. } => None,
     })
 }
 

@@ -1,5 +1,7 @@
 //! Verdicts from evidence.
 
+use std::borrow::Cow;
+
 use crate::spec::{CheckMode, OnNoData};
 use crate::units::{Minute, Weight};
 
@@ -41,7 +43,7 @@ pub fn judge(plan: &JudgePlan, samples: &Samples) -> Analysis {
 /// The judge as it sees one minute after the other.
 #[derive(Debug)]
 pub struct Judge<'p> {
-    plan: &'p JudgePlan,
+    plan: Cow<'p, JudgePlan>,
     /// One per check; `None` for those that are not judged.
     courses: Vec<Option<Course>>,
     last: Option<(Minute, Weight)>,
@@ -50,7 +52,17 @@ pub struct Judge<'p> {
 impl<'p> Judge<'p> {
     #[must_use]
     pub fn new(plan: &'p JudgePlan, asked: Asked) -> Self {
-        let courses = plan.checks.iter().map(|check| Course::new(plan, check, asked)).collect();
+        Self::of(Cow::Borrowed(plan), asked)
+    }
+
+    /// A judge that keeps its plan.
+    #[must_use]
+    pub fn owning(plan: JudgePlan, asked: Asked) -> Judge<'static> {
+        Judge::of(Cow::Owned(plan), asked)
+    }
+
+    fn of(plan: Cow<'p, JudgePlan>, asked: Asked) -> Self {
+        let courses = plan.checks.iter().map(|check| Course::new(&plan, check, asked)).collect();
         Self { plan, courses, last: None }
     }
 
@@ -86,7 +98,7 @@ impl<'p> Judge<'p> {
             let ignored = || {
                 check.on_no_data == OnNoData::Ignore && course.as_ref().is_some_and(|c| c.promotion(step).1.seen == 0)
             };
-            check.mode != CheckMode::Observe && !ignored()
+            check.mode != CheckMode::Observe && course.is_some() && !ignored()
         });
         let proven = |course: &Course| {
             let (evidence, minutes) = course.promotion(step);
@@ -110,7 +122,7 @@ impl<'p> Judge<'p> {
         let newest = judged.iter().filter_map(|(comparison, _)| comparison.newest).max();
         let comparisons = judged.into_iter().map(|(comparison, _)| comparison).collect();
         // Without a settled minute nothing passes, and any number names the empty set.
-        let settled_digest = samples.settled_before.map_or(0, |before| settled_digest(self.plan, samples, before));
+        let settled_digest = samples.settled_before.map_or(0, |before| settled_digest(&self.plan, samples, before));
         Analysis { comparisons, verdict, doubt, newest, settled_digest, auto: self.advice() }
     }
 
@@ -138,11 +150,11 @@ impl<'p> Judge<'p> {
         let Some(course) = &self.courses[index] else { return (not_judged(check, samples.step), false) };
         let reading = course.reading(samples.step, self.plan.false_rollback);
         let bars = course.bars();
-        let after = Aftermath::take(self.plan, index, samples, bars);
+        let after = Aftermath::take(&self.plan, index, samples, bars);
         let outcome = outcome(check, samples, &reading, bars, after.as_ref());
         let ignored = check.on_no_data == OnNoData::Ignore && outcome.doubt == Some(Doubt::NoData);
         let counts = check.mode != CheckMode::Observe && !ignored;
-        let mut comparison = comparison(self.plan, check, samples, &reading, bars, &outcome);
+        let mut comparison = comparison(&self.plan, check, samples, &reading, bars, &outcome);
         if let Some(after) = after.filter(|_| outcome.why != Reason::ProvenWorse) {
             comparison.sentence = words::after_sentence(&check.name, &after);
             comparison.evidence.catastrophe = after.evidence;

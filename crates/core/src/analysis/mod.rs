@@ -16,6 +16,7 @@ mod judge;
 mod past_bins;
 mod past_counts;
 mod plan;
+pub mod replay;
 pub mod stats;
 #[cfg(test)]
 mod tests;
@@ -120,12 +121,25 @@ pub struct PlannedDistribution {
     /// by the [stretched] ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edges: Vec<f64>,
+    #[serde(default)]
+    pub read: ReadBy,
     /// Of the edges, as people write it: `ms`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub unit: String,
     /// What is left out after each raise.
     #[serde(default)]
     pub warm_up: WarmUp,
+}
+
+/// How CloudWatch is asked for a distribution's bins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ReadBy {
+    /// Counts between the edges.
+    #[default]
+    Counts,
+    /// Percentiles, from which the bins are rebuilt: where the counts did not add up to the number of samples.
+    Percentiles,
 }
 
 /// The first minutes after a raise, in which the canary has yet to start its environments. Left out while either
@@ -170,6 +184,9 @@ pub enum Measure {
 
 /// Requests of one version in one minute. The largest services of all have about 1e9.
 const MOST_REQUESTS: f64 = 1e12;
+
+/// No reading is larger, and its square can still be summed.
+const LARGEST_LEVEL: f64 = 1e100;
 
 /// Events out of requests of one version in one minute. May be fractional; never negative or NaN when made by
 /// [`Count::new`].
@@ -236,6 +253,23 @@ pub enum Measured {
     Level(Level),
 }
 
+impl Level {
+    /// `None` for numbers that cannot be a level: no readings, or not finite ones.
+    #[must_use]
+    pub fn new(readings: f64, sum: f64) -> Option<Self> {
+        let level = Self { readings, sum };
+        level.mean().is_some().then_some(level)
+    }
+
+    /// The mean of the readings; `None` for numbers that cannot be a level.
+    #[must_use]
+    pub fn mean(self) -> Option<f64> {
+        let readings = (1.0..=MOST_REQUESTS).contains(&self.readings);
+        let mean = self.sum / self.readings;
+        (readings && mean.abs() <= LARGEST_LEVEL).then_some(mean)
+    }
+}
+
 impl From<Count> for Measured {
     fn from(count: Count) -> Self {
         Self::Count(count)
@@ -261,6 +295,15 @@ impl Measured {
         match self {
             Self::Count(count) => count.sane(),
             Self::Bins(_) | Self::Level(_) => None,
+        }
+    }
+
+    /// The level, if it is one, and one that can be.
+    #[must_use]
+    pub fn level(&self) -> Option<Level> {
+        match self {
+            Self::Level(level) => level.mean().map(|_| *level),
+            Self::Count(_) | Self::Bins(_) => None,
         }
     }
 

@@ -1,15 +1,15 @@
 //! A rollout's wish as a plan for the judge.
 
-use crate::spec::{Check, CheckKind, CheckMode, Margins, RolloutSpec, Tolerance};
+use crate::spec::{Check, CheckKind, CheckMode, Independence, Margins, RolloutSpec, Tolerance};
 use crate::units::{Span, Weight};
 
-use super::{AutoPlan, GuardMode, JudgePlan, Measure, PlannedCheck, PlannedDistribution, PlannedQuantile, WarmUp};
+use super::{AutoPlan, JudgePlan, Measure, PlannedCheck, PlannedDistribution, PlannedQuantile, ReadBy, WarmUp};
 
 /// What each kind of check gets of the budget for false rollbacks, before it is spread over the checks present.
 const ERRORS_SHARE: f64 = 0.4;
 const LATENCY_SHARE: f64 = 0.4;
 /// Shared by all checks of the user's own.
-const RATES_SHARE: f64 = 0.2;
+const OWN_SHARE: f64 = 0.2;
 
 /// A quantile's margin at full weight, in standard deviations of one request.
 const MARGIN_PER_DEVIATION: f64 = 0.1;
@@ -20,15 +20,16 @@ const MILLISECONDS: &str = "ms";
 /// Freezes what is judged and how strictly.
 #[must_use]
 pub fn plan(spec: &RolloutSpec) -> JudgePlan {
-    let rates = spec.checks.iter().filter(|check| matches!(check.kind, CheckKind::Rate { .. })).count();
-    let total: f64 = spec.checks.iter().map(|check| budget_weight(check, rates)).sum();
+    let own = |check: &&Check| matches!(check.kind, CheckKind::Rate { .. } | CheckKind::Distribution { .. });
+    let own = spec.checks.iter().filter(own).count();
+    let total: f64 = spec.checks.iter().map(|check| budget_weight(check, own)).sum();
     let unlocked = unlocked_weights(spec);
     let checks = spec.checks.iter().map(|check| PlannedCheck {
         name: check.name.clone(),
         measure: measure(check),
         mode: check.mode,
         on_no_data: check.on_no_data,
-        alpha_share: if total > 0.0 { budget_weight(check, rates) / total } else { 0.0 },
+        alpha_share: if total > 0.0 { budget_weight(check, own) / total } else { 0.0 },
         tolerances: unlocked.iter().map(|weight| tolerance_for(check, *weight, spec.margins)).collect(),
         distribution: distribution(check, &unlocked, spec.margins),
         learned: None,
@@ -39,9 +40,9 @@ pub fn plan(spec: &RolloutSpec) -> JudgePlan {
         false_promotion: spec.analysis.false_promotion,
         horizon_minutes: u32::try_from(longest(spec).minutes_ceil().max(1)).unwrap_or(u32::MAX),
         deadline_minutes: u32::try_from(spec.deadline.minutes_ceil()).unwrap_or(u32::MAX),
-        guard: GuardMode::default(),
-        tolerated_ratio: 1.0,
-        independent: false,
+        guard: spec.analysis.guard,
+        tolerated_ratio: spec.analysis.harm_ratio,
+        independent: spec.analysis.independence == Independence::Assumed,
         auto: AutoPlan::of(spec),
     }
 }
@@ -55,19 +56,22 @@ fn longest(spec: &RolloutSpec) -> Span {
 fn measure(check: &Check) -> Measure {
     match check.kind {
         CheckKind::Errors { .. } | CheckKind::Rate { .. } => Measure::Counts,
-        CheckKind::Latency { .. } => Measure::Distribution,
+        CheckKind::Latency { .. } | CheckKind::Distribution { .. } => Measure::Distribution,
+        CheckKind::Mean { .. } => Measure::Mean,
+        CheckKind::Gauge { .. } => Measure::Gauge,
     }
 }
 
 /// Only what is judged and can roll back spends the budget.
-fn budget_weight(check: &Check, rates: usize) -> f64 {
+fn budget_weight(check: &Check, own: usize) -> f64 {
     // A spec has a handful of checks, so the cast is exact.
     #[allow(clippy::cast_precision_loss)]
     match (check.mode, &check.kind) {
         (CheckMode::Enforce, CheckKind::Errors { .. }) => ERRORS_SHARE,
-        (CheckMode::Enforce, CheckKind::Rate { .. }) => RATES_SHARE / rates as f64,
         (CheckMode::Enforce, CheckKind::Latency { .. }) => LATENCY_SHARE,
-        (CheckMode::Hold | CheckMode::Observe, _) => 0.0,
+        (CheckMode::Enforce, CheckKind::Rate { .. } | CheckKind::Distribution { .. }) => OWN_SHARE / own as f64,
+        (CheckMode::Enforce, CheckKind::Mean { .. } | CheckKind::Gauge { .. })
+        | (CheckMode::Hold | CheckMode::Observe, _) => 0.0,
     }
 }
 
@@ -75,24 +79,34 @@ fn budget_weight(check: &Check, rates: usize) -> f64 {
 fn tolerance_for(check: &Check, unlocked: Weight, margins: Margins) -> Tolerance {
     match &check.kind {
         CheckKind::Errors { tolerate } | CheckKind::Rate { tolerate, .. } => for_weight(*tolerate, unlocked, margins),
-        CheckKind::Latency { tolerate, .. } => Tolerance { factor: 1.0 + tolerate, points: 0.0 },
+        CheckKind::Latency { tolerate, .. }
+        | CheckKind::Distribution { tolerate, .. }
+        | CheckKind::Gauge { tolerate, .. } => Tolerance { factor: 1.0 + tolerate, points: 0.0 },
+        CheckKind::Mean { .. } => Tolerance { factor: 1.0, points: 0.0 },
     }
 }
 
 /// What a distribution must prove at each of its quantiles. The margins are in proportion to the standard deviation of
 /// a share, so that all quantiles take equally many requests to prove: 5 points at p50, 3 at p90, 1 at p99.
 fn distribution(check: &Check, unlocked: &[Weight], margins: Margins) -> Option<PlannedDistribution> {
-    let CheckKind::Latency { tolerate, at } = &check.kind else { return None };
+    let (stretch, at, unit) = match &check.kind {
+        CheckKind::Latency { tolerate, at } => (*tolerate, at, MILLISECONDS),
+        CheckKind::Distribution { tolerate, at, unit, .. } => (*tolerate, at, unit.as_str()),
+        CheckKind::Errors { .. } | CheckKind::Rate { .. } | CheckKind::Mean { .. } | CheckKind::Gauge { .. } => {
+            return None;
+        }
+    };
     let quantile = |quantile: f64| {
         let points = MARGIN_PER_DEVIATION * (quantile * (1.0 - quantile)).sqrt();
         let margin = |weight| for_weight(Tolerance { factor: 1.0, points }, weight, margins).points;
         PlannedQuantile { quantile, margins: unlocked.iter().map(|weight| margin(*weight)).collect(), edge: None }
     };
     Some(PlannedDistribution {
-        stretch: *tolerate,
+        stretch,
         at: at.iter().map(|at| quantile(at.0)).collect(),
         edges: Vec::new(),
-        unit: MILLISECONDS.to_owned(),
+        read: ReadBy::default(),
+        unit: unit.to_owned(),
         warm_up: WarmUp::default(),
     })
 }

@@ -1,11 +1,12 @@
 //! From a rollout to the metric queries it needs, and from their answers to what the judge takes.
 
-use crate::analysis::{Count, MinuteSample, Pair, Samples};
+use std::ops::Range;
+
+use crate::analysis::{MinuteSample, Pair, Samples};
 use crate::engine::{self, Needs, Window};
-use crate::metrics::{self, Of, Series, SeriesQuery};
+use crate::metrics::{self, Asked, Of, Series, SeriesQuery};
 use crate::ports::Fault;
 use crate::rollout::Rollout;
-use crate::spec::{Check, Version};
 use crate::units::{Minute, Timestamp};
 
 /// What one rollout needs to have looked at.
@@ -26,11 +27,15 @@ pub(super) fn plan(rollout: &Rollout, now: Timestamp) -> Plan {
 }
 
 fn queries(rollout: &Rollout, tail: Window) -> Vec<SeriesQuery> {
-    let of = |check: &Check, version: &Version| {
-        metrics::queries(check, &rollout.spec.target, Of::Version(version), tail.from, tail.until)
-    };
-    let checks = rollout.spec.checks.iter();
-    checks.flat_map(|check| [of(check, &rollout.baseline), of(check, &rollout.canary)].concat()).collect()
+    let of = |asked: Asked<'_>, of: Of<'_>| metrics::queries(asked, of, tail.from, tail.until);
+    let (baseline, canary) = (Of::Baseline(&rollout.baseline), Of::Canary(&rollout.canary));
+    asked(rollout).flat_map(|check| [of(check, baseline), of(check, canary)].concat()).collect()
+}
+
+/// Every check with its plan.
+fn asked(rollout: &Rollout) -> impl Iterator<Item = Asked<'_>> {
+    let checks = rollout.spec.checks.iter().zip(&rollout.plan.checks);
+    checks.map(|(check, planned)| Asked { check, planned, target: &rollout.spec.target })
 }
 
 /// The tail as the judge takes it: a sample for every minute, pairs in the order of the checks.
@@ -47,11 +52,13 @@ pub(super) fn read_tail(
     let layout = layout(rollout, tail);
     let minutes = tail.from.index()..tail.until.index();
     let samples = minutes.map(Minute::from_index).map(|minute| {
-        let pairs = rollout.spec.checks.iter().zip(&layout).map(|(check, place)| {
-            Pair::of(
-                count(check, &series, place.baseline.clone(), minute),
-                count(check, &series, place.canary.clone(), minute),
-            )
+        let pairs = asked(rollout).zip(&layout).map(|(check, place)| {
+            let of =
+                |of: Of<'_>, place: &Range<usize>| metrics::measured(check, of, series.get(place.clone())?, minute);
+            Pair {
+                baseline: of(Of::Baseline(&rollout.baseline), &place.baseline),
+                canary: of(Of::Canary(&rollout.canary), &place.canary),
+            }
         });
         MinuteSample { minute, weight: rollout.weight_in(minute), pairs: pairs.collect() }
     });
@@ -60,25 +67,22 @@ pub(super) fn read_tail(
 
 /// Where a check's series lie among the answers.
 struct Place {
-    baseline: std::ops::Range<usize>,
-    canary: std::ops::Range<usize>,
+    baseline: Range<usize>,
+    canary: Range<usize>,
 }
 
 fn layout(rollout: &Rollout, tail: Window) -> Vec<Place> {
     let mut next = 0;
-    let mut take = |check: &Check, version: &Version| {
+    let mut take = |check: Asked<'_>, of: Of<'_>| {
         let from = next;
-        next += metrics::queries(check, &rollout.spec.target, Of::Version(version), tail.from, tail.until).len();
+        next += metrics::queries(check, of, tail.from, tail.until).len();
         from..next
     };
-    let places = rollout.spec.checks.iter();
-    places
-        .map(|check| Place { baseline: take(check, &rollout.baseline), canary: take(check, &rollout.canary) })
-        .collect()
-}
-
-fn count(check: &Check, series: &[Option<&Series>], place: std::ops::Range<usize>, minute: Minute) -> Option<Count> {
-    metrics::count(check, series.get(place)?, minute)
+    let places = asked(rollout).map(|check| Place {
+        baseline: take(check, Of::Baseline(&rollout.baseline)),
+        canary: take(check, Of::Canary(&rollout.canary)),
+    });
+    places.collect()
 }
 
 /// Sealed minutes and tail together, with what the judge must know of the rollout.
@@ -107,6 +111,7 @@ pub(super) fn samples(
 mod tests {
     use super::*;
     use crate::engine::{Start, begin};
+    use crate::spec::Version;
     use crate::units::{Span, Weight};
 
     /// Sealed minutes are kept longer than an ended rollout, and its name may be used again.

@@ -7,9 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Of, Scope, Series, SeriesQuery, Stat, count, lambda_metric, queries};
-use crate::analysis::{History, HistoryMinute, Measured};
-use crate::spec::{Check, CheckKind, Target, Version};
+use super::bins::{self, Span};
+use super::{Asked, Of, Period, Scope, Series, SeriesQuery, Stat, lambda_metric, measured, queries, sampled};
+use crate::analysis::{Bins, History, HistoryMinute, JudgePlan, Measure, Measured, ReadBy, choose_edges};
+use crate::spec::{RolloutSpec, Target, Version};
 use crate::units::Minute;
 
 /// How far back is read in any case, in minutes: a day with its rise and fall.
@@ -32,61 +33,136 @@ const VERSIONS_AT_MOST: usize = 12;
 /// Minutes from `from` up to, not including, `until`, of the alias before a rollout.
 #[derive(Debug, Clone, Copy)]
 pub struct Past<'a> {
-    pub target: &'a Target,
-    pub checks: &'a [Check],
+    pub spec: &'a RolloutSpec,
+    /// One planned check for each of the spec.
+    pub plan: &'a JudgePlan,
     pub baseline: &'a Version,
     pub canary: &'a Version,
     pub from: Minute,
     pub until: Minute,
 }
 
-impl Past<'_> {
-    /// The series to read: of the alias, of the versions that were near, then of each check.
+impl<'a> Past<'a> {
+    /// What tells where the edges of the distributions should be: their quantiles, hour by hour.
     #[must_use]
-    pub fn queries(&self) -> Vec<SeriesQuery> {
+    pub fn quantile_queries(&self) -> Vec<SeriesQuery> {
+        self.distributions().flat_map(|place| self.quantiles_of(place)).collect()
+    }
+
+    /// The plan with edges, from the series of [`Self::quantile_queries`] in the same order.
+    #[must_use]
+    pub fn with_edges(&self, series: &[Series]) -> JudgePlan {
+        let (mut plan, mut rest) = (self.plan.clone(), series);
+        for place in self.distributions() {
+            let (own, others) = rest.split_at(self.quantiles_of(place).len().min(rest.len()));
+            rest = others;
+            if let Some(check) = self.plan.checks.get(place) {
+                plan = choose_edges(&plan, place, &bins::quantiles(check, own));
+            }
+        }
+        plan
+    }
+
+    /// The series of some checks: of the alias, of the versions that were near, then of each check.
+    #[must_use]
+    pub fn queries(&self, places: &[usize]) -> Vec<SeriesQuery> {
         let mut all = self.invocations();
-        all.extend(self.checks.iter().flat_map(|check| self.of_check(check)));
+        for place in places {
+            all.extend(self.of_check(*place));
+            all.extend(self.stretched_of(*place));
+        }
         all
     }
 
-    /// The past from the series of [`Self::queries`] in the same order.
+    /// The past of some checks from the series of [`Self::queries`] in the same order.
     #[must_use]
-    pub fn history(&self, series: &[Series]) -> History {
+    pub fn history(&self, places: &[usize], series: &[Series]) -> History {
         let (invocations, mut rest) = series.split_at(self.invocations().len().min(series.len()));
+        let checks = self.plan.checks.len();
         let mut minutes: BTreeMap<Minute, Vec<Option<Measured>>> = BTreeMap::new();
-        for (place, check) in self.checks.iter().enumerate() {
-            let (own, others) = rest.split_at(self.of_check(check).len().min(rest.len()));
+        let mut stretched: Vec<Option<Bins>> = vec![None; checks];
+        for place in places.iter().copied() {
+            let (own, others) = rest.split_at(self.of_check(place).len().min(rest.len()));
+            let (of_stretched, others) = others.split_at(self.stretched_of(place).len().min(others.len()));
             rest = others;
+            let Some(asked) = self.asked(place) else { continue };
             let own: Vec<Option<&Series>> = own.iter().map(Some).collect();
             for minute in minutes_with_data(&own).filter(|minute| undivided(invocations, *minute)) {
-                if let Some(measured) = measured(check, &own, minute) {
-                    let of_minute = minutes.entry(minute).or_insert_with(|| vec![None; self.checks.len()]);
-                    if let Some(of_check) = of_minute.get_mut(place) {
-                        *of_check = Some(measured);
-                    }
+                if let Some(measured) = measured(asked, Of::Alone(self.baseline), &own, minute) {
+                    let of_minute = minutes.entry(minute).or_insert_with(|| vec![None; checks]);
+                    of_minute.iter_mut().skip(place).take(1).for_each(|of_check| *of_check = Some(measured.clone()));
                 }
             }
+            let all: Vec<f64> = of_stretched.iter().map(|bin| bin.values().sum()).collect();
+            stretched.iter_mut().skip(place).take(1).for_each(|of_check| *of_check = Bins::new(all.clone()));
         }
         let minutes = minutes.into_iter().map(|(minute, measured)| HistoryMinute { minute, measured }).collect();
-        History { minutes, stretched: vec![None; self.checks.len()] }
+        History { minutes, stretched }
+    }
+
+    /// The distributions of which CloudWatch cannot count what lies between edges, from the series of [`Self::queries`].
+    #[must_use]
+    pub fn uncountable(&self, places: &[usize], series: &[Series]) -> Vec<usize> {
+        let mut rest = series.get(self.invocations().len()..).unwrap_or_default();
+        let mut found = Vec::new();
+        for place in places.iter().copied() {
+            let (own, others) = rest.split_at(self.of_check(place).len().min(rest.len()));
+            rest = others.get(self.stretched_of(place).len()..).unwrap_or_default();
+            let counted =
+                |asked: &Asked<'_>| asked.planned.distribution.as_ref().is_some_and(|d| d.read == ReadBy::Counts);
+            let Some(asked) = self.asked(place).filter(counted) else { continue };
+            let Some((sampled, _)) = sampled(asked, Of::Alone(self.baseline)) else { continue };
+            let own: Vec<Option<&Series>> = own.iter().map(Some).collect();
+            if bins::probe(&sampled, &own) == Some(false) {
+                found.push(place);
+            }
+        }
+        found
     }
 
     /// Of the alias, then of the versions that were near.
     fn invocations(&self) -> Vec<SeriesQuery> {
-        let Target::Lambda(lambda) = self.target;
+        let Target::Lambda(lambda) = &self.spec.target;
         let near = near(self.baseline, self.canary);
         let scopes = [Scope::Alias].into_iter().chain(near.iter().map(Scope::Version));
-        let query = |scope| SeriesQuery {
-            metric: lambda_metric("Invocations", lambda, scope),
-            stat: Stat::Sum,
-            from: self.from,
-            until: self.until,
-        };
-        scopes.map(query).collect()
+        let span = self.span();
+        scopes.map(|scope| span.query(&lambda_metric("Invocations", lambda, scope), Stat::Sum)).collect()
     }
 
-    fn of_check(&self, check: &Check) -> Vec<SeriesQuery> {
-        queries(check, self.target, Of::Alone(self.baseline), self.from, self.until)
+    /// Of a level the past says nothing: it is compared minute by minute.
+    fn of_check(&self, place: usize) -> Vec<SeriesQuery> {
+        let learns = |asked: &Asked<'_>| !matches!(asked.planned.measure, Measure::Mean | Measure::Gauge);
+        let asked = self.asked(place).filter(learns);
+        asked.map(|asked| queries(asked, Of::Alone(self.baseline), self.from, self.until)).unwrap_or_default()
+    }
+
+    /// Hour by hour, because only the sum is of use.
+    fn stretched_of(&self, place: usize) -> Vec<SeriesQuery> {
+        let sampled =
+            self.asked(place).and_then(|asked| Some((asked.planned, sampled(asked, Of::Alone(self.baseline))?)));
+        let Some((check, (sampled, _))) = sampled else { return Vec::new() };
+        bins::stretched_queries(&sampled.metric, check, self.span().hours())
+    }
+
+    fn quantiles_of(&self, place: usize) -> Vec<SeriesQuery> {
+        let sampled =
+            self.asked(place).and_then(|asked| Some((asked.planned, sampled(asked, Of::Alone(self.baseline))?)));
+        let Some((check, (sampled, _))) = sampled else { return Vec::new() };
+        bins::quantile_queries(&sampled.metric, check, self.span().hours())
+    }
+
+    fn distributions(&self) -> impl Iterator<Item = usize> + use<'_> {
+        let checks = self.plan.checks.iter().enumerate();
+        checks.filter(|(_, check)| check.distribution.is_some()).map(|(place, _)| place)
+    }
+
+    fn asked(&self, place: usize) -> Option<Asked<'a>> {
+        let (check, planned) = (self.spec.checks.get(place)?, self.plan.checks.get(place)?);
+        Some(Asked { check, planned, target: &self.spec.target })
+    }
+
+    fn span(&self) -> Span {
+        Span { period: Period::Minute, from: self.from, until: self.until }
     }
 }
 
@@ -102,10 +178,6 @@ fn undivided(invocations: &[Series], minute: Minute) -> bool {
     versions.iter().filter_map(|version| version.get(&minute)).all(|own| own >= all)
 }
 
-fn measured(check: &Check, series: &[Option<&Series>], minute: Minute) -> Option<Measured> {
-    count(check, series, minute).map(Measured::Count)
-}
-
 /// The rollout's two versions and those published shortly before them or between them. Versions are counted from 1.
 fn near(baseline: &Version, canary: &Version) -> Vec<Version> {
     let mut near = vec![baseline.clone(), canary.clone()];
@@ -119,10 +191,10 @@ fn near(baseline: &Version, canary: &Version) -> Vec<Version> {
     near
 }
 
-/// The checks of which this past tells too little, so that more of it is worth reading: `None` for all others. Only
-/// counts: a distribution has something to tell in every request.
+/// The checks of which this past tells too little, so that more of it is worth reading. Only those that count: a
+/// distribution has something to tell in every request.
 #[must_use]
-pub fn tells_little(checks: &[Check], history: &History) -> Vec<Check> {
+pub fn tells_little(plan: &JudgePlan, history: &History) -> Vec<usize> {
     let little = |place: usize| {
         let counts = history.minutes.iter().filter_map(|minute| minute.measured.get(place)?.as_ref()?.count());
         let (minutes, requests, events) = counts.fold((0.0, 0.0, 0.0), |(minutes, requests, events), count| {
@@ -130,27 +202,14 @@ pub fn tells_little(checks: &[Check], history: &History) -> Vec<Check> {
         });
         minutes > 0.0 && (requests < QUIET_PER_SECOND * 60.0 * minutes || events < FEW_EVENTS)
     };
-    let counted = |check: &Check| match check.kind {
-        CheckKind::Errors { .. } | CheckKind::Rate { .. } => true,
-        CheckKind::Latency { .. } => false,
-    };
-    let places = checks.iter().enumerate().filter(|(place, check)| counted(check) && little(*place));
-    places.map(|(_, check)| check.clone()).collect()
+    let counted = plan.checks.iter().enumerate().filter(|(_, check)| check.measure == Measure::Counts);
+    counted.map(|(place, _)| place).filter(|place| little(*place)).collect()
 }
 
-/// Puts what an earlier past says of some of the checks before this one.
+/// A past with an earlier one before it.
 #[must_use]
-pub fn preceded(checks: &[Check], history: History, earlier: History, of: &[Check]) -> History {
-    let places: Vec<Option<usize>> =
-        checks.iter().map(|check| of.iter().position(|other| other.name == check.name)).collect();
+pub fn preceded(history: History, earlier: History) -> History {
     let first = history.minutes.first().map(|minute| minute.minute);
     let before = earlier.minutes.into_iter().filter(|minute| first.is_none_or(|first| minute.minute < first));
-    let mut minutes: Vec<HistoryMinute> = before
-        .map(|HistoryMinute { minute, measured }| {
-            let measured = places.iter().map(|place| measured.get((*place)?).cloned().flatten());
-            HistoryMinute { minute, measured: measured.collect() }
-        })
-        .collect();
-    minutes.extend(history.minutes);
-    History { minutes, ..history }
+    History { minutes: before.chain(history.minutes).collect(), ..history }
 }

@@ -515,8 +515,13 @@ mod tests {
                     dimensions: BTreeMap::new(),
                 };
                 let minute = crate::units::Minute::from_index(0);
-                let query =
-                    SeriesQuery { metric, stat: crate::metrics::Stat::Sum, from: minute, until: minute.plus(1) };
+                let query = SeriesQuery {
+                    metric,
+                    stat: crate::metrics::Stat::Sum,
+                    period: crate::metrics::Period::Minute,
+                    from: minute,
+                    until: minute.plus(1),
+                };
                 let seen = faulty.look(&target).await;
                 let looked = world.alias(&target).unwrap();
                 let split = SetWeight {

@@ -5,6 +5,7 @@
 
 pub mod budget;
 pub mod contract;
+pub mod durations;
 pub mod executor;
 pub mod faults;
 pub mod invariants;

@@ -20,8 +20,11 @@ use crate::rollout::{Notice, PhaseName, Rollout};
 use crate::spec::{LambdaTarget, Mode, Owner, Problem, Target, Version};
 use crate::units::{Span, Timestamp, Weight};
 
-/// Traffic before the release: as far back as a start looks.
+/// Traffic before the release that is told of request by request.
 const HISTORY: Span = Span::from_minutes(60);
+
+/// Traffic before that, in minutes: with the hour, a day.
+const PAST: i64 = 23 * 60;
 
 /// EventBridge delivers an alarm's change of state within seconds.
 const DELIVERY_SECONDS: std::ops::RangeInclusive<u64> = 2..=9;
@@ -145,6 +148,8 @@ pub fn run(scenario: &Scenario, seed: u64) -> Result<Outcome, RunError> {
     }
     world.write_alias(&target, &scenario.baseline, None)?;
     scenario.alarms.iter().for_each(|name| world.set_alarm(name, AlarmState::Ok));
+    // From a seed of its own, so that the hour's chances are what they would be without it.
+    Generator::new(&world, &target, &scenario.traffic, !seed, world.now(), started_at).run_past(PAST);
     let traffic = Generator::new(&world, &target, &scenario.traffic, seed, world.now(), started_at);
     let mut run = Run {
         scenario,

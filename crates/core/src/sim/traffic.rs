@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
+use std::sync::Arc;
 
+use super::durations::{ColdStarts, Durations, Latency, Pool};
 use super::rng::Rng;
 use super::world::{Datapoint, World};
 use crate::spec::{LambdaTarget, MetricRef, Target, Version};
@@ -37,18 +39,55 @@ pub struct Bursts {
     pub factor: f64,
 }
 
-/// How a version deals with requests.
-#[derive(Debug, Clone, PartialEq, Default)]
+/// How a version deals with requests. What changes does so at a time after the release began, in rising order; before
+/// the first such time no request fails, and all take as long as [`Latency::default`] says.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Behaviour {
-    /// Share of requests that fail from a time after the release began, in rising order. Before the first: none.
+    /// Share of requests that fail.
     pub failing: Vec<(Span, f64)>,
+    /// How many requests fail together, on average: 1 for independent ones.
+    pub clusters: f64,
+    pub latency: Vec<(Span, Latency)>,
+    pub noise: Noise,
+    pub cold_starts: Option<ColdStarts>,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        let (failing, latency) = (Vec::new(), Vec::new());
+        Self { failing, clusters: 1.0, latency, noise: Noise::default(), cold_starts: None }
+    }
+}
+
+/// What moves a version from minute to minute, beside chance: standard deviations of logarithms.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Noise {
+    pub failing: f64,
+    pub latency: f64,
+    /// How much of a minute's noise the next one has: 0.9 lasts for some ten minutes.
+    pub memory: f64,
 }
 
 impl Behaviour {
     /// The same share from long before the release.
     #[must_use]
     pub fn steady(failing: f64) -> Self {
-        Self { failing: vec![(Span::ZERO, failing)] }
+        Self { failing: vec![(Span::ZERO, failing)], ..Self::default() }
+    }
+
+    /// The same, with durations of its own from a time on.
+    #[must_use]
+    pub fn taking(mut self, from: Span, latency: Latency) -> Self {
+        self.latency.push((from, latency));
+        self
+    }
+
+    fn latency_at(&self, after: Span) -> Latency {
+        self.latency
+            .iter()
+            .rev()
+            .find(|(from, _)| *from <= after)
+            .map_or_else(Latency::default, |(_, latency)| *latency)
     }
 
     fn failing_at(&self, after: Span) -> f64 {
@@ -61,11 +100,15 @@ impl Behaviour {
 pub struct Delivery {
     pub invocations: Span,
     pub errors: Span,
+    /// Each invocation's duration, from its own end.
+    pub durations: Span,
     /// Each part of each series comes up to this much later.
     pub jitter: Span,
     /// How many in 1 000 requests are told `late_by` after the others.
     pub late_per_mille: u32,
     pub late_by: Span,
+    /// There are series of a version while it has all the traffic, not only while two share it.
+    pub versions_alone: bool,
 }
 
 impl Default for Delivery {
@@ -74,9 +117,11 @@ impl Default for Delivery {
         Self {
             invocations: Span::from_seconds(45),
             errors: Span::from_seconds(45),
+            durations: Span::from_seconds(45),
             jitter: Span::from_seconds(30),
             late_per_mille: 2,
             late_by: Span::from_seconds(60),
+            versions_alone: true,
         }
     }
 }
@@ -121,8 +166,13 @@ pub struct Generator<'a> {
     routing: Rng,
     failures: Rng,
     delivery: Rng,
+    durations: Rng,
+    noise: Rng,
     /// The series of each version, and of the alias and the function as a whole.
-    series: BTreeMap<Version, [MetricRef; 6]>,
+    series: BTreeMap<Version, [MetricRef; 9]>,
+    /// What each version is in, from minute to minute.
+    moods: BTreeMap<Version, Mood>,
+    pools: BTreeMap<Version, Pool>,
     /// What has been served so far, in order.
     pub pieces: Vec<Piece>,
 }
@@ -149,8 +199,26 @@ impl<'a> Generator<'a> {
             routing: Rng::stream(seed, 2),
             failures: Rng::stream(seed, 3),
             delivery: Rng::stream(seed, 4),
+            durations: Rng::stream(seed, 8),
+            noise: Rng::stream(seed, 9),
             series: BTreeMap::new(),
+            moods: BTreeMap::new(),
+            pools: BTreeMap::new(),
             pieces: Vec::new(),
+        }
+    }
+
+    /// What lies before the first minute, under the weights that are live now: all of it has arrived long ago, and
+    /// nobody asks who got which request.
+    pub fn run_past(&mut self, minutes: i64) {
+        let until = self.done.minute();
+        let whole = Span::from_minutes(1);
+        for minute in (until.index() - minutes..until.index()).map(Minute::from_index) {
+            let served = self.serve_piece(minute, minute.start(), whole);
+            let alone = served.len() <= 1;
+            for (version, served) in served {
+                self.publish(&version, minute, &served, served.tally, minute.plus(1).start(), alone);
+            }
         }
     }
 
@@ -165,23 +233,34 @@ impl<'a> Generator<'a> {
     }
 
     /// A piece of one minute.
-    #[allow(clippy::cast_precision_loss, reason = "seconds of a minute")]
     fn run_piece(&mut self, minute: Minute, from: Timestamp, until: Timestamp) {
-        let Some(routing) = self.world.alias(&self.target) else { return };
-        let mean = self.rate(minute) * until.since(from).seconds() as f64;
+        let served = self.serve_piece(minute, from, until.since(from));
+        let alone = served.len() <= 1;
+        let mut versions = BTreeMap::new();
+        for (version, served) in served {
+            self.tell(&version, minute, until, &served, alone);
+            versions.insert(version, served.tally);
+        }
+        self.pieces.push(Piece { from, until, versions });
+    }
+
+    /// Who got what, and what became of it.
+    #[allow(clippy::cast_precision_loss, reason = "seconds of a minute")]
+    fn serve_piece(&mut self, minute: Minute, from: Timestamp, length: Span) -> Vec<(Version, Served)> {
+        let Some(routing) = self.world.alias(&self.target) else { return Vec::new() };
+        let mean = self.rate(minute) * length.seconds() as f64;
         let requests = self.arrivals.poisson(mean);
         let weight = routing.additional.as_ref().map_or(Weight::ZERO, |(_, weight)| *weight);
         let rerouted = self.routing.binomial(requests, weight.share());
         let served = [(Some(routing.primary), requests - rerouted), (routing.additional.map(|(v, _)| v), rerouted)];
-        let mut versions = BTreeMap::new();
-        for (version, requests) in served {
-            if let (Some(version), 1..) = (version, requests) {
-                let tally = self.serve(&version, requests, from);
-                self.tell(&version, minute, until, tally);
-                versions.insert(version, tally);
-            }
+        let asked = served.into_iter().filter_map(|(version, requests)| Some((version?, requests)));
+        let asked: Vec<(Version, u64)> = asked.filter(|(_, requests)| *requests > 0).collect();
+        let mut all = Vec::new();
+        for (version, requests) in asked {
+            let served = self.serve(&version, requests, minute, from, length);
+            all.push((version, served));
         }
-        self.pieces.push(Piece { from, until, versions });
+        all
     }
 
     /// Requests a second in a minute.
@@ -198,62 +277,164 @@ impl<'a> Generator<'a> {
         (self.traffic.per_second * daily * burst).max(0.0)
     }
 
-    fn serve(&mut self, version: &Version, requests: u64, at: Timestamp) -> Tally {
-        if !self.world.can_serve(&self.target, version) {
-            return Tally { requests, failed: requests, unserved: requests };
-        }
+    fn serve(&mut self, version: &Version, requests: u64, minute: Minute, at: Timestamp, length: Span) -> Served {
         let behaviour = self.traffic.versions.get(version);
-        let failing = behaviour.map_or(0.0, |behaviour| behaviour.failing_at(at.since(self.release)));
-        Tally { requests, failed: self.failures.binomial(requests, failing), unserved: 0 }
+        let after = at.since(self.release);
+        let latency = behaviour.map_or_else(Latency::default, |behaviour| behaviour.latency_at(after));
+        if !self.world.can_serve(&self.target, version) {
+            let tally = Tally { requests, failed: requests, unserved: requests };
+            return Served { tally, latency, cold: None };
+        }
+        let Some(behaviour) = behaviour else {
+            return Served { tally: Tally { requests, failed: 0, unserved: 0 }, latency, cold: None };
+        };
+        let mood = self.mood(version, behaviour.noise, minute);
+        let failing = (behaviour.failing_at(after) * mood.failing.exp()).min(1.0);
+        let failed = self.failed(requests, failing, behaviour.clusters);
+        let latency = latency.times(mood.latency.exp());
+        let cold = behaviour.cold_starts.map(|cold| {
+            let pool = self.pools.entry(version.clone()).or_default();
+            (pool.cold(cold, latency, requests, at, length), latency.times(cold.factor))
+        });
+        Served { tally: Tally { requests, failed, unserved: 0 }, latency, cold }
+    }
+
+    /// Each cluster is as long as it happens to be, and hits one version.
+    #[allow(clippy::cast_precision_loss, reason = "no minute has 2^53 requests")]
+    fn failed(&mut self, requests: u64, failing: f64, clusters: f64) -> u64 {
+        if clusters <= 1.0 {
+            return self.failures.binomial(requests, failing);
+        }
+        let mut failed = 0;
+        for _ in 0..self.failures.poisson(requests as f64 * failing / clusters) {
+            failed += 1;
+            while failed < requests && self.failures.chance(1.0 - 1.0 / clusters) {
+                failed += 1;
+            }
+        }
+        failed.min(requests)
+    }
+
+    /// The version's noise in this minute, the same for all pieces of it.
+    fn mood(&mut self, version: &Version, noise: Noise, minute: Minute) -> Mood {
+        if noise == Noise::default() {
+            return Mood::default();
+        }
+        let last = self.moods.get(version).copied();
+        if let Some(last) = last.filter(|last| last.minute == Some(minute)) {
+            return last;
+        }
+        let fresh = (1.0 - noise.memory * noise.memory).max(0.0).sqrt();
+        let mut next = |before: f64, deviation: f64| {
+            let old = if last.is_some() { noise.memory * before } else { 0.0 };
+            let fresh = if last.is_some() { fresh } else { 1.0 };
+            old + fresh * deviation * normal(&mut self.noise)
+        };
+        let before = last.unwrap_or_default();
+        let mood = Mood {
+            failing: next(before.failing, noise.failing),
+            latency: next(before.latency, noise.latency),
+            minute: Some(minute),
+        };
+        self.moods.insert(version.clone(), mood);
+        mood
     }
 
     /// Publishes what Lambda would. A request that no version served has no series: nothing ran.
-    #[allow(clippy::cast_precision_loss, reason = "no minute has 2^53 requests")]
-    fn tell(&mut self, version: &Version, minute: Minute, ended: Timestamp, tally: Tally) {
+    fn tell(&mut self, version: &Version, minute: Minute, ended: Timestamp, served: &Served, alone: bool) {
+        let tally = served.tally;
         let (failed, fine) = (tally.failed - tally.unserved, tally.requests - tally.failed);
         let late_share = f64::from(self.traffic.delivery.late_per_mille) / 1000.0;
         let late_failed = self.delivery.binomial(failed, late_share);
         let late_fine = self.delivery.binomial(fine, late_share);
-        let Delivery { invocations, errors, jitter, late_by, .. } = self.traffic.delivery;
-        let in_time = (failed - late_failed, fine - late_fine, Span::ZERO);
-        for (failed, fine, late) in [in_time, (late_failed, late_fine, late_by)] {
-            let requests = (failed + fine) as f64;
-            if requests == 0.0 {
-                continue;
-            }
-            let mut arrives = |lag: Span| {
-                let jitter = Span::from_seconds(self.delivery.below(jitter.seconds() + 1));
-                ended + lag.plus(jitter).plus(late)
-            };
-            let invoked = Datapoint { sum: requests, samples: requests, arrives: arrives(invocations) };
-            let erred = Datapoint { sum: failed as f64, samples: requests, arrives: arrives(errors) };
-            let target = &self.target;
-            let series = self.series.entry(version.clone()).or_insert_with(|| series_of(target, version));
-            for (metric, datapoint) in series.iter().zip([invoked, erred, invoked, erred, invoked, erred]) {
+        let late = Tally { requests: late_failed + late_fine, failed: late_failed, unserved: 0 };
+        let in_time = Tally { requests: failed + fine - late.requests, failed: failed - late_failed, unserved: 0 };
+        self.publish(version, minute, served, in_time, ended, alone);
+        self.publish(version, minute, served, late, ended + self.traffic.delivery.late_by, alone);
+    }
+
+    /// A part of what a version served, told of after `ended`.
+    #[allow(clippy::cast_precision_loss, reason = "no minute has 2^53 requests")]
+    fn publish(
+        &mut self,
+        version: &Version,
+        minute: Minute,
+        served: &Served,
+        part: Tally,
+        ended: Timestamp,
+        alone: bool,
+    ) {
+        let ran = part.requests - part.unserved;
+        if ran == 0 {
+            return;
+        }
+        let Delivery { invocations, errors, durations, jitter, versions_alone, .. } = self.traffic.delivery;
+        let arrives = |lag: Span, chance: &mut Rng| {
+            let jitter = Span::from_seconds(chance.below(jitter.seconds() + 1));
+            ended + lag.plus(jitter)
+        };
+        let (requests, failed) = (ran as f64, (part.failed - part.unserved) as f64);
+        let invoked = Datapoint { sum: requests, samples: requests, arrives: arrives(invocations, &mut self.delivery) };
+        let erred = Datapoint { sum: failed, samples: requests, arrives: arrives(errors, &mut self.delivery) };
+        let ends = arrives(durations, &mut self.durations);
+        let cold = served.cold.map(|(cold, latency)| (cold.min(ran), latency));
+        let warm = (ran - cold.map_or(0, |(cold, _)| cold), served.latency);
+        let took = [Some(warm), cold].into_iter().flatten().filter(|(requests, _)| *requests > 0);
+        let took: Vec<Arc<Durations>> = took
+            .map(|(requests, latency)| Durations::new(latency, requests, self.durations.next_u64(), ends))
+            .collect();
+        let target = &self.target;
+        let series = self.series.entry(version.clone()).or_insert_with(|| series_of(target, version));
+        // Of the version, of the alias, and of the function.
+        for of in series.chunks(3).skip(usize::from(alone && !versions_alone)) {
+            for (metric, datapoint) in of.iter().zip([invoked, erred]) {
                 self.world.put_datapoint(metric, minute, datapoint);
+            }
+            if let Some(metric) = of.last() {
+                took.iter().for_each(|part| self.world.put_durations(metric, minute, part.clone()));
             }
         }
     }
 }
 
-/// Invocations and Errors of the version behind the alias, of the alias, and of the function.
-fn series_of(target: &Target, version: &Version) -> [MetricRef; 6] {
+/// What a version did in a piece of a minute.
+#[derive(Debug, Clone, Copy)]
+struct Served {
+    tally: Tally,
+    latency: Latency,
+    /// How many of the requests met a new environment, and how long those take.
+    cold: Option<(u64, Latency)>,
+}
+
+/// A version's noise in a minute, as logarithms.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mood {
+    failing: f64,
+    latency: f64,
+    minute: Option<Minute>,
+}
+
+/// Box and Muller's.
+fn normal(rng: &mut Rng) -> f64 {
+    let (one, two) = (1.0 - rng.uniform(), rng.uniform());
+    (-2.0 * one.ln()).sqrt() * (TAU * two).cos()
+}
+
+/// Invocations, Errors and Duration of the version behind the alias, of the alias, and of the function.
+fn series_of(target: &Target, version: &Version) -> [MetricRef; 9] {
     let Target::Lambda(LambdaTarget { function, .. }) = target;
     let dimensions =
         [("FunctionName", function.clone()), ("Resource", target.key()), ("ExecutedVersion", version.0.clone())];
-    let series = |metric: &str, dimensions: &[(&str, String)]| MetricRef {
+    let series = |place: usize| MetricRef {
         namespace: "AWS/Lambda".to_owned(),
-        metric: metric.to_owned(),
-        dimensions: dimensions.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        metric: ["Invocations", "Errors", "Duration"][place % 3].to_owned(),
+        dimensions: dimensions
+            .iter()
+            .take(3 - place / 3)
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect(),
     };
-    [
-        series("Invocations", &dimensions),
-        series("Errors", &dimensions),
-        series("Invocations", &dimensions[..2]),
-        series("Errors", &dimensions[..2]),
-        series("Invocations", &dimensions[..1]),
-        series("Errors", &dimensions[..1]),
-    ]
+    std::array::from_fn(series)
 }
 
 #[cfg(test)]
@@ -272,7 +453,13 @@ mod tests {
             bursts: None,
             versions: BTreeMap::from([
                 (baseline(), Behaviour::steady(0.01)),
-                (canary(), Behaviour { failing: vec![(Span::ZERO, 0.0), (Span::from_minutes(30), 0.5)] }),
+                (
+                    canary(),
+                    Behaviour {
+                        failing: vec![(Span::ZERO, 0.0), (Span::from_minutes(30), 0.5)],
+                        ..Behaviour::default()
+                    },
+                ),
             ]),
             delivery: Delivery::default(),
         }
@@ -370,7 +557,8 @@ mod tests {
         generator.run_until(minutes(40));
         let read = |metric: &MetricRef, stat| {
             let (from, until) = (start().minute(), start().minute().plus(40));
-            let query = SeriesQuery { metric: metric.clone(), stat, from, until };
+            let query =
+                SeriesQuery { metric: metric.clone(), stat, period: crate::metrics::Period::Minute, from, until };
             run_now(world.fetch(&[query])).unwrap().remove(0).unwrap()
         };
         let version = series_of(&target(), &canary());
@@ -387,8 +575,8 @@ mod tests {
             assert_eq!(read(1, Stat::Sum), Some(failed));
             assert_eq!(read(1, Stat::SampleCount), Some(requests));
             let all: u64 = piece.versions.values().map(|tally| tally.requests).sum();
-            assert_eq!(read(2, Stat::Sum), Some(all as f64), "the alias as a whole");
-            assert_eq!(read(4, Stat::Sum), Some(all as f64), "the function as a whole");
+            assert_eq!(read(3, Stat::Sum), Some(all as f64), "the alias as a whole");
+            assert_eq!(read(6, Stat::Sum), Some(all as f64), "the function as a whole");
         }
     }
 
@@ -405,7 +593,13 @@ mod tests {
         assert!(tally.requests > 0 && tally.unserved == tally.requests && tally.failed == tally.requests);
         world.set_now(minutes(20));
         let metric = series_of(&target(), &canary())[0].clone();
-        let query = SeriesQuery { metric, stat: Stat::Sum, from: start().minute(), until: start().minute().plus(5) };
+        let query = SeriesQuery {
+            metric,
+            stat: Stat::Sum,
+            period: crate::metrics::Period::Minute,
+            from: start().minute(),
+            until: start().minute().plus(5),
+        };
         assert!(run_now(world.fetch(&[query])).unwrap().remove(0).unwrap().is_empty());
     }
 }

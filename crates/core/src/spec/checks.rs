@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::decode::{At, List, value};
 use super::leaves::MetricText;
 use super::problems::{Place, Pos, Problems, quoted};
-use super::raw::{CHECKS_MAX, RawCheck, RawErrors, RawLatency, RawMetric, RawRate};
+use super::raw::{CHECKS_MAX, RawCheck, RawDistribution, RawErrors, RawGauge, RawLatency, RawMean, RawMetric, RawRate};
 use super::strategy::exactly_one;
 use super::{Check, CheckKind, CheckMode, MetricRef, OnNoData, Problem, Quantile, RateCounts, Tolerance, suggest};
 
@@ -22,6 +22,12 @@ const ERRORS_DEFAULT: Tolerance = Tolerance { factor: 1.0, points: 0.005 };
 const SLOWER_DEFAULT: f64 = 0.05;
 const QUANTILES_DEFAULT: [Quantile; 2] = [Quantile(0.5), Quantile(0.99)];
 
+/// How much higher a gauge may be: levels of two versions are never quite the same.
+const HIGHER_DEFAULT: f64 = 0.1;
+
+const GAUGE_WARNING: &str = "a gauge never rolls back, for two versions' levels may differ for a while by themselves: \
+                             it is read as `mode: hold`, which keeps the weight while the new version looks worse";
+
 const LATENCY_WARNING: &str = "latency is not judged in this version: it is shown, but neither holds a rollout back \
                                nor rolls it back; write `mode: observe` in the check to say that you know";
 
@@ -30,14 +36,15 @@ const PLACEHOLDERS: [&str; 3] = ["version", "function", "alias"];
 
 /// Reads the list, or takes the default: errors and latency.
 pub fn lower(raw: Option<At<List<RawCheck, CHECKS_MAX>>>, problems: &mut Problems) -> Judged {
-    let mut reader = Reader { seen: BTreeMap::new(), latency: None, problems };
+    let mut reader = Reader { seen: BTreeMap::new(), latency: None, warnings: Vec::new(), problems };
     let place = raw.as_ref().map(|at| at.place.clone());
     let checks = match raw {
         None => reader.defaults(),
         Some(At { value: None, .. }) => Vec::new(),
         Some(At { place, value: Some(list) }) => reader.list(list.0, &place),
     };
-    Judged { checks, warnings: reader.latency.into_iter().collect(), place }
+    let warnings = reader.latency.into_iter().chain(reader.warnings).collect();
+    Judged { checks, warnings, place }
 }
 
 struct Reader<'p> {
@@ -45,6 +52,7 @@ struct Reader<'p> {
     seen: BTreeMap<String, Pos>,
     /// The one warning that latency is not judged.
     latency: Option<Problem>,
+    warnings: Vec<Problem>,
     problems: &'p mut Problems,
 }
 
@@ -73,6 +81,9 @@ impl Reader<'_> {
             ("errors", raw.errors.as_ref().map(|at| &at.place)),
             ("latency", raw.latency.as_ref().map(|at| &at.place)),
             ("rate", raw.rate.as_ref().map(|at| &at.place)),
+            ("distribution", raw.distribution.as_ref().map(|at| &at.place)),
+            ("mean", raw.mean.as_ref().map(|at| &at.place)),
+            ("gauge", raw.gauge.as_ref().map(|at| &at.place)),
         ];
         exactly_one(place, "kind of check", &fields, self.problems);
         let mut found = None;
@@ -91,7 +102,16 @@ impl Reader<'_> {
             found = Some(self.latency(latency, &place, mode, on_no_data));
         }
         if let Some(At { place, value: Some(rate) }) = raw.rate {
-            found = Some(self.rate(rate, &place, raw.mode, raw.on_no_data));
+            found = Some(self.rate(rate, &place, raw.mode.clone(), raw.on_no_data.clone()));
+        }
+        if let Some(At { value: Some(distribution), .. }) = raw.distribution {
+            found = Some(self.distribution(distribution, raw.mode.clone(), raw.on_no_data.clone()));
+        }
+        if let Some(At { value: Some(mean), .. }) = raw.mean {
+            found = Some(self.mean(mean, raw.mode.as_ref(), raw.on_no_data.as_ref()));
+        }
+        if let Some(At { place, value: Some(gauge) }) = raw.gauge {
+            found = Some(self.gauge(gauge, &place, raw.mode, raw.on_no_data));
         }
         found
     }
@@ -127,11 +147,7 @@ impl Reader<'_> {
     /// Carried as observed, whatever it asks for; asking for more is worth a warning.
     fn latency(&mut self, raw: RawLatency, place: &Place, mode: CheckMode, on_no_data: OnNoData) -> Check {
         if mode != CheckMode::Observe && self.latency.is_none() {
-            let mut warning = Problem::at(place.path.clone(), LATENCY_WARNING);
-            if let Pos::Text(line, column) = place.pos {
-                (warning.line, warning.column) = (Some(line), Some(column));
-            }
-            self.latency = Some(warning);
+            self.latency = Some(warning(place, LATENCY_WARNING));
         }
         let kind = CheckKind::Latency {
             tolerate: value(raw.tolerate).map_or(SLOWER_DEFAULT, |slower| slower.0),
@@ -171,19 +187,84 @@ impl Reader<'_> {
         ];
         // Written as a problem of its own: `requests` and `name` being there must not make it look complete.
         exactly_one(place, "of the counts", &fields, self.problems);
-        let name = self.rate_name(raw.name);
+        if let Some(At { place, value: Some(true) }) = raw.absent_is_zero.as_ref().filter(|_| raw.good_events.is_some())
+        {
+            let message = "is for `events` only: good events whose datapoint is merely late would read as none, and a \
+                           healthy version would be rolled back; publish zeros, or count the bad ones as `events`";
+            self.problems.add(place, message);
+        }
+        let name = self.own_name(raw.name);
         let events = raw.events.map(|metric| RateCounts::Events(self.metric(metric)));
         let good = raw.good_events.map(|metric| RateCounts::GoodEvents(self.metric(metric)));
-        let nothing = MetricRef { namespace: String::new(), metric: String::new(), dimensions: BTreeMap::new() };
         let kind = CheckKind::Rate {
-            counts: events.or(good).unwrap_or_else(|| RateCounts::Events(nothing.clone())),
-            requests: raw.requests.map_or(nothing, |metric| self.metric(metric)),
+            counts: events.or(good).unwrap_or_else(|| RateCounts::Events(nothing())),
+            requests: self.required_metric(raw.requests),
             tolerate: value(raw.tolerate).unwrap_or(ERRORS_DEFAULT),
+            absent_is_zero: value(raw.absent_is_zero).unwrap_or(false),
         };
         Check { name, kind, mode, on_no_data }
     }
 
-    fn rate_name(&mut self, raw: Option<At<super::leaves::Name>>) -> String {
+    fn distribution(
+        &mut self,
+        raw: RawDistribution,
+        mode: Option<At<CheckMode>>,
+        on_no_data: Option<At<OnNoData>>,
+    ) -> Check {
+        let (mode, on_no_data) = self.common("distribution", (mode, raw.mode), (on_no_data, raw.on_no_data));
+        let name = self.own_name(raw.name);
+        let kind = CheckKind::Distribution {
+            metric: self.required_metric(raw.metric),
+            unit: value(raw.unit).map(|unit| unit.0).unwrap_or_default(),
+            tolerate: value(raw.tolerate).map_or(SLOWER_DEFAULT, |larger| larger.0),
+            at: self.quantiles(raw.at),
+        };
+        Check { name, kind, mode, on_no_data }
+    }
+
+    /// Nothing can be asked of it, so that nobody takes it for a check that does something.
+    fn mean(&mut self, raw: RawMean, mode: Option<&At<CheckMode>>, on_no_data: Option<&At<OnNoData>>) -> Check {
+        for place in [mode.map(|at| &at.place), on_no_data.map(|at| &at.place)].into_iter().flatten() {
+            let message = "a `mean` is only shown, so it has no such field; leave it out, or judge the same metric as \
+                           `distribution` or `gauge`";
+            self.problems.add(place, message);
+        }
+        let kind = CheckKind::Mean { metric: self.required_metric(raw.metric) };
+        Check { name: self.own_name(raw.name), kind, mode: CheckMode::Observe, on_no_data: OnNoData::Ignore }
+    }
+
+    /// `enforce` is read as `hold`, and worth a warning.
+    fn gauge(
+        &mut self,
+        raw: RawGauge,
+        place: &Place,
+        mode: Option<At<CheckMode>>,
+        on_no_data: Option<At<OnNoData>>,
+    ) -> Check {
+        let mode = self.either("gauge", "mode", (mode, raw.mode)).unwrap_or(CheckMode::Hold);
+        let mode = if mode == CheckMode::Enforce {
+            self.warnings.push(warning(place, GAUGE_WARNING));
+            CheckMode::Hold
+        } else {
+            mode
+        };
+        if let Some(At { place, value: Some(OnNoData::Fail) }) = raw.on_no_data.as_ref().or(on_no_data.as_ref()) {
+            let message = "a gauge never rolls back, so missing data cannot count as worse; write `hold` or `ignore`";
+            self.problems.add(place, message);
+        }
+        let on_no_data = self.either("gauge", "onNoData", (on_no_data, raw.on_no_data)).unwrap_or(OnNoData::Hold);
+        let kind = CheckKind::Gauge {
+            metric: self.required_metric(raw.metric),
+            tolerate: value(raw.tolerate).map_or(HIGHER_DEFAULT, |higher| higher.0),
+        };
+        Check { name: self.own_name(raw.name), kind, mode, on_no_data }
+    }
+
+    fn required_metric(&mut self, raw: Option<At<RawMetric>>) -> MetricRef {
+        raw.map_or_else(nothing, |metric| self.metric(metric))
+    }
+
+    fn own_name(&mut self, raw: Option<At<super::leaves::Name>>) -> String {
         let Some(At { place, value: Some(name) }) = raw else { return String::new() };
         if ["errors", "latency"].contains(&name.0.as_str()) {
             let message = format!("{} is the name of a check that exists already; choose another", quoted(&name.0));
@@ -196,7 +277,7 @@ impl Reader<'_> {
 
     fn metric(&mut self, raw: At<RawMetric>) -> MetricRef {
         let At { place, value: raw } = raw;
-        let mut metric = MetricRef { namespace: String::new(), metric: String::new(), dimensions: BTreeMap::new() };
+        let mut metric = nothing();
         let Some(raw) = raw else { return metric };
         let text = |text: Option<At<MetricText>>| value(text).map(|text| text.0).unwrap_or_default();
         metric.namespace = text(raw.namespace);
@@ -249,6 +330,19 @@ impl Reader<'_> {
             rest = after;
         }
     }
+}
+
+/// In place of a metric that is missing, which is then already reported.
+fn nothing() -> MetricRef {
+    MetricRef { namespace: String::new(), metric: String::new(), dimensions: BTreeMap::new() }
+}
+
+fn warning(place: &Place, message: &str) -> Problem {
+    let mut warning = Problem::at(place.path.clone(), message);
+    if let Pos::Text(line, column) = place.pos {
+        (warning.line, warning.column) = (Some(line), Some(column));
+    }
+    warning
 }
 
 fn braced() -> String {

@@ -123,6 +123,17 @@ impl Decode for Value {
     }
 }
 
+/// Yes or no.
+impl Decode for bool {
+    fn decode(node: &Node, place: &Place, problems: &mut Problems) -> Option<Self> {
+        let Tree::Bool(value) = &node.tree else {
+            problems.add(place, format!("expected `true` or `false`, found {}", node.describe()));
+            return None;
+        };
+        Some(*value)
+    }
+}
+
 /// A value that is written as one word or text.
 pub trait Leaf: Sized {
     /// Whether a number is as good as the same number in quotes: versions, and commits of digits only.

@@ -40,9 +40,12 @@ fn endings(spec: &RolloutSpec) -> [String; 5] {
     let (analysis, undecided, pause) = (spec.analysis, spec.undecided, spec.pause);
     [
         format!(
-            "analysis: {{ falseRollback: {}%, falsePromotion: {}% }}",
+            "analysis: {{ falseRollback: {}%, falsePromotion: {}%, guard: {}, harmRatio: {}, independence: {} }}",
             hundredfold(analysis.false_rollback),
-            hundredfold(analysis.false_promotion)
+            hundredfold(analysis.false_promotion),
+            word(analysis.guard),
+            times(analysis.harm_ratio),
+            word(analysis.independence)
         ),
         format!(
             "undecided: {{ tooLittleTraffic: {}, noData: {}, looksWorse: {} }}",
@@ -109,29 +112,50 @@ fn invoke(test: &InvokeTest) -> String {
 }
 
 fn check(check: &Check) -> String {
-    let common = format!("mode: {}, onNoData: {}", word(check.mode), word(check.on_no_data));
-    match &check.kind {
-        CheckKind::Errors { tolerate } => format!("errors: {{ tolerate: {}, {common} }}", tolerance(*tolerate)),
-        CheckKind::Latency { tolerate, at } => {
-            let at = joined(at.iter().map(|Quantile(share)| format!("p{}", hundredfold(*share))));
-            format!("latency: {{ tolerate: {}%, at: [{at}], {common} }}", hundredfold(*tolerate))
+    let common = [format!("mode: {}", word(check.mode)), format!("onNoData: {}", word(check.on_no_data))];
+    let name = format!("name: {}", text(&check.name));
+    let more = |share: f64| format!("tolerate: {}%", hundredfold(share));
+    let at = |at: &[Quantile]| {
+        let at = joined(at.iter().map(|Quantile(share)| format!("p{}", hundredfold(*share))));
+        format!("at: [{at}]")
+    };
+    let (kind, fields) = match &check.kind {
+        CheckKind::Errors { tolerate } => {
+            return in_one_line("errors", [format!("tolerate: {}", tolerance(*tolerate))].into_iter().chain(common));
         }
-        CheckKind::Rate { counts, requests, tolerate } => {
+        CheckKind::Latency { tolerate, at: quantiles } => {
+            return in_one_line("latency", [more(*tolerate), at(quantiles)].into_iter().chain(common));
+        }
+        CheckKind::Rate { counts, requests, tolerate, absent_is_zero } => {
             let (kind, events) = match counts {
                 RateCounts::Events(events) => ("events", events),
                 RateCounts::GoodEvents(events) => ("goodEvents", events),
             };
             let fields = [
-                format!("name: {}", text(&check.name)),
                 format!("{kind}: {}", metric(events)),
                 format!("requests: {}", metric(requests)),
                 format!("tolerate: {}", tolerance(*tolerate)),
-                format!("mode: {}", word(check.mode)),
-                format!("onNoData: {}", word(check.on_no_data)),
+                format!("absentIsZero: {absent_is_zero}"),
             ];
-            format!("rate:\n      {}", fields.join("\n      "))
+            ("rate", [fields.to_vec(), common.to_vec()].concat())
         }
-    }
+        CheckKind::Distribution { metric: values, unit, tolerate, at: quantiles } => {
+            let unit = (!unit.is_empty()).then(|| format!("unit: {}", text(unit)));
+            let fields =
+                [Some(format!("metric: {}", metric(values))), unit, Some(more(*tolerate)), Some(at(quantiles))];
+            ("distribution", fields.into_iter().flatten().chain(common).collect())
+        }
+        CheckKind::Mean { metric: values } => ("mean", vec![format!("metric: {}", metric(values))]),
+        CheckKind::Gauge { metric: values, tolerate } => {
+            let fields = [format!("metric: {}", metric(values)), more(*tolerate)];
+            ("gauge", [fields, common].concat())
+        }
+    };
+    format!("{kind}:\n      {name}\n      {}", fields.join("\n      "))
+}
+
+fn in_one_line(kind: &str, fields: impl Iterator<Item = String>) -> String {
+    format!("{kind}: {{ {} }}", joined(fields))
 }
 
 fn metric(metric: &MetricRef) -> String {
@@ -144,10 +168,13 @@ fn metric(metric: &MetricRef) -> String {
 }
 
 fn tolerance(tolerance: Tolerance) -> String {
-    let factor = (tolerance.factor > 1.0)
-        .then(|| format!("{}x", shortest(|text| text.parse() == Ok(tolerance.factor), tolerance.factor)));
+    let factor = (tolerance.factor > 1.0).then(|| times(tolerance.factor));
     let points = (tolerance.points > 0.0).then(|| format!("{}pt", hundredfold(tolerance.points)));
     factor.into_iter().chain(points).collect::<Vec<_>>().join(" + ")
+}
+
+fn times(factor: f64) -> String {
+    format!("{}x", shortest(|text| text.parse() == Ok(factor), factor))
 }
 
 /// A share as the percentage that reads back to exactly the same share.

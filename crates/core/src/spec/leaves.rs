@@ -9,7 +9,8 @@ use serde::de::value::StrDeserializer;
 use super::decode::Leaf;
 use super::problems::quoted;
 use super::{
-    Advance, AlreadyRed, CheckMode, Ending, Margins, Mode, Newer, OnNoData, Owner, Quantile, Settle, Tolerance, suggest,
+    Advance, AlreadyRed, CheckMode, Ending, GuardMode, Independence, Margins, Mode, Newer, OnNoData, Owner, Quantile,
+    Settle, Tolerance, suggest,
 };
 use crate::units::{Span, Weight, parse_decimal};
 
@@ -23,6 +24,8 @@ const ALIAS_CHARS_MAX: usize = 128;
 const CLOUDWATCH_CHARS_MAX: usize = 255;
 /// Labels are shown in one line.
 const LABEL_CHARS_MAX: usize = 200;
+/// A unit stands behind a number in a sentence.
+const UNIT_CHARS_MAX: usize = 16;
 /// No weight, duration or percentage is longer.
 const QUANTITY_CHARS_MAX: usize = 40;
 /// Twenty invocations still end within one tick.
@@ -86,6 +89,14 @@ text_leaf!(
 text_leaf!(
     /// How often a test is run.
     Times(u32)
+);
+text_leaf!(
+    /// What a distribution's values are.
+    Unit(String)
+);
+text_leaf!(
+    /// How many times as many events are no harm yet.
+    HarmRatio(f64)
 );
 
 impl Leaf for Language {
@@ -320,6 +331,27 @@ fn decimal(text: &str) -> Option<f64> {
     percent(&format!("{text}%"))
 }
 
+impl Leaf for HarmRatio {
+    const WHAT: &'static str = "a factor such as `1.25x`";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let factor = text.trim().strip_suffix('x').and_then(decimal);
+        let factor = factor.ok_or_else(|| format!("{} is not {}", quoted(text), Self::WHAT))?;
+        match (1.0..=10.0).contains(&factor) {
+            true => Ok(Self(factor)),
+            false => Err(format!("{} is out of range; a factor here is 1x to 10x", quoted(text))),
+        }
+    }
+}
+
+impl Leaf for Unit {
+    const WHAT: &'static str = "a unit such as `ms`";
+
+    fn read(text: &str) -> Result<Self, String> {
+        plain_text(text, 1, UNIT_CHARS_MAX).map(Self)
+    }
+}
+
 impl Leaf for Quantile {
     const WHAT: &'static str = "a percentile such as `p99`";
 
@@ -404,6 +436,8 @@ word_leaf! {
     OnNoData: "`hold`, `fail` or `ignore`";
     AlreadyRed: "`refuse` or `judge`";
     Newer: "`supersede`, `queue` or `refuse`";
+    GuardMode: "`standard`, `fast`, `strict` or `off`";
+    Independence: "`measured` or `assumed`";
 }
 
 /// What a JSON Schema can say about a text; the rest is said by [`Leaf::read`].
@@ -440,4 +474,6 @@ text_schema! {
     Quantile: {"type": "string", "pattern": "^p[0-9.]+$", "examples": ["p50", "p99", "p99.9"]};
     Times: {"type": "integer", "minimum": 1, "maximum": TIMES_MAX};
     FailedRequests: {"type": "integer", "minimum": 1, "maximum": HARM_MAX};
+    Unit: {"type": "string", "minLength": 1, "maxLength": UNIT_CHARS_MAX};
+    HarmRatio: {"type": "string", "pattern": "^ *[0-9.]+x *$", "examples": ["1.25x"]};
 }

@@ -12,17 +12,21 @@ mod raw;
 mod schema;
 mod strategy;
 mod suggest;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod validate;
 
 pub use effective::effective;
 pub use parse::{Validated, from_value, parse, parse_with_defaults};
 pub use schema::schema;
+pub(crate) use suggest::hint as field_hint;
 pub use tree::DOCUMENT_BYTES_MAX;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::analysis::GuardMode;
 use crate::units::{Span, Weight};
 
 /// A rollout spec after validation. Only [`parse`] and [`from_value`] make one from what a person wrote, so whoever
@@ -244,7 +248,7 @@ pub struct InvokeTest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
-    /// `errors`, `latency`, or the name of a `rate` check; unique in the spec.
+    /// `errors`, `latency`, or the name of a check of the user's own; unique in the spec.
     pub name: String,
     pub kind: CheckKind,
     pub mode: CheckMode,
@@ -255,9 +259,50 @@ pub struct Check {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CheckKind {
-    Errors { tolerate: Tolerance },
-    Latency { tolerate: f64, at: Vec<Quantile> },
-    Rate { counts: RateCounts, requests: MetricRef, tolerate: Tolerance },
+    Errors {
+        tolerate: Tolerance,
+    },
+    Latency {
+        tolerate: f64,
+        at: Vec<Quantile>,
+    },
+    Rate {
+        counts: RateCounts,
+        requests: MetricRef,
+        tolerate: Tolerance,
+        /// A minute with requests and without a datapoint of the events had none.
+        #[serde(default)]
+        absent_is_zero: bool,
+    },
+    /// How large something of one's own is, request by request: judged as latency is.
+    Distribution {
+        metric: MetricRef,
+        /// How values are shown: `ms`, `rows`; empty for nothing.
+        unit: String,
+        tolerate: f64,
+        at: Vec<Quantile>,
+    },
+    /// Shown, and decides nothing.
+    Mean {
+        metric: MetricRef,
+    },
+    /// A level, minute by minute: may hold, never rolls back.
+    Gauge {
+        metric: MetricRef,
+        /// How much higher is no harm, as a share of the old version's level.
+        tolerate: f64,
+    },
+}
+
+impl CheckKind {
+    /// Whether it can be proven that the new version is no worse than tolerated. A mean or a gauge proves nothing.
+    #[must_use]
+    pub fn can_prove(&self) -> bool {
+        match self {
+            Self::Errors { .. } | Self::Latency { .. } | Self::Rate { .. } | Self::Distribution { .. } => true,
+            Self::Mean { .. } | Self::Gauge { .. } => false,
+        }
+    }
 }
 
 /// A percentile such as `p99`, in 0.0..1.0.
@@ -345,7 +390,7 @@ pub enum AlreadyRed {
     Judge,
 }
 
-/// How often the judge may be wrong.
+/// How often the judge may be wrong, and what it takes for granted.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ErrorBudget {
@@ -353,6 +398,29 @@ pub struct ErrorBudget {
     pub false_rollback: f64,
     /// Probability that a release exactly at the tolerance is promoted, per check (beta).
     pub false_promotion: f64,
+    /// How evidence for harm is guarded against errors in clusters and versions with noise of their own.
+    #[serde(default)]
+    pub guard: GuardMode,
+    /// How many times as many events of the new version are no harm yet.
+    #[serde(default = "one")]
+    pub harm_ratio: f64,
+    #[serde(default)]
+    pub independence: Independence,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// Whether requests fail one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Independence {
+    /// The old version's history says how far they do, and evidence for promotion is divided accordingly.
+    #[default]
+    Measured,
+    /// They do: the spec answers for it.
+    Assumed,
 }
 
 /// What happens at the deadline (or a step's `atMost`) without a verdict.

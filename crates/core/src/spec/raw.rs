@@ -4,14 +4,15 @@ use serde_json::Value;
 
 use super::decode::{Decode, Fields, List, Table, fields};
 use super::leaves::{
-    AlarmName, AliasName, FailedRequests, FunctionName, Label, Language, MetricText, Name, Percent, PublishedVersion,
-    Slower, Times,
+    AlarmName, AliasName, FailedRequests, FunctionName, HarmRatio, Label, Language, MetricText, Name, Percent,
+    PublishedVersion, Slower, Times, Unit,
 };
 use super::presets::Preset;
 use super::problems::{Place, Problems};
 use super::tree::Node;
 use super::{
-    Advance, AlreadyRed, CheckMode, Ending, Margins, Mode, Newer, OnNoData, Owner, Quantile, Settle, Tolerance,
+    Advance, AlreadyRed, CheckMode, Ending, GuardMode, Independence, Margins, Mode, Newer, OnNoData, Owner, Quantile,
+    Settle, Tolerance,
 };
 use crate::units::{Span, Weight};
 
@@ -240,8 +241,12 @@ fields! {
 }
 
 fields! {
-    /// One thing to compare between the two versions; exactly one of `errors`, `latency` and `rate`.
-    #[schemars(extend("oneOf" = [{"required": ["errors"]}, {"required": ["latency"]}, {"required": ["rate"]}]))]
+    /// One thing to compare between the two versions; exactly one of `errors`, `latency`, `rate`, `distribution`, `mean`
+    /// and `gauge`.
+    #[schemars(extend("oneOf" = [
+        {"required": ["errors"]}, {"required": ["latency"]}, {"required": ["rate"]}, {"required": ["distribution"]},
+        {"required": ["mean"]}, {"required": ["gauge"]},
+    ]))]
     RawCheck {
         /// The share of invocations that fail.
         errors: RawErrors,
@@ -249,6 +254,12 @@ fields! {
         latency: RawLatency,
         /// Any countable thing of your own.
         rate: RawRate,
+        /// How large something of your own is, request by request; judged as latency is.
+        distribution: RawDistribution,
+        /// A mean of your own, which is shown and decides nothing.
+        mean: RawMean,
+        /// A level of your own, compared minute by minute, which may hold and never rolls back.
+        gauge: RawGauge,
         /// The same as `mode` inside the check.
         mode: CheckMode,
         /// The same as `onNoData` inside the check.
@@ -298,10 +309,61 @@ fields! {
         requests: RawMetric [required],
         /// How much worse may still be promoted: points (`2pt`), a factor (`1.5x`) or both.
         tolerate: Tolerance [required],
+        /// `true`: the metric of the events is only sent when there are any, so a minute with requests and without a
+        /// datapoint had none. Not for `goodEvents`. Default `false`: such a minute is missing.
+        absent_is_zero: bool,
         /// `enforce`: rolls back and is needed for promotion; `hold`: is needed for promotion; `observe`: is only
         /// shown.
         mode: CheckMode,
         /// What missing data counts as. Default `hold`.
+        on_no_data: OnNoData,
+    }
+}
+
+fields! {
+    /// How large something of your own is, request by request: a metric that is published with every single value.
+    RawDistribution {
+        /// Shown everywhere, unique among the checks.
+        name: Name [required],
+        /// The metric with the values. Larger is worse.
+        metric: RawMetric [required],
+        /// How values are shown: `ms`, `rows`. Default: nothing.
+        unit: Unit,
+        /// How much larger may still be promoted. Default `5%`.
+        tolerate: Slower,
+        /// Which percentiles. Default `[p50, p99]`.
+        at: List<Quantile, QUANTILES_MAX>,
+        /// `enforce`: rolls back and is needed for promotion; `hold`: is needed for promotion; `observe`: is only
+        /// shown.
+        mode: CheckMode,
+        /// What missing data counts as. Default `hold`.
+        on_no_data: OnNoData,
+    }
+}
+
+fields! {
+    /// A mean of your own: both are shown, with how sure their difference is. Decides nothing.
+    RawMean {
+        /// Shown everywhere, unique among the checks.
+        name: Name [required],
+        /// The metric with the values.
+        metric: RawMetric [required],
+    }
+}
+
+fields! {
+    /// A level of your own, such as memory or CPU: per request or per environment, for both versions have different
+    /// numbers of them. Holds while it looks worse; never rolls back, and proves nothing.
+    RawGauge {
+        /// Shown everywhere, unique among the checks.
+        name: Name [required],
+        /// The metric with the readings. Higher is worse.
+        metric: RawMetric [required],
+        /// How much higher is no harm. Default `10%`.
+        tolerate: Slower,
+        /// `hold`: holds while it looks worse; `observe`: is only shown. Default `hold`.
+        mode: CheckMode,
+        /// What missing data counts as: `hold` or `ignore`. Default `hold`.
         on_no_data: OnNoData,
     }
 }
@@ -337,6 +399,17 @@ fields! {
         false_rollback: Percent,
         /// How many of 100 releases exactly at a check's tolerance may pass it. Default `5%`.
         false_promotion: Percent,
+        /// How evidence for harm is guarded against errors in clusters and versions with noise of their own.
+        /// `standard`: by the old version's history and by the new version's own minutes; `fast`: by the history alone,
+        /// a minute faster and not proof against single bursts; `strict`: by the upper end of what the history says;
+        /// `off`: as if there were no history. Default `standard`.
+        guard: GuardMode,
+        /// How many times as many events of the new version are no harm yet, for services whose two versions differ for
+        /// a while by themselves: `1.25x`. Default: any more are harm.
+        harm_ratio: HarmRatio,
+        /// `measured`: the old version's history says whether requests fail one by one; `assumed`: they do, and proofs
+        /// need fewer of them. Default `measured`.
+        independence: Independence,
     }
 }
 

@@ -54,7 +54,8 @@ pub fn lower(raw: RawSpec, whole: &Place, problems: &mut Problems) -> (RolloutSp
 /// A step that waits for a proof needs something that can be proven.
 fn require_provable(plan: &Plan, checks: &[super::Check], place: &Place, problems: &mut Problems) {
     let waits = plan.steps.iter().any(|step| step.advance == Advance::OnProof);
-    if waits && !checks.is_empty() && checks.iter().all(|check| check.mode == super::CheckMode::Observe) {
+    let proves = |check: &super::Check| check.mode != super::CheckMode::Observe && check.kind.can_prove();
+    if waits && !checks.is_empty() && !checks.iter().any(proves) {
         let message = "every check is only observed, so no step could ever be proven; add `errors`, or go on without \
                        a proof with `advance: unlessHarm`";
         problems.add(place, message);
@@ -130,10 +131,15 @@ fn alarms(raw: Option<At<super::alarms::RawAlarms>>, problems: &mut Problems) ->
 }
 
 fn analysis(raw: Option<RawAnalysis>) -> ErrorBudget {
-    let raw = raw.unwrap_or(RawAnalysis { false_rollback: None, false_promotion: None });
+    let nothing =
+        RawAnalysis { false_rollback: None, false_promotion: None, guard: None, harm_ratio: None, independence: None };
+    let raw = raw.unwrap_or(nothing);
     ErrorBudget {
         false_rollback: value(raw.false_rollback).map_or(0.01, |share| share.0),
         false_promotion: value(raw.false_promotion).map_or(0.05, |share| share.0),
+        guard: value(raw.guard).unwrap_or_default(),
+        harm_ratio: value(raw.harm_ratio).map_or(1.0, |ratio| ratio.0),
+        independence: value(raw.independence).unwrap_or_default(),
     }
 }
 

@@ -23,6 +23,9 @@ mod interval;
 mod label;
 #[cfg(test)]
 mod label_validity;
+#[cfg(test)]
+mod means;
+mod paired;
 mod promotion;
 #[cfg(test)]
 mod promotion_vectors;
@@ -45,10 +48,11 @@ pub use guard::Guard;
 pub use harm::{HarmBets, HarmNull, HarmProcess};
 pub use interval::{RatioInterval, rate_ratio};
 pub use label::{Dictionary, Pairing, Reference, Scored, THRESHOLD_QUANTILES, mid_ranks};
+pub use paired::PairedT;
 pub use promotion::{Margin, NonInferiority, PredictedShare, Rates};
 pub use restarts::Restarts;
 pub use scatter::CanaryScatter;
-pub use split::ln_e_constant_split;
+pub use split::{ln_e_constant_split, ln_e_split_within};
 
 /// One minute of both versions: requests `n` and events `x` of the canary (`c`) and the baseline (`b`).
 ///

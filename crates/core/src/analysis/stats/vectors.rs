@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::cancelling::{self, Cancelling};
 use super::cmh::{self, SequentialCmh};
 use super::special::ln_normal_cdf;
-use super::{HarmNull, HarmProcess, Pairing, Stratum, bound, guard, harm, split};
+use super::{HarmNull, HarmProcess, Pairing, Stratum, bound, guard, harm, means, split};
 
 /// What is compared, ours and theirs.
 type Pairs = Vec<(f64, f64)>;
@@ -50,6 +50,11 @@ fn computed(id: &str, input: &Value, expected: &Value) -> Pairs {
     } else if name("gamma_poisson") {
         let [s, v, v_opt, c] = ["s", "v", "v_opt", "c"].map(|key| number(&input[key]));
         vec![(cmh::gamma_poisson_ln_e(s, v, cmh::one_sided_rho(v_opt), c), number(&expected["log_e"]))]
+    } else if name("normal_mix") {
+        let [s, v, v_opt] = ["s", "v", "v_opt"].map(|key| number(&input[key]));
+        vec![(means::one_sided(s, v, cmh::one_sided_rho(v_opt)), number(&expected["log_e"]))]
+    } else if name("asymp_cs") {
+        normal_mixture(input, expected)
     } else if name("lindon_malek") {
         constant_split(input, expected)
     } else if name("cmh_") {
@@ -57,6 +62,14 @@ fn computed(id: &str, input: &Value, expected: &Value) -> Pairs {
     } else {
         special_function(id, input, expected)
     }
+}
+
+fn normal_mixture(input: &Value, expected: &Value) -> Pairs {
+    let [s, v, rho] = ["S", "V", "rho"].map(|key| number(&input[key]));
+    let radius = |alpha| means::radius(v, rho, alpha);
+    let ours = [radius(0.01), radius(0.05), means::two_sided(s, v, rho), means::one_sided(s, v, rho)];
+    let theirs = ["radius_alpha_01", "radius_alpha_05", "log_e_two_sided", "log_e_one_sided"];
+    ours.into_iter().zip(theirs.map(|key| number(&expected[key]))).collect()
 }
 
 fn harm_one_theta(input: &Value, expected: &Value) -> Pairs {

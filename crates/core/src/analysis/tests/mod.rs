@@ -39,7 +39,8 @@ pub(super) fn rate(name: &str, tolerate: Tolerance) -> Check {
         metric: name.to_owned(),
         dimensions: [("Version".to_owned(), "{version}".to_owned())].into(),
     };
-    let kind = CheckKind::Rate { counts: RateCounts::Events(metric(name)), requests: metric("Payments"), tolerate };
+    let counts = RateCounts::Events(metric(name));
+    let kind = CheckKind::Rate { counts, requests: metric("Payments"), tolerate, absent_is_zero: false };
     check(name, kind)
 }
 

@@ -59,9 +59,10 @@ impl ByHand {
     /// What CloudWatch shows at once of a version's present minute.
     fn serve(&self, number: &str, requests: f64, failed: f64) {
         let minute = self.now.minute();
-        let check = &self.rollout().spec.checks[0];
-        let series =
-            metrics::queries(check, &target(), crate::metrics::Of::Version(&version(number)), minute, minute.plus(1));
+        let rollout = self.rollout();
+        let (check, planned) = (&rollout.spec.checks[0], &rollout.plan.checks[0]);
+        let asked = metrics::Asked { check, planned, target: &target() };
+        let series = metrics::queries(asked, metrics::Of::Baseline(&version(number)), minute, minute.plus(1));
         for (query, sum) in series.iter().zip([failed, 0.0, requests]) {
             if query.stat == metrics::Stat::Sum {
                 let datapoint = Datapoint { sum, samples: requests, arrives: self.now };

@@ -9,7 +9,8 @@ use crate::units::Weight;
 fn failing_from(minute: u64, failing: f64) -> Scenario {
     let mut scenario = good();
     scenario.spec["after"]["watch"] = "30m".into();
-    let behaviour = Behaviour { failing: vec![(Span::ZERO, 0.004), (minutes(minute), failing)] };
+    let behaviour =
+        Behaviour { failing: vec![(Span::ZERO, 0.004), (minutes(minute), failing)], ..Behaviour::default() };
     scenario.traffic.versions.insert(version("42"), behaviour);
     scenario
 }

@@ -8,12 +8,13 @@ mod services;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::analysis::MinuteSample;
 use crate::observation::{AlarmState, Readiness, Routing, TestOutcome, VersionInfo};
 use crate::ports::FaultKind;
 use crate::rollout::{DecisionRecord, Notice, Rollout};
+use crate::sim::durations::Durations;
 use crate::spec::{LambdaTarget, MetricRef, Target, Version};
 use crate::units::{Minute, Span, Timestamp, Weight};
 
@@ -58,6 +59,7 @@ struct State {
     /// Counts all alias writes: what revision identifiers are made of.
     revisions: u64,
     metrics: BTreeMap<MetricRef, BTreeMap<Minute, Vec<Datapoint>>>,
+    durations: BTreeMap<MetricRef, BTreeMap<Minute, Vec<Arc<Durations>>>>,
     /// Metrics, by name, that CloudWatch fails to deliver.
     broken_metrics: BTreeMap<String, FaultKind>,
     alarms: BTreeMap<String, AlarmState>,
@@ -86,6 +88,7 @@ impl World {
                 alias_writes: Vec::new(),
                 revisions: 0,
                 metrics: BTreeMap::new(),
+                durations: BTreeMap::new(),
                 broken_metrics: BTreeMap::new(),
                 alarms: BTreeMap::new(),
                 rollouts: BTreeMap::new(),
@@ -188,13 +191,12 @@ impl World {
 
     /// Adds to a metric's minute. What arrives later adds up with what is there.
     pub fn put_datapoint(&self, metric: &MetricRef, minute: Minute, datapoint: Datapoint) {
-        let mut state = self.lock();
-        if !state.metrics.contains_key(metric) {
-            state.metrics.insert(metric.clone(), BTreeMap::new());
-        }
-        if let Some(minutes) = state.metrics.get_mut(metric) {
-            minutes.entry(minute).or_default().push(datapoint);
-        }
+        add(&mut self.lock().metrics, metric, minute, datapoint);
+    }
+
+    /// Adds to a minute of a metric of which CloudWatch keeps every value.
+    pub fn put_durations(&self, metric: &MetricRef, minute: Minute, durations: Arc<Durations>) {
+        add(&mut self.lock().durations, metric, minute, durations);
     }
 
     /// From now on reading metrics of this name fails, until `None` is set.
@@ -264,6 +266,15 @@ impl World {
         // A panic of the caller while it held the lock leaves the state as consistent as any: every change is one
         // insertion.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn add<T>(metrics: &mut BTreeMap<MetricRef, BTreeMap<Minute, Vec<T>>>, metric: &MetricRef, minute: Minute, part: T) {
+    if !metrics.contains_key(metric) {
+        metrics.insert(metric.clone(), BTreeMap::new());
+    }
+    if let Some(minutes) = metrics.get_mut(metric) {
+        minutes.entry(minute).or_default().push(part);
     }
 }
 

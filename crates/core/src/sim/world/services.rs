@@ -1,6 +1,7 @@
 //! The ports of the made-up AWS.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{State, World};
 use crate::analysis::MinuteSample;
@@ -11,8 +12,9 @@ use crate::ports::{
     SetWeight, TestRunner, TrafficRouter, Unreadable,
 };
 use crate::rollout::{DecisionRecord, Notice, Rollout};
+use crate::sim::durations::{self, Durations};
 use crate::spec::{Target, Test, Version};
-use crate::units::Weight;
+use crate::units::{Minute, Weight};
 
 /// CloudWatch refuses more queries than this in one GetMetricData call; the port takes any number and splits them, so
 /// here it is only a limit on nonsense: 1 000 rollouts with 20 series each.
@@ -96,17 +98,36 @@ impl State {
         if query.from >= query.until {
             return Err(rejected_query("the start time must be before the end time"));
         }
+        if query.period.start(query.from) != query.from || query.period.start(query.until) != query.until {
+            return Err(rejected_query("the times are no multiples of the period"));
+        }
+        if let Some(minutes) = self.durations.get(&query.metric) {
+            return Ok(self.durations_series(minutes, query));
+        }
         let Some(minutes) = self.metrics.get(&query.metric) else { return Ok(Series::new()) };
-        let mut series = Series::new();
+        let mut series: BTreeMap<Minute, (f64, f64)> = BTreeMap::new();
         for (minute, parts) in minutes.range(query.from..query.until) {
             for part in parts.iter().filter(|part| part.arrives <= self.now) {
-                *series.entry(*minute).or_default() += match query.stat {
-                    Stat::Sum => part.sum,
-                    Stat::SampleCount => part.samples,
-                };
+                let (sum, samples) = series.entry(query.period.start(*minute)).or_default();
+                (*sum, *samples) = (*sum + part.sum, *samples + part.samples);
             }
         }
-        Ok(series)
+        let value = |(sum, samples): (f64, f64)| match query.stat {
+            Stat::Sum => Ok(sum),
+            Stat::SampleCount => Ok(samples),
+            Stat::Average => Ok(sum / samples),
+            Stat::Percentile(_) | Stat::Between(..) => Err(rejected_query("these datapoints have no values")),
+        };
+        series.into_iter().map(|(minute, totals)| Ok((minute, value(totals)?))).collect()
+    }
+
+    fn durations_series(&self, minutes: &BTreeMap<Minute, Vec<Arc<Durations>>>, query: &SeriesQuery) -> Series {
+        let mut periods: BTreeMap<Minute, Vec<Arc<Durations>>> = BTreeMap::new();
+        for (minute, parts) in minutes.range(query.from..query.until) {
+            periods.entry(query.period.start(*minute)).or_default().extend(parts.iter().cloned());
+        }
+        let value = |parts: Vec<Arc<Durations>>| durations::statistic(query.stat, &parts, self.now);
+        periods.into_iter().filter_map(|(period, parts)| Some((period, value(parts)?))).collect()
     }
 }
 

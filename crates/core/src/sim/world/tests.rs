@@ -123,7 +123,13 @@ fn datapoints_arrive_when_they_arrive_and_add_up() {
     world.put_datapoint(&metric("Errors"), minute, point(3.0, 4.0, 240));
     world.put_datapoint(&metric("Errors"), minute.plus(1), point(0.0, 60.0, 150));
     let fetch = |name: &str, stat, from: i64, until: i64| {
-        let query = SeriesQuery { metric: metric(name), stat, from: minute.plus(from), until: minute.plus(until) };
+        let query = SeriesQuery {
+            metric: metric(name),
+            stat,
+            period: crate::metrics::Period::Minute,
+            from: minute.plus(from),
+            until: minute.plus(until),
+        };
         let answer = run_now(world.fetch(std::slice::from_ref(&query))).unwrap().remove(0);
         answer.map(|series| series.into_iter().map(|(at, value)| (at.minutes_since(minute), value)).collect::<Vec<_>>())
     };

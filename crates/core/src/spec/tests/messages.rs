@@ -40,7 +40,52 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("strategy: canary", &["4:11 strategy: expected a mapping (`field: value`), found the text `canary`"]),
     ("strategy: {allAtOnce: }", &["4:12 strategy.allAtOnce: expected a mapping (`field: value`), found nothing"]),
-    ("checks: [{mode: hold}]", &["4:10 checks[0]: write exactly one kind of check: `errors`, `latency`, `rate`"]),
+    (
+        "checks: [{mode: hold}]",
+        &["4:10 checks[0]: write exactly one kind of check: `errors`, `latency`, `rate`, \
+         `distribution`, `mean`, `gauge`"],
+    ),
+    // Checks of one's own.
+    (
+        "checks:\n  - distribution: {name: errors, unit: milliseconds of waiting, tolerate: 2pt}",
+        &[
+            "5:5 checks[0].distribution: the field `metric` is missing",
+            "5:26 checks[0].distribution.name: `errors` is the name of a check that exists already; choose another",
+            "5:40 checks[0].distribution.unit: has 23 characters; at most 16 are allowed",
+            "5:75 checks[0].distribution.tolerate: `2pt` is not a percentage such as `5%`",
+        ],
+    ),
+    (
+        "checks:\n  - errors: {}\n  - mean: {name: m, metric: {namespace: S, metric: M, dimensions: {V: '{version}'}}}\n    \
+         mode: hold\n    onNoData: fail",
+        &[
+            "7:11 checks[1].mode: a `mean` is only shown, so it has no such field; leave it out, or judge the same \
+             metric as `distribution` or `gauge`",
+            "8:15 checks[1].onNoData: a `mean` is only shown, so it has no such field; leave it out, or judge the same \
+             metric as `distribution` or `gauge`",
+        ],
+    ),
+    (
+        "checks:\n  - errors: {}\n  - gauge:\n      name: g\n      metric: {namespace: S, metric: M, dimensions: {V: \
+         '{version}'}}\n      onNoData: fail",
+        &["9:17 checks[1].gauge.onNoData: a gauge never rolls back, so missing data cannot count as worse; write \
+           `hold` or `ignore`"],
+    ),
+    (
+        "checks:\n  - gauge: {name: g, metric: {namespace: S, metric: M, dimensions: {V: '{version}'}}}",
+        &[
+            "4:1 checks: every check is only observed, so no step could ever be proven; add `errors`, or go on without a \
+           proof with `advance: unlessHarm`",
+        ],
+    ),
+    (
+        "checks:\n  - rate:\n      name: r\n      tolerate: 1pt\n      absentIsZero: true\n      goodEvents: {namespace: S, \
+         metric: M, dimensions: {V: '{version}'}}\n      requests: {namespace: S, metric: N, dimensions: {V: '{version}'}}",
+        &["8:21 checks[0].rate.absentIsZero: is for `events` only: good events whose datapoint is merely late would \
+           read as none, and a healthy version would be rolled back; publish zeros, or count the bad ones as `events`"],
+    ),
+    ("analysis: {harmRatio: 1.25}", &["4:23 analysis.harmRatio: `1.25` is not a factor such as `1.25x`"]),
+    ("analysis: {harmRatio: 11x}", &["4:23 analysis.harmRatio: `11x` is out of range; a factor here is 1x to 10x"]),
     // Weights.
     (
         "strategy: {canary: {weight: 110%, bake: 5m}}",
@@ -324,6 +369,8 @@ fn every_enum_refuses_unknown_words_and_names_the_known_ones() {
         ("checks: [errors: {mode: ", "}]", "checks[0].errors.mode", "`enforce`, `hold`, `observe`"),
         ("checks: [errors: {onNoData: ", "}]", "checks[0].errors.onNoData", "`hold`, `fail`, `ignore`"),
         ("alarms: {alreadyRed: ", "}", "alarms.alreadyRed", "`refuse`, `judge`"),
+        ("analysis: {guard: ", "}", "analysis.guard", "`standard`, `fast`, `strict`, `off`"),
+        ("analysis: {independence: ", "}", "analysis.independence", "`measured`, `assumed`"),
         ("undecided: {tooLittleTraffic: ", "}", "undecided.tooLittleTraffic", "`pause`, `rollBack`, `promote`"),
         ("undecided: {noData: ", "}", "undecided.noData", "`pause`, `rollBack`, `promote`"),
         ("undecided: {looksWorse: ", "}", "undecided.looksWorse", "`pause`, `rollBack`, `promote`"),

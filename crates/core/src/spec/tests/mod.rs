@@ -43,13 +43,20 @@ fn the_shortest_spec_has_the_documented_defaults() {
         release: Release::default(),
         strategy: "steps".to_owned(),
         steps: vec![step(500), step(2500), step(5000)],
+        auto: None,
         margins: Margins::PerWeight,
         settle: Settle::Auto,
         after: After { watch: Span::from_minutes(30) },
         tests: Vec::new(),
         checks: vec![check("errors", errors, CheckMode::Enforce), check("latency", latency, CheckMode::Observe)],
         alarms: Alarms { names: vec!["checkout-5xx".to_owned()], already_red: AlreadyRed::Refuse },
-        analysis: ErrorBudget { false_rollback: 0.01, false_promotion: 0.05 },
+        analysis: ErrorBudget {
+            false_rollback: 0.01,
+            false_promotion: 0.05,
+            guard: GuardMode::Standard,
+            harm_ratio: 1.0,
+            independence: Independence::Measured,
+        },
         undecided: Undecided {
             too_little_traffic: Ending::Pause,
             no_data: Ending::RollBack,
@@ -196,4 +203,68 @@ fn steep_rises_settle_unless_the_spec_says_otherwise() {
     assert_eq!(settles("settle: none"), [false, false, false]);
     assert_eq!(settles("strategy: {canary: {weight: 10%, bake: 5m}}"), [true]);
     assert_eq!(settles("strategy: {steps: [{weight: 10%}, {weight: 30%}, {weight: 33%}]}"), [false, false, true]);
+}
+
+/// A dimension by which the two versions can be told apart.
+const METRIC: &str = "metric: {namespace: Shop, metric: Rows, dimensions: {Version: '{version}'}}";
+
+#[test]
+fn checks_of_ones_own_have_the_documented_defaults() {
+    let metric = MetricRef {
+        namespace: "Shop".to_owned(),
+        metric: "Rows".to_owned(),
+        dimensions: [("Version".to_owned(), "{version}".to_owned())].into(),
+    };
+    let checks = format!(
+        "checks:\n  - distribution: {{name: rows, {METRIC}}}\n  - mean: {{name: size, {METRIC}}}\n  - gauge: {{name: \
+         memory, {METRIC}}}\n"
+    );
+    let validated = parse(&format!("{HEAD}{checks}")).unwrap();
+    assert_eq!(validated.warnings, vec![]);
+    let check = |name: &str, kind, mode, on_no_data| Check { name: name.to_owned(), kind, mode, on_no_data };
+    let at = vec![Quantile(0.5), Quantile(0.99)];
+    let distribution = CheckKind::Distribution { metric: metric.clone(), unit: String::new(), tolerate: 0.05, at };
+    let gauge = CheckKind::Gauge { metric: metric.clone(), tolerate: 0.1 };
+    assert_eq!(
+        validated.spec.checks,
+        [
+            check("rows", distribution, CheckMode::Enforce, OnNoData::Hold),
+            check("size", CheckKind::Mean { metric }, CheckMode::Observe, OnNoData::Ignore),
+            check("memory", gauge, CheckMode::Hold, OnNoData::Hold),
+        ]
+    );
+}
+
+#[test]
+fn a_gauge_that_is_to_be_enforced_holds_and_says_so() {
+    for (mode, expected, warnings) in [
+        (", mode: enforce}", CheckMode::Hold, vec![("checks[1].gauge", Some(4))]),
+        ("}, mode: enforce", CheckMode::Hold, vec![("checks[1].gauge", Some(4))]),
+        (", mode: hold}", CheckMode::Hold, vec![]),
+        (", mode: observe}", CheckMode::Observe, vec![]),
+    ] {
+        let text = format!("{HEAD}checks: [errors: {{}}, {{gauge: {{name: memory, {METRIC}{mode}}}]\n");
+        let validated = parse(&text).unwrap();
+        let found: Vec<_> = validated.warnings.iter().map(|warning| (warning.path.as_str(), warning.line)).collect();
+        assert_eq!(found, warnings, "{text}");
+        assert_eq!(validated.spec.checks[1].mode, expected, "{text}");
+    }
+}
+
+#[test]
+fn analysis_says_what_the_judge_takes_for_granted() {
+    let budget =
+        valid(&format!("{HEAD}analysis: {{guard: strict, harmRatio: 1.25x, independence: assumed}}\n")).analysis;
+    assert_eq!((budget.guard, budget.independence), (GuardMode::Strict, Independence::Assumed));
+    assert_eq!((budget.false_rollback, budget.harm_ratio), (0.01, 1.25));
+}
+
+#[test]
+fn a_spec_that_was_stored_before_these_options_reads_back() {
+    let mut stored = serde_json::to_value(valid(HEAD)).unwrap();
+    let budget = stored["analysis"].as_object_mut().unwrap();
+    for option in ["guard", "harmRatio", "independence"] {
+        budget.remove(option).unwrap();
+    }
+    assert_eq!(serde_json::from_value::<RolloutSpec>(stored).unwrap(), valid(HEAD));
 }

@@ -138,16 +138,50 @@ fn checks() -> Json {
         common(),
         vec![("name", "[a-z]{1,4}x".prop_map(Value::from).boxed()), ("requests", metric()), ("tolerate", tolerance())],
     );
-    let rate = (rate, words(&["events", "goodEvents"]), metric()).prop_map(|(mut rate, kind, counted)| {
-        rate[kind.as_str().unwrap_or_default()] = counted;
+    let rate = (rate, any::<bool>(), metric(), any::<bool>()).prop_map(|(mut rate, good, counted, absent_is_zero)| {
+        rate[if good { "goodEvents" } else { "events" }] = counted;
+        if !good {
+            rate["absentIsZero"] = absent_is_zero.into();
+        }
         json!({ "rate": rate })
     });
-    (errors, prop::option::of(latency), prop::option::of(rate))
-        .prop_map(|(errors, latency, rate)| {
+    (errors, prop::option::of(latency), prop::option::of(rate), prop::collection::vec(of_ones_own(), 0..3))
+        .prop_map(|(errors, latency, rate, own)| {
             let latency = latency.map(|latency| json!({"latency": latency}));
-            Value::Array([Some(errors), latency, rate].into_iter().flatten().collect())
+            let own = own.into_iter().enumerate().map(|(number, (kind, mut check))| {
+                check["name"] = json!(format!("own-{number}"));
+                Some(json!({ kind: check }))
+            });
+            Value::Array([Some(errors), latency, rate].into_iter().chain(own).flatten().collect())
         })
         .boxed()
+}
+
+/// A distribution, mean or gauge, without its name.
+fn of_ones_own() -> BoxedStrategy<(&'static str, Value)> {
+    let metric = || json!({"namespace": "Shop", "metric": "Rows", "dimensions": {"Version": "{version}"}});
+    let metric = move || Just(metric()).boxed();
+    let at = prop::collection::btree_set(1..100_u32, 1..5)
+        .prop_map(|at| json!(at.into_iter().map(|n| format!("p{n}")).collect::<Vec<_>>()));
+    let unit = label().prop_map(|text| json!(format!("u{}", text.as_str().unwrap_or_default())));
+    let distribution = some_of(vec![
+        ("unit", unit.boxed()),
+        ("tolerate", percent(1..10_000)),
+        ("at", at.boxed()),
+        ("mode", words(&["enforce", "hold", "observe"])),
+        ("onNoData", words(&["hold", "fail", "ignore"])),
+    ]);
+    let gauge = some_of(vec![
+        ("tolerate", percent(1..10_000)),
+        ("mode", words(&["hold", "observe"])),
+        ("onNoData", words(&["hold", "ignore"])),
+    ]);
+    prop_oneof![
+        with(distribution, vec![("metric", metric())]).prop_map(|check| ("distribution", check)),
+        with(some_of(vec![]), vec![("metric", metric())]).prop_map(|check| ("mean", check)),
+        with(gauge, vec![("metric", metric())]).prop_map(|check| ("gauge", check)),
+    ]
+    .boxed()
 }
 
 /// Without the braces of placeholders.
@@ -187,7 +221,19 @@ fn document() -> Json {
         ),
         ("checks", checks()),
         ("alarms", alarms),
-        ("analysis", some_of(vec![("falseRollback", percent(1..2000)), ("falsePromotion", percent(1..2000))])),
+        (
+            "analysis",
+            some_of(vec![
+                ("falseRollback", percent(1..2000)),
+                ("falsePromotion", percent(1..2000)),
+                ("guard", words(&["standard", "fast", "strict", "off"])),
+                (
+                    "harmRatio",
+                    (10_000..100_000_u32).prop_map(|n| json!(format!("{}x", f64::from(n) / 10_000.0))).boxed(),
+                ),
+                ("independence", words(&["measured", "assumed"])),
+            ]),
+        ),
         ("undecided", some_of(vec![("tooLittleTraffic", ending()), ("noData", ending()), ("looksWorse", ending())])),
         ("pause", some_of(vec![("for", span(1..1000)), ("then", words(&["rollBack", "promote"]))])),
         ("newer", words(&["supersede", "queue", "refuse"])),

@@ -1,0 +1,89 @@
+//! Verdicts as people read them: at most 100 columns, the same in a terminal and in a CI log.
+
+use std::io::{self, Write};
+
+use coalmine_core::analysis::replay::Judged;
+use coalmine_core::analysis::{Doubt, Verdict, grouped};
+use coalmine_core::recording::When;
+
+use super::Tally;
+
+const COLUMNS: usize = 100;
+
+/// Where a check's sentence begins.
+const INDENT: usize = 4;
+
+pub fn judged(out: &mut impl Write, name: &str, judged: &Judged) -> io::Result<()> {
+    writeln!(out, "{name}: {}; {}", headline(judged), data(judged))?;
+    for comparison in &judged.analysis.comparisons {
+        item(out, &comparison.sentence)?;
+    }
+    judged.notes.iter().try_for_each(|note| item(out, note))
+}
+
+pub fn broken(out: &mut impl Write, name: &str, why: &str) -> io::Result<()> {
+    writeln!(out, "{name}: NOT JUDGED")?;
+    item(out, why)
+}
+
+pub fn summary(out: &mut impl Write, tally: &Tally) -> io::Result<()> {
+    let not_judged = if tally.broken > 0 { format!(", {} not judged", number(tally.broken)) } else { String::new() };
+    writeln!(
+        out,
+        "{} cases: {} proven worse, {} proven fine, {} not proven{not_judged}",
+        number(tally.cases()),
+        number(tally.fail),
+        number(tally.pass),
+        number(tally.inconclusive)
+    )
+}
+
+/// `PROVEN WORSE at minute 17`.
+pub fn headline(judged: &Judged) -> String {
+    let at = |minute: Option<When>| minute.map_or_else(String::new, |minute| format!(" at minute {minute}"));
+    match judged.verdict {
+        Verdict::Fail if judged.decided.is_none() => "FAILED FOR LACK OF DATA".to_owned(),
+        Verdict::Fail => format!("PROVEN WORSE{}", at(judged.decided)),
+        Verdict::Pass => format!("PROVEN FINE, first{}", at(judged.passed)),
+        Verdict::Inconclusive => match judged.analysis.doubt {
+            Some(Doubt::LooksWorse) => "LOOKS WORSE, NOT PROVEN".to_owned(),
+            Some(Doubt::NoData) | None => "NO DATA TO TELL".to_owned(),
+            Some(Doubt::SplitUnexpected) => "TRAFFIC IS NOT SPLIT AS STATED".to_owned(),
+            Some(Doubt::Blind) => "CANNOT BE TOLD FROM THESE DATA".to_owned(),
+            Some(Doubt::StillBaking | Doubt::TooLittleTraffic) => "LOOKS FINE, NOT PROVEN".to_owned(),
+        },
+    }
+}
+
+/// `60 minutes (0 to 59), 1,440 of history`.
+pub fn data(judged: &Judged) -> String {
+    let span = judged.span.map_or_else(String::new, |(first, last)| format!(" ({first} to {last})"));
+    let history = match judged.history_minutes {
+        0 => String::new(),
+        minutes => format!(", {} of history", number(minutes)),
+    };
+    format!("{} minutes{span}{history}", number(judged.minutes))
+}
+
+/// One bullet, wrapped.
+fn item(out: &mut impl Write, text: &str) -> io::Result<()> {
+    write!(out, "  - ")?;
+    let mut column = INDENT;
+    for (place, word) in text.split(' ').enumerate() {
+        let width = word.chars().count();
+        if place > 0 && column + 1 + width > COLUMNS {
+            write!(out, "\n{:INDENT$}{word}", "")?;
+            column = INDENT + width;
+        } else {
+            let gap = if place > 0 { " " } else { "" };
+            write!(out, "{gap}{word}")?;
+            column += gap.len() + width;
+        }
+    }
+    writeln!(out)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "cases and minutes are far below 2^52")]
+pub fn number(count: usize) -> String {
+    grouped(count as f64)
+}

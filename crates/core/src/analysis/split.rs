@@ -1,0 +1,130 @@
+//! Is the traffic split as the weights say? If not, somebody else's traffic is in the comparison, or some is missing,
+//! and nothing that is compared can be trusted.
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::{Minute, Weight};
+
+use super::stats::ln_e_split_within;
+use super::{JudgePlan, MinuteSample, Pair, grouped, percent};
+
+/// Probability that a split as stated is ever taken for another one.
+const ALPHA: f64 = 0.001;
+
+/// Nobody says how fine Lambda's weights are; ten of its ten thousand steps are borne however small a weight is.
+const COARSE: f64 = 0.001;
+
+/// Traffic that is not split as the weights say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SplitFound {
+    /// The weight at which it was seen.
+    pub weight: Weight,
+    /// Requests there.
+    pub canary: f64,
+    pub baseline: f64,
+    /// ln of the evidence, and what it had to reach.
+    pub evidence: f64,
+    pub threshold: f64,
+    /// Both numbers, and what to look for.
+    pub sentence: String,
+}
+
+/// The split as it is seen minute by minute: a product over stretches of one weight each, of an e-value that grows
+/// while the share is further from the weight than tolerated. The minute of a change and the one after it are left out,
+/// for a weight takes seconds to be live everywhere, and a request counts in the minute in which it began.
+#[derive(Debug)]
+pub(super) struct SplitWatch {
+    /// Of the weight, in both directions.
+    tolerated: f64,
+    /// ln E of the stretches that are over.
+    before: f64,
+    now: Stretch,
+    changed: Option<Minute>,
+    /// The stretch whose share was furthest off.
+    furthest: Option<(f64, Stretch)>,
+}
+
+/// Minutes at one weight.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    weight: Weight,
+    canary: f64,
+    baseline: f64,
+}
+
+impl Stretch {
+    fn at(weight: Weight) -> Self {
+        Self { weight, canary: 0.0, baseline: 0.0 }
+    }
+
+    /// 0 where all traffic goes one way, for there is no split.
+    fn ln_e(&self, tolerated: f64) -> f64 {
+        let share = self.weight.share();
+        if self.weight == Weight::ZERO || self.weight == Weight::FULL {
+            return 0.0;
+        }
+        let reach = (tolerated * share.min(1.0 - share)).max(COARSE);
+        let [lower, upper] = [share - reach, share + reach].map(|end| end.clamp(0.5 * share, 0.5 * (1.0 + share)));
+        ln_e_split_within(self.canary, self.baseline, share, lower, upper)
+    }
+}
+
+impl SplitWatch {
+    pub fn new(plan: &JudgePlan) -> Self {
+        let tolerated = plan.split_tolerance.clamp(0.0, 1.0);
+        Self { tolerated, before: 0.0, now: Stretch::at(Weight::ZERO), changed: None, furthest: None }
+    }
+
+    pub fn see(&mut self, sample: &MinuteSample) {
+        if sample.weight != self.now.weight {
+            self.before += self.now.ln_e(self.tolerated);
+            self.now = Stretch::at(sample.weight);
+            self.changed = Some(sample.minute);
+        }
+        if self.changed.is_some_and(|changed| sample.minute.minutes_since(changed) < 2) {
+            return;
+        }
+        // The first check that has both versions' requests; all of them see the same traffic.
+        let Some((canary, baseline)) = sample.pairs.iter().find_map(requests) else { return };
+        self.now.canary += canary;
+        self.now.baseline += baseline;
+        let evidence = self.now.ln_e(self.tolerated);
+        if self.furthest.is_none_or(|(most, _)| evidence > most) {
+            self.furthest = Some((evidence, self.now));
+        }
+    }
+
+    /// What is wrong with the split, if it is: what was found once stays found, because the minutes it was found in
+    /// stay in the comparison.
+    pub fn found(&self) -> Option<SplitFound> {
+        let (_, stretch) = self.furthest?;
+        let (evidence, threshold) = (self.before + self.now.ln_e(self.tolerated), -ALPHA.ln());
+        let all = stretch.canary + stretch.baseline;
+        (evidence >= threshold && all > 0.0).then(|| SplitFound {
+            weight: stretch.weight,
+            canary: stretch.canary,
+            baseline: stretch.baseline,
+            evidence,
+            threshold,
+            sentence: format!(
+                "{} of requests went to the new version ({} of {}), the weight says {}: the comparison cannot be \
+                 trusted, and nothing is promoted; do callers use a version without the alias, or does provisioned \
+                 concurrency of one version spill over?",
+                percent(stretch.canary / all),
+                grouped(stretch.canary),
+                grouped(all),
+                stretch.weight,
+            ),
+        })
+    }
+}
+
+/// Requests of both versions, canary first.
+fn requests(pair: &Pair) -> Option<(f64, f64)> {
+    let requests = |measured: &Option<super::Measured>| {
+        let measured = measured.as_ref()?;
+        measured.count().map(|count| count.requests).or_else(|| measured.bins().map(super::Bins::requests))
+    };
+    requests(&pair.canary).zip(requests(&pair.baseline))
+}
