@@ -36,7 +36,9 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     (
         "strategy: {}",
-        &["4:1 strategy: write exactly one strategy: `steps`, `canary`, `linear`, `blueGreen`, `allAtOnce`, `preset`"],
+        &[
+            "4:1 strategy: write exactly one strategy: `steps`, `auto`, `canary`, `linear`, `blueGreen`, `allAtOnce`, `preset`",
+        ],
     ),
     ("strategy: canary", &["4:11 strategy: expected a mapping (`field: value`), found the text `canary`"]),
     ("strategy: {allAtOnce: }", &["4:12 strategy.allAtOnce: expected a mapping (`field: value`), found nothing"]),
