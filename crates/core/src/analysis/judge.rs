@@ -6,12 +6,15 @@ use crate::spec::{CheckMode, OnNoData};
 use crate::units::{Minute, Weight};
 
 use super::aftermath::Aftermath;
+use super::auto::{BRAKE, is_budgeted};
 use super::bars::{Bars, MINUTES_TO_MISS, MINUTES_TO_PASS, Outcome, Reason, is_settled};
 use super::course::{Asked, Course, LevelCourse, Look, Reading, tolerance};
 use super::digest::settled_digest;
 use super::outside::both_worse;
 use super::split::SplitWatch;
-use super::{Analysis, Comparison, Doubt, Evidence, JudgePlan, MinuteSample, PlannedCheck, Samples, Verdict, words};
+use super::{
+    Advice, Analysis, Comparison, Doubt, Evidence, JudgePlan, MinuteSample, PlannedCheck, Samples, Verdict, words,
+};
 
 /// Evidence for harm, as a factor, from which a canary that is not proven worse *looks* worse. Three times as likely
 /// as not: chance alone brings a harmless release there in at most one of three rollouts, which is fit for a word and
@@ -150,7 +153,25 @@ impl<'p> Judge<'p> {
         let comparisons = judged.into_iter().map(|(comparison, _)| comparison).collect();
         // Without a settled minute nothing passes, and any number names the empty set.
         let settled_digest = samples.settled_before.map_or(0, |before| settled_digest(&self.plan, samples, before));
-        Analysis { comparisons, verdict, doubt, split, newest, settled_digest }
+        Analysis { comparisons, verdict, doubt, split, newest, settled_digest, auto: self.advice() }
+    }
+
+    /// The weight that is affordable now; `None` unless the plan lets the judge choose. A check that does not count has no
+    /// say.
+    #[must_use]
+    pub fn advice(&self) -> Option<Advice> {
+        let auto = self.plan.auto?;
+        let counting = || {
+            let pairs = self.plan.checks.iter().zip(&self.courses);
+            pairs
+                .filter(|(check, _)| check.mode != CheckMode::Observe)
+                .filter_map(|(c, course)| Some((c, course.as_ref()?)))
+        };
+        let risk = |(_, course): (&PlannedCheck, &Course)| course.risk();
+        let budgeted = counting().find(|(check, _)| is_budgeted(check)).and_then(risk)?;
+        let others: Vec<_> = counting().filter(|(check, _)| !is_budgeted(check)).filter_map(risk).collect();
+        let brake = counting().any(|(_, course)| course.harm_now() >= BRAKE.ln());
+        Some(auto.advice(&budgeted, &others, brake))
     }
 
     /// One check; the last value says whether it counts for the overall verdict.
@@ -291,6 +312,7 @@ fn comparison(
         baseline: reading.baseline,
         newest: reading.newest.both,
         ratio: reading.ratio,
+        slower: reading.slower.clone(),
         level: None,
         evidence,
         tolerance: tolerance(check, samples.step),
@@ -310,6 +332,7 @@ fn not_judged(check: &PlannedCheck, step: usize) -> Comparison {
         baseline: super::Count::default(),
         newest: None,
         ratio: None,
+        slower: None,
         level: None,
         evidence: Evidence::default(),
         tolerance: tolerance(check, step),

@@ -4,6 +4,7 @@
 //! rollout. No running statistic is kept anywhere, so any decision replays from what is stored.
 
 mod aftermath;
+mod auto;
 mod bars;
 mod blind;
 mod course;
@@ -18,12 +19,14 @@ mod past_bins;
 mod past_counts;
 mod plan;
 pub mod replay;
+mod slower;
 mod split;
 pub mod stats;
 #[cfg(test)]
 mod tests;
 mod words;
 
+pub use auto::{Advice, AutoPlan, plan_auto};
 pub use bars::{MINUTES_TO_MISS, MINUTES_TO_PASS};
 use course::PROPOSED_POINTS;
 pub use course::{Asked, Lane};
@@ -34,6 +37,7 @@ pub use forecast::{Delays, Forecast, Load, StepForecast, deadline_problem, forec
 pub use history::{DistributionHistory, EventHistory, History, HistoryMinute, Learned, learn};
 pub use judge::{Judge, judge};
 pub use plan::plan;
+pub use slower::Slower;
 pub use split::SplitFound;
 pub use words::{grouped, percent};
 
@@ -68,6 +72,9 @@ pub struct JudgePlan {
     /// The spec says that requests fail independently, so evidence for promotion is not divided.
     #[serde(default)]
     pub independent: bool,
+    /// Weights are chosen as one goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto: Option<AutoPlan>,
 }
 
 fn one() -> f64 {
@@ -426,6 +433,9 @@ pub struct Analysis {
     pub newest: Option<Minute>,
     /// Identifies the settled counts a Pass was based on: equal for equal counts. See [`Samples::settled_before`].
     pub settled_digest: u64,
+    /// Which weight is affordable, if the plan lets the judge choose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto: Option<Advice>,
 }
 
 /// One check, both versions, and how sure.
@@ -443,6 +453,9 @@ pub struct Comparison {
     pub newest: Option<Minute>,
     /// Canary's rate over the baseline's, minute by minute; `None` where no event came.
     pub ratio: Option<Interval>,
+    /// Of a distribution: which requests the counts are of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slower: Option<Slower>,
     /// Of a mean or a gauge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<LevelComparison>,

@@ -4,6 +4,7 @@
 //! cases.
 
 mod intake;
+pub mod probe;
 mod share;
 mod trace;
 
@@ -258,6 +259,7 @@ fn nothing(seen: Seen) -> Judged {
         split: None,
         newest: None,
         settled_digest: 0,
+        auto: None,
     };
     Judged {
         case: seen.case,

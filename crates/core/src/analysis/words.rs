@@ -18,7 +18,10 @@ pub(super) fn sentence(
     if why == Reason::NoData {
         return no_data(comparison, &reading.newest, samples);
     }
-    let tolerated = format!("no worse than {}", comparison.tolerance);
+    let tolerated = match &comparison.slower {
+        Some(slower) => slower.tolerated(comparison),
+        None => format!("no worse than {}", comparison.tolerance),
+    };
     let conclusion = match why {
         Reason::ProvenWorse if comparison.mode == CheckMode::Hold => {
             "; proven worse, which holds but does not roll back (mode: hold)".to_owned()
@@ -184,6 +187,9 @@ fn rounded_up(value: f64) -> f64 {
 
 /// `3.9 % of new requests failed (37 of 958), 0.4 % of old`.
 fn rates(comparison: &Comparison) -> String {
+    if let Some(slower) = &comparison.slower {
+        return slower.rates(comparison);
+    }
     let new = new_rate(&comparison.check, comparison.canary);
     format!("{}{new}, {}", prefix(&comparison.check), old_rate(comparison.baseline))
 }

@@ -30,6 +30,8 @@ const UNIT_CHARS_MAX: usize = 16;
 const QUANTITY_CHARS_MAX: usize = 40;
 /// Twenty invocations still end within one tick.
 const TIMES_MAX: u32 = 20;
+/// Who may lose more has no use for a budget.
+const HARM_MAX: u32 = 1_000_000;
 
 /// A text with rules of its own.
 macro_rules! text_leaf {
@@ -79,6 +81,10 @@ text_leaf!(
 text_leaf!(
     /// A tolerated slow-down, as a share.
     Slower(f64)
+);
+text_leaf!(
+    /// How many requests may fail.
+    FailedRequests(u32)
 );
 text_leaf!(
     /// How often a test is run.
@@ -358,6 +364,18 @@ impl Leaf for Quantile {
     }
 }
 
+impl Leaf for FailedRequests {
+    const TAKES_NUMBERS: bool = true;
+    const WHAT: &'static str = "a number of failed requests, 1 to 1000000";
+
+    fn read(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(requests @ 1..=HARM_MAX) => Ok(Self(requests)),
+            Ok(_) | Err(_) => Err(format!("{} is not a number of failed requests from 1 to {HARM_MAX}", quoted(text))),
+        }
+    }
+}
+
 impl Leaf for Times {
     const TAKES_NUMBERS: bool = true;
     const WHAT: &'static str = "a number of times, 1 to 20";
@@ -457,4 +475,5 @@ text_schema! {
     Times: {"type": "integer", "minimum": 1, "maximum": TIMES_MAX};
     Unit: {"type": "string", "minLength": 1, "maxLength": UNIT_CHARS_MAX};
     HarmRatio: {"type": "string", "pattern": "^ *[0-9.]+x *$", "examples": ["1.25x"]};
+    FailedRequests: {"type": "integer", "minimum": 1, "maximum": HARM_MAX};
 }

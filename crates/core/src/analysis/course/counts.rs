@@ -1,5 +1,6 @@
 //! Events out of requests.
 
+use super::excess::{Excess, Risk};
 use super::harm::{Bet, Evident, Lanes, Weighing, guard_bar};
 use super::proof::{Exposure, Proofs, Worth, predicted};
 use super::{Asked, Harm, Look, Newest, Prospect, Reading, StepMinutes};
@@ -25,6 +26,8 @@ pub struct CountsCourse {
     baseline: Count,
     harm: CountsHarm,
     proofs: Proofs,
+    /// Only where weights are chosen by it.
+    excess: Option<Excess>,
     /// What is expected of the baseline's next minute.
     predicted: PredictedShare,
     deadline_minutes: u32,
@@ -59,12 +62,14 @@ impl CountsCourse {
     pub fn new(plan: &JudgePlan, check: &PlannedCheck, asked: Asked) -> Self {
         let margins: Vec<Margin> = check.tolerances.iter().copied().map(Margin::from).collect();
         let history = check.learned.as_ref().and_then(|learned| learned.events.as_ref());
+        let worth = Worth::of_events(plan, history);
         Self {
             tolerances: check.tolerances.clone(),
             canary: Count::default(),
             baseline: Count::default(),
             harm: CountsHarm::new(plan, check),
-            proofs: Proofs::new(&margins, asked, Worth::of_events(plan, history)),
+            proofs: Proofs::new(&margins, asked, worth, plan.auto.map(|auto| auto.largest)),
+            excess: plan.auto.map(|_| Excess::new(margins.last().copied().unwrap_or(Margin::NONE), worth)),
             predicted: predicted(history),
             deadline_minutes: plan.deadline_minutes,
             step: StepMinutes::default(),
@@ -90,6 +95,8 @@ impl CountsCourse {
         let stratum = self.note(look, pair);
         self.proofs.see(&look, stratum.as_ref(), self.guess());
         if let Some(stratum) = stratum {
+            let guess = self.guess();
+            self.excess.iter_mut().for_each(|excess| excess.see(&look, &stratum, guess));
             self.tally(&stratum);
             self.harm.observe(look.minute, &stratum);
         }
@@ -155,8 +162,13 @@ impl CountsCourse {
             step: self.step,
             newest: self.newest,
             ratio: self.ratio(alpha),
+            slower: None,
             blind: None,
         }
+    }
+
+    pub fn risk(&self) -> Option<Risk> {
+        self.excess.as_ref().map(|excess| excess.risk(self.bars().promotion, self.guess()))
     }
 
     /// Past the last step its tolerance stays in force.
@@ -218,10 +230,10 @@ impl CountsHarm {
     }
 
     fn observe(&mut self, minute: Minute, stratum: &Stratum) {
-        self.catastrophe.observe(stratum);
         self.guard.observe(&self.null.as_exposed(stratum));
         self.scatter.observe(stratum.n_c, stratum.x_c);
         let dispersion = self.past.as_mut().map_or(1.0, |past| past.next(stratum));
+        self.catastrophe.observe_dispersed(stratum, dispersion);
         let bets = self.bets.ln_e(stratum).map(|ln_e| Bet { ln_e, dispersion });
         self.lanes.observe(&Evident {
             minute,

@@ -1,10 +1,13 @@
 //! The judge from outside: plans and minutes in, verdicts and sentences out.
 
 mod aftermath;
+mod auto;
+mod distributions;
 mod edges;
 mod forecasts;
 mod guard;
 mod kinds;
+mod guarded;
 mod simulations;
 mod verdicts;
 
