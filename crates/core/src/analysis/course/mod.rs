@@ -6,6 +6,7 @@ mod distribution;
 pub(super) mod harm;
 mod proof;
 mod thresholds;
+mod warming;
 
 use crate::spec::Tolerance;
 use crate::units::{Minute, Weight};

@@ -1,6 +1,7 @@
 //! The judge from outside: plans and minutes in, verdicts and sentences out.
 
 mod aftermath;
+mod cold;
 mod distributions;
 mod edges;
 mod forecasts;
@@ -45,7 +46,7 @@ pub(super) fn rate(name: &str, tolerate: Tolerance) -> Check {
 }
 
 pub(super) fn latency() -> Check {
-    check("latency", CheckKind::Latency { tolerate: 0.05, at: vec![Quantile(0.5), Quantile(0.99)] })
+    check("latency", CheckKind::Latency { tolerate: 0.05, at: vec![Quantile(0.5), Quantile(0.99)], warm_up: None })
 }
 
 fn check(name: &str, kind: CheckKind) -> Check {
