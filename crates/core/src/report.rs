@@ -1,5 +1,6 @@
 //! Typed reasons as sentences, in the words of people: no logarithms, no ticks.
 
+use crate::analysis::{grouped, percent};
 use crate::rollout::{PauseReason, Phase, PhaseName, UndecidedWhy, Why};
 use crate::spec::Ending;
 
@@ -12,6 +13,19 @@ pub fn sentence(why: &Why) -> String {
         Why::Ready => "the target is free and the new version is ready".to_owned(),
         Why::SeenLive => "the weight was seen live".to_owned(),
         Why::Proven { sentences } => or_else(sentences, "proven no worse than tolerated"),
+        Why::Chosen { from, to, excess, spent, budget, brake } => {
+            let proven = if *excess < 1.0 {
+                format!("at most {} of the new version's requests fail beyond the old one's", percent(*excess))
+            } else {
+                "nothing is proven yet".to_owned()
+            };
+            let harm = format!("about {} of {} failed requests spent", grouped(*spent), grouped(*budget));
+            match (to > from, *brake) {
+                (false, true) => format!("looks worse, so back from {from} to {to} ({harm})"),
+                (false, false) => format!("back from {from} to {to}: {proven}, and no more is affordable ({harm})"),
+                (true, _) => format!("from {from} to {to}: {proven} ({harm})"),
+            }
+        }
         Why::NoHarm { sentences } => {
             format!(
                 "its time is over and no harm was proven, which the spec accepts: {}",

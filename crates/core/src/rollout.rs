@@ -42,6 +42,9 @@ pub struct Rollout {
     pub learned_at: Option<Timestamp>,
     pub phase: Phase,
     pub clock: DeadlineClock,
+    /// The weight that is wanted now where weights are chosen as one goes (`auto`), in place of the step's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Weight>,
     /// Every weight that was seen live, oldest first.
     pub weights: Vec<WeightSeen>,
     /// Minutes before this one are stored with the rollout and never read from CloudWatch again.
@@ -267,6 +270,18 @@ pub enum Why {
     Proven {
         sentences: Vec<String>,
     },
+    /// The budget of failed requests allows, or demands, another weight.
+    Chosen {
+        from: Weight,
+        to: Weight,
+        /// How many more of the canary's requests may fail, as far as is proven, as a share.
+        excess: f64,
+        /// Failed requests so far that a healthy canary would not have had.
+        spent: f64,
+        budget: f64,
+        /// It looks worse.
+        brake: bool,
+    },
     /// The step's time is over and no harm was proven, which the spec consents to.
     NoHarm {
         sentences: Vec<String>,
@@ -444,7 +459,7 @@ impl Rollout {
     /// The steps' weight, or 100 % past the last one.
     #[must_use]
     pub fn weight_of_step(&self, step: usize) -> Weight {
-        self.spec.steps.get(step).map_or(Weight::FULL, |step| step.weight)
+        self.spec.steps.get(step).map_or(Weight::FULL, |step| self.chosen.unwrap_or(step.weight))
     }
 
     /// The weight that should be live; `None` when this rollout wants nothing (any more).
@@ -464,6 +479,15 @@ impl Rollout {
     #[must_use]
     pub fn first_minute(&self) -> Option<Minute> {
         self.weights.iter().find(|seen| seen.weight > Weight::ZERO).map(|seen| seen.at.minute())
+    }
+
+    /// From each weight's being asked for to its being seen live, which takes long where calls fail.
+    #[must_use]
+    pub fn moving(&self) -> Vec<(Minute, Minute)> {
+        let seen_live = self.history.iter().filter(|event| event.why == Why::SeenLive).map(|event| event.at);
+        let asked =
+            |seen: Timestamp| self.weights.iter().rev().find(|weight| weight.at <= seen).map(|weight| weight.at);
+        seen_live.filter_map(|seen| Some((asked(seen)?.minute(), seen.minute()))).collect()
     }
 
     /// The weight in force when a minute ended.

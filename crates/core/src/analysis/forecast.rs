@@ -3,6 +3,7 @@
 use crate::spec::{Advance, Check, CheckKind, CheckMode, RolloutSpec, Settle, Step, Tolerance};
 use crate::units::{Span, Weight};
 
+use super::auto::minutes_to_promotion;
 use super::bars::MINUTES_TO_PASS;
 use super::course::{Exposure, Worth, tolerance};
 use super::stats::{Margin, Rates};
@@ -68,6 +69,10 @@ pub fn forecast(plan: &JudgePlan, spec: &RolloutSpec, load: &Load, delays: &Dela
         .find(|check| check.name == "errors" && check.measure == Measure::Counts && check.mode != CheckMode::Observe);
     let steps = spec.steps.iter().enumerate().map(|(index, step)| {
         let takes = match (step.advance, check) {
+            (Advance::OnProof, Some(_)) if plan.auto.is_some() => {
+                let minutes = minutes_to_promotion(plan, load).map(u64::from);
+                minutes.map(|minutes| Span::from_minutes(minutes).plus(delays.warm_up))
+            }
             (Advance::OnProof, Some(check)) => minutes_to_proof(plan, check, index, step.weight, load).map(|minutes| {
                 // The first minute at a weight is shared with the weight before. A pass that must settle waits for the
                 // minutes that passed meanwhile.

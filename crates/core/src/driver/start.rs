@@ -44,8 +44,8 @@ pub(super) async fn start<P: Ports, B: Budget>(
     problems.extend(check_routing(&spec, &routing, &version, holder.as_ref()));
     let (red, alarm_problems) = check_alarms(context, &spec).await;
     problems.extend(alarm_problems);
-    let (plan, learned) = look_back(context, &spec, &routing, &version).await;
-    let (traffic_problems, traffic_warnings) = check_traffic(context, &spec, &plan, &version).await;
+    let (mut plan, learned) = look_back(context, &spec, &routing, &version).await;
+    let (traffic_problems, traffic_warnings) = check_traffic(context, &spec, &mut plan, &version).await;
     problems.extend(traffic_problems);
     warnings.extend(traffic_warnings);
     if !problems.is_empty() {
@@ -64,9 +64,17 @@ pub(super) async fn start<P: Ports, B: Budget>(
     }
 }
 
+/// Room for what is still to be learned of a check, as JSON: 18 models of a distribution, one of counts, each with the
+/// hours that are set aside.
+pub(super) const DISTRIBUTION_BYTES: usize = 16 * 1024;
+pub(super) const COUNTS_BYTES: usize = 4 * 1024;
+
 /// What cannot be saved any more cannot be rolled back either: there must be room for its history.
 pub(super) fn check_size(rollout: &Rollout) -> Result<(), Vec<Problem>> {
-    let bytes = serde_json::to_string(rollout).map_or(usize::MAX, |text| text.len());
+    let to_learn = rollout.plan.checks.iter().filter(|check| check.learned.is_none());
+    let to_learn: usize =
+        to_learn.map(|check| if check.distribution.is_some() { DISTRIBUTION_BYTES } else { COUNTS_BYTES }).sum();
+    let bytes = serde_json::to_string(rollout).map_or(usize::MAX, |text| text.len().saturating_add(to_learn));
     if bytes <= LARGEST_START_BYTES {
         return Ok(());
     }
@@ -321,9 +329,12 @@ async fn look_back<P: Ports, B: Budget>(
 async fn check_traffic<P: Ports, B: Budget>(
     context: &Context<'_, P, B>,
     spec: &RolloutSpec,
-    plan: &JudgePlan,
+    plan: &mut JudgePlan,
     version: &VersionInfo,
 ) -> (Vec<Problem>, Vec<Problem>) {
+    let lag = context.settings.metric_lag.plus(version.timeout);
+    // Until the traffic is known.
+    let _ = analysis::plan_auto(plan, spec, None, lag);
     let until = (context.now - engine::CLOSED_AFTER).minute();
     let from = until.plus(-HISTORY_MINUTES);
     let queries = metrics::history_queries(&spec.target, from, until);
@@ -348,13 +359,15 @@ async fn check_traffic<P: Ports, B: Budget>(
         Some(Bypass::Warn(message)) => warnings.extend(problem("target.lambda.alias", message)),
         None => {}
     }
-    let lag = context.settings.metric_lag.plus(version.timeout);
     let Some(load) = traffic.load() else {
         let key = spec.target.key();
         let message = format!("{key} had no invocations in the last hour: nothing can be proven without traffic");
         warnings.extend(problem("target", message));
         return (problems, warnings);
     };
+    if let Some(message) = analysis::plan_auto(plan, spec, Some(&load), lag) {
+        problems.extend(problem("strategy.auto.harmBudget", message));
+    }
     let delays = Delays { lag, warm_up: Span::ZERO };
     if let Some(message) = analysis::deadline_problem(spec, plan, &load, &delays) {
         problems.extend(problem("deadline", message));

@@ -47,6 +47,7 @@ pub fn begin(start: &Start) -> Rollout {
         learned_at: start.learned.then_some(now),
         phase: phase.clone(),
         clock: DeadlineClock { spent: Span::ZERO, running_since: None },
+        chosen: start.plan.auto.map(|auto| auto.first()),
         weights: Vec::new(),
         sealed_before: None,
         alarms_muted: start.alarms_muted.clone(),

@@ -1,6 +1,6 @@
 //! While the canary has, or may have, traffic: danger first, then who owns the target, then time, then progress.
 
-use super::{Draft, transition};
+use super::{Draft, auto, transition};
 use crate::analysis::{Doubt, Verdict, settled_digest};
 use crate::observation::{Routing, Split};
 use crate::rollout::{Held, PauseReason, Phase, Proof, RollBackEnd, Rollout, UndecidedWhy, WeightSeen, Why};
@@ -205,12 +205,14 @@ pub(super) fn end_undecided(draft: &mut Draft<'_>, why: UndecidedWhy, after: Spa
 fn shifting(draft: &mut Draft<'_>, step: usize, since: Timestamp) {
     let Some((routing, split)) = draft.split() else { return };
     let wanted = draft.next.weight_of_step(step);
+    // Less traffic needs no eyes.
+    let lowers = matches!(split, Split::Ours(live) if wanted < live);
     if split == Split::Ours(wanted) {
         draft.next.weights.push(WeightSeen { at: since, weight: wanted });
         draft.enter(Phase::Baking { step, since: draft.now(), proof: None, approved: false }, Why::SeenLive);
     } else if routing.in_transition {
         draft.hold("the alias is rearranging its provisioned concurrency");
-    } else if draft.holding.is_empty() {
+    } else if draft.holding.is_empty() || lowers {
         draft.set_weight(wanted, routing);
     }
 }
@@ -236,9 +238,9 @@ fn paused(draft: &mut Draft<'_>, since: Timestamp) {
     }
 }
 
-struct Bake {
-    step: usize,
-    since: Timestamp,
+pub(super) struct Bake {
+    pub step: usize,
+    pub since: Timestamp,
     proof: Option<Proof>,
     approved: bool,
 }
@@ -251,12 +253,14 @@ fn baking(draft: &mut Draft<'_>, bake: &Bake) {
         draft.hold(format!("bakes for another {rest}"));
     }
     match step.advance {
+        Advance::OnProof if draft.next.plan.auto.is_some() => auto::bake(draft, bake, &step),
         Advance::OnProof => on_proof(draft, bake, &step),
         Advance::UnlessHarm => unless_harm(draft, bake, &step),
     }
 }
 
-fn on_proof(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
+pub(super) fn on_proof(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
+    hold_for_split(draft);
     if draft.verdict() != Verdict::Pass {
         let unproven = sentences(draft, Verdict::Inconclusive);
         unproven.into_iter().for_each(|sentence| draft.hold(sentence));
@@ -277,7 +281,7 @@ fn on_proof(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
 
 /// A Pass counts when the minutes it was first seen on still have the same totals: late datapoints would change them. Where
 /// much more traffic follows, the minutes that had passed by then must have been read, too, and still pass.
-fn confirmed(draft: &Draft<'_>, bake: &Bake) -> bool {
+pub(super) fn confirmed(draft: &Draft<'_>, bake: &Bake) -> bool {
     let (Some(proof), Some(samples)) = (bake.proof, draft.seen.samples.known()) else { return false };
     draft.verdict() == Verdict::Pass
         && draft.now() > proof.seen
@@ -319,6 +323,7 @@ fn set_proof(draft: &mut Draft<'_>, bake: &Bake, proof: Option<Proof>) {
 /// The spec consents to go on without a proof, on its own clock: a step may be shorter than metrics take to come. It does
 /// not consent to go on blind.
 fn unless_harm(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
+    hold_for_split(draft);
     if data_are_overdue(draft) {
         draft.hold("no data of both versions, though there should be some by now: harm would not show either");
     }
@@ -326,6 +331,13 @@ fn unless_harm(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
         let sentences = draft.analysis.map(|a| a.comparisons.iter().map(|c| c.sentence.clone()).collect());
         draft.based_on_analysis = true;
         leave_step(draft, bake, step, Why::NoHarm { sentences: sentences.unwrap_or_default() });
+    }
+}
+
+/// Where the traffic goes elsewhere than the weights say, more of it is not given away, on proof or on the clock.
+fn hold_for_split(draft: &mut Draft<'_>) {
+    if let Some(split) = draft.analysis.and_then(|analysis| analysis.split.as_ref()) {
+        draft.hold(split.sentence.clone());
     }
 }
 

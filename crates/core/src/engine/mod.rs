@@ -3,6 +3,7 @@
 //! Architecture Invariant: [`needs`] and [`decide`] are functions of their arguments. They see verdicts, never evidence.
 //! The same observation twice gives the same decision; a decision applied and observed again is a no-op.
 
+mod auto;
 mod begin;
 mod live;
 mod observe;

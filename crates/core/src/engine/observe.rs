@@ -65,6 +65,9 @@ fn follow(draft: &mut Draft<'_>) {
         return;
     }
     let seen_before = draft.next.weights.last().map(|seen| seen.weight);
+    if draft.next.chosen.is_some() && weight > Weight::ZERO && weight < Weight::FULL {
+        draft.next.chosen = Some(weight);
+    }
     let watch = draft.next.spec.after.watch;
     match draft.before.phase.clone() {
         Phase::Promoting { live_since: Some(since), .. } if weight == Weight::FULL => {

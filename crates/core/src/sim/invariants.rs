@@ -229,8 +229,8 @@ fn rises_only_with_consent(then: &Rollout, now: &Rollout, world: &World, found: 
 /// What allows a weight to rise.
 fn consent(rollout: &Rollout, from: Weight, event: &Event, world: &World) -> Result<(), &'static str> {
     let spec = &rollout.spec;
+    let records = world.records(&rollout.id);
     let judged = |wanted: &dyn Fn(Verdict) -> bool| {
-        let records = world.records(&rollout.id);
         let based_on = |digest| records.iter().any(|r| r.at == event.at && r.digest == digest && wanted(r.verdict));
         event.digest.is_some_and(based_on)
     };
@@ -241,6 +241,14 @@ fn consent(rollout: &Rollout, from: Weight, event: &Event, world: &World) -> Res
         }
         Why::NoSteps => (spec.steps.is_empty(), "there are steps"),
         Why::Proven { .. } => (judged(&|verdict| verdict == Verdict::Pass), "no record of a pass"),
+        Why::Chosen { to, .. } => {
+            // No more than threefold, never past the weight at which the proof is made, and on a judgement of settled data.
+            let ramp = u32::from(to.basis_points()) <= 3 * u32::from(from.basis_points());
+            let largest = rollout.plan.auto.is_some_and(|auto| *to <= auto.largest);
+            let settled = records.iter().any(|r| Some(r.digest) == event.digest && r.settled_before.is_some());
+            let harmless = judged(&|verdict| verdict != Verdict::Fail);
+            (ramp && largest && settled && harmless, "not what `auto` may do, or no record")
+        }
         Why::NoHarm { .. } => {
             let consents = spec.steps.iter().any(|s| s.weight == from && s.advance == Advance::UnlessHarm);
             // A step that is shorter than metrics take to come is left before there is anything to judge.
@@ -375,7 +383,8 @@ fn writes_follow_the_intent(before: &Snapshot, after: &Snapshot, world: &World, 
                 Some(Split::Foreign) | None => Weight::FULL,
             };
             wanted |= weight == Weight::ZERO || raised_to(before.rollouts.get(&rollout.id), rollout, weight);
-            let first = rollout.spec.steps.first().is_none_or(|step| step.weight == weight);
+            let first_step = rollout.spec.steps.first().is_none_or(|step| step.weight == weight);
+            let first = if rollout.chosen.is_some() { from == Weight::ZERO } else { first_step };
             let unseen = blind.metrics || blind.sealed && rollout.sealed_before.is_some();
             if weight > from && (blind.target || unseen && !first) {
                 found.rollout.clone_from(&rollout.id);

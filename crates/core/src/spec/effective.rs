@@ -63,6 +63,11 @@ fn endings(spec: &RolloutSpec) -> [String; 5] {
 fn strategy(spec: &RolloutSpec) -> Vec<String> {
     let advance = |step: &Step| format!("advance: {}", word(step.advance));
     match (spec.strategy.as_str(), spec.steps.first()) {
+        ("auto", _) => {
+            let budget = spec.auto.and_then(|auto| auto.harm_budget);
+            let budget = budget.map(|requests| format!(" harmBudget: {requests} ")).unwrap_or_default();
+            vec![format!("strategy: {{ auto: {{{budget}}} }}")]
+        }
         ("canary", Some(step)) => {
             let (weight, bake) = (step.weight.spec_form(), step.bake.spec_form());
             vec![format!("strategy:\n  canary: {{ weight: {weight}, bake: {bake} }}"), advance(step)]

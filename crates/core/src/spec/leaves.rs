@@ -32,6 +32,8 @@ const QUANTITY_CHARS_MAX: usize = 40;
 const WARM_UP_MAX: Span = Span::from_minutes(30);
 /// Twenty invocations still end within one tick.
 const TIMES_MAX: u32 = 20;
+/// Who may lose more has no use for a budget.
+const HARM_MAX: u32 = 1_000_000;
 
 /// A text with rules of its own.
 macro_rules! text_leaf {
@@ -81,6 +83,10 @@ text_leaf!(
 text_leaf!(
     /// A tolerated slow-down, as a share.
     Slower(f64)
+);
+text_leaf!(
+    /// How many requests may fail.
+    FailedRequests(u32)
 );
 text_leaf!(
     /// How long environments take to warm up; `None` for `auto`.
@@ -379,6 +385,18 @@ impl Leaf for Quantile {
     }
 }
 
+impl Leaf for FailedRequests {
+    const TAKES_NUMBERS: bool = true;
+    const WHAT: &'static str = "a number of failed requests, 1 to 1000000";
+
+    fn read(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(requests @ 1..=HARM_MAX) => Ok(Self(requests)),
+            Ok(_) | Err(_) => Err(format!("{} is not a number of failed requests from 1 to {HARM_MAX}", quoted(text))),
+        }
+    }
+}
+
 impl Leaf for Times {
     const TAKES_NUMBERS: bool = true;
     const WHAT: &'static str = "a number of times, 1 to 20";
@@ -479,4 +497,5 @@ text_schema! {
     Times: {"type": "integer", "minimum": 1, "maximum": TIMES_MAX};
     Unit: {"type": "string", "minLength": 1, "maxLength": UNIT_CHARS_MAX};
     HarmRatio: {"type": "string", "pattern": "^ *[0-9.]+x *$", "examples": ["1.25x"]};
+    FailedRequests: {"type": "integer", "minimum": 1, "maximum": HARM_MAX};
 }

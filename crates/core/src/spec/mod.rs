@@ -46,6 +46,9 @@ pub struct RolloutSpec {
     /// Every strategy compiled to rising weights below 100 %. Promotion to 100 % follows the last one. Empty for
     /// `allAtOnce` and `blueGreen`.
     pub steps: Vec<Step>,
+    /// Weights are chosen as one goes, up to that of the one step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto: Option<Auto>,
     pub margins: Margins,
     #[serde(default)]
     pub settle: Settle,
@@ -172,6 +175,14 @@ pub enum Ending {
     Pause,
     RollBack,
     Promote,
+}
+
+/// Weights chosen each minute so that a bad release costs about so many failed requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Auto {
+    /// From the traffic when left out.
+    pub harm_budget: Option<u32>,
 }
 
 /// Which tolerance a step must prove.

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::decode::{Decode, Fields, List, Table, fields};
 use super::leaves::{
-    AlarmName, AliasName, FunctionName, HarmRatio, Label, Language, MetricText, Name, Percent, PublishedVersion,
-    Slower, Times, Unit, WarmUpTime,
+    AlarmName, AliasName, FailedRequests, FunctionName, HarmRatio, Label, Language, MetricText, Name, Percent,
+    PublishedVersion, Slower, Times, Unit, WarmUpTime,
 };
 use super::presets::Preset;
 use super::problems::{Place, Problems};
@@ -123,12 +123,11 @@ fields! {
 fields! {
     /// How the traffic moves.
     #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
-    RawStrategy refusing [
-        "auto" => "weights chosen from the traffic are not in this version; use `steps`, `canary`, `linear` or \
-                   `preset`",
-    ] {
+    RawStrategy {
         /// Rising weights below 100 %; promotion to 100 % follows the last one.
         steps: List<RawStep, STEPS_MAX>,
+        /// Weights chosen each minute, up to 50 %, then 100 %.
+        auto: RawAuto,
         /// One step, then 100 %.
         canary: RawCanary,
         /// Equal steps.
@@ -177,6 +176,15 @@ fields! {
         weight: Weight [required],
         /// The shortest time at this weight.
         bake: Span [required],
+    }
+}
+
+fields! {
+    /// Weights chosen each minute from what is proven so far.
+    RawAuto {
+        /// How many failed requests a bad release may cost, about. Default: from the traffic, 20 to 40 and more the later
+        /// metrics are.
+        harm_budget: FailedRequests,
     }
 }
 

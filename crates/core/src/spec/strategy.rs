@@ -1,19 +1,22 @@
-//! Every strategy becomes rising steps, so that the engine knows only steps.
+//! Every strategy becomes rising steps. `auto` has one, of the largest weight; the engine chooses the weights before it.
 
 use super::decode::{At, value};
 use super::problems::{Place, Problems};
 use super::raw::{RawApprove, RawCanary, RawLinear, RawStep, RawStrategy, STEPS_MAX};
-use super::{Advance, Approval, Ending, Step};
+use super::{Advance, Approval, Auto, Ending, Step};
 use crate::units::{Span, Weight};
 
 /// The engine looks once a minute, and metrics are by the minute.
 pub const BAKE_MIN: Span = Span::from_minutes(1);
 const BAKE_DEFAULT: Span = Span::from_minutes(5);
 /// In basis points: 5 %, 25 %, 50 %.
+/// In basis points: more than half of the traffic tells less, not more.
+const AUTO_LARGEST: u16 = 5000;
 const WEIGHTS_DEFAULT: [u16; 3] = [500, 2500, 5000];
 
 /// A strategy, compiled.
 pub struct Plan {
+    pub auto: Option<Auto>,
     /// How it was asked for, in the spec's words.
     pub name: String,
     pub steps: Vec<Step>,
@@ -25,12 +28,15 @@ pub struct Plan {
 pub fn compile(strategy: Option<At<RawStrategy>>, advance: Option<At<Advance>>, problems: &mut Problems) -> Plan {
     let place = strategy.as_ref().map(|at| at.place.clone());
     let default_advance = advance.as_ref().and_then(|at| at.value).unwrap_or(Advance::OnProof);
+    let auto = strategy.as_ref().and_then(|at| at.value.as_ref()?.auto.as_ref()?.value.as_ref()).map(|raw| Auto {
+        harm_budget: raw.harm_budget.as_ref().and_then(|at| at.value.as_ref()).map(|requests| requests.0),
+    });
     let (name, steps) = match strategy {
         None => ("steps".to_owned(), default_steps(default_advance)),
         Some(At { value: None, .. }) => (String::new(), Vec::new()),
         Some(At { place, value: Some(raw) }) => chosen(raw, &place, default_advance, advance.as_ref(), problems),
     };
-    Plan { name, steps, place }
+    Plan { auto, name, steps, place }
 }
 
 /// `increment`, twice `increment` and so on, below 100 %.
@@ -81,9 +87,10 @@ fn chosen(
     written_advance: Option<&At<Advance>>,
     problems: &mut Problems,
 ) -> (String, Vec<Step>) {
-    let RawStrategy { steps, canary, linear, blue_green, all_at_once, preset } = raw;
+    let RawStrategy { steps, auto, canary, linear, blue_green, all_at_once, preset } = raw;
     let fields = [
         ("steps", steps.as_ref().map(|at| &at.place)),
+        ("auto", auto.as_ref().map(|at| &at.place)),
         ("canary", canary.as_ref().map(|at| &at.place)),
         ("linear", linear.as_ref().map(|at| &at.place)),
         ("blueGreen", blue_green.as_ref().map(|at| &at.place)),
@@ -93,8 +100,13 @@ fn chosen(
     exactly_one(place, "strategy", &fields, problems);
     let name = fields.iter().find(|(_, place)| place.is_some()).map_or("", |(name, _)| name);
     if let Some(preset) = preset {
-        refuse_proof(written_advance, problems);
+        refuse(written_advance, Advance::OnProof, KEEPS_ITS_CLOCK, problems);
         return preset.value.map_or_else(Default::default, |preset| (preset.name(), preset.steps()));
+    }
+    if auto.is_some() {
+        refuse(written_advance, Advance::UnlessHarm, GOES_BY_PROOF, problems);
+        let proving = plain_steps(weight(AUTO_LARGEST), BAKE_MIN, Advance::OnProof);
+        return (name.to_owned(), proving);
     }
     // With several strategies at once each is still looked through, so that all problems are seen.
     let mut compiled = Vec::new();
@@ -110,12 +122,15 @@ fn chosen(
     (name.to_owned(), compiled)
 }
 
-/// The defaults of an account may say `onProof` for all its other rollouts; a spec that says both contradicts itself.
-fn refuse_proof(advance: Option<&At<Advance>>, problems: &mut Problems) {
-    let Some(At { place, value: Some(Advance::OnProof) }) = advance else { return };
-    if !place.pos.is_in_defaults() {
-        let message = "a preset keeps its own clock and does not wait for a proof; leave `advance` out, or write the \
-                       steps with `steps`, `canary` or `linear`";
+const KEEPS_ITS_CLOCK: &str = "a preset keeps its own clock and does not wait for a proof; leave `advance` out, or write \
+                               the steps with `steps`, `canary` or `linear`";
+const GOES_BY_PROOF: &str = "`auto` raises the weight by what is proven; leave `advance` out, or write the steps with \
+                             `steps`, `canary` or `linear`";
+
+/// The defaults of an account may say otherwise for all its other rollouts; a spec that says both contradicts itself.
+fn refuse(advance: Option<&At<Advance>>, wrong: Advance, message: &str, problems: &mut Problems) {
+    let Some(At { place, value: Some(written) }) = advance else { return };
+    if *written == wrong && !place.pos.is_in_defaults() {
         problems.add(place, message);
     }
 }

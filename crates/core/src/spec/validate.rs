@@ -25,6 +25,7 @@ pub fn lower(raw: RawSpec, whole: &Place, problems: &mut Problems) -> (RolloutSp
     let places = [checks_place, plan.place.clone(), advance_place];
     let place = places.into_iter().flatten().next().unwrap_or_else(|| whole.clone());
     require_provable(&plan, &checks, &place, problems);
+    require_budgeted(&plan, &checks, &place, problems);
     let deadline = deadline(raw.deadline, &plan, whole, problems);
     let spec = RolloutSpec {
         name: value(raw.name).map(|name| name.0),
@@ -34,6 +35,7 @@ pub fn lower(raw: RawSpec, whole: &Place, problems: &mut Problems) -> (RolloutSp
         release: value(raw.release).map(release).unwrap_or_default(),
         strategy: plan.name,
         steps: plan.steps,
+        auto: plan.auto,
         margins: value(raw.margins).unwrap_or(Margins::PerWeight),
         settle: value(raw.settle).unwrap_or_default(),
         after: After { watch: value(raw.after).and_then(|after| value(after.watch)).unwrap_or(WATCH_DEFAULT) },
@@ -57,6 +59,14 @@ fn require_provable(plan: &Plan, checks: &[super::Check], place: &Place, problem
         let message = "every check is only observed, so no step could ever be proven; add `errors`, or go on without \
                        a proof with `advance: unlessHarm`";
         problems.add(place, message);
+    }
+}
+
+/// What is budgeted must be counted, and be able to turn the rollout back.
+fn require_budgeted(plan: &Plan, checks: &[super::Check], place: &Place, problems: &mut Problems) {
+    let budgeted = |check: &super::Check| check.name == "errors" && check.mode == super::CheckMode::Enforce;
+    if plan.auto.is_some() && !checks.iter().any(budgeted) {
+        problems.add(place, "`auto` budgets failed requests, so it needs the `errors` check, enforced");
     }
 }
 

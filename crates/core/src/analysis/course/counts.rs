@@ -1,5 +1,6 @@
 //! Events out of requests.
 
+use super::excess::{Excess, Risk};
 use super::harm::{Bet, Evident, Lanes, Weighing, guard_bar};
 use super::proof::{Exposure, Proofs, Worth, predicted};
 use super::{Asked, Harm, Look, Newest, Prospect, Reading, StepMinutes};
@@ -25,6 +26,8 @@ pub struct CountsCourse {
     baseline: Count,
     harm: CountsHarm,
     proofs: Proofs,
+    /// Only where weights are chosen by it.
+    excess: Option<Excess>,
     /// What is expected of the baseline's next minute.
     predicted: PredictedShare,
     deadline_minutes: u32,
@@ -59,12 +62,14 @@ impl CountsCourse {
     pub fn new(plan: &JudgePlan, check: &PlannedCheck, asked: Asked) -> Self {
         let margins: Vec<Margin> = check.tolerances.iter().copied().map(Margin::from).collect();
         let history = check.learned.as_ref().and_then(|learned| learned.events.as_ref());
+        let worth = Worth::of_events(plan, history);
         Self {
             tolerances: check.tolerances.clone(),
             canary: Count::default(),
             baseline: Count::default(),
             harm: CountsHarm::new(plan, check),
-            proofs: Proofs::new(&margins, asked, Worth::of_events(plan, history)),
+            proofs: Proofs::new(&margins, asked, worth, plan.auto.map(|auto| auto.largest)),
+            excess: plan.auto.map(|_| Excess::new(margins.last().copied().unwrap_or(Margin::NONE), worth)),
             predicted: predicted(history),
             deadline_minutes: plan.deadline_minutes,
             step: StepMinutes::default(),
@@ -90,6 +95,8 @@ impl CountsCourse {
         let stratum = self.note(look, pair);
         self.proofs.see(&look, stratum.as_ref(), self.guess());
         if let Some(stratum) = stratum {
+            let guess = self.guess();
+            self.excess.iter_mut().for_each(|excess| excess.see(&look, &stratum, guess));
             self.tally(&stratum);
             self.harm.observe(look.minute, &stratum);
         }
@@ -158,6 +165,10 @@ impl CountsCourse {
             slower: None,
             blind: None,
         }
+    }
+
+    pub fn risk(&self) -> Option<Risk> {
+        self.excess.as_ref().map(|excess| excess.risk(self.bars().promotion, self.guess()))
     }
 
     /// Past the last step its tolerance stays in force.

@@ -5,6 +5,7 @@
 //! There is no lane for catastrophes. One minute in which most requests are slow is what a pause of one host looks like
 //! when the canary has few environments, so harm takes two minutes here; what times out is an error, and seen as that.
 
+use super::excess::Risk;
 use super::harm::{Bet, Evident, Lanes, Weighing, guard_bar};
 use super::proof::{Exposure, Worth};
 use super::thresholds::{Quantile, Threshold, edge_for};
@@ -44,6 +45,8 @@ pub struct DistributionCourse {
     planned: PlannedDistribution,
     history: Option<DistributionHistory>,
     independent: bool,
+    /// The largest weight, where the judge chooses the weights.
+    auto: Option<Weight>,
     asked: Asked,
     /// What is expected of the baseline's next minute, and how many minutes of this rollout taught it.
     reference: Reference,
@@ -99,6 +102,7 @@ impl DistributionCourse {
         let fresh = |bar: f64| Lanes::new(plan, Bars::of(plan, check), Dictionary::BETS, weighing, bar);
         let mut course = Self {
             independent: plan.independent,
+            auto: plan.auto.map(|auto| auto.largest),
             asked,
             reference: Reference::starting_from(known.unwrap_or_else(|| vec![0.0; bins])),
             taught: 0,
@@ -132,6 +136,13 @@ impl DistributionCourse {
             None => *self.lanes.harm(),
             Some(again) => Harm { proven: again.harm().proven, ..*self.lanes.harm() },
         }
+    }
+
+    /// Of the quantile that allows the least; nothing is known before there is something to compare.
+    pub fn risk(&self) -> Option<Risk> {
+        let nats = self.bars().promotion;
+        let risks = self.compared.as_ref()?.quantiles.iter().filter_map(|quantile| quantile.risk(nats));
+        risks.min_by(|a, b| (a.tolerated / a.excess).total_cmp(&(b.tolerated / b.excess)))
     }
 
     pub fn see(&mut self, look: Look, pair: &Pair) {
@@ -225,7 +236,7 @@ impl DistributionCourse {
                 None => Worth::Unknown,
             };
             let shift = edge.and_then(|edge| shifts.get(edge).copied()).unwrap_or(0.0);
-            Quantile::new(at, edge, shift, past.as_ref(), worth, self.asked)
+            Quantile::new(at, edge, shift, past.as_ref(), worth, self.asked, self.auto)
         };
         let quantiles: Vec<Quantile> = self.planned.at.iter().map(quantile).collect();
         let mut watched: Vec<usize> = quantiles.iter().filter_map(|quantile| quantile.edge).collect();

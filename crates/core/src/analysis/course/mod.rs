@@ -3,7 +3,9 @@
 
 mod counts;
 mod distribution;
+mod excess;
 pub(super) mod harm;
+mod level;
 mod proof;
 mod thresholds;
 mod warming;
@@ -16,8 +18,10 @@ use super::{Count, Interval, JudgePlan, Measure, Pair, PlannedCheck, Slower};
 
 pub(super) use counts::{CountsCourse, PROPOSED_POINTS};
 pub(super) use distribution::DistributionCourse;
+pub(super) use excess::{Risk, bounds, tolerated};
 pub(super) use harm::Harm;
 pub use harm::Lane;
+pub(super) use level::LevelCourse;
 pub(super) use proof::{Exposure, Worth};
 
 /// What is known of a minute besides its numbers.
@@ -150,6 +154,22 @@ impl Course {
         match self {
             Self::Counts(course) => course.reading(step, alpha),
             Self::Distribution(course) => course.reading(step, alpha),
+        }
+    }
+
+    /// How much harm it may still do; `None` where the plan does not ask.
+    pub fn risk(&self) -> Option<Risk> {
+        match self {
+            Self::Counts(course) => course.risk(),
+            Self::Distribution(course) => course.risk(),
+        }
+    }
+
+    /// ln E of harm, now.
+    pub fn harm_now(&self) -> f64 {
+        match self {
+            Self::Counts(course) => course.harm().now,
+            Self::Distribution(course) => course.harm().now,
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Proof that one kind of event keeps to its tolerance, gathered for the steps that are asked.
 
 use crate::analysis::stats::{
-    Dispersion, Margin, NonInferiority, PredictedShare, Rates, Stratum, proof_nats_per_canary_request,
+    Dispersion, Margin, NonInferiority, PredictedShare, Rates, RecentRate, Stratum, event_contrast,
+    proof_nats_per_canary_request, request_contrast,
 };
 use crate::analysis::{EventHistory, JudgePlan};
 use crate::spec::Tolerance;
+use crate::units::Weight;
 
 use super::{Asked, Look};
 
@@ -42,17 +44,22 @@ impl Worth {
         }
     }
 
-    /// Dispersion of the two versions' contrast, when `requests` are split by `share` and the `rate` of events is this.
-    pub fn of_contrast(&self, requests: f64, share: f64, rate: f64) -> f64 {
-        let split = 2.0 * share * (1.0 - share) * requests;
+    /// Of a threshold of a distribution.
+    pub fn of_threshold(plan: &JudgePlan, history: Option<&Dispersion>) -> Self {
+        match history {
+            _ if plan.independent => Self::Independent,
+            Some(dispersion) => Self::Requests(*dispersion),
+            None => Self::Unknown,
+        }
+    }
+
+    /// Dispersion of the two versions' contrast in a minute, when the baseline's rate of events is this.
+    pub fn of_contrast(&self, minute: &Stratum, rate: f64) -> f64 {
         match self {
             Self::Independent => 1.0,
             Self::Unknown => UNKNOWN_DISPERSION,
-            Self::Events(dispersion) => {
-                let rate = rate.clamp(0.0, 0.999);
-                dispersion.of_contrast(split * rate / (1.0 - rate), CAUTION)
-            }
-            Self::Requests(dispersion) => dispersion.of_contrast(split, CAUTION),
+            Self::Events(dispersion) => dispersion.of_contrast(event_contrast(minute, rate), CAUTION),
+            Self::Requests(dispersion) => dispersion.of_contrast(request_contrast(minute), CAUTION),
         }
     }
 }
@@ -60,7 +67,8 @@ impl Worth {
 /// What the history lets expect of the baseline.
 pub fn predicted(history: Option<&EventHistory>) -> PredictedShare {
     history.map_or_else(PredictedShare::unknown, |past| {
-        PredictedShare::new(past.requests, past.events, past.recent_requests, past.recent_events)
+        let recent = RecentRate::from(past.recent_requests, past.recent_events);
+        PredictedShare::new(past.requests, past.events, recent)
     })
 }
 
@@ -75,24 +83,36 @@ impl From<Tolerance> for Margin {
 pub struct Proofs {
     worth: Worth,
     proofs: Vec<Proof>,
+    /// Where weights are chosen as one goes: the one at which the proof is made.
+    top: Option<Weight>,
 }
 
 #[derive(Debug)]
 struct Proof {
     step: usize,
     process: NonInferiority,
+    /// The minutes at other weights than the top, which count for at most [`CARRIED`] whatever the path of weights was.
+    below: Option<NonInferiority>,
+}
+
+impl Proof {
+    fn ln_e(&self) -> f64 {
+        let below = self.below.as_ref().map_or(0.0, |below| below.ln_e().min(CARRIED.ln()));
+        self.process.ln_e() + below
+    }
 }
 
 impl Proofs {
     /// `margins` are those of the ladder's steps, in order; past the last its margin stays in force.
-    pub fn new(margins: &[Margin], asked: Asked, worth: Worth) -> Self {
+    pub fn new(margins: &[Margin], asked: Asked, worth: Worth, top: Option<Weight>) -> Self {
         let steps = match asked {
             Asked::Step(step) => step..step + 1,
             Asked::EveryStep => 0..margins.len().max(1),
         };
         let margin = |step: usize| margins.get(step).or(margins.last()).copied().unwrap_or(Margin::NONE);
-        let proof = |step| Proof { step, process: NonInferiority::new(margin(step)) };
-        Self { worth, proofs: steps.map(proof).collect() }
+        let process = |step| NonInferiority::new(margin(step));
+        let proof = |step| Proof { step, process: process(step), below: top.map(|_| process(step)) };
+        Self { worth, proofs: steps.map(proof).collect(), top }
     }
 
     /// Takes one minute in. Only settled minutes count. `minute` is `None` when it compares nothing, and `guess` while
@@ -101,10 +121,13 @@ impl Proofs {
         if !look.settled {
             return;
         }
-        for Proof { process, .. } in &mut self.proofs {
-            if look.raised {
+        // The minute of a raise is partly still the weight before.
+        let at_top = self.top.is_none_or(|top| look.weight >= top && !look.raised);
+        for Proof { process, below, .. } in &mut self.proofs {
+            if look.raised && below.is_none() {
                 process.cap(CARRIED.ln());
             }
+            let process = below.as_mut().filter(|_| !at_top).unwrap_or(process);
             if let (Some(minute), Some(guess)) = (minute, guess) {
                 let dispersion = dispersion(&self.worth, process.margin(), minute, guess);
                 process.observe(minute, guess, dispersion);
@@ -114,7 +137,7 @@ impl Proofs {
 
     /// ln E of a step, now.
     pub fn ln_e(&self, step: usize) -> f64 {
-        self.of(step).map_or(0.0, |proof| proof.process.ln_e())
+        self.of(step).map_or(0.0, Proof::ln_e)
     }
 
     /// Canary requests that are expected to be missing for a proof of so many nats, at rates and a split like these; zero
@@ -138,10 +161,8 @@ impl Proofs {
 }
 
 /// Of one minute, at the rates that the margin's edge and the guess together make.
-fn dispersion(worth: &Worth, margin: Margin, minute: &Stratum, guess: Rates) -> f64 {
-    let share = minute.canary_share();
-    let rate = guess.baseline + share * margin.excess(guess.baseline);
-    worth.of_contrast(minute.n_c + minute.n_b, share, rate)
+pub fn dispersion(worth: &Worth, margin: Margin, minute: &Stratum, guess: Rates) -> f64 {
+    worth.of_contrast(minute, guess.baseline + minute.canary_share() * margin.excess(guess.baseline))
 }
 
 /// Requests of both versions in the present step, which say how fast evidence comes in now.

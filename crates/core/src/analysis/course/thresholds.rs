@@ -1,10 +1,12 @@
 //! What a distribution is compared at: edges of its bins, above which requests are counted as events.
 
+use super::excess::{Excess, Risk};
 use super::proof::{Exposure, Proofs, Worth};
 use super::{Asked, Look};
 use crate::analysis::edges::logit;
 use crate::analysis::stats::{CanaryScatter, Dispersion, Margin, PredictedShare, Rates, Stratum, request_contrast};
 use crate::analysis::{DistributionHistory, EventHistory, PlannedQuantile};
+use crate::units::Weight;
 
 /// An edge stands for a quantile if the odds of a request above it are at most so many times, or so many times less,
 /// than they should be. A p99 that is in truth a p96 or a p99.7 still tells of the tail; a p90 does not.
@@ -61,6 +63,8 @@ pub struct Quantile {
     pub edge: Option<usize>,
     margins: Vec<f64>,
     proofs: Proofs,
+    /// Where the judge chooses the weights.
+    excess: Option<Excess>,
     predicted: PredictedShare,
     /// By how much the ln odds of a healthy canary's requests above the stretched edge differ from the baseline's above
     /// the edge itself.
@@ -68,8 +72,7 @@ pub struct Quantile {
 }
 
 impl Quantile {
-    /// `shares` are what is known of requests above each edge, and above each stretched edge; `past` is the edge's
-    /// history.
+    /// `past` is the edge's history; `auto` the largest weight, where the judge chooses the weights.
     pub fn new(
         planned: &PlannedQuantile,
         edge: Option<usize>,
@@ -77,13 +80,15 @@ impl Quantile {
         past: Option<&EventHistory>,
         worth: Worth,
         asked: Asked,
+        auto: Option<Weight>,
     ) -> Self {
         let margins: Vec<Margin> = planned.margins.iter().map(|points| Margin::new(1.0, *points)).collect();
         Self {
             quantile: planned.quantile,
             edge,
             margins: planned.margins.clone(),
-            proofs: Proofs::new(&margins, asked, worth),
+            proofs: Proofs::new(&margins, asked, worth, auto),
+            excess: auto.map(|_| Excess::new(margins.last().copied().unwrap_or(Margin::NONE), worth)),
             predicted: super::proof::predicted(past),
             shift,
         }
@@ -91,7 +96,11 @@ impl Quantile {
 
     /// Takes one minute in; `None` when it compares nothing.
     pub fn see(&mut self, look: &Look, stratum: Option<&Stratum>) {
-        self.proofs.see(look, stratum, self.guess());
+        let guess = self.guess();
+        self.proofs.see(look, stratum, guess);
+        if let (Some(excess), Some(stratum)) = (&mut self.excess, stratum) {
+            excess.see(look, stratum, guess);
+        }
     }
 
     /// Takes the baseline's newest minute in, after all else has seen it.
@@ -109,6 +118,11 @@ impl Quantile {
     /// ln E that the margin of a step is kept; nothing where no edge stands for the quantile.
     pub fn ln_e(&self, step: usize) -> f64 {
         if self.edge.is_some() { self.proofs.ln_e(step) } else { 0.0 }
+    }
+
+    /// How much slower it may still be; `None` unless the judge chooses the weights.
+    pub fn risk(&self, nats: f64) -> Option<Risk> {
+        self.excess.as_ref().map(|excess| excess.risk(nats, self.guess()))
     }
 
     pub fn requests_missing(&self, step: usize, nats: f64, exposure: &Exposure) -> Option<f64> {

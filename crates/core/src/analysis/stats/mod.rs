@@ -50,7 +50,7 @@ pub use harm::{HarmBets, HarmNull, HarmProcess};
 pub use interval::{RatioInterval, rate_ratio};
 pub use label::{Dictionary, Pairing, Reference, Scored, THRESHOLD_QUANTILES, mid_ranks};
 pub use paired::PairedT;
-pub use promotion::{Margin, NonInferiority, PredictedShare, Rates, decay};
+pub use promotion::{Margin, NonInferiority, PredictedShare, Rates};
 pub use restarts::Restarts;
 pub use scatter::CanaryScatter;
 pub use special::ln_mean_exp;

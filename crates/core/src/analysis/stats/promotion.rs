@@ -1,7 +1,7 @@
 //! Evidence that the canary is no worse than tolerated: the e-value of the closest world in which it is.
 
-use super::Stratum;
 use super::special::ln_sum_exp;
+use super::{RecentRate, Stratum};
 
 /// The hypothesis that is doubted: the canary's rate is at least `factor` times the baseline's plus `points`, whatever
 /// the baseline's rate is and however it changes from minute to minute.
@@ -159,9 +159,6 @@ impl NonInferiority {
     }
 }
 
-/// Half of what is known of the newest rate is ten minutes old.
-const HALF_LIFE_MINUTES: f64 = 10.0;
-
 /// The whole past counts as much as the newest minutes with this many events.
 const PRIOR_EVENTS: f64 = 2.0;
 
@@ -170,46 +167,37 @@ const PRIOR_EVENTS: f64 = 2.0;
 pub struct PredictedShare {
     prior: f64,
     prior_requests: f64,
-    requests: f64,
-    events: f64,
+    recent: RecentRate,
 }
 
 impl PredictedShare {
-    /// From the whole past, and from its newest hour with each minute decayed by [`decay`]. Numbers
-    /// that cannot be counts say nothing.
+    /// From the whole past and its newest hour. Numbers that cannot be counts say nothing.
     #[must_use]
-    pub fn new(past_requests: f64, past_events: f64, recent_requests: f64, recent_events: f64) -> Self {
+    pub fn new(past_requests: f64, past_events: f64, recent: RecentRate) -> Self {
         let counts = |n: f64, x: f64| n.is_finite() && x >= 0.0 && n >= x;
-        if !counts(past_requests, past_events) || !counts(recent_requests, recent_events) {
+        if !counts(past_requests, past_events) || !counts(recent.requests, recent.events) {
             return Self::unknown();
         }
         let prior = (past_events + 0.5) / (past_requests + 1.0);
-        let prior_requests = (PRIOR_EVENTS / prior).min(past_requests + 1.0);
-        Self { prior, prior_requests, requests: recent_requests, events: recent_events }
+        Self { prior, prior_requests: (PRIOR_EVENTS / prior).min(past_requests + 1.0), recent }
     }
 
     /// Without any past: the first minute with requests teaches, and nothing is expected of it.
     #[must_use]
     pub fn unknown() -> Self {
-        Self::new(0.0, 0.0, 0.0, 0.0)
+        Self::new(0.0, 0.0, RecentRate::default())
     }
 
     /// `None` while nothing is known.
     #[must_use]
     pub fn share(&self) -> Option<f64> {
-        let known = self.requests > 0.0 || self.prior_requests > 1.0;
-        known.then(|| (self.events + self.prior_requests * self.prior) / (self.requests + self.prior_requests))
+        let RecentRate { requests, events } = self.recent;
+        let known = requests > 0.0 || self.prior_requests > 1.0;
+        known.then(|| (events + self.prior_requests * self.prior) / (requests + self.prior_requests))
     }
 
     /// Takes a minute of the baseline in.
     pub fn observe(&mut self, requests: f64, events: f64) {
-        self.requests = self.requests * decay() + requests;
-        self.events = self.events * decay() + events;
+        self.recent.observe(requests, events);
     }
-}
-
-/// What a minute's counts are worth a minute later.
-#[must_use]
-pub fn decay() -> f64 {
-    (-1.0 / HALF_LIFE_MINUTES).exp2()
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::auto::{AutoLimits, budget_weight, planned_harm};
-use super::{Margin, NonInferiority, PredictedShare, Rates, Stratum, proof_bound};
+use super::{Margin, NonInferiority, PredictedShare, Rates, RecentRate, Stratum, proof_bound};
 
 /// What is compared, ours and theirs.
 type Pairs = Vec<(f64, f64)>;
@@ -57,7 +57,7 @@ fn expectation(input: &Value, expected: &Value) -> Pairs {
 
 fn predicted(input: &Value, expected: &Value) -> Pairs {
     let [requests, events, recent, recent_events] = ["N24", "X24", "c0", "x0"].map(|key| number(&input[key]));
-    let mut predicted = PredictedShare::new(requests, events, recent, recent_events);
+    let mut predicted = PredictedShare::new(requests, events, RecentRate::from(recent, recent_events));
     let minutes = numbers(&input["n_b"]).into_iter().zip(numbers(&input["x_b"]));
     let first = predicted.share().unwrap();
     let later = minutes.map(|(requests, events)| {

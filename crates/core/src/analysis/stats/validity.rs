@@ -6,7 +6,8 @@ use super::cancelling::Cancelling;
 use super::cmh::SequentialCmh;
 use super::harm::THETAS;
 use super::{
-    Guard, HarmNull, HarmProcess, Margin, NonInferiority, PredictedShare, Rates, Stratum, proof_bound, rate_ratio,
+    Guard, HarmNull, HarmProcess, Margin, NonInferiority, PredictedShare, Rates, RecentRate, Stratum, proof_bound,
+    rate_ratio,
 };
 
 /// A small deterministic generator, so that every run of the tests sees the same worlds.
@@ -247,7 +248,7 @@ fn proof(random: &mut Random, minutes: u32, rate: f64, share: f64, p_c: f64, p_b
     let mut process = NonInferiority::new(Margin::new(1.0, points));
     // A day of history at the same rate.
     let (past, recent) = (1440.0 * rate, 10.0 * rate);
-    let mut predicted = PredictedShare::new(past, past * p_b, recent, recent * p_b);
+    let mut predicted = PredictedShare::new(past, past * p_b, RecentRate::from(recent, recent * p_b));
     (1..=minutes).find(|_| {
         let minute = random.frequent(rate, share, p_c, p_b);
         let share = predicted.share().unwrap();
@@ -407,7 +408,11 @@ fn what_is_no_guess_proves_nothing() {
         for guess in [Rates { baseline: bad, canary: 0.01 }, Rates { baseline: 0.01, canary: bad }] {
             assert!(margin.ln_e(&minute, guess).abs() < f64::EPSILON, "{guess:?}");
         }
-        assert!(PredictedShare::new(bad, 1.0, bad, 1.0).share().is_none_or(|share| (0.0..1.0).contains(&share)));
+        assert!(
+            PredictedShare::new(bad, 1.0, RecentRate::from(bad, 1.0))
+                .share()
+                .is_none_or(|share| (0.0..1.0).contains(&share))
+        );
     }
     for (factor, points) in [(f64::NAN, f64::NAN), (-1.0, -1.0), (1.0, 0.0), (0.0, f64::INFINITY)] {
         let guess = Rates { baseline: 0.01, canary: 0.01 };

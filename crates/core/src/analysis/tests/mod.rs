@@ -1,11 +1,14 @@
 //! The judge from outside: plans and minutes in, verdicts and sentences out.
 
 mod aftermath;
+mod auto;
 mod cold;
 mod distributions;
 mod edges;
 mod forecasts;
 mod guard;
+mod guarded;
+mod kinds;
 mod simulations;
 mod verdicts;
 

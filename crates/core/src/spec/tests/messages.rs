@@ -36,7 +36,9 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     (
         "strategy: {}",
-        &["4:1 strategy: write exactly one strategy: `steps`, `canary`, `linear`, `blueGreen`, `allAtOnce`, `preset`"],
+        &[
+            "4:1 strategy: write exactly one strategy: `steps`, `auto`, `canary`, `linear`, `blueGreen`, `allAtOnce`, `preset`",
+        ],
     ),
     ("strategy: canary", &["4:11 strategy: expected a mapping (`field: value`), found the text `canary`"]),
     ("strategy: {allAtOnce: }", &["4:12 strategy.allAtOnce: expected a mapping (`field: value`), found nothing"]),
@@ -161,9 +163,17 @@ const TABLE: &[(&str, &[&str])] = &[
          the steps with `steps`, `canary` or `linear`"],
     ),
     (
-        "strategy: {auto: {harmBudget: 40}}",
-        &["4:12 strategy.auto: weights chosen from the traffic are not in this version; use `steps`, `canary`, \
-         `linear` or `preset`"],
+        "strategy: {auto: {harmBudget: 0}}",
+        &["4:31 strategy.auto.harmBudget: `0` is not a number of failed requests from 1 to 1000000"],
+    ),
+    (
+        "advance: unlessHarm\nstrategy: {auto: {}}",
+        &["4:10 advance: `auto` raises the weight by what is proven; leave `advance` out, or write the steps with \
+         `steps`, `canary` or `linear`"],
+    ),
+    (
+        "strategy: {auto: {}}\nchecks: [errors: {mode: hold}]",
+        &["5:1 checks: `auto` budgets failed requests, so it needs the `errors` check, enforced"],
     ),
     // Checks.
     (
