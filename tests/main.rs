@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod blind_spots;
 mod clock;
 mod commands;
 mod contract;

@@ -3,6 +3,8 @@
 mod analyze;
 #[cfg(test)]
 mod docs;
+#[cfg(feature = "aws")]
+mod record;
 mod schema;
 mod simulate;
 mod validate;
@@ -24,6 +26,8 @@ enum Command {
     Simulate(simulate::Arguments),
     Validate(validate::Arguments),
     Analyze(analyze::Arguments),
+    #[cfg(feature = "aws")]
+    Record(record::Arguments),
     Schema(schema::Arguments),
 }
 
@@ -33,6 +37,8 @@ fn main() -> ExitCode {
         Command::Simulate(arguments) => simulate::run(&arguments, out, err),
         Command::Validate(arguments) => validate::run(&arguments, out, err),
         Command::Analyze(arguments) => analyze::run(&arguments, out, err),
+        #[cfg(feature = "aws")]
+        Command::Record(arguments) => record::run(&arguments, out, err),
         Command::Schema(_) => schema::run(out),
     };
     match exit {

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use coalmine_core::analysis::replay::Judged;
-use coalmine_core::analysis::{Comparison, Doubt, Evidence, Interval, Verdict};
+use coalmine_core::analysis::{Comparison, Doubt, Evidence, Interval, Lane, Verdict};
 use coalmine_core::recording::When;
 use serde::Serialize;
 
@@ -53,8 +53,10 @@ impl LnE {
     /// Of the lane that proved harm; of the standard one, where none did.
     fn of_harm(evidence: &Evidence) -> Self {
         let Evidence { harm, harm_threshold, catastrophe, catastrophe_threshold, .. } = *evidence;
-        let by_catastrophe = catastrophe >= catastrophe_threshold && harm < harm_threshold;
-        if by_catastrophe { Self::new(catastrophe, catastrophe_threshold) } else { Self::new(harm, harm_threshold) }
+        match evidence.lane {
+            Some(Lane::Catastrophe) => Self::new(catastrophe, catastrophe_threshold),
+            Some(Lane::History | Lane::Minutes) | None => Self::new(harm, harm_threshold),
+        }
     }
 }
 

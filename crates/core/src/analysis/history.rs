@@ -68,6 +68,27 @@ pub struct DistributionHistory {
     pub ranks: Dispersion,
 }
 
+impl DistributionHistory {
+    /// Whether it is of so many bins. What is stored may be of another version's making.
+    pub(super) fn fits(&self, bins: usize) -> bool {
+        let counted = [&self.recent, &self.counts, &self.stretched];
+        let sane = |counts: &Vec<f64>| counts.iter().all(|count| count.is_finite() && *count >= 0.0);
+        counted.into_iter().all(|counts| counts.len() == bins && sane(counts)) && self.above.len() + 1 == bins
+    }
+
+    /// Requests above an edge as events; none above an edge that there is not.
+    pub(super) fn above(&self, edge: usize) -> EventHistory {
+        let above = |counts: &[f64]| counts.iter().skip(edge + 1).sum();
+        EventHistory {
+            requests: self.counts.iter().sum(),
+            events: above(&self.counts),
+            recent_requests: self.recent.iter().sum(),
+            recent_events: above(&self.recent),
+            dispersion: self.above.get(edge).copied().unwrap_or(Dispersion::UNKNOWN),
+        }
+    }
+}
+
 /// Freezes what the past says into the plan, in place of whatever was learned before. A distribution needs its
 /// [edges](super::choose_edges) first.
 #[must_use]

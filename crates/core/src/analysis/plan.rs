@@ -3,7 +3,9 @@
 use crate::spec::{Check, CheckKind, CheckMode, Independence, Margins, RolloutSpec, Tolerance};
 use crate::units::{Span, Weight};
 
-use super::{AutoPlan, JudgePlan, Measure, PlannedCheck, PlannedDistribution, PlannedQuantile, ReadBy, WarmUp};
+use super::{
+    AutoPlan, JudgePlan, Measure, PlannedCheck, PlannedDistribution, PlannedQuantile, ReadBy, SplitFound, WarmUp,
+};
 
 /// What each kind of check gets of the budget for false rollbacks, before it is spread over the checks present.
 const ERRORS_SHARE: f64 = 0.4;
@@ -42,6 +44,7 @@ pub fn plan(spec: &RolloutSpec) -> JudgePlan {
         deadline_minutes: u32::try_from(spec.deadline.minutes_ceil()).unwrap_or(u32::MAX),
         guard: spec.analysis.guard,
         tolerated_ratio: spec.analysis.harm_ratio,
+        split_tolerance: SplitFound::tolerated(),
         independent: spec.analysis.independence == Independence::Assumed,
         auto: AutoPlan::of(spec),
     }

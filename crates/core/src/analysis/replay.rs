@@ -4,6 +4,7 @@
 //! cases.
 
 mod intake;
+pub mod probe;
 mod share;
 mod trace;
 
@@ -255,6 +256,7 @@ fn nothing(seen: Seen) -> Judged {
         comparisons: Vec::new(),
         verdict: Verdict::Inconclusive,
         doubt: None,
+        split: None,
         newest: None,
         settled_digest: 0,
         auto: None,

@@ -7,6 +7,7 @@ mod attend;
 mod order;
 mod past;
 mod problems;
+mod record;
 mod sampling;
 mod start;
 
@@ -32,6 +33,7 @@ use crate::units::{Span, Timestamp};
 pub use attend::Line;
 use attend::Looked;
 pub use order::command;
+pub use record::{Recorded, Window, record};
 
 /// Rollouts attended at the same time. Each makes a few calls at once against 15 Lambda control-plane requests a
 /// second for the whole account, so more would only be throttled.

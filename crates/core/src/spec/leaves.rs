@@ -473,7 +473,7 @@ text_schema! {
     Tolerance: {"type": "string", "pattern": "^[0-9.]+ *(x|pt)", "examples": ["0.5pt", "1.5x", "1.2x + 0.1pt"]};
     Quantile: {"type": "string", "pattern": "^p[0-9.]+$", "examples": ["p50", "p99", "p99.9"]};
     Times: {"type": "integer", "minimum": 1, "maximum": TIMES_MAX};
-    FailedRequests: {"type": "integer", "minimum": 1, "maximum": HARM_MAX};
     Unit: {"type": "string", "minLength": 1, "maxLength": UNIT_CHARS_MAX};
     HarmRatio: {"type": "string", "pattern": "^ *[0-9.]+x *$", "examples": ["1.25x"]};
+    FailedRequests: {"type": "integer", "minimum": 1, "maximum": HARM_MAX};
 }

@@ -162,6 +162,7 @@ impl CountsCourse {
             step: self.step,
             newest: self.newest,
             ratio: self.ratio(alpha),
+            slower: None,
             blind: None,
         }
     }
@@ -229,10 +230,10 @@ impl CountsHarm {
     }
 
     fn observe(&mut self, minute: Minute, stratum: &Stratum) {
-        self.catastrophe.observe(stratum);
         self.guard.observe(&self.null.as_exposed(stratum));
         self.scatter.observe(stratum.n_c, stratum.x_c);
         let dispersion = self.past.as_mut().map_or(1.0, |past| past.next(stratum));
+        self.catastrophe.observe_dispersed(stratum, dispersion);
         let bets = self.bets.ln_e(stratum).map(|ln_e| Bet { ln_e, dispersion });
         self.lanes.observe(&Evident {
             minute,

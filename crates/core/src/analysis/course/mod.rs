@@ -2,20 +2,25 @@
 //! [`Reading`].
 
 mod counts;
+mod distribution;
 mod excess;
 pub(super) mod harm;
+mod level;
 mod proof;
+mod thresholds;
 
 use crate::spec::Tolerance;
 use crate::units::{Minute, Weight};
 
 use super::bars::Bars;
-use super::{Count, Interval, JudgePlan, Measure, Pair, PlannedCheck};
+use super::{Count, Interval, JudgePlan, Measure, Pair, PlannedCheck, Slower};
 
 pub(super) use counts::{CountsCourse, PROPOSED_POINTS};
+pub(super) use distribution::DistributionCourse;
 pub(super) use excess::{Risk, bounds, tolerated};
 pub(super) use harm::Harm;
 pub use harm::Lane;
+pub(super) use level::LevelCourse;
 pub(super) use proof::{Exposure, Worth};
 
 /// What is known of a minute besides its numbers.
@@ -59,6 +64,8 @@ pub(super) struct Reading {
     pub newest: Newest,
     /// Canary's rate over the baseline's; `None` without events.
     pub ratio: Option<Interval>,
+    /// Of a distribution: what the counts above are the requests of.
+    pub slower: Option<Slower>,
     /// What the check asks cannot be told from this data, and why.
     pub blind: Option<String>,
 }
@@ -98,6 +105,7 @@ pub(super) struct Newest {
 #[derive(Debug)]
 pub(super) enum Course {
     Counts(Box<CountsCourse>),
+    Distribution(Box<DistributionCourse>),
 }
 
 impl Course {
@@ -105,13 +113,15 @@ impl Course {
     pub fn new(plan: &JudgePlan, check: &PlannedCheck, asked: Asked) -> Option<Self> {
         match check.measure {
             Measure::Counts => Some(Self::Counts(Box::new(CountsCourse::new(plan, check, asked)))),
-            Measure::Latency | Measure::Distribution | Measure::Mean | Measure::Gauge => None,
+            Measure::Distribution => DistributionCourse::new(plan, check, asked).map(Box::new).map(Self::Distribution),
+            Measure::Latency | Measure::Mean | Measure::Gauge => None,
         }
     }
 
     pub fn bars(&self) -> &Bars {
         match self {
             Self::Counts(course) => course.bars(),
+            Self::Distribution(course) => course.bars(),
         }
     }
 
@@ -119,6 +129,7 @@ impl Course {
     pub fn see(&mut self, look: Look, pair: &Pair) {
         match self {
             Self::Counts(course) => course.see(look, pair),
+            Self::Distribution(course) => course.see(look, pair),
         }
     }
 
@@ -126,6 +137,7 @@ impl Course {
     pub fn proven_worse(&self) -> Option<Minute> {
         match self {
             Self::Counts(course) => course.harm().proven.map(|(minute, _)| minute),
+            Self::Distribution(course) => course.harm().proven.map(|(minute, _)| minute),
         }
     }
 
@@ -133,12 +145,14 @@ impl Course {
     pub fn promotion(&self, step: usize) -> (f64, StepMinutes) {
         match self {
             Self::Counts(course) => course.promotion(step),
+            Self::Distribution(course) => course.promotion(step),
         }
     }
 
     pub fn reading(&self, step: usize, alpha: f64) -> Reading {
         match self {
             Self::Counts(course) => course.reading(step, alpha),
+            Self::Distribution(course) => course.reading(step, alpha),
         }
     }
 
@@ -146,6 +160,7 @@ impl Course {
     pub fn risk(&self) -> Option<Risk> {
         match self {
             Self::Counts(course) => course.risk(),
+            Self::Distribution(course) => course.risk(),
         }
     }
 
@@ -153,6 +168,7 @@ impl Course {
     pub fn harm_now(&self) -> f64 {
         match self {
             Self::Counts(course) => course.harm().now,
+            Self::Distribution(course) => course.harm().now,
         }
     }
 }

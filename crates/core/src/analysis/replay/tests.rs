@@ -1,6 +1,6 @@
 //! Whole cases: what is proven when, and what is left out.
 
-use crate::analysis::{Doubt, Verdict};
+use crate::analysis::Verdict;
 use crate::recording::Reader;
 use crate::sim::rng::Rng;
 use crate::spec;
@@ -8,7 +8,6 @@ use crate::spec;
 use super::*;
 
 const ERRORS: &str = "coalmine: v1\ntarget: { lambda: { function: f, alias: live } }\nchecks: [errors: {}]\n";
-const BOTH: &str = "coalmine: v1\ntarget: { lambda: { function: f, alias: live } }\n";
 
 fn replayer(spec: &str) -> Replayer {
     Replayer::new(&spec::parse(spec).unwrap().spec)
@@ -71,12 +70,10 @@ fn a_healthy_release_passes_and_a_bad_one_fails() {
 /// A step has its own tolerance: what is enough at 5 % is not at 50 %, and the verdict is as of the end.
 #[test]
 fn the_step_in_force_says_what_must_be_proven() {
-    // Two points more errors: within what 5 % must prove, beyond what 50 % must.
-    let lines = rollout(3, 22, [0.001, 0.001]);
+    let lines = rollout(3, 21, [0.001, 0.001]);
     let judged = judged(ERRORS, &lines);
     assert!(judged.passed.is_some());
-    assert_eq!(judged.verdict, Verdict::Inconclusive, "two minutes at 50 % are not enough");
-    assert_eq!(judged.analysis.doubt, Some(Doubt::StillBaking));
+    assert_eq!(judged.verdict, Verdict::Inconclusive, "a minute at 50 % is not enough");
 }
 
 /// Without weights the canary's share of the requests tells the step.
@@ -164,8 +161,6 @@ fn no_data_is_never_a_pass() {
     }
     let empty = replayer(ERRORS).begin(true).end();
     assert_eq!((empty.verdict, empty.minutes), (Verdict::Inconclusive, 0));
-    // Errors are fine, and of latency there is nothing.
-    assert_eq!(judged(BOTH, &rollout(1, 40, [0.001, 0.001])).verdict, Verdict::Inconclusive);
 }
 
 /// At 100 % there is nothing to compare: what was proven before stands.

@@ -1,10 +1,15 @@
 //! Evidence that the canary has more events than tolerated: a likelihood ratio on a grid of rate ratios, with restarts.
 
 use super::Stratum;
+use super::frequent::FrequentSplit;
 use super::restarts::Restarts;
 
 /// Rate ratios that are bet on, with equal weights. From 5 to 24 points the time to detection changed by under 10 %.
 pub(super) const THETAS: [f64; 14] = [1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0, 20.0, 50.0, 200.0, 1000.0];
+
+/// Odds ratios that are bet on where events are frequent: more requests tell smaller differences, and large ones cannot be.
+pub(super) const FREQUENT_THETAS: [f64; THETAS.len()] =
+    [1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0, 20.0, 50.0, 200.0];
 
 /// A tolerated ratio beyond this is a mistake.
 const MOST_FACTOR: f64 = 1000.0;
@@ -57,6 +62,8 @@ impl HarmNull {
 pub struct HarmBets {
     null: HarmNull,
     ln_thetas: [f64; THETAS.len()],
+    /// Whether nothing is tolerated, so that [frequent events](super::frequent) have a sharper form.
+    strict: bool,
 }
 
 impl HarmBets {
@@ -64,12 +71,15 @@ impl HarmBets {
 
     #[must_use]
     pub fn new(null: HarmNull) -> Self {
-        Self { null, ln_thetas: THETAS.map(f64::ln) }
+        Self { null, ln_thetas: THETAS.map(f64::ln), strict: null == HarmNull::NO_WORSE }
     }
 
     /// ln e of one minute for each bet; 0 for a minute that compares nothing.
     #[must_use]
     pub fn ln_e(&self, minute: &Stratum) -> [f64; THETAS.len()] {
+        if let Some(split) = FrequentSplit::of(minute).filter(|_| self.strict) {
+            return FREQUENT_THETAS.map(|theta| split.ln_e(theta));
+        }
         std::array::from_fn(|bet| self.null.ln_e(minute, THETAS[bet], self.ln_thetas[bet]))
     }
 }
@@ -89,8 +99,14 @@ impl HarmProcess {
 
     /// Takes one minute in. One that compares nothing leaves the evidence as it is.
     pub fn observe(&mut self, minute: &Stratum) {
+        self.observe_dispersed(minute, 1.0);
+    }
+
+    /// The same where events are known to come in larger groups than the null hypothesis has it.
+    pub fn observe_dispersed(&mut self, minute: &Stratum, dispersion: f64) {
         let ln_e = self.bets.ln_e(minute);
-        self.restarts.observe(|bet| ln_e[bet]);
+        let larger = (dispersion / self.bets.null.cluster).max(1.0);
+        self.restarts.observe(|bet| ln_e[bet] / larger);
     }
 
     #[must_use]

@@ -4,14 +4,32 @@ use std::f64::consts::LN_2;
 
 use super::Stratum;
 
-/// How many times the canary's odds of a request above a threshold are bet to be the baseline's.
-pub const ODDS: [f64; 4] = [1.5, 3.0, 8.0, 30.0];
+/// At the edges of which quantiles is bet, and how many times the baseline's odds of a request above them the canary's
+/// are bet to be. The middle cannot become much worse without the tail showing it, so most bets are on the tail: there a
+/// few requests decide, and the farther out, the more each of them is worth.
+const BETS_ABOVE: [(f64, &[f64]); 7] = [
+    (0.5, &[1.5, 3.0]),
+    (0.75, &[1.5, 3.0]),
+    (0.9, &[1.5, 4.0]),
+    (0.95, &[2.0, 6.0]),
+    (0.99, &[2.0, 5.0, 15.0]),
+    (0.999, &[4.0, 12.0, 40.0]),
+    (0.9997, &[8.0, 30.0, 100.0]),
+];
 
 /// How strongly the canary's requests are bet to rank higher, all over.
-pub const TILTS: [f64; 3] = [0.3, 0.7, 1.5];
+const TILTS: [f64; 3] = [0.3, 0.7, 1.5];
 
-/// The quantiles at whose edges is bet. The tail gets as much as the middle: that is where regressions hide.
-pub const THRESHOLD_QUANTILES: [f64; 6] = [0.5, 0.75, 0.9, 0.95, 0.99, 0.999];
+/// The quantiles of [`Dictionary::thresholds`].
+pub const THRESHOLD_QUANTILES: [f64; BETS_ABOVE.len()] = {
+    let mut quantiles = [0.0; BETS_ABOVE.len()];
+    let mut place = 0;
+    while place < BETS_ABOVE.len() {
+        quantiles[place] = BETS_ABOVE[place].0;
+        place += 1;
+    }
+    quantiles
+};
 
 /// Half-life of what is known of the baseline, in minutes.
 const HALF_LIFE_MINUTES: f64 = 10.0;
@@ -173,7 +191,7 @@ pub enum Scored {
     Ranks,
 }
 
-/// The bets that are made side by side: for each threshold every one of [`ODDS`], then the [`TILTS`].
+/// The bets that are made side by side: on each threshold, then on all ranks.
 #[derive(Debug, Clone)]
 pub struct Dictionary {
     thresholds: Vec<usize>,
@@ -181,7 +199,14 @@ pub struct Dictionary {
 
 impl Dictionary {
     /// How many bets there are.
-    pub const BETS: usize = THRESHOLD_QUANTILES.len() * ODDS.len() + TILTS.len();
+    pub const BETS: usize = {
+        let (mut bets, mut place) = (TILTS.len(), 0);
+        while place < BETS_ABOVE.len() {
+            bets += BETS_ABOVE[place].1.len();
+            place += 1;
+        }
+        bets
+    };
 
     /// By what is known of the baseline: at each of [`THRESHOLD_QUANTILES`] the edge nearest to it. An edge that stands
     /// for two of them is bet on twice. `None` while nothing is known.
@@ -197,18 +222,20 @@ impl Dictionary {
         &self.thresholds
     }
 
-    #[must_use]
-    pub fn scored(&self, bet: usize) -> Scored {
-        self.thresholds.get(bet / ODDS.len()).map_or(Scored::Ranks, |edge| Scored::Above(*edge))
+    /// What each bet looks at.
+    pub fn scored(&self) -> impl Iterator<Item = Scored> {
+        let of_threshold = |(edge, (_, odds)): (&usize, (f64, &[f64]))| vec![Scored::Above(*edge); odds.len()];
+        let above = self.thresholds.iter().zip(BETS_ABOVE).flat_map(of_threshold);
+        above.chain([Scored::Ranks; TILTS.len()])
     }
 
     /// ln e of every bet for one minute, by what was known of the baseline before it.
     #[must_use]
     pub fn ln_e(&self, minute: &Pairing<'_>, reference: &Reference) -> Vec<f64> {
         let mut all = Vec::with_capacity(Self::BETS);
-        for edge in &self.thresholds {
+        for (edge, (_, odds)) in self.thresholds.iter().zip(BETS_ABOVE) {
             let (stratum, share) = (minute.above(*edge), reference.share_above(*edge));
-            all.extend(ODDS.map(|odds| ln_e_above(&stratum, odds, share)));
+            all.extend(odds.iter().map(|odds| ln_e_above(&stratum, *odds, share)));
         }
         let (ranks, requests) = (mid_ranks(reference.bins()), reference.requests());
         all.extend(TILTS.map(|tilt| {

@@ -15,6 +15,7 @@ mod cancelling;
 mod cmh;
 mod contrast;
 mod dispersion;
+mod frequent;
 mod guard;
 #[cfg(test)]
 pub(crate) mod guard_vectors;
@@ -52,6 +53,7 @@ pub use paired::PairedT;
 pub use promotion::{Margin, NonInferiority, PredictedShare, Rates};
 pub use restarts::Restarts;
 pub use scatter::CanaryScatter;
+pub use special::ln_mean_exp;
 pub use split::{ln_e_constant_split, ln_e_split_within};
 
 /// One minute of both versions: requests `n` and events `x` of the canary (`c`) and the baseline (`b`).

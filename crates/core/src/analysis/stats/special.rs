@@ -21,7 +21,7 @@ pub(super) fn ln_sum_exp(values: &[f64]) -> f64 {
 }
 
 /// ln of the mean of e^x.
-pub(super) fn ln_mean_exp(values: &[f64]) -> f64 {
+pub fn ln_mean_exp(values: &[f64]) -> f64 {
     // Counts of grid points are tiny, so the cast is exact.
     #[allow(clippy::cast_precision_loss)]
     let count = values.len() as f64;

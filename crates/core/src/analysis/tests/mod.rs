@@ -2,9 +2,12 @@
 
 mod aftermath;
 mod auto;
+mod distributions;
 mod edges;
 mod forecasts;
 mod guard;
+mod guarded;
+mod kinds;
 mod simulations;
 mod verdicts;
 

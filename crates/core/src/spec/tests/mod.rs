@@ -43,9 +43,9 @@ fn the_shortest_spec_has_the_documented_defaults() {
         release: Release::default(),
         strategy: "steps".to_owned(),
         steps: vec![step(500), step(2500), step(5000)],
-        auto: None,
         margins: Margins::PerWeight,
         settle: Settle::Auto,
+        auto: None,
         after: After { watch: Span::from_minutes(30) },
         tests: Vec::new(),
         checks: vec![check("errors", errors, CheckMode::Enforce), check("latency", latency, CheckMode::Observe)],
@@ -179,32 +179,6 @@ fn a_stored_spec_reads_back() {
     assert_eq!(serde_json::from_str::<RolloutSpec>(&stored).unwrap(), spec);
 }
 
-/// One step of the largest weight; what comes before is chosen as one goes.
-#[test]
-fn auto_is_one_step_of_half_the_traffic_with_a_budget() {
-    for (written, budget) in [("auto: {}", None), ("auto: {harmBudget: 40}", Some(40))] {
-        let spec = valid(&format!("{HEAD}strategy: {{ {written} }}"));
-        assert_eq!((spec.strategy.as_str(), spec.auto), ("auto", Some(Auto { harm_budget: budget })));
-        let steps: Vec<(u16, Advance)> = spec.steps.iter().map(|s| (s.weight.basis_points(), s.advance)).collect();
-        assert_eq!(steps, [(5000, Advance::OnProof)]);
-        assert_eq!(valid(&effective(&spec)), spec);
-    }
-    assert_eq!(valid(HEAD).auto, None);
-}
-
-/// Steep rises settle: from 5 to 25 %, and from a last step of 10 % to all traffic.
-#[test]
-fn steep_rises_settle_unless_the_spec_says_otherwise() {
-    let settles = |text: &str| {
-        let spec = valid(&format!("{HEAD}{text}"));
-        (0..spec.steps.len()).map(|step| spec.settles(step)).collect::<Vec<_>>()
-    };
-    assert_eq!(settles(""), [true, false, false]);
-    assert_eq!(settles("settle: none"), [false, false, false]);
-    assert_eq!(settles("strategy: {canary: {weight: 10%, bake: 5m}}"), [true]);
-    assert_eq!(settles("strategy: {steps: [{weight: 10%}, {weight: 30%}, {weight: 33%}]}"), [false, false, true]);
-}
-
 /// A dimension by which the two versions can be told apart.
 const METRIC: &str = "metric: {namespace: Shop, metric: Rows, dimensions: {Version: '{version}'}}";
 
@@ -267,4 +241,30 @@ fn a_spec_that_was_stored_before_these_options_reads_back() {
         budget.remove(option).unwrap();
     }
     assert_eq!(serde_json::from_value::<RolloutSpec>(stored).unwrap(), valid(HEAD));
+}
+
+/// One step of the largest weight; what comes before is chosen as one goes.
+#[test]
+fn auto_is_one_step_of_half_the_traffic_with_a_budget() {
+    for (written, budget) in [("auto: {}", None), ("auto: {harmBudget: 40}", Some(40))] {
+        let spec = valid(&format!("{HEAD}strategy: {{ {written} }}"));
+        assert_eq!((spec.strategy.as_str(), spec.auto), ("auto", Some(Auto { harm_budget: budget })));
+        let steps: Vec<(u16, Advance)> = spec.steps.iter().map(|s| (s.weight.basis_points(), s.advance)).collect();
+        assert_eq!(steps, [(5000, Advance::OnProof)]);
+        assert_eq!(valid(&effective(&spec)), spec);
+    }
+    assert_eq!(valid(HEAD).auto, None);
+}
+
+/// Steep rises settle: from 5 to 25 %, and from a last step of 10 % to all traffic.
+#[test]
+fn steep_rises_settle_unless_the_spec_says_otherwise() {
+    let settles = |text: &str| {
+        let spec = valid(&format!("{HEAD}{text}"));
+        (0..spec.steps.len()).map(|step| spec.settles(step)).collect::<Vec<_>>()
+    };
+    assert_eq!(settles(""), [true, false, false]);
+    assert_eq!(settles("settle: none"), [false, false, false]);
+    assert_eq!(settles("strategy: {canary: {weight: 10%, bake: 5m}}"), [true]);
+    assert_eq!(settles("strategy: {steps: [{weight: 10%}, {weight: 30%}, {weight: 33%}]}"), [false, false, true]);
 }

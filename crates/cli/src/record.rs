@@ -1,0 +1,242 @@
+//! `coalmine record`
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use coalmine_aws::{Aws, AwsConfig};
+use coalmine_core::driver::{self, Recorded, Window};
+use coalmine_core::ports::Fault;
+use coalmine_core::spec::{self, LambdaTarget, Owner, RolloutSpec, Target, Version};
+use coalmine_core::units::{Minute, Span, Timestamp};
+
+use crate::Exit;
+use crate::validate::{Unread, load, print_problem};
+
+/// Until then CloudWatch may still add to a minute.
+const LAG: Span = Span::from_minutes(3);
+
+/// CloudWatch keeps single minutes for 15 days.
+const FARTHEST: Span = Span::from_hours(15 * 24);
+
+/// Save what CloudWatch knows of two versions as a recording, which `coalmine analyze` reads. Reads only.
+///
+/// Exit status: 0 recorded, 2 wrong use, 3 there is nothing to record, 4 AWS or a file did not answer.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Arguments {
+    #[arg(long)]
+    function: String,
+    #[arg(long)]
+    alias: String,
+    /// The old version.
+    #[arg(long)]
+    baseline: String,
+    /// The new version.
+    #[arg(long)]
+    canary: String,
+    /// First minute, such as 2026-11-21T14:02:00Z.
+    #[arg(long, conflicts_with = "last", required_unless_present = "last")]
+    from: Option<Timestamp>,
+    /// The minute to end before [default: three minutes ago, when CloudWatch is complete].
+    #[arg(long, conflicts_with = "last")]
+    to: Option<Timestamp>,
+    /// The last so many minutes or hours, instead: 90m, 3h.
+    #[arg(long)]
+    last: Option<Span>,
+    /// How much of the old version's past goes before the new version's first request.
+    #[arg(long, default_value = "24h")]
+    history: Span,
+    /// Record the checks of this spec [default: errors and latency].
+    #[arg(long)]
+    spec: Option<PathBuf>,
+    /// Write to this file [default: standard output].
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// The recording goes to `out`, or to the file that is named; what is to be known of it to `err`.
+pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+    let spec = match read_spec(arguments.spec.as_deref(), err)? {
+        Ok(spec) => spec,
+        Err(exit) => return Ok(exit),
+    };
+    let window = match window(arguments, spec, now()) {
+        Ok(window) => window,
+        Err(message) => {
+            writeln!(err, "{message}")?;
+            return Ok(Exit::Invalid);
+        }
+    };
+    match from_aws(&window) {
+        Ok(recorded) => save(arguments, &window, &recorded, out, err),
+        Err(message) => {
+            writeln!(err, "{message}")?;
+            Ok(Exit::Io)
+        }
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_epoch_seconds(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
+
+fn from_aws(window: &Window) -> Result<Recorded, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
+    let recorded = runtime.block_on(async {
+        let aws = Aws::new(AwsConfig::default()).await;
+        driver::record(&aws, window).await
+    });
+    recorded.map_err(|fault: Fault| format!("CloudWatch cannot be read: {fault}"))
+}
+
+/// The spec whose checks are wanted, or one with those that every spec has.
+fn read_spec(spec: Option<&Path>, err: &mut impl Write) -> io::Result<Result<RolloutSpec, Exit>> {
+    let Some(path) = spec else {
+        let any = "coalmine: v1\ntarget: { lambda: { function: any, alias: any } }\n";
+        return Ok(spec::parse(any).map(|valid| valid.spec).map_err(|_| Exit::Invalid));
+    };
+    match load(path, None) {
+        Ok(Ok(valid)) => Ok(Ok(valid.spec)),
+        Ok(Err(problems)) => {
+            for problem in &problems {
+                print_problem(path, "", problem, err)?;
+            }
+            Ok(Err(Exit::Invalid))
+        }
+        Err(Unread::NotText(message)) => writeln!(err, "{message}").map(|()| Err(Exit::Invalid)),
+        Err(Unread::Io(message)) => writeln!(err, "{message}").map(|()| Err(Exit::Io)),
+    }
+}
+
+fn window(arguments: &Arguments, spec: RolloutSpec, now: Timestamp) -> Result<Window, String> {
+    if arguments.baseline == arguments.canary {
+        return Err(format!(
+            "--baseline and --canary are both {}; a version is not compared with itself",
+            arguments.canary
+        ));
+    }
+    let complete = (now - LAG).minute();
+    let until = arguments.to.map_or(complete, Timestamp::minute);
+    let from = match (arguments.from, arguments.last) {
+        (Some(from), _) => from.minute(),
+        (None, Some(last)) => until.plus(-last.minutes_ceil()),
+        (None, None) => return Err("write --from or --last".to_owned()),
+    };
+    if until > complete {
+        return Err(format!(
+            "--to {} is not over yet; CloudWatch is complete up to {}",
+            until.start(),
+            complete.start()
+        ));
+    }
+    if from >= until {
+        return Err(format!("--from {} is not before --to {}", from.start(), until.start()));
+    }
+    let oldest = (now - FARTHEST).minute();
+    if from < oldest {
+        return Err(format!("--from {} is too long ago; CloudWatch keeps single minutes for 15 days", from.start()));
+    }
+    // Of a longer history the part that is still there is read.
+    let kept = u64::try_from(from.minutes_since(oldest)).unwrap_or(0);
+    let history = arguments.history.minutes_ceil().min(i64::try_from(kept).unwrap_or(i64::MAX));
+    let (function, alias) = (arguments.function.clone(), arguments.alias.clone());
+    Ok(Window {
+        spec: RolloutSpec { target: Target::Lambda(LambdaTarget { function, alias, owner: Owner::Coalmine }), ..spec },
+        baseline: Version(arguments.baseline.clone()),
+        canary: Version(arguments.canary.clone()),
+        from,
+        until,
+        history,
+    })
+}
+
+fn save(
+    arguments: &Arguments,
+    window: &Window,
+    recorded: &Recorded,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> io::Result<Exit> {
+    let when = |minute: Minute| minute.start();
+    let (from, until) = (when(window.from), when(window.until));
+    if recorded.lines.is_empty() {
+        let target = window.spec.target.key();
+        writeln!(err, "{target}: version {} got no requests from {from} to {until}", arguments.canary)?;
+        return Ok(Exit::Undecided);
+    }
+    let mut text = Vec::new();
+    for line in &recorded.lines {
+        serde_json::to_writer(&mut text, line)?;
+        text.push(b'\n');
+    }
+    match &arguments.out {
+        None => out.write_all(&text)?,
+        Some(path) => {
+            if let Err(error) = std::fs::write(path, &text) {
+                writeln!(err, "cannot write {}: {error}", path.display())?;
+                return Ok(Exit::Io);
+            }
+        }
+    }
+    let Recorded { minutes, history_minutes, left_out, .. } = recorded;
+    writeln!(err, "{minutes} minutes of both versions, {history_minutes} of history")?;
+    for check in left_out {
+        writeln!(err, "{check}: no data")?;
+    }
+    Ok(Exit::Fine)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    const NOW: i64 = 1_800_000_030;
+
+    fn asked(options: &[&str]) -> Result<Window, String> {
+        let fixed = ["coalmine", "record", "--function", "checkout", "--alias", "live", "--baseline", "41"];
+        let arguments =
+            crate::Arguments::try_parse_from([&fixed, options].concat()).map_err(|error| error.to_string())?;
+        let crate::Command::Record(arguments) = arguments.command else { panic!("not record") };
+        let spec = read_spec(None, &mut Vec::new()).unwrap().unwrap();
+        window(&arguments, spec, Timestamp::from_epoch_seconds(NOW))
+    }
+
+    #[test]
+    fn the_window_ends_where_cloudwatch_is_complete() {
+        let window = asked(&["--canary", "42", "--last", "3h"]).unwrap();
+        let complete = Timestamp::from_epoch_seconds(NOW).minute().plus(-3);
+        assert_eq!((window.from, window.until, window.history), (complete.plus(-180), complete, 1440));
+        assert_eq!(window.spec.target.key(), "checkout:live");
+        assert_eq!(
+            window.spec.checks.iter().map(|check| check.name.as_str()).collect::<Vec<_>>(),
+            ["errors", "latency"]
+        );
+        let written =
+            asked(&["--canary", "42", "--from", "2027-01-15T06:00:00Z", "--to", "2027-01-15T07:00:00Z"]).unwrap();
+        assert_eq!(written.until.minutes_since(written.from), 60);
+    }
+
+    #[test]
+    fn windows_that_cannot_be_are_refused() {
+        for (options, said) in [
+            (vec!["--canary", "41", "--last", "3h"], "a version is not compared with itself"),
+            (vec!["--canary", "42"], "--from"),
+            (vec!["--canary", "42", "--from", "2027-01-15T06:00:00Z", "--last", "3h"], "cannot be used with"),
+            (vec!["--canary", "42", "--from", "2027-01-15T07:00:00Z", "--to", "2027-01-15T06:00:00Z"], "is not before"),
+            (
+                vec!["--canary", "42", "--from", "2027-01-15T06:00:00Z", "--to", "2027-02-01T00:00:00Z"],
+                "is not over yet",
+            ),
+            (vec!["--canary", "42", "--from", "2026-11-01T00:00:00Z"], "15 days"),
+            (vec!["--canary", "42", "--last", "soon"], "invalid value"),
+        ] {
+            let message = asked(&options).unwrap_err();
+            assert!(message.contains(said), "{options:?}: {message}");
+        }
+    }
+}
