@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use coalmine_core::metrics::{self, Of};
+use coalmine_core::analysis;
+use coalmine_core::metrics::{self, Asked, Of};
 use coalmine_core::spec::{self, CheckKind, MetricRef, Version};
 use coalmine_core::units::Minute;
 use serde_json::Value;
@@ -35,9 +36,12 @@ fn blocks(kind: &str) -> Vec<&'static str> {
 fn read_by_the_check() -> Vec<MetricRef> {
     let head = "coalmine: v1\ntarget: { lambda: { function: checkout, alias: live } }\n";
     let spec = spec::parse(&format!("{head}{}\n", blocks("yaml")[0])).unwrap().spec;
-    let check = spec.checks.iter().find(|check| matches!(check.kind, CheckKind::Rate { .. })).unwrap();
+    let plan = analysis::plan(&spec);
+    let pairs = spec.checks.iter().zip(&plan.checks);
+    let (check, planned) = { pairs }.find(|(check, _)| matches!(check.kind, CheckKind::Rate { .. })).unwrap();
     let (version, minute) = (Version("42".to_owned()), Minute::from_index(0));
-    let queries = metrics::queries(check, &spec.target, Of::Version(&version), minute, minute.plus(1));
+    let asked = Asked { check, planned, target: &spec.target };
+    let queries = metrics::queries(asked, Of::Canary(&version), minute, minute.plus(1));
     queries.into_iter().map(|query| query.metric).collect()
 }
 

@@ -48,6 +48,7 @@ fn every_reason() -> Vec<Why> {
     let undecided = |why, then| Why::Undecided { why, after, then };
     let reasons = vec![
         Why::Started { by: by() },
+        Why::Learned { sentences: says("errors: old version, 24 hours: ...") },
         Why::Ready,
         Why::SeenLive,
         Why::Proven { sentences: says("...; no worse than +0.5 points: proven") },
@@ -81,7 +82,7 @@ fn every_reason() -> Vec<Why> {
     reasons
 }
 
-const KINDS: usize = 24;
+const KINDS: usize = 25;
 
 /// A new kind needs a number here, the next one, and an example above.
 fn kind(why: &Why) -> usize {
@@ -110,6 +111,7 @@ fn kind(why: &Why) -> usize {
         Why::WouldHave { .. } => 21,
         Why::MovedByOthers { .. } => 22,
         Why::IllegalTransition { .. } => 23,
+        Why::Learned { .. } => 24,
     }
 }
 
