@@ -225,7 +225,8 @@ fn what_is_found_is_said_with_the_edge_and_the_ratio() {
     let (verdict, _, fine) = judged(&plan, minutes(2, &plan, 12, SAME));
     assert_eq!(verdict, Verdict::Pass, "{}", fine.sentence);
     assert!(fine.sentence.ends_with("; at most 5 % slower at p50 and p99: proven"), "{}", fine.sentence);
-    let (verdict, doubt, soon) = judged(&plan, minutes(3, &plan, 1, SAME));
+    let few = vec![sample(&mut Random::seeded(3), &plan, 0, 0.05, 300.0, SAME)];
+    let (verdict, doubt, soon) = judged(&plan, few);
     assert_eq!((verdict, doubt), (Verdict::Inconclusive, Some(Doubt::TooLittleTraffic)));
     assert!(soon.sentence.contains("; at most 5 % slower at p50 and p99: not proven yet"), "{}", soon.sentence);
 }
@@ -325,7 +326,7 @@ fn bins_that_do_not_match_are_missing() {
 /// Every request of a cold canary is slow, until it has been raised for so long and served so many.
 #[test]
 fn warm_up_leaves_the_first_minutes_and_requests_out() {
-    let mut plan = with_edges();
+    let mut plan = learned(&mut Random::seeded(46), QUIET, 6);
     let terrible = Law::Times(20.0);
     let fails = |plan: &JudgePlan, cold: i64, per_minute: f64| {
         let mut random = Random::seeded(40);
