@@ -43,6 +43,7 @@ fn the_shortest_spec_has_the_documented_defaults() {
         release: Release::default(),
         strategy: "steps".to_owned(),
         steps: vec![step(500), step(2500), step(5000)],
+        auto: None,
         margins: Margins::PerWeight,
         settle: Settle::Auto,
         after: After { watch: Span::from_minutes(30) },
