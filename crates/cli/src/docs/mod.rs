@@ -7,21 +7,24 @@ use std::path::{Path, PathBuf};
 
 use coalmine_core::command::Request;
 use coalmine_core::driver::Line;
+use coalmine_core::recording::Reader;
 use coalmine_core::rollout::PhaseName;
 use coalmine_core::spec;
 use serde_json::Value;
 
 use crate::validate::print_problem;
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 10] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "crates/README.md",
+    "docs/analyze.md",
     "docs/blind-spots.md",
     "docs/operations.md",
     "docs/spec.md",
     "docs/statistics.md",
+    "fuzz/README.md",
 ];
 
 fn repository(path: &str) -> PathBuf {
@@ -59,7 +62,7 @@ fn blocks(text: &str) -> Vec<(&str, &str)> {
 
 #[test]
 fn no_document_is_left_out() {
-    let below = ["crates", "docs", "functions", "tests", "examples", "events"].into_iter().flat_map(|folder| {
+    let below = ["crates", "docs", "functions", "fuzz", "tests", "examples", "events"].into_iter().flat_map(|folder| {
         files(folder, ".md").into_iter().map(move |file| format!("{folder}/{file}")).collect::<Vec<_>>()
     });
     let top = std::fs::read_dir(repository("")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -82,6 +85,7 @@ fn every_example_is_as_it_says() {
                     let request = Request::parse(&serde_json::from_str(block).unwrap());
                     assert!(request.is_ok(), "{document}: {request:?} for {block}");
                 }
+                "json recording" => recording(block),
                 "json log" => log_line(block),
                 "sh" => shell::check(document, block),
                 // What is printed: where a test can have it printed, `claims` does.
@@ -114,6 +118,17 @@ fn said_of(block: &str) -> String {
         print_problem(Path::new("spec.yaml"), "", &problem, &mut said).unwrap();
     }
     String::from_utf8(said).unwrap().trim_end().to_owned()
+}
+
+/// Every line of a recording is read, and read again as it is written.
+fn recording(block: &str) {
+    let mut reader = Reader::default();
+    for line in block.lines() {
+        let read = reader.read(line.as_bytes()).unwrap().unwrap();
+        let written: Value = serde_json::to_value(&read.line).unwrap();
+        let numbers = |value: &str| serde_json::from_str::<Value>(&value.replace(".0", "")).unwrap();
+        assert_eq!(numbers(&written.to_string()), numbers(line), "nothing of it is dropped");
+    }
 }
 
 /// A log line has the fields of a report's line, and no others.

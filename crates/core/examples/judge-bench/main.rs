@@ -97,3 +97,23 @@ fn refuse(why: &str) -> ! {
     eprintln!("judge-bench: {why}");
     std::process::exit(2);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is committed has every table, once, under the command that prints it.
+    #[test]
+    fn the_committed_output_has_every_table() {
+        let text = include_str!("../../../../docs/statistics.md");
+        let output = text.split("<!-- judge-bench: begin -->").nth(1).unwrap();
+        let output = output.split("<!-- judge-bench: end -->").next().unwrap();
+        let command = "`cargo run --release --example judge-bench ";
+        let found: Vec<&str> = output.split(command).skip(1).map(|rest| rest.split(' ').next().unwrap()).collect();
+        let known: Vec<&str> = TABLES.iter().map(|table| table.name).collect();
+        assert_eq!(found, known);
+        let seeded = output.matches(&format!("--seed {SEED}")).count();
+        assert_eq!(seeded, known.len(), "every table by the default seed");
+        assert!(!output.contains("SKIPPED"), "with the trace of real traffic");
+    }
+}

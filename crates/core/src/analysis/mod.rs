@@ -36,7 +36,7 @@ pub use findings::findings;
 pub use forecast::{Delays, Forecast, Load, StepForecast, deadline_problem, forecast};
 pub use history::{DistributionHistory, EventHistory, History, HistoryMinute, Learned, learn};
 pub use judge::{Judge, judge};
-pub use plan::plan;
+pub use plan::{plan, plan_of_recording};
 pub use slower::Slower;
 pub use split::SplitFound;
 pub use words::{grouped, percent};

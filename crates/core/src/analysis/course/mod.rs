@@ -8,6 +8,7 @@ pub(super) mod harm;
 mod level;
 mod proof;
 mod thresholds;
+mod warming;
 
 use crate::spec::Tolerance;
 use crate::units::{Minute, Weight};

@@ -200,7 +200,7 @@ mod tests {
     use crate::sim::rng::Rng;
 
     /// As many as a few seconds allow; a fuzzer goes on from here.
-    const RUNS: u64 = 600;
+    const RUNS: u64 = 150;
 
     #[test]
     fn random_numbers_break_no_promise() {
@@ -248,7 +248,7 @@ mod tests {
             read += usize::from(Reader::default().read(bytes.split(|byte| *byte == b'\n').next().unwrap()).is_ok());
             recording(&bytes).unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
         }
-        assert!(read > 300, "most first lines are still read: {read}");
+        assert!(read > 75, "most first lines are still read: {read}");
     }
 
     /// Two cases with all a line may have.

@@ -3,7 +3,7 @@
 use crate::analysis::Verdict;
 use crate::recording::Reader;
 use crate::sim::rng::Rng;
-use crate::spec;
+use crate::spec::{self, CheckMode};
 
 use super::*;
 
@@ -14,8 +14,14 @@ fn replayer(spec: &str) -> Replayer {
 }
 
 fn judged(spec: &str, lines: &[String]) -> Judged {
+    let mut replayer = replayer(spec);
+    // Every check counts, whatever the spec makes of it.
+    let checks = replayer.plan.checks.len();
+    for check in &mut replayer.plan.checks {
+        (check.mode, check.alpha_share) = (CheckMode::Enforce, if checks > 1 { 0.5 } else { 1.0 });
+    }
     let mut reader = Reader::default();
-    let mut replay = replayer(spec).begin(true);
+    let mut replay = replayer.begin(true);
     for line in lines {
         replay.see(reader.read(line.as_bytes()).unwrap().unwrap().line);
     }
@@ -185,4 +191,54 @@ fn a_trace_stays_small() {
     assert!(trace.points.windows(2).all(|pair| pair[0].minute < pair[1].minute));
     let (test, shift) = trace.ranks[0].unwrap();
     assert!(test.two_sided > 0.001 && shift.lower <= 0.0 && shift.upper >= 0.0, "{test:?} {shift:?}");
+}
+
+/// Half an hour of latency at 50 %: the new version takes as many times as long.
+fn latencies(seed: u64, slower: f64, drop: f64) -> Vec<String> {
+    let mut rng = Rng::new(seed);
+    let mut arm = |slower: f64, drop: f64| {
+        let mut counts = [0_u32; 6];
+        for _ in 0..600 {
+            // Exponential with a mean of 100 ms.
+            let took = -100.0 * slower * (1.0 - rng.uniform()).ln();
+            let bin = [25.0, 50.0, 100.0, 200.0, 400.0].iter().filter(|edge| took > **edge).count();
+            counts[bin] += 1;
+        }
+        let requests = 600.0 * (1.0 + drop);
+        format!(
+            r#"{{"requests":{requests},"errors":0,"latency":{{"edgesMs":[25,50,100,200,400],"counts":{counts:?}}}}}"#
+        )
+    };
+    (-120..30)
+        .map(|minute| {
+            let old = arm(1.0, 0.0);
+            let canary =
+                if minute < 0 { String::new() } else { format!(r#","weight":"50%","canary":{}"#, arm(slower, drop)) };
+            format!(r#"{{"minute":{minute},"baseline":{old}{canary}}}"#)
+        })
+        .collect()
+}
+
+const BOTH: &str = "coalmine: v1\ntarget: { lambda: { function: f, alias: live } }\n\
+                    checks: [errors: {}, latency: { at: [p50] }]\n";
+
+#[test]
+fn latency_is_judged_by_the_recorded_edges() {
+    let same = judged(BOTH, &latencies(1, 1.0, 0.0));
+    assert_eq!(same.verdict, Verdict::Pass, "{same:?}");
+    let slow = judged(BOTH, &latencies(1, 1.5, 0.0));
+    assert_eq!(slow.verdict, Verdict::Fail, "{slow:?}");
+    assert!(slow.decided.is_some_and(|when| when.minute().index() < 10), "{:?}", slow.decided);
+    // Of latency there is nothing; errors are fine, and that is not enough.
+    let none = judged(BOTH, &rollout(1, 40, [0.001, 0.001]));
+    assert_eq!((none.verdict, none.passed), (Verdict::Inconclusive, None));
+}
+
+/// Requests that are not in the histogram are late, and what is late is slow.
+#[test]
+fn histograms_that_do_not_add_up_are_left_out_and_told() {
+    let judged = judged(BOTH, &latencies(1, 1.0, 0.1));
+    assert_eq!((judged.verdict, judged.passed), (Verdict::Inconclusive, None));
+    let note = "latency: 30 minutes were left out because their counts do not add up to the requests";
+    assert_eq!(judged.notes, [note]);
 }

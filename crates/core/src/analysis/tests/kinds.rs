@@ -55,7 +55,7 @@ fn a_mean_is_shown_and_decides_nothing() {
     let analysis = judge(&plan, &levels(60, |minute| 900.0 + (minute % 2) as f64));
     assert_eq!(analysis.verdict, Verdict::Pass);
     let said = &analysis.comparisons[1].sentence;
-    assert!(said.starts_with("memory: 900 in the new version, 61.0 in the old (+8"), "{said}");
+    assert!(said.starts_with("memory: 901 in the new version, 61.0 in the old (+8"), "{said}");
     assert!(said.ends_with("99 % sure); shown only, decides nothing"), "{said}");
     for broken in [f64::NAN, f64::INFINITY, -1e300] {
         let analysis = judge(&plan, &levels(30, |_| broken));

@@ -245,7 +245,7 @@ fn nothing_to_prove_with_is_no_pass() {
         assert_eq!((analysis.verdict, analysis.doubt), (Verdict::Inconclusive, Some(Doubt::NoData)));
     }
     let said = sentence(&independent(&spec(vec![latency()])), &settled(healthy(3)));
-    assert_eq!(said, "latency: not judged by this version");
+    assert_eq!(said, "latency: no data of either version since 14:00");
 }
 
 #[test]
