@@ -44,15 +44,6 @@ impl Worth {
         }
     }
 
-    /// Of a threshold of a distribution.
-    pub fn of_threshold(plan: &JudgePlan, history: Option<&Dispersion>) -> Self {
-        match history {
-            _ if plan.independent => Self::Independent,
-            Some(dispersion) => Self::Requests(*dispersion),
-            None => Self::Unknown,
-        }
-    }
-
     /// Dispersion of the two versions' contrast in a minute, when the baseline's rate of events is this.
     pub fn of_contrast(&self, minute: &Stratum, rate: f64) -> f64 {
         match self {

@@ -48,7 +48,8 @@ impl Margin {
         let Self { factor: r, points: d } = *self;
         let Rates { baseline: q_b, canary: q_c } = guess;
         let possible = |rate: f64| (LEAST_RATE..=1.0 - LEAST_RATE).contains(&rate);
-        if !possible(q_b) || !possible(q_c) || q_c >= r * q_b + d || !(share > 0.0 && share < 1.0) {
+        let keeps = possible(q_b) && possible(q_c) && q_c < r * q_b + d;
+        if !keeps || share <= 0.0 || share >= 1.0 || share.is_nan() {
             return None;
         }
         let (mut low, mut high) = (((q_c - d) / r).max(0.0), q_b.min((1.0 - d) / r));
