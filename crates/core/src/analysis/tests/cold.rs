@@ -99,7 +99,7 @@ fn learned(random: &mut Random, plan: &JudgePlan, per_second: f64, hours: i64, c
         measured: vec![Some(binned(durations, &edges).into())],
     });
     let all = Some(binned(&past.concat(), &stretched(&edges, 0.05)));
-    let history = History { minutes: minutes.collect(), stretched: vec![all], ..History::default() };
+    let history = History { minutes: minutes.collect(), stretched: vec![all] };
     let [pool, _] = pools;
     (learn(&plan, &history), pool)
 }

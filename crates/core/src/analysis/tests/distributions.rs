@@ -107,7 +107,7 @@ fn learned(random: &mut Random, world: World, hours: i64) -> JudgePlan {
         HistoryMinute { minute: two_oclock().plus(minute), measured }
     });
     let minutes = minutes.collect();
-    learn(&plan, &History { minutes, stretched: vec![Bins::new(all)], ..History::default() })
+    learn(&plan, &History { minutes, stretched: vec![Bins::new(all)] })
 }
 
 fn edges_of(plan: &JudgePlan) -> Vec<f64> {
