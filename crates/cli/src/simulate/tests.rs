@@ -20,8 +20,16 @@ fn documented(seed: u64, reruns: u32) -> (serde_json::Value, Exit) {
 fn the_tour_goes_as_announced_and_fits_a_ci_log() {
     let (text, exit) = shown(1, 2);
     assert_eq!(exit, Exit::Fine, "{text}");
-    for expected in ["1 GOOD RELEASE", "PROMOTED", "2 BAD RELEASE", "ROLLED BACK", "3 ALARM", "4 SLOW", "LEARNED", "RESULT  1 promoted, 3 "]
-    {
+    for expected in [
+        "1 GOOD RELEASE",
+        "PROMOTED",
+        "2 BAD RELEASE",
+        "ROLLED BACK",
+        "3 ALARM",
+        "4 SLOW",
+        "LEARNED",
+        "RESULT  1 promoted, 3 ",
+    ] {
         assert!(text.contains(expected), "no `{expected}` in\n{text}");
     }
     for line in text.lines() {
