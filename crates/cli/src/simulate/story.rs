@@ -144,10 +144,8 @@ fn ended_at(outcome: &Outcome) -> Timestamp {
 
 fn learned(outcome: &Outcome) -> Vec<String> {
     let history = outcome.rollout.history.iter();
-    let learned = history.filter_map(|event| match &event.why {
-        Why::Learned { sentences } => Some(sentences.clone()),
-        _ => None,
-    });
+    let learned = history
+        .filter_map(|event| if let Why::Learned { sentences } = &event.why { Some(sentences.clone()) } else { None });
     learned.last().unwrap_or_default()
 }
 

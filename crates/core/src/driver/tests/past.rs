@@ -34,10 +34,8 @@ fn times_learned(rollout: &Rollout) -> usize {
 }
 
 fn why_rolled_back(outcome: &Outcome) -> String {
-    let harm = outcome.rollout.history.iter().find_map(|event| match &event.why {
-        Why::Harm { sentences } => Some(sentences.join("; ")),
-        _ => None,
-    });
+    let said = |why: &Why| if let Why::Harm { sentences } = why { Some(sentences.join("; ")) } else { None };
+    let harm = outcome.rollout.history.iter().find_map(|event| said(&event.why));
     harm.unwrap_or_default()
 }
 
@@ -80,10 +78,8 @@ fn a_healthy_release_is_promoted_by_proof_of_errors_and_latency() {
     for seed in 1..=3 {
         let outcome = clean_run(&both_checks(steady(), steady()), seed);
         assert_eq!(outcome.ended(), Some(PhaseName::Promoted), "seed {seed}: {:#?}", outcome.rollout.history);
-        let proven = outcome.rollout.history.iter().filter_map(|event| match &event.why {
-            Why::Proven { sentences } => Some(sentences.len()),
-            _ => None,
-        });
+        let said = |why: &Why| if let Why::Proven { sentences } = why { Some(sentences.len()) } else { None };
+        let proven = outcome.rollout.history.iter().filter_map(|event| said(&event.why));
         assert_eq!(proven.collect::<Vec<_>>(), [2, 2], "both checks, at both steps");
     }
 }
