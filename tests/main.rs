@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod harness;
+mod past;
 
+mod blind_spots;
 mod clock;
 mod commands;
 mod contract;

@@ -4,7 +4,7 @@ mod cloud;
 mod dice;
 mod http;
 mod ministack;
-mod python;
+pub mod python;
 mod stage;
 
 pub use cloud::{Cloud, Live};

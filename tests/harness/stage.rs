@@ -227,6 +227,39 @@ impl Stage {
         self.cloud.put_metrics("AWS/Lambda", &data);
     }
 
+    /// As [`Self::serve_as_routed`], with durations; the new version's are so many times as long.
+    pub fn serve_as_routed_taking(&mut self, traffic: &Traffic, slower: f64) {
+        let (minute, share) = (self.minute, self.new_share());
+        let new = self.dice.count(traffic.requests, share);
+        let old = traffic.requests - new;
+        let failed = (self.dice.count(old, traffic.old_fails), self.dice.count(new, traffic.new_fails));
+        self.serve(Served { requests: old, errors: failed.0 }, Served { requests: new, errors: failed.1 });
+        let mut data = Vec::new();
+        for (version, requests, times) in [("1", old, 1.0), ("2", new, slower)] {
+            let dimensions = [json!({ "Resource": resource() }), per_version(version)];
+            let weighted = usize::from(self.live().additional.is_some());
+            for dimensions in dimensions.iter().take(1 + weighted) {
+                data.extend(durations(&mut self.dice, minute, dimensions, requests, times));
+            }
+        }
+        self.cloud.put_metrics("AWS/Lambda", &data);
+    }
+
+    /// A minute of the past, with durations if they are so many times as long as usual.
+    pub fn put_past(&self, ago: i64, served: Served, times: Option<f64>) {
+        let minute = self.minute.plus(-ago);
+        let mut data = datums_alone(minute, served);
+        let mut dice = Dice::new(u64::try_from(ago).unwrap_or_default());
+        let took = |times| durations(&mut dice, minute, &json!({ "Resource": resource() }), served.requests, times);
+        data.extend(times.into_iter().flat_map(took));
+        self.cloud.put_metrics("AWS/Lambda", &data);
+    }
+
+    /// What a version had of a minute of the past.
+    pub fn put_version_alone(&self, version: &str, ago: i64, served: Served) {
+        self.cloud.put_metrics("AWS/Lambda", &datums(self.minute.plus(-ago), &per_version(version), served));
+    }
+
     /// Traffic that goes around the alias.
     pub fn put_bypassing(&self, minute: Minute, served: Served) {
         self.cloud.put_metrics("AWS/Lambda", &datums(minute, &json!({}), served));
@@ -252,6 +285,30 @@ fn datums_alone(minute: Minute, served: Served) -> Vec<Value> {
 
 fn per_version(version: &str) -> Value {
     json!({ "Resource": resource(), "ExecutedVersion": version })
+}
+
+/// `Duration` of one minute: as many different values as CloudWatch takes, from 30 ms to 200 ms and more.
+fn durations(dice: &mut Dice, minute: Minute, dimensions: &Value, requests: u64, times: f64) -> Vec<Value> {
+    const VALUES: u32 = 100;
+    let (mut left, mut values, mut counts) = (requests, Vec::new(), Vec::new());
+    for place in 0..VALUES {
+        let count = dice.count(left, 1.0 / f64::from(VALUES - place));
+        left -= count;
+        if count > 0 {
+            let quantile = (f64::from(place) + 0.5) / f64::from(VALUES);
+            values.push(80.0 * times * (0.35 * (quantile / (1.0 - quantile)).ln()).exp());
+            counts.push(count);
+        }
+    }
+    let mut all = vec![json!({ "Name": "FunctionName", "Value": FUNCTION })];
+    for (name, value) in dimensions.as_object().expect("dimensions are an object") {
+        all.push(json!({ "Name": name, "Value": value }));
+    }
+    let datum = json!({
+        "MetricName": "Duration", "Dimensions": all, "Timestamp": minute.start().epoch_seconds(),
+        "Unit": "Milliseconds", "Values": values, "Counts": counts,
+    });
+    if requests == 0 { Vec::new() } else { vec![datum] }
 }
 
 /// `Invocations` and `Errors` of one minute; nothing at all where nothing was served.

@@ -376,7 +376,7 @@ mod tests {
                 "AWS/Lambda Errors Sum FunctionName=checkout,Resource=checkout:live",
             ]
         );
-        let latency = check(CheckKind::Latency { tolerate: 0.05, at: vec![Quantile(0.5)] });
+        let latency = check(CheckKind::Latency { tolerate: 0.05, at: vec![Quantile(0.5)], warm_up: None });
         assert_eq!(queries_of(&latency), [], "nothing without edges");
         assert!(queries_of(&errors()).iter().all(|query| (query.from, query.until) == (start(), start().plus(5))));
     }

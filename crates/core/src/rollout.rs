@@ -481,6 +481,15 @@ impl Rollout {
         self.weights.iter().find(|seen| seen.weight > Weight::ZERO).map(|seen| seen.at.minute())
     }
 
+    /// From each weight's being asked for to its being seen live, which takes long where calls fail.
+    #[must_use]
+    pub fn moving(&self) -> Vec<(Minute, Minute)> {
+        let seen_live = self.history.iter().filter(|event| event.why == Why::SeenLive).map(|event| event.at);
+        let asked =
+            |seen: Timestamp| self.weights.iter().rev().find(|weight| weight.at <= seen).map(|weight| weight.at);
+        seen_live.filter_map(|seen| Some((asked(seen)?.minute(), seen.minute()))).collect()
+    }
+
     /// The weight in force when a minute ended.
     #[must_use]
     pub fn weight_in(&self, minute: Minute) -> Weight {

@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use coalmine_core::metrics::Bound;
+
 use super::*;
 use crate::testing::{Reply, scripted};
 
@@ -74,6 +76,41 @@ async fn a_query_is_asked_as_cloudwatch_wants_it() {
         "ScanBy": "TimestampAscending",
     });
     assert_eq!(asked, [wanted]);
+}
+
+#[tokio::test]
+async fn statistics_and_periods_are_named_as_cloudwatch_names_them() {
+    let bound = |value: f64| Bound::new(value).unwrap();
+    let stats = [
+        (Stat::Average, "Average"),
+        (Stat::Percentile(bound(99.9)), "p99.9"),
+        (Stat::Between(None, Some(bound(0.05))), "TC(:0.05)"),
+        (Stat::Between(Some(bound(0.05)), Some(bound(88.2))), "TC(0.05:88.2)"),
+        (Stat::Between(Some(bound(88.2)), None), "TC(88.2:)"),
+    ];
+    let queries: Vec<SeriesQuery> = stats.iter().map(|(stat, _)| query("Duration", *stat, 0, 3)).collect();
+    let (_, asked) = fetch(&queries, vec![page(&[], None)]).await;
+    let asked = asked[0]["MetricDataQueries"].as_array().unwrap();
+    let mut named: Vec<&str> = asked.iter().map(|query| query["MetricStat"]["Stat"].as_str().unwrap()).collect();
+    let mut wanted: Vec<&str> = stats.iter().map(|(_, name)| *name).collect();
+    named.sort_unstable();
+    wanted.sort_unstable();
+    assert_eq!(named, wanted);
+}
+
+/// Both periods in one call would be one window for CloudWatch, but different numbers of points.
+#[tokio::test]
+async fn hours_are_asked_apart_from_minutes() {
+    let hours = SeriesQuery { period: Period::Hour, ..query("Duration", Stat::SampleCount, 0, 120) };
+    let queries = [query("Duration", Stat::SampleCount, 0, 120), hours];
+    let replies = vec![
+        page(&[result("m0", "Complete", &[(0, 5.0)])], None),
+        page(&[result("m0", "Complete", &[(60, 9.0)])], None),
+    ];
+    let (results, asked) = fetch(&queries, replies).await;
+    assert_eq!(results, [Ok(series(&[(0, 5.0)])), Ok(series(&[(60, 9.0)]))]);
+    let periods: Vec<&Value> = asked.iter().map(|body| &body["MetricDataQueries"][0]["MetricStat"]["Period"]).collect();
+    assert_eq!(periods, [60, 3600]);
 }
 
 #[tokio::test]

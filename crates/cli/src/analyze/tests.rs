@@ -1,5 +1,3 @@
-use std::io::Read as _;
-
 use coalmine_core::sim::rng::Rng;
 use serde_json::Value;
 
@@ -155,7 +153,7 @@ fn hopeless_files_are_given_up() {
     let (exit, _, err) = analyze(&scratch, &[&file]);
     assert_eq!((exit, err.lines().count()), (Exit::Invalid, PROBLEMS_MAX + 1));
     // A line without an end is not kept in memory.
-    let mut endless = io::repeat(b'x').take(50_000_000).chain(&b"\n{}\n"[..]);
+    let mut endless = io::Read::chain(io::Read::take(io::repeat(b'x'), 50_000_000), &b"\n{}\n"[..]);
     let (mut text, mut endless) = (Vec::new(), BufReader::new(&mut endless));
     assert!(next_line(&mut endless, &mut text).unwrap());
     assert!(text.len() == LINE_BYTES_MAX + 1 && text.capacity() < 4 * LINE_BYTES_MAX);

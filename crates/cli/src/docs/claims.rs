@@ -6,7 +6,7 @@ use coalmine_core::analysis::Verdict;
 use coalmine_core::report;
 use coalmine_core::rollout::{PhaseName, UndecidedWhy, Why};
 use coalmine_core::spec::Ending;
-use coalmine_core::units::Span;
+use coalmine_core::units::{Span, Weight};
 
 use super::{DOCUMENTS, files, read};
 
@@ -46,8 +46,17 @@ fn every_reason() -> Vec<Why> {
     let says = |sentence: &str| vec![sentence.to_owned()];
     let (after, what) = (Span::from_hours(2), "rolled back: proven worse".to_owned());
     let undecided = |why, then| Why::Undecided { why, after, then };
+    let percent = |percent: u16| Weight::from_basis_points(100 * percent).unwrap();
+    let chosen = |from, to, brake| {
+        let (from, to) = (percent(from), percent(to));
+        Why::Chosen { from, to, excess: 0.02, spent: 3.0, budget: 40.0, brake }
+    };
     let reasons = vec![
+        chosen(5, 15, false),
+        chosen(15, 5, false),
+        chosen(15, 5, true),
         Why::Started { by: by() },
+        Why::Learned { sentences: says("errors: old version, 24 hours: ...") },
         Why::Ready,
         Why::SeenLive,
         Why::Proven { sentences: says("...; no worse than +0.5 points: proven") },
@@ -81,7 +90,7 @@ fn every_reason() -> Vec<Why> {
     reasons
 }
 
-const KINDS: usize = 24;
+const KINDS: usize = 26;
 
 /// A new kind needs a number here, the next one, and an example above.
 fn kind(why: &Why) -> usize {
@@ -110,6 +119,8 @@ fn kind(why: &Why) -> usize {
         Why::WouldHave { .. } => 21,
         Why::MovedByOthers { .. } => 22,
         Why::IllegalTransition { .. } => 23,
+        Why::Learned { .. } => 24,
+        Why::Chosen { .. } => 25,
     }
 }
 

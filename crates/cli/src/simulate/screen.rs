@@ -55,6 +55,10 @@ impl Screen {
 
     pub fn story(&self, out: &mut impl Write, number: usize, stop: &Stop, story: &Story) -> io::Result<()> {
         writeln!(out, "{number} {:<15}{}", story.title, about(stop))?;
+        if number == 1 && !story.learned.is_empty() {
+            write!(out, "  {} {:<12} ", clock(Span::ZERO), "LEARNED")?;
+            wrapped(out, &story.learned.join("; "))?;
+        }
         self.bar(out, story)?;
         let ended = match story.ended {
             Some(PhaseName::Promoted) => "PROMOTED",
@@ -74,7 +78,7 @@ impl Screen {
         let label = self.coloured(&label, if story.ended == Some(PhaseName::Promoted) { "32" } else { "31" });
         write!(out, "  {} {label} ", clock(story.ended_after))?;
         wrapped(out, &said.join("; "))?;
-        if let Some(impact) = story.impact.filter(|_| story.seconds_after_alarm.is_none()) {
+        if let Some(impact) = story.impact.filter(|_| story.seconds_after_alarm.is_none() && stop.slow.is_none()) {
             write!(out, "{:TEXT_COLUMN$}", "")?;
             wrapped(out, &cost(&impact, &stop.canary))?;
         }
@@ -161,7 +165,13 @@ fn tolerated_hint(tour: &Tour) -> Option<String> {
 
 fn about(stop: &Stop) -> String {
     match stop.scenario.events.is_empty() {
-        true => format!("{} fails {}", stop.canary, percent(stop.failing)),
+        true => match stop.slow {
+            None => format!("{} fails {}", stop.canary, percent(stop.failing)),
+            Some((share, factor)) => {
+                let (share, factor) = (percent(share), plain_number(factor));
+                format!("{} takes {factor} times as long for {share} of its requests", stop.canary)
+            }
+        },
         false => {
             format!("{} is healthy, but \"{}\" rings in the {} step", stop.canary, tour::ALARM, tour::alarm_step())
         }

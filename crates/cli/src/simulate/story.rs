@@ -19,6 +19,8 @@ pub struct Story {
     /// The share of its requests that the made-up version fails.
     pub new_failing: f64,
     pub announced: PhaseName,
+    /// What the old version's past said, before any weight was set.
+    pub learned: Vec<String>,
     /// `None` when it had not ended when the run stopped.
     pub ended: Option<PhaseName>,
     pub ended_after: Span,
@@ -81,6 +83,7 @@ impl Story {
             new_version: stop.canary.0.clone(),
             new_failing: stop.failing,
             announced: stop.announced,
+            learned: learned(outcome),
             ended: outcome.ended(),
             ended_after: after(ended_at(outcome)),
             as_announced: as_announced(stop, outcome),
@@ -137,6 +140,15 @@ fn ended_at(outcome: &Outcome) -> Timestamp {
         | Phase::Promoting { .. }
         | Phase::RollingBack { .. } => outcome.stopped_at,
     }
+}
+
+fn learned(outcome: &Outcome) -> Vec<String> {
+    let history = outcome.rollout.history.iter();
+    let learned = history.filter_map(|event| match &event.why {
+        Why::Learned { sentences } => Some(sentences.clone()),
+        _ => None,
+    });
+    learned.last().unwrap_or_default()
 }
 
 /// The last proof and the end of a release that was promoted; the reason of any other end.

@@ -1,8 +1,8 @@
 use super::*;
 
 const GOOD: &str = "coalmine: v1\ntarget: { lambda: { function: checkout, alias: live } }\nchecks: [errors: {}]\n";
-const WARNED: &str =
-    "coalmine: v1\ntarget: { lambda: { function: checkout, alias: live } }\nchecks: [errors: {}, latency: {}]\n";
+const WARNED: &str = "coalmine: v1\ntarget: { lambda: { function: checkout, alias: live } }\nchecks: [errors: {}, \
+     gauge: {name: load, metric: {namespace: Shop, metric: Load, dimensions: {Version: \"{version}\"}}, mode: enforce}]\n";
 const BAD: &str = "coalmine: v1\nwieght: 3\ndeadline: soon\n";
 
 /// A file that is gone after the test.
@@ -47,7 +47,7 @@ fn people_get_one_line_each() {
     assert_eq!(validate(&good.path(), &[]), (Exit::Fine, valid(&good.path()), String::new()));
     let (exit, out, err) = validate(&warned.path(), &[]);
     assert_eq!((exit, out), (Exit::Fine, valid(&warned.path())));
-    let warning = format!("{}:3:22: warning: checks[1].latency: latency is not judged in this version", warned.path());
+    let warning = format!("{}:3:22: warning: checks[1].gauge: ", warned.path());
     assert!(err.starts_with(&warning) && err.lines().count() == 1, "{err}");
     let (exit, out, err) = validate(&bad.path(), &[]);
     assert_eq!((exit, out), (Exit::Invalid, String::new()));

@@ -99,7 +99,7 @@ pub fn false_rollbacks(bench: &Bench) -> Vec<Sheet> {
             let ours = subject_share(bench, &row, runs, &rollout, Some(&Past::hours(24)));
             let without = subject_share(bench, &row, runs, &rollout, None);
             let other = |rule: fn() -> Box<dyn Rule>| percent(rule_share(bench, &row, others, &rollout, HOUR, rule));
-            let aim = sheet.at_most(&row, ours, limit, shown);
+            let aim = sheet.share_at_most(&row, ours, runs, limit, shown);
             sheet.row([
                 format!("{per_second} rps"),
                 rate(base),
@@ -139,7 +139,7 @@ pub fn long_horizon(bench: &Bench) -> Vec<Sheet> {
             });
             let by = |minute| Times::of(times.iter().map(|time| time.filter(|at| *at <= minute)), 1440).share();
             let peeked = rule_share(bench, &row, runs, &rollout, 1440, || Box::new(PeekedZ::new(0.01)));
-            let aim = sheet.at_most(&row, by(1440), 0.006, "0.6 %");
+            let aim = sheet.share_at_most(&row, by(1440), runs, 0.006, "0.6 %");
             let cells = [by(60), by(240), by(1440)].map(percent);
             let [first, second, third] = cells;
             sheet.row([
@@ -204,7 +204,7 @@ pub fn histories(bench: &Bench) -> Vec<Sheet> {
         });
         let all = worst.iter().copied().fold(0.0, f64::max);
         let aim = match past {
-            Some(_) => sheet.at_most(&format!("history {name}"), all, 0.01, "1 %"),
+            Some(_) => sheet.share_at_most(&format!("history {name}"), all, runs, 0.01, "1 %"),
             None => "two-key rule".to_owned(),
         };
         let times = [(50.0, 0.001, 0.005), (50.0, 0.01, 0.03), (500.0, 0.01, 0.02)].map(|(per_second, from, to)| {

@@ -2,7 +2,10 @@
 
 use coalmine_core::analysis::{JudgePlan, Pair};
 
+use coalmine_core::sim::rng::Rng;
+
 use crate::bench::Bench;
+use crate::latency::{NORMAL, Service, Wobble};
 use crate::sheet::{Sheet, Times, percent, rate};
 use crate::subject::{Subject, errors_plan, pair, prepared};
 use crate::world::{Noise, Onset, Past, Rollout, Texture, Weights};
@@ -67,14 +70,101 @@ fn climbs(bench: &Bench, row: &str, runs: u64, rollout: &Rollout, limit: usize) 
 }
 
 pub fn ladders(bench: &Bench) -> Vec<Sheet> {
-    vec![healthy_and_bad(bench), at_the_margin(bench)]
+    vec![default_checks(bench), healthy_and_bad(bench), at_the_margin(bench), slower_by_the_margin(bench)]
+}
+
+/// Errors and latency, as by default; made-up canaries are warm from the first request on.
+fn default_checks(bench: &Bench) -> Sheet {
+    let runs = bench.size(200);
+    let mut sheet = Sheet::new(
+        "Healthy rollouts over 5, 25 and 50 % with the default checks, in minutes of data",
+        &["traffic", "errors", "latency noise", "promoted", "minutes", "aim", "rolled back"],
+    )
+    .about("Errors, and latency at p50 and p99, each version's durations with noise of their own where it says so. Mean / median")
+    .about("of those promoted within 6 hours; 24 hours of history.")
+    .about(format!("{runs} runs a row."));
+    let plan = crate::real::default_plan();
+    let loads = [5.0, 50.0, 500.0].into_iter().flat_map(|rps| [0.001, 0.01].map(|base| (rps, base)));
+    for ((per_second, base), spread) in loads.flat_map(|load| [0.0, 0.02, 0.05].map(|spread| (load, spread))) {
+        let service = Service::healthy(per_second, Weights::Constant(0.05)).wobbling(Wobble { spread, memory: 0.0 });
+        let traffic = Rollout { baseline_rate: base, canary_rate: base, ..service.traffic };
+        let service = Service { traffic, ..service };
+        let row = format!("default {per_second} rps, {}, {spread}", rate(base));
+        let endings = service_climbs(bench, &row, runs, &plan, &service, 360);
+        let minutes = Times::of(endings.iter().filter_map(|it| it.promoted()).map(Some), 360);
+        let limit = match (per_second as u32, base < 0.005 && spread <= 0.0) {
+            (5, true) => Some(29.0),
+            (50, true) => Some(6.0),
+            _ => None,
+        };
+        let aim = limit.map(|limit| sheet.at_most(&row, minutes.median(), limit, &format!("{limit} min")));
+        sheet.row([
+            format!("{per_second} rps"),
+            rate(base),
+            format!("{} %", spread * 100.0),
+            percent(share(&endings, Ending::promoted)),
+            minutes.shown(),
+            aim.unwrap_or_default(),
+            percent(share(&endings, Ending::rolled_back)),
+        ]);
+    }
+    sheet
+}
+
+fn service_climbs(
+    bench: &Bench,
+    row: &str,
+    runs: u64,
+    plan: &JudgePlan,
+    service: &Service,
+    limit: usize,
+) -> Vec<Ending> {
+    let past = Past::hours(24);
+    bench.runs(row, runs, |rng| {
+        let plan = service.prepared(plan, Some(&past), rng);
+        let mut traffic = Rng::new(rng.next_u64());
+        let mut show = service.play(&plan, rng, &mut traffic);
+        climb(&plan, limit, |weight| show.next_at(weight))
+    })
+}
+
+/// Releases that are slower by exactly what latency may be.
+fn slower_by_the_margin(bench: &Bench) -> Sheet {
+    let runs = bench.size(200);
+    let mut sheet = Sheet::new(
+        "Whole rollouts slower by exactly the tolerance: promoted within 4 hours",
+        &["traffic", "latency noise", "5 points more above p50", "aim", "1 point more above p99", "aim"],
+    )
+    .about("Latency alone, tolerance 5 %: so many more of the new version's requests lie above the stretched quantile, from the")
+    .about("start. 24 hours of history, the harm side switched on.")
+    .about(format!("{runs} runs for each number."));
+    let plan = crate::slow::latency_plan(0.05);
+    let (middle, tail) = (NORMAL.quantile(0.5, 0.0) * 1.05, NORMAL.quantile(0.99, 0.0) * 1.05);
+    // By how much everything, or how large a part, has to be slower for that.
+    let shifted = crate::latency::slower_until(&NORMAL, middle, 0.55);
+    let heavier = crate::latency::slow_path_until(&NORMAL, tail, 0.02, 8.0);
+    for (per_second, spread) in [5.0, 50.0, 500.0].into_iter().flat_map(|rps| [0.0, 0.05].map(|spread| (rps, spread))) {
+        let promoted = |new| {
+            let service = Service::healthy(per_second, Weights::Constant(0.05));
+            let service = Service { new, ..service.wobbling(Wobble { spread, memory: 0.0 }) };
+            let row = format!("slower {per_second} rps, {spread}, {new:?}");
+            share(&service_climbs(bench, &row, runs, &plan, &service, 240), Ending::promoted)
+        };
+        let (p50, p99) = (promoted(shifted), promoted(heavier));
+        let row = format!("slower {per_second} rps, noise {spread}");
+        let first = sheet.share_at_most(&format!("{row}, p50"), p50, runs, 0.035, "3.5 %");
+        let second = sheet.share_at_most(&format!("{row}, p99"), p99, runs, 0.035, "3.5 %");
+        let cells = [format!("{} %", spread * 100.0), percent(p50), first, percent(p99), second];
+        sheet.row([format!("{per_second} rps")].into_iter().chain(cells));
+    }
+    sheet
 }
 
 fn healthy_and_bad(bench: &Bench) -> Sheet {
     let runs = bench.size(300);
     let mut sheet = Sheet::new(
         "Whole rollouts over 5, 25 and 50 %, errors only, in minutes of data",
-        &["traffic", "release", "promoted", "minutes", "aim", "rolled back", "minutes", "undecided", "failed requests"],
+        &["traffic", "release", "promoted", "minutes", "rolled back", "minutes", "undecided", "failed requests"],
     )
     .about(
         "Mean / median minutes of those that were promoted or rolled back within 4 hours, after 24 hours of history.",
@@ -114,20 +204,12 @@ fn healthy_and_bad(bench: &Bench) -> Sheet {
         let rolled_back: Vec<_> = endings.iter().filter_map(|ending| ending.rolled_back()).collect();
         let of = |minutes: &[usize]| Times::of(minutes.iter().copied().map(Some), 240);
         let shown = |minutes: &[usize]| if minutes.is_empty() { String::new() } else { of(minutes).shown() };
-        let limit = match (per_second as u32, name) {
-            (50, "healthy, 0.1 %") => Some(6.0),
-            (5, "healthy, 0.1 %") => Some(29.0),
-            _ => None,
-        };
-        let median = of(&promoted).median();
-        let aim = limit.map(|limit| sheet.at_most(&row, median, limit, &format!("{limit} min"))).unwrap_or_default();
         let (up, back) = (share(&endings, Ending::promoted), share(&endings, Ending::rolled_back));
         sheet.row([
             format!("{per_second} rps"),
             name.to_owned(),
             percent(up),
             shown(&promoted),
-            aim,
             percent(back),
             shown(&rolled_back),
             percent((1.0 - up - back).max(0.0)),
@@ -162,8 +244,8 @@ fn at_the_margin(bench: &Bench) -> Sheet {
         };
         let start = promoted(0.005, Onset::Start);
         let (late, twice) = (promoted(0.005, Onset::Weight(0.5)), promoted(0.01, Onset::Weight(0.5)));
-        let aim = sheet.at_most(&format!("{row}, from the start"), start, limit, shown);
-        let late_aim = sheet.at_most(&format!("{row}, at 50 %"), late, 0.07, "7 %");
+        let aim = sheet.share_at_most(&format!("{row}, from the start"), start, runs, limit, shown);
+        let late_aim = sheet.share_at_most(&format!("{row}, at 50 %"), late, runs, 0.07, "7 %");
         sheet.row([
             format!("{per_second} rps"),
             rate(base),

@@ -14,13 +14,20 @@
 
 mod bench;
 mod chance;
+mod cold;
 mod errors;
 mod kayenta;
 mod ladder;
+mod late;
+mod latency;
 mod promotion;
+mod real;
 mod rules;
+mod several;
 mod sheet;
+mod slow;
 mod subject;
+mod wall;
 mod world;
 
 use bench::Bench;
@@ -47,8 +54,15 @@ const TABLES: &[Table] = &[
         run: errors::noisier_and_bursts,
     },
     Table { name: "detect-errors", shows: "regressions of errors found, beside other rules", run: errors::detection },
+    Table { name: "false-latency", shows: "healthy releases rolled back, latency", run: slow::false_rollbacks },
+    Table { name: "detect-latency", shows: "slowdowns found, beside other rules", run: slow::detection },
     Table { name: "promotion", shows: "requests to a proof, false proofs", run: promotion::promotion },
     Table { name: "ladders", shows: "whole rollouts of errors, in minutes of data", run: ladder::ladders },
+    Table { name: "wall", shows: "whole rollouts on the wall clock, ladder and auto", run: wall::wall_clock },
+    Table { name: "several", shows: "six metrics in one rollout", run: several::several },
+    Table { name: "cold", shows: "equal versions, cold environments", run: cold::cold },
+    Table { name: "real", shows: "real traffic, split at random", run: real::real },
+    Table { name: "late", shows: "late datapoints", run: late::late },
 ];
 
 const SEED: u64 = 20_261_121;
@@ -82,4 +96,24 @@ fn main() {
 fn refuse(why: &str) -> ! {
     eprintln!("judge-bench: {why}");
     std::process::exit(2);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is committed has every table, once, under the command that prints it.
+    #[test]
+    fn the_committed_output_has_every_table() {
+        let text = include_str!("../../../../docs/statistics.md");
+        let output = text.split("<!-- judge-bench: begin -->").nth(1).unwrap();
+        let output = output.split("<!-- judge-bench: end -->").next().unwrap();
+        let command = "`cargo run --release --example judge-bench ";
+        let found: Vec<&str> = output.split(command).skip(1).map(|rest| rest.split(' ').next().unwrap()).collect();
+        let known: Vec<&str> = TABLES.iter().map(|table| table.name).collect();
+        assert_eq!(found, known);
+        let seeded = output.matches(&format!("--seed {SEED}")).count();
+        assert_eq!(seeded, known.len(), "every table by the default seed");
+        assert!(!output.contains("SKIPPED"), "with the trace of real traffic");
+    }
 }

@@ -14,6 +14,7 @@ pub struct Sheet {
     columns: Vec<String>,
     rows: Vec<Vec<String>>,
     met: usize,
+    within: usize,
     missed: Vec<String>,
 }
 
@@ -40,6 +41,17 @@ impl Sheet {
         self.judged(what, value <= limit, &format!("≤ {shown}"))
     }
 
+    /// As [`Self::at_most`] for a share of so many runs: up to two standard errors above is chance as likely as not.
+    #[allow(clippy::cast_precision_loss, reason = "runs of a simulation")]
+    pub fn share_at_most(&mut self, what: &str, value: f64, runs: u64, limit: f64, shown: &str) -> String {
+        let error = (limit * (1.0 - limit) / runs.max(1) as f64).sqrt();
+        if value > limit && value <= limit + 2.0 * error {
+            self.within += 1;
+            return format!("≤ {shown}: within the error");
+        }
+        self.at_most(what, value, limit, shown)
+    }
+
     /// Whether an aim was met, as a cell.
     pub fn judged(&mut self, what: &str, met: bool, aim: &str) -> String {
         if met {
@@ -63,14 +75,17 @@ impl fmt::Display for Sheet {
         for row in &self.rows {
             writeln!(f, "| {} |", row.join(" | "))?;
         }
-        match (self.met, self.missed.as_slice()) {
+        let within = if self.within > 0 { format!(", {} within the error", self.within) } else { String::new() };
+        match (self.met + self.within, self.missed.as_slice()) {
             (0, []) => Ok(()),
-            (met, []) => writeln!(f, "\nAll {met} aims met."),
-            (met, missed) => {
+            (all, []) if all == self.met => writeln!(f, "\nAll {all} aims met."),
+            (_, missed) => {
+                let met = self.met;
                 let more = missed.len().saturating_sub(NAMED);
                 let more = if more > 0 { format!("; and {more} more") } else { String::new() };
                 let named: Vec<&str> = missed.iter().take(NAMED).map(String::as_str).collect();
-                writeln!(f, "\n{met} aims met, {} missed: {}{more}.", missed.len(), named.join("; "))
+                let named = if named.is_empty() { String::new() } else { format!(": {}{more}", named.join("; ")) };
+                writeln!(f, "\n{met} aims met{within}, {} missed{named}.", missed.len())
             }
         }
     }

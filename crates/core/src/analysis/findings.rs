@@ -2,6 +2,7 @@
 
 use crate::units::{Minute, plain_number};
 
+use super::blind::swallowed;
 use super::course::harm::MINUTES_OF_HISTORY;
 use super::stats::{Dispersion, Z_HARM};
 use super::{EventHistory, GuardMode, JudgePlan, Learned, PlannedCheck, grouped};
@@ -11,10 +12,10 @@ const HARDLY: f64 = 1.25;
 /// Below this, one cannot speak of bursts.
 const BURST: f64 = 1.8;
 
-/// A sentence per check that has a past.
+/// A sentence per check that has a past, and what it may be blind to.
 #[must_use]
 pub fn findings(plan: &JudgePlan) -> Vec<String> {
-    plan.checks.iter().filter_map(|check| finding(plan, check)).collect()
+    plan.checks.iter().filter_map(|check| finding(plan, check)).chain(swallowed(plan)).collect()
 }
 
 /// `errors: old version, 24 hours: 4,312 of 4,320,000 requests failed; they come independently, so evidence counts in

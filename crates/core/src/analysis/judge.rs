@@ -8,8 +8,10 @@ use crate::units::{Minute, Weight};
 use super::aftermath::Aftermath;
 use super::auto::{BRAKE, is_budgeted};
 use super::bars::{Bars, MINUTES_TO_MISS, MINUTES_TO_PASS, Outcome, Reason, is_settled};
-use super::course::{Asked, Course, Look, Reading, tolerance};
+use super::course::{Asked, Course, LevelCourse, Look, Reading, tolerance};
 use super::digest::settled_digest;
+use super::outside::both_worse;
+use super::split::SplitWatch;
 use super::{
     Advice, Analysis, Comparison, Doubt, Evidence, JudgePlan, MinuteSample, PlannedCheck, Samples, Verdict, words,
 };
@@ -35,6 +37,7 @@ pub fn judge(plan: &JudgePlan, samples: &Samples) -> Analysis {
     let mut judge = Judge::new(plan, Asked::Step(samples.step));
     for sample in &samples.minutes {
         let in_step = samples.step_since.is_none_or(|since| sample.minute >= since);
+        judge.moving = samples.moving.iter().any(|(from, until)| (*from..=*until).contains(&sample.minute));
         judge.see(sample, in_step, is_settled(samples, sample.minute));
     }
     judge.analysis(samples)
@@ -46,6 +49,11 @@ pub struct Judge<'p> {
     plan: Cow<'p, JudgePlan>,
     /// One per check; `None` for those that are not judged.
     courses: Vec<Option<Course>>,
+    /// One per check; `None` for those that are no levels.
+    levels: Vec<Option<LevelCourse>>,
+    split: SplitWatch,
+    /// The weight of the minute that is seen next is not known.
+    moving: bool,
     last: Option<(Minute, Weight)>,
 }
 
@@ -63,7 +71,9 @@ impl<'p> Judge<'p> {
 
     fn of(plan: Cow<'p, JudgePlan>, asked: Asked) -> Self {
         let courses = plan.checks.iter().map(|check| Course::new(&plan, check, asked)).collect();
-        Self { plan, courses, last: None }
+        let levels = plan.checks.iter().map(|check| LevelCourse::new(&plan, check)).collect();
+        let split = SplitWatch::new(&plan);
+        Self { plan, courses, levels, split, moving: false, last: None }
     }
 
     /// Takes one minute in. Evidence counts each minute once, whatever the caller hands in: a minute that is not newer
@@ -76,10 +86,14 @@ impl<'p> Judge<'p> {
         self.last = Some((sample.minute, sample.weight));
         let raised = sample.weight > before;
         let look = Look { minute: sample.minute, weight: sample.weight, raised, in_step, settled };
-        for (index, course) in self.courses.iter_mut().enumerate() {
+        self.split.see(sample, self.moving);
+        for (index, (course, level)) in self.courses.iter_mut().zip(&mut self.levels).enumerate() {
             let pair = sample.pairs.get(index).cloned().unwrap_or_default();
             if let Some(course) = course {
                 course.see(look, &pair);
+            }
+            if let Some(level) = level {
+                level.see(look, &pair);
             }
         }
     }
@@ -105,10 +119,20 @@ impl<'p> Judge<'p> {
             course.proven_worse().is_none() && evidence >= course.bars().promotion && minutes.settled >= MINUTES_TO_PASS
         };
         let mut any = false;
-        counting.all(|(_, course)| {
+        let proven = counting.all(|(_, course)| {
             any = true;
             course.as_ref().is_some_and(proven)
-        }) && any
+        });
+        proven && any && self.split.found().is_none() && !self.levels_hold()
+    }
+
+    /// Whether a gauge that counts looks worse, or has no data.
+    fn levels_hold(&self) -> bool {
+        self.plan
+            .checks
+            .iter()
+            .zip(&self.levels)
+            .any(|(check, level)| level.as_ref().and_then(level_doubt).is_some_and(|doubt| counts(check, Some(doubt))))
     }
 
     /// The verdicts as of now. Of the samples it needs all but the minutes, except at 100 %, where it looks back at them.
@@ -119,11 +143,17 @@ impl<'p> Judge<'p> {
         let verdict = counting().map(|comparison| comparison.verdict).max().unwrap_or(Verdict::Inconclusive);
         let gravest = counting().filter_map(|comparison| comparison.doubt).max();
         let doubt = (verdict == Verdict::Inconclusive).then(|| gravest.unwrap_or(Doubt::NoData));
+        // Harm is proven from the requests that came, whatever the weights say.
+        let split = self.split.found();
+        let (verdict, doubt) = match &split {
+            Some(_) if verdict != Verdict::Fail => (Verdict::Inconclusive, doubt.max(Some(Doubt::SplitUnexpected))),
+            Some(_) | None => (verdict, doubt),
+        };
         let newest = judged.iter().filter_map(|(comparison, _)| comparison.newest).max();
         let comparisons = judged.into_iter().map(|(comparison, _)| comparison).collect();
         // Without a settled minute nothing passes, and any number names the empty set.
         let settled_digest = samples.settled_before.map_or(0, |before| settled_digest(&self.plan, samples, before));
-        Analysis { comparisons, verdict, doubt, newest, settled_digest, auto: self.advice() }
+        Analysis { comparisons, verdict, doubt, split, newest, settled_digest, auto: self.advice() }
     }
 
     /// The weight that is affordable now; `None` unless the plan lets the judge choose. A check that does not count has no
@@ -147,19 +177,60 @@ impl<'p> Judge<'p> {
     /// One check; the last value says whether it counts for the overall verdict.
     fn compare(&self, index: usize, samples: &Samples) -> (Comparison, bool) {
         let check = &self.plan.checks[index];
+        if let Some(level) = &self.levels[index] {
+            return self.compare_level(check, level, samples);
+        }
         let Some(course) = &self.courses[index] else { return (not_judged(check, samples.step), false) };
         let reading = course.reading(samples.step, self.plan.false_rollback);
         let bars = course.bars();
         let after = Aftermath::take(&self.plan, index, samples, bars);
         let outcome = outcome(check, samples, &reading, bars, after.as_ref());
-        let ignored = check.on_no_data == OnNoData::Ignore && outcome.doubt == Some(Doubt::NoData);
-        let counts = check.mode != CheckMode::Observe && !ignored;
+        let counts = counts(check, outcome.doubt);
         let mut comparison = comparison(&self.plan, check, samples, &reading, bars, &outcome);
         if let Some(after) = after.filter(|_| outcome.why != Reason::ProvenWorse) {
             comparison.sentence = words::after_sentence(&check.name, &after);
             comparison.evidence.catastrophe = after.evidence;
+        } else if outcome.why != Reason::ProvenWorse {
+            comparison.sentence.extend(both_worse(check, &comparison));
         }
         (comparison, counts)
+    }
+}
+
+impl Judge<'_> {
+    /// A gauge counts while there is something to hold for: it proves nothing, so without that it is not asked.
+    fn compare_level(&self, check: &PlannedCheck, level: &LevelCourse, samples: &Samples) -> (Comparison, bool) {
+        let doubt = level_doubt(level);
+        let counts = doubt.is_some() && counts(check, doubt);
+        let (harm, harm_threshold) = level.evidence();
+        let (canary, baseline) = level.readings();
+        let mut comparison = Comparison {
+            doubt,
+            canary,
+            baseline,
+            newest: level.newest.both,
+            level: level.compared(self.plan.false_rollback),
+            evidence: Evidence { harm, harm_threshold, ..Evidence::default() },
+            ..not_judged(check, samples.step)
+        };
+        comparison.sentence =
+            words::level_sentence(&comparison, check.measure, &level.newest, samples, self.plan.false_rollback);
+        (comparison, counts)
+    }
+}
+
+/// Whether a check counts for the overall verdict.
+fn counts(check: &PlannedCheck, doubt: Option<Doubt>) -> bool {
+    let ignored = check.on_no_data == OnNoData::Ignore && doubt == Some(Doubt::NoData);
+    check.mode != CheckMode::Observe && !ignored
+}
+
+/// A mean is in nobody's way.
+fn level_doubt(level: &LevelCourse) -> Option<Doubt> {
+    if level.looks_worse() {
+        Some(Doubt::LooksWorse)
+    } else {
+        (level.is_gauge() && level.step.seen == 0).then_some(Doubt::NoData)
     }
 }
 
@@ -242,6 +313,7 @@ fn comparison(
         newest: reading.newest.both,
         ratio: reading.ratio,
         slower: reading.slower.clone(),
+        level: None,
         evidence,
         tolerance: tolerance(check, samples.step),
         sentence: String::new(),
@@ -261,6 +333,7 @@ fn not_judged(check: &PlannedCheck, step: usize) -> Comparison {
         newest: None,
         ratio: None,
         slower: None,
+        level: None,
         evidence: Evidence::default(),
         tolerance: tolerance(check, step),
         sentence: format!("{}: not judged by this version", check.name),

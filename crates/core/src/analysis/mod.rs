@@ -6,6 +6,7 @@
 mod aftermath;
 mod auto;
 mod bars;
+mod blind;
 mod course;
 mod digest;
 mod edges;
@@ -13,11 +14,13 @@ mod findings;
 mod forecast;
 mod history;
 mod judge;
+mod outside;
 mod past_bins;
 mod past_counts;
 mod plan;
 pub mod replay;
 mod slower;
+mod split;
 pub mod stats;
 #[cfg(test)]
 mod tests;
@@ -33,8 +36,9 @@ pub use findings::findings;
 pub use forecast::{Delays, Forecast, Load, StepForecast, deadline_problem, forecast};
 pub use history::{DistributionHistory, EventHistory, History, HistoryMinute, Learned, learn};
 pub use judge::{Judge, judge};
-pub use plan::plan;
+pub use plan::{plan, plan_of_recording};
 pub use slower::Slower;
+pub use split::SplitFound;
 pub use words::{grouped, percent};
 
 use serde::{Deserialize, Serialize};
@@ -61,6 +65,10 @@ pub struct JudgePlan {
     /// The canary's rate of events may be this many times the baseline's before it counts as harm.
     #[serde(default = "one")]
     pub tolerated_ratio: f64,
+    /// How far the canary's share of the requests may be from its weight, as a share of the weight, before nothing that
+    /// is compared is trusted.
+    #[serde(default = "SplitFound::tolerated")]
+    pub split_tolerance: f64,
     /// The spec says that requests fail independently, so evidence for promotion is not divided.
     #[serde(default)]
     pub independent: bool,
@@ -372,6 +380,9 @@ pub struct Samples {
     /// First minute in which the canary had all traffic, while it is watched there; `None` before. From then on there is
     /// nothing to compare with, and catastrophes are looked for against what the baseline did before.
     pub alone_since: Option<Minute>,
+    /// From a weight's being asked for to its being seen live, both included: nobody knows at which weight these minutes
+    /// were.
+    pub moving: Vec<(Minute, Minute)>,
     /// Series that could not be read: their minutes are missing above. While there are any, no weight rises.
     pub unread: Vec<String>,
 }
@@ -415,6 +426,9 @@ pub struct Analysis {
     pub verdict: Verdict,
     /// The gravest doubt of the checks that hold the promotion back; `None` unless the verdict is Inconclusive.
     pub doubt: Option<Doubt>,
+    /// The traffic is not split as the weights say: nothing passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<SplitFound>,
     /// Newest minute with data of both versions.
     pub newest: Option<Minute>,
     /// Identifies the settled counts a Pass was based on: equal for equal counts. See [`Samples::settled_before`].
@@ -442,11 +456,25 @@ pub struct Comparison {
     /// Of a distribution: which requests the counts are of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slower: Option<Slower>,
+    /// Of a mean or a gauge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<LevelComparison>,
     pub evidence: Evidence,
     /// What this step had to prove.
     pub tolerance: Tolerance,
     /// One sentence with both numbers, then the ratio, then how sure.
     pub sentence: String,
+}
+
+/// Two levels, and how sure their difference is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LevelComparison {
+    /// Means of all readings.
+    pub canary: f64,
+    pub baseline: f64,
+    /// Canary minus baseline, from and to; anytime-valid, `None` while nothing bounds it.
+    pub difference: Option<(f64, f64)>,
 }
 
 /// An estimate and its anytime-valid interval.

@@ -3,7 +3,9 @@
 use crate::spec::{Check, CheckKind, CheckMode, Independence, Margins, RolloutSpec, Tolerance};
 use crate::units::{Span, Weight};
 
-use super::{AutoPlan, JudgePlan, Measure, PlannedCheck, PlannedDistribution, PlannedQuantile, ReadBy, WarmUp};
+use super::{
+    AutoPlan, JudgePlan, Measure, PlannedCheck, PlannedDistribution, PlannedQuantile, ReadBy, SplitFound, WarmUp,
+};
 
 /// What each kind of check gets of the budget for false rollbacks, before it is spread over the checks present.
 const ERRORS_SHARE: f64 = 0.4;
@@ -16,6 +18,23 @@ const MARGIN_PER_DEVIATION: f64 = 0.1;
 
 /// What CloudWatch counts durations in.
 const MILLISECONDS: &str = "ms";
+
+/// Minutes after the one of the raise, and requests of the canary, before its latency counts.
+const WARM_UP_MINUTES: u32 = 1;
+const WARM_UP_REQUESTS: f64 = 200.0;
+
+/// The same for a recording, whose minutes are taken as they are: a warm-up only where the spec says so.
+#[must_use]
+pub fn plan_of_recording(spec: &RolloutSpec) -> JudgePlan {
+    let mut plan = plan(spec);
+    for (check, planned) in spec.checks.iter().zip(&mut plan.checks) {
+        let CheckKind::Latency { warm_up: None, .. } = check.kind else { continue };
+        if let Some(distribution) = &mut planned.distribution {
+            distribution.warm_up = WarmUp::default();
+        }
+    }
+    plan
+}
 
 /// Freezes what is judged and how strictly.
 #[must_use]
@@ -42,6 +61,7 @@ pub fn plan(spec: &RolloutSpec) -> JudgePlan {
         deadline_minutes: u32::try_from(spec.deadline.minutes_ceil()).unwrap_or(u32::MAX),
         guard: spec.analysis.guard,
         tolerated_ratio: spec.analysis.harm_ratio,
+        split_tolerance: SplitFound::tolerated(),
         independent: spec.analysis.independence == Independence::Assumed,
         auto: AutoPlan::of(spec),
     }
@@ -89,9 +109,9 @@ fn tolerance_for(check: &Check, unlocked: Weight, margins: Margins) -> Tolerance
 /// What a distribution must prove at each of its quantiles. The margins are in proportion to the standard deviation of
 /// a share, so that all quantiles take equally many requests to prove: 5 points at p50, 3 at p90, 1 at p99.
 fn distribution(check: &Check, unlocked: &[Weight], margins: Margins) -> Option<PlannedDistribution> {
-    let (stretch, at, unit) = match &check.kind {
-        CheckKind::Latency { tolerate, at } => (*tolerate, at, MILLISECONDS),
-        CheckKind::Distribution { tolerate, at, unit, .. } => (*tolerate, at, unit.as_str()),
+    let (stretch, at, unit, warm_up) = match &check.kind {
+        CheckKind::Latency { tolerate, at, warm_up } => (*tolerate, at, MILLISECONDS, live_warm_up(*warm_up)),
+        CheckKind::Distribution { tolerate, at, unit, .. } => (*tolerate, at, unit.as_str(), WarmUp::default()),
         CheckKind::Errors { .. } | CheckKind::Rate { .. } | CheckKind::Mean { .. } | CheckKind::Gauge { .. } => {
             return None;
         }
@@ -107,8 +127,19 @@ fn distribution(check: &Check, unlocked: &[Weight], margins: Margins) -> Option<
         edges: Vec::new(),
         read: ReadBy::default(),
         unit: unit.to_owned(),
-        warm_up: WarmUp::default(),
+        warm_up,
     })
+}
+
+/// What is left out of latency after each raise; see `course/warming.rs` for the numbers.
+fn live_warm_up(wished: Option<Span>) -> WarmUp {
+    match wished {
+        None => WarmUp { minutes: WARM_UP_MINUTES, requests: WARM_UP_REQUESTS },
+        Some(Span::ZERO) => WarmUp::default(),
+        Some(span) => {
+            WarmUp { minutes: u32::try_from(span.minutes_ceil()).unwrap_or(u32::MAX), requests: WARM_UP_REQUESTS }
+        }
+    }
 }
 
 /// The weight that each step, once passed, gives to the canary. Without steps everything is unlocked at once.

@@ -12,7 +12,7 @@ use crate::recording::{Line, When};
 use crate::spec::RolloutSpec;
 use crate::units::{Minute, Weight};
 
-use super::{Analysis, Asked, History, Judge, JudgePlan, MinuteSample, Samples, Verdict, learn, plan};
+use super::{Analysis, Asked, History, Judge, JudgePlan, MinuteSample, Samples, Verdict, learn, plan_of_recording};
 
 use intake::Intake;
 use share::Told;
@@ -59,7 +59,7 @@ pub struct Replayer {
 impl Replayer {
     #[must_use]
     pub fn new(spec: &RolloutSpec) -> Self {
-        Self { plan: plan(spec), ladder: spec.steps.iter().map(|step| step.weight).collect() }
+        Self { plan: plan_of_recording(spec), ladder: spec.steps.iter().map(|step| step.weight).collect() }
     }
 
     /// A case begins; `traced` keeps how its evidence grows.
@@ -256,6 +256,7 @@ fn nothing(seen: Seen) -> Judged {
         comparisons: Vec::new(),
         verdict: Verdict::Inconclusive,
         doubt: None,
+        split: None,
         newest: None,
         settled_digest: 0,
         auto: None,

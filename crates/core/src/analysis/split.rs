@@ -30,9 +30,18 @@ pub struct SplitFound {
     pub sentence: String,
 }
 
+impl SplitFound {
+    /// A tenth of the weight: 5 % may be 4.5 to 5.5 %. How Lambda draws is not documented, and a busy service would see
+    /// deviations that harm no comparison.
+    #[must_use]
+    pub fn tolerated() -> f64 {
+        0.1
+    }
+}
+
 /// The split as it is seen minute by minute: a product over stretches of one weight each, of an e-value that grows
-/// while the share is further from the weight than tolerated. The minute of a change and the one after it are left out,
-/// for a weight takes seconds to be live everywhere, and a request counts in the minute in which it began.
+/// while the share is further from the weight than tolerated. The minute of a change is left out and those before and
+/// after it, for a weight takes seconds to be live everywhere, and one that others set is seen up to a minute later.
 #[derive(Debug)]
 pub(super) struct SplitWatch {
     /// Of the weight, in both directions.
@@ -40,6 +49,8 @@ pub(super) struct SplitWatch {
     /// ln E of the stretches that are over.
     before: f64,
     now: Stretch,
+    /// Requests of the last minute, canary first, until the next one has the same weight.
+    last: Option<(f64, f64)>,
     changed: Option<Minute>,
     /// The stretch whose share was furthest off.
     furthest: Option<(f64, Stretch)>,
@@ -73,20 +84,31 @@ impl Stretch {
 impl SplitWatch {
     pub fn new(plan: &JudgePlan) -> Self {
         let tolerated = plan.split_tolerance.clamp(0.0, 1.0);
-        Self { tolerated, before: 0.0, now: Stretch::at(Weight::ZERO), changed: None, furthest: None }
+        Self { tolerated, before: 0.0, now: Stretch::at(Weight::ZERO), last: None, changed: None, furthest: None }
     }
 
-    pub fn see(&mut self, sample: &MinuteSample) {
-        if sample.weight != self.now.weight {
+    /// Takes one minute in. `moving`: its weight is not known.
+    pub fn see(&mut self, sample: &MinuteSample, moving: bool) {
+        let last = self.last.take();
+        let changed = sample.weight != self.now.weight;
+        if changed {
             self.before += self.now.ln_e(self.tolerated);
             self.now = Stretch::at(sample.weight);
-            self.changed = Some(sample.minute);
         }
-        if self.changed.is_some_and(|changed| sample.minute.minutes_since(changed) < 2) {
+        if changed || moving {
+            self.changed = Some(sample.minute);
             return;
         }
-        // The first check that has both versions' requests; all of them see the same traffic.
-        let Some((canary, baseline)) = sample.pairs.iter().find_map(requests) else { return };
+        if let Some(last) = last {
+            self.add(last);
+        }
+        if self.changed.is_none_or(|changed| sample.minute.minutes_since(changed) >= 2) {
+            // The first check that has both versions' requests; all of them see the same traffic.
+            self.last = sample.pairs.iter().find_map(requests);
+        }
+    }
+
+    fn add(&mut self, (canary, baseline): (f64, f64)) {
         self.now.canary += canary;
         self.now.baseline += baseline;
         let evidence = self.now.ln_e(self.tolerated);
@@ -95,8 +117,7 @@ impl SplitWatch {
         }
     }
 
-    /// What is wrong with the split, if it is: what was found once stays found, because the minutes it was found in
-    /// stay in the comparison.
+    /// What is wrong with the split now. One that has become right again outweighs it in time.
     pub fn found(&self) -> Option<SplitFound> {
         let (_, stretch) = self.furthest?;
         let (evidence, threshold) = (self.before + self.now.ln_e(self.tolerated), -ALPHA.ln());

@@ -5,8 +5,8 @@ use crate::units::plain_number;
 
 use super::aftermath::Aftermath;
 use super::bars::{MINUTES_TO_PASS, Reason};
-use super::course::{Prospect, Reading};
-use super::{Comparison, Count, Doubt, Interval, Samples, Verdict};
+use super::course::{Newest, Prospect, Reading};
+use super::{Comparison, Count, Doubt, Interval, LevelComparison, Measure, Samples, Verdict};
 
 pub(super) fn sentence(
     comparison: &Comparison,
@@ -16,7 +16,7 @@ pub(super) fn sentence(
     alpha: f64,
 ) -> String {
     if why == Reason::NoData {
-        return no_data(comparison, reading, samples);
+        return no_data(comparison, &reading.newest, samples);
     }
     let tolerated = match &comparison.slower {
         Some(slower) => slower.tolerated(comparison),
@@ -36,6 +36,51 @@ pub(super) fn sentence(
         Reason::NotEnough => not_proven_yet(&tolerated, comparison.evidence.requests_missing, reading.prospect),
     };
     format!("{}{}{conclusion}", rates(comparison), ratio(comparison, why, alpha))
+}
+
+/// Of a mean or a gauge: `memory: 81.2 in the new version, 60.1 in the old (+18.3 to +23.9, 99 % sure); ...`.
+pub(super) fn level_sentence(
+    comparison: &Comparison,
+    measure: Measure,
+    newest: &Newest,
+    samples: &Samples,
+    alpha: f64,
+) -> String {
+    let Some(LevelComparison { canary, baseline, difference }) = comparison.level else {
+        return no_data(comparison, newest, samples);
+    };
+    let sure = difference.map_or_else(String::new, |(from, to)| {
+        let signed = |value: f64| format!("{}{}", if value < 0.0 { "" } else { "+" }, figure(value));
+        format!(" ({} to {}, {} % sure)", signed(from), signed(to), plain_number(100.0 * (1.0 - alpha)))
+    });
+    let tolerated = percent(comparison.tolerance.factor - 1.0);
+    let conclusion = match (measure, comparison.doubt) {
+        (Measure::Gauge, Some(Doubt::LooksWorse)) => {
+            format!("more than {tolerated} higher, which holds and never rolls back")
+        }
+        (Measure::Gauge, Some(Doubt::NoData)) => return no_data(comparison, newest, samples),
+        (Measure::Gauge, _) => format!("not found to be more than {tolerated} higher, which proves nothing"),
+        (Measure::Mean | Measure::Counts | Measure::Latency | Measure::Distribution, _) => {
+            "shown only, decides nothing".to_owned()
+        }
+    };
+    let (new, old) = (figure(canary), figure(baseline));
+    format!("{}: {new} in the new version, {old} in the old{sure}; {conclusion}", comparison.check)
+}
+
+/// Three digits of a number: `81.2`, `1,240`, `0.00123`.
+fn figure(value: f64) -> String {
+    let size = value.abs();
+    let sign = if value < 0.0 { "-" } else { "" };
+    match size {
+        size if size >= 1e15 => format!("{sign}{size:.2e}"),
+        size if size >= 100.0 => format!("{sign}{}", grouped(size)),
+        size if size >= 10.0 => format!("{sign}{size:.1}"),
+        size if size >= 1.0 => format!("{sign}{size:.2}"),
+        size if size >= 1e-3 => format!("{sign}{size:.4}"),
+        size if size > 0.0 => format!("{sign}{size:.2e}"),
+        _ => "0".to_owned(),
+    }
 }
 
 /// Of the new version alone at 100 %: `12 % of new requests failed (290 of 2,400) since 14:32, when it got all traffic,
@@ -93,14 +138,14 @@ pub fn percent(share: f64) -> String {
     format!("{text} %")
 }
 
-fn no_data(comparison: &Comparison, reading: &Reading, samples: &Samples) -> String {
+fn no_data(comparison: &Comparison, newest: &Newest, samples: &Samples) -> String {
     let since = samples.step_since.or_else(|| samples.minutes.first().map(|sample| sample.minute));
     let silent = |newest: Option<crate::units::Minute>| match (newest, since) {
         (Some(newest), Some(since)) => newest < since,
         (None, _) => true,
         (Some(_), None) => false,
     };
-    let whose = match (silent(reading.newest.canary), silent(reading.newest.baseline)) {
+    let whose = match (silent(newest.canary), silent(newest.baseline)) {
         (true, false) => "no data of the new version",
         (false, true) => "no data of the old version",
         (true, true) => "no data of either version",

@@ -103,6 +103,7 @@ pub(super) fn samples(
         step_since: engine::step_since(rollout),
         step: engine::judged_step(rollout),
         alone_since: engine::alone_since(rollout),
+        moving: rollout.moving(),
         unread: unread.to_vec(),
     }
 }

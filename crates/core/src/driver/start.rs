@@ -64,9 +64,17 @@ pub(super) async fn start<P: Ports, B: Budget>(
     }
 }
 
+/// Room for what is still to be learned of a check, as JSON: 18 models of a distribution, one of counts, each with the
+/// hours that are set aside.
+pub(super) const DISTRIBUTION_BYTES: usize = 16 * 1024;
+pub(super) const COUNTS_BYTES: usize = 4 * 1024;
+
 /// What cannot be saved any more cannot be rolled back either: there must be room for its history.
 pub(super) fn check_size(rollout: &Rollout) -> Result<(), Vec<Problem>> {
-    let bytes = serde_json::to_string(rollout).map_or(usize::MAX, |text| text.len());
+    let to_learn = rollout.plan.checks.iter().filter(|check| check.learned.is_none());
+    let to_learn: usize =
+        to_learn.map(|check| if check.distribution.is_some() { DISTRIBUTION_BYTES } else { COUNTS_BYTES }).sum();
+    let bytes = serde_json::to_string(rollout).map_or(usize::MAX, |text| text.len().saturating_add(to_learn));
     if bytes <= LARGEST_START_BYTES {
         return Ok(());
     }

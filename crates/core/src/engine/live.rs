@@ -260,6 +260,7 @@ fn baking(draft: &mut Draft<'_>, bake: &Bake) {
 }
 
 pub(super) fn on_proof(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
+    hold_for_split(draft);
     if draft.verdict() != Verdict::Pass {
         let unproven = sentences(draft, Verdict::Inconclusive);
         unproven.into_iter().for_each(|sentence| draft.hold(sentence));
@@ -322,6 +323,7 @@ fn set_proof(draft: &mut Draft<'_>, bake: &Bake, proof: Option<Proof>) {
 /// The spec consents to go on without a proof, on its own clock: a step may be shorter than metrics take to come. It does
 /// not consent to go on blind.
 fn unless_harm(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
+    hold_for_split(draft);
     if data_are_overdue(draft) {
         draft.hold("no data of both versions, though there should be some by now: harm would not show either");
     }
@@ -329,6 +331,13 @@ fn unless_harm(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
         let sentences = draft.analysis.map(|a| a.comparisons.iter().map(|c| c.sentence.clone()).collect());
         draft.based_on_analysis = true;
         leave_step(draft, bake, step, Why::NoHarm { sentences: sentences.unwrap_or_default() });
+    }
+}
+
+/// Where the traffic goes elsewhere than the weights say, more of it is not given away, on proof or on the clock.
+fn hold_for_split(draft: &mut Draft<'_>) {
+    if let Some(split) = draft.analysis.and_then(|analysis| analysis.split.as_ref()) {
+        draft.hold(split.sentence.clone());
     }
 }
 

@@ -234,3 +234,6 @@ impl Span {
         Self { period: Period::Hour, from: Period::Hour.start(self.from), until }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -213,3 +213,127 @@ pub fn preceded(history: History, earlier: History) -> History {
     let before = earlier.minutes.into_iter().filter(|minute| first.is_none_or(|first| minute.minute < first));
     History { minutes: before.chain(history.minutes).collect(), ..history }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::plan;
+
+    fn version(number: &str) -> Version {
+        Version(number.to_owned())
+    }
+
+    fn end() -> Minute {
+        Minute::from_index(29_921_160)
+    }
+
+    fn spec(checks: &str) -> RolloutSpec {
+        let text = format!("{{coalmine: v1, target: {{lambda: {{function: f, alias: live}}}}, checks: {checks}}}");
+        crate::spec::parse(&text).unwrap().spec
+    }
+
+    /// What CloudWatch has of each series, by the query's metric and version.
+    fn read(past: &Past<'_>, places: &[usize], value: &dyn Fn(&str, Option<&str>, i64) -> Option<f64>) -> History {
+        let queries = past.queries(places);
+        let series: Vec<Series> = queries
+            .iter()
+            .map(|query| {
+                let version = query.metric.dimensions.get("ExecutedVersion").map(String::as_str);
+                let minutes = (past.from.index()..past.until.index()).map(Minute::from_index);
+                let name = format!("{} {}", query.metric.metric, query.stat);
+                let at = |minute: Minute| Some((minute, value(&name, version, minute.minutes_since(end()))?));
+                minutes.filter_map(at).collect()
+            })
+            .collect();
+        past.history(places, &series)
+    }
+
+    fn ago(history: &History) -> Vec<i64> {
+        history.minutes.iter().map(|minute| minute.minute.minutes_since(end())).collect()
+    }
+
+    #[test]
+    fn minutes_in_which_versions_shared_the_alias_are_left_out() {
+        let spec = spec("[{errors: {}}]");
+        let plan = plan(&spec);
+        let (old, new) = (version("41"), version("43"));
+        let past = Past { spec: &spec, plan: &plan, baseline: &old, canary: &new, from: end().plus(-8), until: end() };
+        let history = read(&past, &[0], &|name, version, minute| {
+            let invoked = match (version, minute) {
+                (None, -1) => return None,
+                (None, _) => Some(100.0),
+                // A version before shared with one before that.
+                (Some("40"), -8) => Some(95.0),
+                // The version that was rolled back in between.
+                (Some("42"), -6) => Some(5.0),
+                (Some("41"), -6) => Some(95.0),
+                // One version alone, of which Lambda tells all the same.
+                (Some("41"), -4) => Some(100.0),
+                (Some(_), _) => None,
+            };
+            match name {
+                "Invocations Sum" => invoked,
+                "Errors Sum" if minute == -3 => None,
+                "Errors Sum" => Some(1.0),
+                _ => Some(100.0),
+            }
+        });
+        assert_eq!(ago(&history), [-7, -5, -4, -2]);
+        let counts: Vec<_> =
+            history.minutes.iter().map(|minute| minute.measured[0].as_ref().unwrap().count()).collect();
+        assert!(counts.iter().all(|count| count.unwrap().requests == 100.0), "{counts:?}");
+    }
+
+    #[test]
+    fn a_days_past_fits_one_call_and_names_no_version_in_what_is_counted() {
+        let spec = spec("[{errors: {}}, {latency: {}}]");
+        let with_edges =
+            crate::analysis::choose_edges(&plan(&spec), 1, &[(0.05, 20.0), (0.5, 50.0), (0.9, 100.0), (0.99, 200.0)]);
+        let (old, new) = (version("41"), version("42"));
+        let past =
+            Past { spec: &spec, plan: &with_edges, baseline: &old, canary: &new, from: end().plus(-DAY), until: end() };
+        let queries = past.queries(&[0, 1]);
+        let points: i64 = queries.iter().map(|q| q.until.minutes_since(q.from) / q.period.minutes()).sum();
+        assert!(queries.len() <= 500 && points <= 100_800, "{} queries, {points} points", queries.len());
+        let of_versions = queries.iter().filter(|query| query.metric.dimensions.contains_key("ExecutedVersion"));
+        assert!(of_versions.clone().all(|query| query.metric.metric == "Invocations"));
+        let near: Vec<&str> = of_versions.map(|query| query.metric.dimensions["ExecutedVersion"].as_str()).collect();
+        assert_eq!(near, ["41", "42", "40", "39", "38", "37"]);
+    }
+
+    #[test]
+    fn versions_that_were_near_are_few_and_are_numbers_from_one() {
+        let numbers = |old: &str, new: &str| -> Vec<String> {
+            near(&version(old), &version(new)).into_iter().map(|version| version.0).collect()
+        };
+        assert_eq!(numbers("1", "2"), ["1", "2"]);
+        assert_eq!(numbers("3", "2"), ["3", "2", "1"], "back to an older one");
+        assert_eq!(numbers("$LATEST", "2"), ["$LATEST", "2"]);
+        assert_eq!(numbers("10", "1000").len(), VERSIONS_AT_MOST);
+        assert_eq!(numbers("0", "18446744073709551615").len(), VERSIONS_AT_MOST);
+    }
+
+    #[test]
+    fn a_quiet_day_is_not_enough_and_what_was_before_it_comes_first() {
+        let spec = spec("[{errors: {}}, {latency: {}}]");
+        let plan = plan(&spec);
+        let of = |minutes: std::ops::Range<i64>, requests: f64, errors: f64| {
+            let count = crate::analysis::Count::new(requests, errors).unwrap();
+            let minute =
+                |minute| HistoryMinute { minute: end().plus(minute), measured: vec![Some(count.into()), None] };
+            History { minutes: minutes.map(minute).collect(), stretched: vec![None, None] }
+        };
+        assert_eq!(tells_little(&plan, &of(-60..0, 600.0, 1.0)), [0usize; 0], "60 errors at ten a second");
+        assert_eq!(tells_little(&plan, &of(-60..0, 600.0, 0.4)), [0], "24 errors");
+        assert_eq!(tells_little(&plan, &of(-60..0, 59.0, 1.0)), [0], "less than one a second");
+        assert_eq!(
+            tells_little(&plan, &of(0..0, 1.0, 0.0)),
+            [0usize; 0],
+            "nobody came: there is nothing before either"
+        );
+        let both = preceded(of(-2..0, 600.0, 1.0), of(-5..-1, 300.0, 2.0));
+        assert_eq!(ago(&both), [-5, -4, -3, -2, -1]);
+        let newest = both.minutes[3].measured[0].as_ref().unwrap().count().unwrap();
+        assert!((newest.requests - 600.0).abs() < 1e-9, "where both have a minute, the day's counts");
+    }
+}

@@ -23,9 +23,6 @@ use crate::units::{Span, Timestamp, Weight};
 /// Traffic before the release that is told of request by request.
 const HISTORY: Span = Span::from_minutes(60);
 
-/// Traffic before that, in minutes: with the hour, a day.
-const PAST: i64 = 23 * 60;
-
 /// EventBridge delivers an alarm's change of state within seconds.
 const DELIVERY_SECONDS: std::ops::RangeInclusive<u64> = 2..=9;
 
@@ -42,6 +39,8 @@ pub struct Scenario {
     /// The spec as the start command gets it. Every version that the traffic names is published and active.
     pub spec: Value,
     pub traffic: Traffic,
+    /// How long the traffic has been there before the release; at least an hour.
+    pub past: Span,
     /// Alarms that exist, all of them OK at first, and what becomes of them.
     pub alarms: Vec<String>,
     pub events: Vec<Happening>,
@@ -149,7 +148,8 @@ pub fn run(scenario: &Scenario, seed: u64) -> Result<Outcome, RunError> {
     world.write_alias(&target, &scenario.baseline, None)?;
     scenario.alarms.iter().for_each(|name| world.set_alarm(name, AlarmState::Ok));
     // From a seed of its own, so that the hour's chances are what they would be without it.
-    Generator::new(&world, &target, &scenario.traffic, !seed, world.now(), started_at).run_past(PAST);
+    Generator::new(&world, &target, &scenario.traffic, !seed, world.now(), started_at)
+        .run_past(scenario.past.minus(HISTORY).minutes_ceil());
     let traffic = Generator::new(&world, &target, &scenario.traffic, seed, world.now(), started_at);
     let mut run = Run {
         scenario,
@@ -435,6 +435,7 @@ impl Scenario {
             baseline: baseline.clone(),
             spec,
             traffic,
+            past: Span::from_hours(24),
             alarms: Vec::new(),
             events: Vec::new(),
             faults: Vec::new(),

@@ -1,9 +1,10 @@
-//! The releases of the tour: a good one, a bad one, and one that an alarm stops.
+//! The releases of the tour: a good one, a bad one, one that an alarm stops, and a slow one.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::durations::Latency;
 use super::invariants::Violation;
 use super::scenario::{Happening, Moment, Outcome, RunError, Scenario, What, run};
 use super::traffic::{Behaviour, Delivery, Traffic};
@@ -22,6 +23,9 @@ pub const PER_SECOND: f64 = 40.0;
 /// Share of the old version's requests that fail.
 pub const OLD_FAILING: f64 = 0.004;
 
+/// The slow release: so many of its requests take so many times as long.
+const SLOW_PATH: (f64, f64) = (0.05, 10.0);
+
 /// How long the third release's step is live when its alarm rings.
 const ALARM_AFTER: Span = Span::from_seconds(197);
 
@@ -32,6 +36,8 @@ pub struct Stop {
     pub canary: Version,
     /// Share of the new version's requests that fail.
     pub failing: f64,
+    /// Share of its requests that take so many times as long, if any.
+    pub slow: Option<(f64, f64)>,
     /// How it must end.
     pub announced: PhaseName,
     pub scenario: Scenario,
@@ -49,21 +55,27 @@ pub fn old() -> Version {
     Version("41".to_owned())
 }
 
-/// The three releases, in order.
+/// The releases, in order.
 #[must_use]
-pub fn stops() -> [Stop; 3] {
+pub fn stops() -> [Stop; 4] {
     let stop = |title, version: &str, failing, announced| {
         let canary = Version(version.to_owned());
         let scenario = Scenario { ticks_twice: true, ..release(&canary, failing) };
-        Stop { title, canary, failing, announced, scenario }
+        Stop { title, canary, failing, slow: None, announced, scenario }
     };
     let mut alarm = stop("ALARM", "44", OLD_FAILING, PhaseName::RolledBack);
     let what = What::Alarm { name: ALARM.to_owned(), state: AlarmState::Alarm };
     alarm.scenario.events.push(Happening { when: Moment::AfterWeight(alarm_step(), ALARM_AFTER), what });
+    let mut slow = stop("SLOW RELEASE", "45", OLD_FAILING, PhaseName::RolledBack);
+    slow.slow = Some(SLOW_PATH);
+    let latency = Latency::default().with_slow_path(SLOW_PATH.0, SLOW_PATH.1);
+    let behaviour = Behaviour::steady(OLD_FAILING).taking(Span::ZERO, latency);
+    slow.scenario.traffic.versions.insert(slow.canary.clone(), behaviour);
     [
         stop("GOOD RELEASE", "42", OLD_FAILING, PhaseName::Promoted),
         stop("BAD RELEASE", "43", 10.0 * OLD_FAILING, PhaseName::RolledBack),
         alarm,
+        slow,
     ]
 }
 

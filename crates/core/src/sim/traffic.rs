@@ -211,14 +211,18 @@ impl<'a> Generator<'a> {
     /// What lies before the first minute, under the weights that are live now: all of it has arrived long ago, and
     /// nobody asks who got which request.
     pub fn run_past(&mut self, minutes: i64) {
-        let until = self.done.minute();
-        let whole = Span::from_minutes(1);
-        for minute in (until.index() - minutes..until.index()).map(Minute::from_index) {
-            let served = self.serve_piece(minute, minute.start(), whole);
-            let alone = served.len() <= 1;
-            for (version, served) in served {
-                self.publish(&version, minute, &served, served.tally, minute.plus(1).start(), alone);
+        let until = self.done.minute().index();
+        let mut told: BTreeMap<Version, Vec<(Minute, Told)>> = BTreeMap::new();
+        for minute in (until - minutes..until).map(Minute::from_index) {
+            for (version, served) in self.serve_piece(minute, minute.start(), Span::from_minutes(1)) {
+                if let Some(part) = self.told(&served, served.tally, minute.plus(1).start()) {
+                    told.entry(version).or_default().push((minute, part));
+                }
             }
+        }
+        let alone = told.len() <= 1;
+        for (version, parts) in told {
+            self.put(&version, &parts, alone);
         }
     }
 
@@ -349,26 +353,20 @@ impl<'a> Generator<'a> {
         let late_fine = self.delivery.binomial(fine, late_share);
         let late = Tally { requests: late_failed + late_fine, failed: late_failed, unserved: 0 };
         let in_time = Tally { requests: failed + fine - late.requests, failed: failed - late_failed, unserved: 0 };
-        self.publish(version, minute, served, in_time, ended, alone);
-        self.publish(version, minute, served, late, ended + self.traffic.delivery.late_by, alone);
+        let late_by = self.traffic.delivery.late_by;
+        let parts = [(in_time, ended), (late, ended + late_by)];
+        let parts = parts.map(|(part, ended)| self.told(served, part, ended).map(|part| (minute, part)));
+        self.put(version, &parts.into_iter().flatten().collect::<Vec<_>>(), alone);
     }
 
     /// A part of what a version served, told of after `ended`.
     #[allow(clippy::cast_precision_loss, reason = "no minute has 2^53 requests")]
-    fn publish(
-        &mut self,
-        version: &Version,
-        minute: Minute,
-        served: &Served,
-        part: Tally,
-        ended: Timestamp,
-        alone: bool,
-    ) {
+    fn told(&mut self, served: &Served, part: Tally, ended: Timestamp) -> Option<Told> {
         let ran = part.requests - part.unserved;
         if ran == 0 {
-            return;
+            return None;
         }
-        let Delivery { invocations, errors, durations, jitter, versions_alone, .. } = self.traffic.delivery;
+        let Delivery { invocations, errors, durations, jitter, .. } = self.traffic.delivery;
         let arrives = |lag: Span, chance: &mut Rng| {
             let jitter = Span::from_seconds(chance.below(jitter.seconds() + 1));
             ended + lag.plus(jitter)
@@ -380,21 +378,35 @@ impl<'a> Generator<'a> {
         let cold = served.cold.map(|(cold, latency)| (cold.min(ran), latency));
         let warm = (ran - cold.map_or(0, |(cold, _)| cold), served.latency);
         let took = [Some(warm), cold].into_iter().flatten().filter(|(requests, _)| *requests > 0);
-        let took: Vec<Arc<Durations>> = took
+        let took = took
             .map(|(requests, latency)| Durations::new(latency, requests, self.durations.next_u64(), ends))
             .collect();
+        Some(Told { counts: [invoked, erred], took })
+    }
+
+    /// In the series of the version, of the alias, and of the function.
+    fn put(&mut self, version: &Version, parts: &[(Minute, Told)], alone: bool) {
         let target = &self.target;
         let series = self.series.entry(version.clone()).or_insert_with(|| series_of(target, version));
-        // Of the version, of the alias, and of the function.
-        for of in series.chunks(3).skip(usize::from(alone && !versions_alone)) {
-            for (metric, datapoint) in of.iter().zip([invoked, erred]) {
-                self.world.put_datapoint(metric, minute, datapoint);
+        let whose = usize::from(alone && !self.traffic.delivery.versions_alone);
+        for of in series.chunks(3).skip(whose) {
+            for (place, metric) in of.iter().take(2).enumerate() {
+                let points = parts.iter().filter_map(|(minute, told)| Some((*minute, *told.counts.get(place)?)));
+                self.world.put_datapoints(metric, points);
             }
             if let Some(metric) = of.last() {
-                took.iter().for_each(|part| self.world.put_durations(metric, minute, part.clone()));
+                let took = parts.iter().flat_map(|(minute, told)| told.took.iter().map(|part| (*minute, part.clone())));
+                self.world.put_durations(metric, took);
             }
         }
     }
+}
+
+/// What CloudWatch gets of a piece: Invocations and Errors, and the durations.
+#[derive(Debug)]
+struct Told {
+    counts: [Datapoint; 2],
+    took: Vec<Arc<Durations>>,
 }
 
 /// What a version did in a piece of a minute.

@@ -28,30 +28,24 @@ const HIGHER_DEFAULT: f64 = 0.1;
 const GAUGE_WARNING: &str = "a gauge never rolls back, for two versions' levels may differ for a while by themselves: \
                              it is read as `mode: hold`, which keeps the weight while the new version looks worse";
 
-const LATENCY_WARNING: &str = "latency is not judged in this version: it is shown, but neither holds a rollout back \
-                               nor rolls it back; write `mode: observe` in the check to say that you know";
-
 /// The placeholders of a dimension's value that a Lambda target can fill.
 const PLACEHOLDERS: [&str; 3] = ["version", "function", "alias"];
 
 /// Reads the list, or takes the default: errors and latency.
 pub fn lower(raw: Option<At<List<RawCheck, CHECKS_MAX>>>, problems: &mut Problems) -> Judged {
-    let mut reader = Reader { seen: BTreeMap::new(), latency: None, warnings: Vec::new(), problems };
+    let mut reader = Reader { seen: BTreeMap::new(), warnings: Vec::new(), problems };
     let place = raw.as_ref().map(|at| at.place.clone());
     let checks = match raw {
         None => reader.defaults(),
         Some(At { value: None, .. }) => Vec::new(),
         Some(At { place, value: Some(list) }) => reader.list(list.0, &place),
     };
-    let warnings = reader.latency.into_iter().chain(reader.warnings).collect();
-    Judged { checks, warnings, place }
+    Judged { checks, warnings: reader.warnings, place }
 }
 
 struct Reader<'p> {
     /// Names of the checks so far, and where each was written.
     seen: BTreeMap<String, Pos>,
-    /// The one warning that latency is not judged.
-    latency: Option<Problem>,
     warnings: Vec<Problem>,
     problems: &'p mut Problems,
 }
@@ -59,11 +53,10 @@ struct Reader<'p> {
 impl Reader<'_> {
     fn defaults(&mut self) -> Vec<Check> {
         let errors = CheckKind::Errors { tolerate: ERRORS_DEFAULT };
-        let whole = Place { path: "checks".to_owned(), pos: Pos::Nowhere };
-        let latency = RawLatency { tolerate: None, at: None, mode: None, on_no_data: None };
+        let latency = RawLatency { tolerate: None, at: None, warm_up: None, mode: None, on_no_data: None };
         vec![
             Check { name: "errors".to_owned(), kind: errors, mode: CheckMode::Enforce, on_no_data: OnNoData::Hold },
-            self.latency(latency, &whole, CheckMode::Enforce, OnNoData::Hold),
+            self.latency(latency, CheckMode::Enforce, OnNoData::Hold),
         ]
     }
 
@@ -99,7 +92,7 @@ impl Reader<'_> {
             let (mode, on_no_data) =
                 self.common("latency", (raw.mode.clone(), inside.0), (raw.on_no_data.clone(), inside.1));
             self.unique("latency", place.pos, &place);
-            found = Some(self.latency(latency, &place, mode, on_no_data));
+            found = Some(self.latency(latency, mode, on_no_data));
         }
         if let Some(At { place, value: Some(rate) }) = raw.rate {
             found = Some(self.rate(rate, &place, raw.mode.clone(), raw.on_no_data.clone()));
@@ -144,16 +137,13 @@ impl Reader<'_> {
         }
     }
 
-    /// Carried as observed, whatever it asks for; asking for more is worth a warning.
-    fn latency(&mut self, raw: RawLatency, place: &Place, mode: CheckMode, on_no_data: OnNoData) -> Check {
-        if mode != CheckMode::Observe && self.latency.is_none() {
-            self.latency = Some(warning(place, LATENCY_WARNING));
-        }
+    fn latency(&mut self, raw: RawLatency, mode: CheckMode, on_no_data: OnNoData) -> Check {
         let kind = CheckKind::Latency {
             tolerate: value(raw.tolerate).map_or(SLOWER_DEFAULT, |slower| slower.0),
             at: self.quantiles(raw.at),
+            warm_up: value(raw.warm_up).and_then(|warm_up| warm_up.0),
         };
-        Check { name: "latency".to_owned(), kind, mode: CheckMode::Observe, on_no_data }
+        Check { name: "latency".to_owned(), kind, mode, on_no_data }
     }
 
     fn quantiles<const MAX: usize>(&mut self, raw: Option<At<List<Quantile, MAX>>>) -> Vec<Quantile> {

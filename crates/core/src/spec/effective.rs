@@ -111,6 +111,10 @@ fn invoke(test: &InvokeTest) -> String {
     format!("invoke: {{ payload: {}{expect}, times: {} }}", json(&test.payload), test.times)
 }
 
+fn warm_up(warm_up: Option<crate::units::Span>) -> String {
+    format!("warmUp: {}", warm_up.map_or_else(|| "auto".to_owned(), |span| span.spec_form()))
+}
+
 fn check(check: &Check) -> String {
     let common = [format!("mode: {}", word(check.mode)), format!("onNoData: {}", word(check.on_no_data))];
     let name = format!("name: {}", text(&check.name));
@@ -123,8 +127,11 @@ fn check(check: &Check) -> String {
         CheckKind::Errors { tolerate } => {
             return in_one_line("errors", [format!("tolerate: {}", tolerance(*tolerate))].into_iter().chain(common));
         }
-        CheckKind::Latency { tolerate, at: quantiles } => {
-            return in_one_line("latency", [more(*tolerate), at(quantiles)].into_iter().chain(common));
+        CheckKind::Latency { tolerate, at: quantiles, warm_up: warm_up_time } => {
+            return in_one_line(
+                "latency",
+                [more(*tolerate), at(quantiles), warm_up(*warm_up_time)].into_iter().chain(common),
+            );
         }
         CheckKind::Rate { counts, requests, tolerate, absent_is_zero } => {
             let (kind, events) = match counts {

@@ -28,6 +28,8 @@ const LABEL_CHARS_MAX: usize = 200;
 const UNIT_CHARS_MAX: usize = 16;
 /// No weight, duration or percentage is longer.
 const QUANTITY_CHARS_MAX: usize = 40;
+/// Latency that is not judged for longer than that after each raise is not judged.
+const WARM_UP_MAX: Span = Span::from_minutes(30);
 /// Twenty invocations still end within one tick.
 const TIMES_MAX: u32 = 20;
 /// Who may lose more has no use for a budget.
@@ -85,6 +87,10 @@ text_leaf!(
 text_leaf!(
     /// How many requests may fail.
     FailedRequests(u32)
+);
+text_leaf!(
+    /// How long environments take to warm up; `None` for `auto`.
+    WarmUpTime(Option<Span>)
 );
 text_leaf!(
     /// How often a test is run.
@@ -249,6 +255,21 @@ impl Leaf for Span {
 
     fn read(text: &str) -> Result<Self, String> {
         quantity(text, Self::WHAT, str::parse)
+    }
+}
+
+impl Leaf for WarmUpTime {
+    const WHAT: &'static str = "`auto` or a duration such as `2m`";
+
+    fn read(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self(None));
+        }
+        let span = quantity(text, Self::WHAT, str::parse::<Span>)?;
+        match span <= WARM_UP_MAX {
+            true => Ok(Self(Some(span))),
+            false => Err(format!("{} is out of range; at most {WARM_UP_MAX}", quoted(text))),
+        }
     }
 }
 
@@ -472,6 +493,7 @@ text_schema! {
     Slower: {"type": "string", "pattern": "^ *[0-9.]+ *% *$", "examples": ["5%"]};
     Tolerance: {"type": "string", "pattern": "^[0-9.]+ *(x|pt)", "examples": ["0.5pt", "1.5x", "1.2x + 0.1pt"]};
     Quantile: {"type": "string", "pattern": "^p[0-9.]+$", "examples": ["p50", "p99", "p99.9"]};
+    WarmUpTime: {"type": "string", "pattern": "^(auto| *([0-9]+[dhms] *)+)$", "examples": ["auto", "2m"]};
     Times: {"type": "integer", "minimum": 1, "maximum": TIMES_MAX};
     Unit: {"type": "string", "minLength": 1, "maxLength": UNIT_CHARS_MAX};
     HarmRatio: {"type": "string", "pattern": "^ *[0-9.]+x *$", "examples": ["1.25x"]};

@@ -265,6 +265,9 @@ pub enum CheckKind {
     Latency {
         tolerate: f64,
         at: Vec<Quantile>,
+        /// How long after each raise nothing is judged; `None`: as long as it takes live, and not at all in recordings.
+        #[serde(default)]
+        warm_up: Option<Span>,
     },
     Rate {
         counts: RateCounts,

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::decode::{Decode, Fields, List, Table, fields};
 use super::leaves::{
     AlarmName, AliasName, FailedRequests, FunctionName, HarmRatio, Label, Language, MetricText, Name, Percent,
-    PublishedVersion, Slower, Times, Unit,
+    PublishedVersion, Slower, Times, Unit, WarmUpTime,
 };
 use super::presets::Preset;
 use super::problems::{Place, Problems};
@@ -250,7 +250,7 @@ fields! {
     RawCheck {
         /// The share of invocations that fail.
         errors: RawErrors,
-        /// How long invocations take. This version shows latency, but does not judge it.
+        /// How long invocations take.
         latency: RawLatency,
         /// Any countable thing of your own.
         rate: RawRate,
@@ -287,6 +287,9 @@ fields! {
         tolerate: Slower,
         /// Which percentiles. Default `[p50, p99]`.
         at: List<Quantile, QUANTILES_MAX>,
+        /// How long after each raise of the weight latency is not judged, because the new version's environments start
+        /// cold: `auto` or a duration. Default `auto`.
+        warm_up: WarmUpTime,
         /// `enforce`: rolls back and is needed for promotion; `hold`: is needed for promotion; `observe`: is only
         /// shown.
         mode: CheckMode,

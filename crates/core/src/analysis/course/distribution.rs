@@ -9,6 +9,7 @@ use super::excess::Risk;
 use super::harm::{Bet, Evident, Lanes, Weighing, guard_bar};
 use super::proof::{Exposure, Worth};
 use super::thresholds::{Quantile, Threshold, edge_for};
+use super::warming::Warming;
 use super::{Asked, Harm, Look, Newest, Prospect, Reading, StepMinutes};
 use crate::analysis::bars::Bars;
 use crate::analysis::edges::{logit, rebinned, stretched};
@@ -19,7 +20,7 @@ use crate::analysis::stats::{
 use crate::analysis::{
     Bins, Count, DistributionHistory, Interval, JudgePlan, Pair, PlannedCheck, PlannedDistribution, Slower, WarmUp,
 };
-use crate::units::{Weight, plain_number};
+use crate::units::{Minute, Weight, plain_number};
 
 /// Requests of the baseline that must be known before thresholds are chosen by them, unless so many minutes have
 /// brought fewer: a tail cannot be told from less.
@@ -53,6 +54,9 @@ pub struct DistributionCourse {
     /// `None` until enough is known of the baseline to choose it.
     compared: Option<Compared>,
     lanes: Lanes,
+    /// Begun anew where harm was proven of a canary that may only be cold.
+    again: Option<Lanes>,
+    fresh: Lanes,
     weighing: Option<Weighing>,
     step: StepMinutes,
     newest: Newest,
@@ -72,11 +76,19 @@ struct Compared {
     guards: [Guard; 3],
 }
 
-/// How far the canary has come since its weight was raised, by the minutes before the one that is seen.
-#[derive(Debug, Default, Clone, Copy)]
-struct Warming {
-    minutes: u32,
-    requests: f64,
+/// What one minute says of harm.
+struct Weighed {
+    bets: Vec<Bet>,
+    dispersion: f64,
+    excess: f64,
+    guard: f64,
+}
+
+impl Weighed {
+    fn evident(&self, minute: Minute) -> Evident<'_> {
+        let Self { bets, dispersion, excess, guard } = self;
+        Evident { minute, bets, dispersion: *dispersion, excess: *excess, guard: *guard, catastrophe: 0.0 }
+    }
 }
 
 impl DistributionCourse {
@@ -87,6 +99,7 @@ impl DistributionCourse {
         let history = learned.filter(|history| history.fits(bins)).cloned();
         let weighing = history.as_ref().and_then(|_| Weighing::of(plan, check));
         let known = history.as_ref().map(|history| history.recent.clone());
+        let fresh = |bar: f64| Lanes::new(plan, Bars::of(plan, check), Dictionary::BETS, weighing, bar);
         let mut course = Self {
             independent: plan.independent,
             auto: plan.auto.map(|auto| auto.largest),
@@ -94,7 +107,9 @@ impl DistributionCourse {
             reference: Reference::starting_from(known.unwrap_or_else(|| vec![0.0; bins])),
             taught: 0,
             compared: None,
-            lanes: Lanes::new(plan, Bars::of(plan, check), Dictionary::BETS, weighing, guard_bar(None)),
+            lanes: fresh(guard_bar(None)),
+            again: None,
+            fresh: fresh(guard_bar(None)),
             weighing,
             step: StepMinutes::default(),
             newest: Newest::default(),
@@ -106,7 +121,7 @@ impl DistributionCourse {
         course.choose();
         if let Some(compared) = course.compared.as_ref().filter(|_| weighing.is_some()) {
             let bar = compared.watched().map(|past| guard_bar(past.as_ref())).fold(0.0, f64::max);
-            course.lanes = Lanes::new(plan, Bars::of(plan, check), Dictionary::BETS, weighing, bar);
+            (course.lanes, course.fresh) = (fresh(bar), fresh(bar));
         }
         Some(course)
     }
@@ -115,8 +130,12 @@ impl DistributionCourse {
         self.lanes.bars()
     }
 
-    pub fn harm(&self) -> &Harm {
-        self.lanes.harm()
+    /// Harm of a canary that may only be cold is proven once it is proven again, by later requests.
+    pub fn harm(&self) -> Harm {
+        match &self.again {
+            None => *self.lanes.harm(),
+            Some(again) => Harm { proven: again.harm().proven, ..*self.lanes.harm() },
+        }
     }
 
     /// Of the quantile that allows the least; nothing is known before there is something to compare.
@@ -132,7 +151,7 @@ impl DistributionCourse {
             self.exposure = Exposure::default();
             self.warming = Warming::default();
         }
-        let warm = self.warming.is_over(&self.planned);
+        let warm = self.warming.is_over(self.planned.warm_up);
         let [baseline, canary] = self.bins(pair);
         let both = self.note(&look, baseline, canary);
         let minute = both.filter(|_| warm);
@@ -143,14 +162,24 @@ impl DistributionCourse {
             compared.prove(&look, minute.as_ref());
             if let Some(minute) = minute {
                 self.exposure.add(&minute.above(0));
-                let (reference, z) = (&self.reference, self.weighing.map(|weighing| weighing.z));
-                compared.weigh(&mut self.lanes, &look, &minute, reference, z);
+                let weighed = compared.weigh(&minute, &self.reference, self.weighing.map(|weighing| weighing.z));
+                let was_proven = self.lanes.harm().proven.is_some();
+                self.lanes.observe(&weighed.evident(look.minute));
+                if let Some(again) = &mut self.again {
+                    again.observe(&weighed.evident(look.minute));
+                } else if !was_proven && self.lanes.harm().proven.is_some() && self.is_cold(look.weight) {
+                    self.again = Some(self.fresh.clone());
+                }
             }
         }
         if let Some(baseline) = baseline {
             self.teach(baseline);
         }
         self.warming.pass(canary.map_or(0.0, Bins::requests));
+    }
+
+    fn is_cold(&self, weight: Weight) -> bool {
+        self.planned.warm_up != WarmUp::default() && self.warming.is_cold(weight)
     }
 
     /// Both versions' bins, as far as they are there and are as many as there should be; the baseline's first.
@@ -227,7 +256,8 @@ impl DistributionCourse {
     /// most.
     fn known(&self) -> Reference {
         let past = self.history.as_ref().map(|history| history.counts.as_slice()).unwrap_or_default();
-        let weight = (REQUESTS_OF_PAST / past.iter().sum::<f64>()).min(1.0);
+        let requests: f64 = past.iter().sum();
+        let weight = if requests > REQUESTS_OF_PAST { REQUESTS_OF_PAST / requests } else { 1.0 };
         let past = past.iter().copied().chain(std::iter::repeat(0.0));
         Reference::starting_from(self.reference.bins().iter().zip(past).map(|(new, old)| new + weight * old).collect())
     }
@@ -264,7 +294,7 @@ impl DistributionCourse {
             canary: count(&|stratum| (stratum.n_c, stratum.x_c)),
             baseline: count(&|stratum| (stratum.n_b, stratum.x_b)),
             events_over_tolerance: compared.map_or(0.0, |compared| compared.over_tolerance(step)),
-            harm: *self.harm(),
+            harm: self.harm(),
             promotion,
             requests_missing: self.requests_missing(step, self.bars().promotion - promotion),
             prospect: Prospect::Fine,
@@ -300,20 +330,6 @@ impl DistributionCourse {
     }
 }
 
-impl Warming {
-    /// Whether the minute that is seen counts.
-    fn is_over(self, planned: &PlannedDistribution) -> bool {
-        self.minutes > planned.warm_up.minutes && self.requests >= planned.warm_up.requests
-            || planned.warm_up == WarmUp::default()
-    }
-
-    /// Takes the canary's requests of a minute in, after it was judged.
-    fn pass(&mut self, requests: f64) {
-        self.minutes = self.minutes.saturating_add(1);
-        self.requests += requests;
-    }
-}
-
 impl Compared {
     fn threshold(&self, edge: usize) -> Option<&Threshold> {
         self.thresholds.iter().find(|threshold| threshold.edge == edge)
@@ -339,7 +355,7 @@ impl Compared {
     }
 
     /// Evidence for harm. The bets know the past minutes only; `z` is how careful the history is read, if there is one.
-    fn weigh(&mut self, lanes: &mut Lanes, look: &Look, minute: &Pairing<'_>, reference: &Reference, z: Option<f64>) {
+    fn weigh(&mut self, minute: &Pairing<'_>, reference: &Reference, z: Option<f64>) -> Weighed {
         for threshold in &mut self.thresholds {
             threshold.observe(minute.above(threshold.edge));
         }
@@ -375,14 +391,12 @@ impl Compared {
             .collect();
         let excess = [P50, P95, P99].into_iter().filter_map(|place| self.at_place(place));
         let excess = excess.map(|threshold| threshold.scatter.dispersion() / of_edge(threshold.edge));
-        lanes.observe(&Evident {
-            minute: look.minute,
-            bets: &bets,
+        Weighed {
+            bets,
             dispersion: self.telling().map_or(1.0, |threshold| of_edge(threshold.edge)),
             excess: excess.fold(1.0, f64::max),
             guard: ln_mean_exp(&self.guards.each_ref().map(Guard::ln_e)),
-            catastrophe: 0.0,
-        });
+        }
     }
 
     fn teach(&mut self, baseline: &[f64]) {

@@ -123,7 +123,7 @@ pub(in crate::analysis) fn guard_bar(past: Option<&Dispersion>) -> f64 {
 }
 
 /// The harm side of a check.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::analysis) struct Lanes {
     bars: Bars,
     weighing: Option<Weighing>,

@@ -129,6 +129,10 @@ impl LevelCourse {
         self.measure == Measure::Gauge && self.excess.ln_e() >= self.threshold
     }
 
+    pub fn is_gauge(&self) -> bool {
+        self.measure == Measure::Gauge
+    }
+
     /// Evidence for that, and what it must reach.
     pub fn evidence(&self) -> (f64, f64) {
         match self.measure {

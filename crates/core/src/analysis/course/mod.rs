@@ -5,8 +5,10 @@ mod counts;
 mod distribution;
 mod excess;
 pub(super) mod harm;
+mod level;
 mod proof;
 mod thresholds;
+mod warming;
 
 use crate::spec::Tolerance;
 use crate::units::{Minute, Weight};
@@ -19,6 +21,7 @@ pub(super) use distribution::DistributionCourse;
 pub(super) use excess::{Risk, bounds, tolerated};
 pub(super) use harm::Harm;
 pub use harm::Lane;
+pub(super) use level::LevelCourse;
 pub(super) use proof::{Exposure, Worth};
 
 /// What is known of a minute besides its numbers.

@@ -86,6 +86,7 @@ pub fn judge(bytes: &[u8]) -> Result<(), Broken> {
         step: usize::from(dice.byte() % 5),
         alone_since,
         unread: Vec::new(),
+        moving: Vec::new(),
     };
     let analysis = judged(&frozen, &samples);
     sound(&analysis)?;

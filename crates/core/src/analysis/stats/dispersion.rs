@@ -33,6 +33,9 @@ const INCIDENT_SLACK: f64 = 0.5;
 /// Variance of the mean of overlapping Gaussian second differences, squared and scaled: 2 (1 + 2 (16 + 1) / 36).
 const OVERLAP: f64 = 3.89;
 
+/// More than any minute compares; keeps hostile numbers finite.
+const MOST_CONTRAST: f64 = 1e15;
+
 /// A model of the dispersion of one kind of event: 1 for independent requests, the mean size of what comes together
 /// for clusters, more with the traffic for noise.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -128,7 +131,7 @@ impl Dispersion {
     /// contrast](super::contrast), `z` how many standard deviations of doubt are added.
     #[must_use]
     pub fn of_contrast(&self, h: f64, z: f64) -> f64 {
-        let h = if h.is_finite() { h.max(0.0) } else { 0.0 };
+        let h = if h.is_nan() { 0.0 } else { h.clamp(0.0, MOST_CONTRAST) };
         // All of it read as clusters: the safe reading at the same traffic, and noise where there is more.
         let conservative = 1.0 + (self.upper(z) - 1.0) * (h / self.events_per_minute.max(1.0)).max(1.0);
         let split = self.regression.map_or(f64::INFINITY, |regression| regression.upper(h, z));

@@ -7,12 +7,13 @@ use super::Stratum;
 /// At the edges of which quantiles is bet, and how many times the baseline's odds of a request above them the canary's
 /// are bet to be. The middle cannot become much worse without the tail showing it, so most bets are on the tail: there a
 /// few requests decide, and the farther out, the more each of them is worth.
-const BETS_ABOVE: [(f64, &[f64]); 7] = [
+const BETS_ABOVE: [(f64, &[f64]); 8] = [
     (0.5, &[1.5, 3.0]),
     (0.75, &[1.5, 3.0]),
     (0.9, &[1.5, 4.0]),
     (0.95, &[2.0, 6.0]),
-    (0.99, &[2.0, 5.0, 15.0]),
+    (0.99, &[2.0, 6.0]),
+    (0.995, &[4.0, 12.0]),
     (0.999, &[4.0, 12.0, 40.0]),
     (0.9997, &[8.0, 30.0, 100.0]),
 ];

@@ -67,11 +67,11 @@ fn a_slower_canary_is_worth_more_than_one_to_some_bet() {
 #[test]
 fn bets_know_what_they_look_at() {
     let dictionary = Dictionary::choose(&Reference::starting_from(vec![10.0, 600.0, 380.0, 10.0])).unwrap();
-    assert_eq!((dictionary.thresholds(), Dictionary::BETS), (&[1, 1, 1, 2, 2, 2, 2][..], 20));
+    assert_eq!((dictionary.thresholds(), Dictionary::BETS), (&[1, 1, 1, 2, 2, 2, 2, 2][..], 21));
     let scored: Vec<Scored> = dictionary.scored().collect();
     assert_eq!(scored[..6], [Scored::Above(1); 6]);
-    assert_eq!(scored[6..17], [Scored::Above(2); 11]);
-    assert_eq!(scored[17..], [Scored::Ranks; 3]);
+    assert_eq!(scored[6..18], [Scored::Above(2); 12]);
+    assert_eq!(scored[18..], [Scored::Ranks; 3]);
     assert!(Dictionary::choose(&Reference::starting_from(vec![0.0; 4])).is_none());
 }
 
@@ -82,9 +82,9 @@ fn the_edges_nearest_the_quantiles_are_chosen() {
     let mut bins: Vec<f64> = quantiles.iter().map(|q| 1e6 * (q - std::mem::replace(&mut below, *q))).collect();
     bins.push(1e6 * (1.0 - below));
     let reference = Reference::starting_from(bins);
-    assert_eq!(reference.edges_at(&THRESHOLD_QUANTILES), [5, 8, 10, 11, 13, 15, 16]);
+    assert_eq!(reference.edges_at(&THRESHOLD_QUANTILES), [5, 8, 10, 11, 13, 14, 15, 16]);
     let coarse = Reference::starting_from(vec![10.0, 600.0, 380.0, 10.0]);
-    assert_eq!(coarse.edges_at(&THRESHOLD_QUANTILES), [1, 1, 1, 2, 2, 2, 2]);
+    assert_eq!(coarse.edges_at(&THRESHOLD_QUANTILES), [1, 1, 1, 2, 2, 2, 2, 2]);
     assert!(Reference::starting_from(vec![0.0; 4]).edges_at(&THRESHOLD_QUANTILES).is_empty());
     assert!(Reference::starting_from(vec![5.0]).edges_at(&THRESHOLD_QUANTILES).is_empty());
 }

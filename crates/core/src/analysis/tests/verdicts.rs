@@ -38,7 +38,8 @@ fn what_is_proven_decides() {
         (vec![pair(15_000.0, 60.0, 15_000.0, 60.0); 1], Verdict::Inconclusive, Some(Doubt::TooLittleTraffic)),
         (vec![pair(15_000.0, 60.0, 15_000.0, 60.0); 2], Verdict::Pass, None),
         // Known, but nobody came.
-        (vec![pair(0.0, 0.0, 2850.0, 12.0); 9], Verdict::Inconclusive, Some(Doubt::TooLittleTraffic)),
+        (vec![pair(0.0, 0.0, 28.0, 2.0); 9], Verdict::Inconclusive, Some(Doubt::TooLittleTraffic)),
+        (vec![pair(0.0, 0.0, 2850.0, 12.0); 9], Verdict::Inconclusive, Some(Doubt::SplitUnexpected)),
         // Only the new version is known.
         (vec![Pair { baseline: None, ..pair(150.0, 1.0, 0.0, 0.0) }; 9], Verdict::Inconclusive, Some(Doubt::NoData)),
     ] {
@@ -244,7 +245,7 @@ fn nothing_to_prove_with_is_no_pass() {
         assert_eq!((analysis.verdict, analysis.doubt), (Verdict::Inconclusive, Some(Doubt::NoData)));
     }
     let said = sentence(&independent(&spec(vec![latency()])), &settled(healthy(3)));
-    assert_eq!(said, "latency: not judged by this version");
+    assert_eq!(said, "latency: no data of either version since 14:00");
 }
 
 #[test]
@@ -423,6 +424,7 @@ proptest! {
             step_since: step_since.map(|minute| two_oclock().plus(minute)),
             step,
             alone_since: alone_since.map(|minute| two_oclock().plus(minute)),
+            moving: Vec::new(),
             unread: Vec::new(),
         };
         let analysis = judge(&default_plan(), &samples);

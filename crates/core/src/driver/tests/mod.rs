@@ -1,8 +1,10 @@
 //! The driver in the made-up AWS: killed anywhere, raced, starved, lied to.
 
+mod auto;
 mod field_bugs;
 mod isolation;
 mod killed;
+mod past;
 mod presets;
 mod recordings;
 mod shared_target;
@@ -48,7 +50,8 @@ fn spec() -> Value {
 
 fn release(failing: f64) -> Scenario {
     let alarms = vec!["red".to_owned()];
-    Scenario { alarms, ..Scenario::of("checkout", "live", &version("41"), spec(), traffic(failing)) }
+    // An hour of past is enough to learn from, and there are hundreds of these runs.
+    Scenario { alarms, past: minutes(60), ..Scenario::of("checkout", "live", &version("41"), spec(), traffic(failing)) }
 }
 
 fn good() -> Scenario {

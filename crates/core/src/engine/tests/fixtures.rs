@@ -159,7 +159,7 @@ pub fn analysis(verdict: Verdict) -> Analysis {
     let doubt = (verdict == Verdict::Inconclusive).then_some(Doubt::TooLittleTraffic);
     let settled_digest =
         crate::analysis::settled_digest(&empty_plan(), &Samples::default(), crate::units::Minute::from_index(0));
-    Analysis { comparisons: Vec::new(), verdict, doubt, newest: None, settled_digest, auto: None }
+    Analysis { comparisons: Vec::new(), verdict, doubt, split: None, newest: None, settled_digest, auto: None }
 }
 
 /// Nothing is judged.
@@ -172,6 +172,7 @@ fn empty_plan() -> JudgePlan {
         deadline_minutes: 120,
         guard: crate::analysis::GuardMode::default(),
         tolerated_ratio: 1.0,
+        split_tolerance: 0.1,
         independent: false,
         auto: None,
     }

@@ -191,12 +191,17 @@ impl World {
 
     /// Adds to a metric's minute. What arrives later adds up with what is there.
     pub fn put_datapoint(&self, metric: &MetricRef, minute: Minute, datapoint: Datapoint) {
-        add(&mut self.lock().metrics, metric, minute, datapoint);
+        self.put_datapoints(metric, [(minute, datapoint)]);
     }
 
-    /// Adds to a minute of a metric of which CloudWatch keeps every value.
-    pub fn put_durations(&self, metric: &MetricRef, minute: Minute, durations: Arc<Durations>) {
-        add(&mut self.lock().durations, metric, minute, durations);
+    /// Adds to many minutes at once.
+    pub fn put_datapoints(&self, metric: &MetricRef, points: impl IntoIterator<Item = (Minute, Datapoint)>) {
+        add(&mut self.lock().metrics, metric, points);
+    }
+
+    /// Adds to a metric of which CloudWatch keeps every value.
+    pub fn put_durations(&self, metric: &MetricRef, parts: impl IntoIterator<Item = (Minute, Arc<Durations>)>) {
+        add(&mut self.lock().durations, metric, parts);
     }
 
     /// From now on reading metrics of this name fails, until `None` is set.
@@ -269,12 +274,16 @@ impl World {
     }
 }
 
-fn add<T>(metrics: &mut BTreeMap<MetricRef, BTreeMap<Minute, Vec<T>>>, metric: &MetricRef, minute: Minute, part: T) {
+fn add<T>(
+    metrics: &mut BTreeMap<MetricRef, BTreeMap<Minute, Vec<T>>>,
+    metric: &MetricRef,
+    parts: impl IntoIterator<Item = (Minute, T)>,
+) {
     if !metrics.contains_key(metric) {
         metrics.insert(metric.clone(), BTreeMap::new());
     }
     if let Some(minutes) = metrics.get_mut(metric) {
-        minutes.entry(minute).or_default().push(part);
+        parts.into_iter().for_each(|(minute, part)| minutes.entry(minute).or_default().push(part));
     }
 }
 

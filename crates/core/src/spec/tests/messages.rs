@@ -36,7 +36,9 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     (
         "strategy: {}",
-        &["4:1 strategy: write exactly one strategy: `steps`, `canary`, `linear`, `blueGreen`, `allAtOnce`, `preset`"],
+        &[
+            "4:1 strategy: write exactly one strategy: `steps`, `auto`, `canary`, `linear`, `blueGreen`, `allAtOnce`, `preset`",
+        ],
     ),
     ("strategy: canary", &["4:11 strategy: expected a mapping (`field: value`), found the text `canary`"]),
     ("strategy: {allAtOnce: }", &["4:12 strategy.allAtOnce: expected a mapping (`field: value`), found nothing"]),
@@ -181,7 +183,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("checks:", &["4:1 checks: expected a list, found nothing"]),
     (
-        "checks: [latency: {}]",
+        "checks: [latency: {mode: observe}]",
         &["4:1 checks: every check is only observed, so no step could ever be proven; add `errors`, or go on \
          without a proof with `advance: unlessHarm`"],
     ),
@@ -194,11 +196,12 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "checks: [errors: {tolerate: 0pt}, latency: {at: [p50, p50, 99]}]",
+        "checks: [errors: {tolerate: 0pt}, latency: {at: [p50, p50, 99], warmUp: 31m}]",
         &[
             "4:29 checks[0].errors.tolerate: `0pt` is out of range; points are more than 0pt and at most 50pt",
             "4:55 checks[1].latency.at[1]: this percentile is already in the list",
             "4:60 checks[1].latency.at[2]: `99` is not a percentile; write `p1` to `p99.99`, such as `p99`",
+            "4:73 checks[1].latency.warmUp: `31m` is out of range; at most 30m",
         ],
     ),
     (

@@ -32,7 +32,7 @@ fn the_shortest_spec_has_the_documented_defaults() {
         approve: None,
     };
     let errors = CheckKind::Errors { tolerate: Tolerance { factor: 1.0, points: 0.005 } };
-    let latency = CheckKind::Latency { tolerate: 0.05, at: vec![Quantile(0.5), Quantile(0.99)] };
+    let latency = CheckKind::Latency { tolerate: 0.05, at: vec![Quantile(0.5), Quantile(0.99)], warm_up: None };
     let check = |name: &str, kind, mode| Check { name: name.to_owned(), kind, mode, on_no_data: OnNoData::Hold };
     let target = LambdaTarget { function: "checkout".to_owned(), alias: "live".to_owned(), owner: Owner::Coalmine };
     let expected = RolloutSpec {
@@ -43,12 +43,12 @@ fn the_shortest_spec_has_the_documented_defaults() {
         release: Release::default(),
         strategy: "steps".to_owned(),
         steps: vec![step(500), step(2500), step(5000)],
+        auto: None,
         margins: Margins::PerWeight,
         settle: Settle::Auto,
-        auto: None,
         after: After { watch: Span::from_minutes(30) },
         tests: Vec::new(),
-        checks: vec![check("errors", errors, CheckMode::Enforce), check("latency", latency, CheckMode::Observe)],
+        checks: vec![check("errors", errors, CheckMode::Enforce), check("latency", latency, CheckMode::Enforce)],
         alarms: Alarms { names: vec!["checkout-5xx".to_owned()], already_red: AlreadyRed::Refuse },
         analysis: ErrorBudget {
             false_rollback: 0.01,
@@ -134,19 +134,18 @@ fn tolerances_are_points_or_a_factor_or_both() {
 }
 
 #[test]
-fn latency_is_carried_but_warned_about_exactly_once() {
-    for (checks, warnings) in [
-        ("", vec![("checks", None)]),
-        ("checks: [errors: {}]", vec![]),
-        ("checks: [errors: {}, latency: {}]", vec![("checks[1].latency", Some(4))]),
-        ("checks: [errors: {}, latency: {mode: hold}]", vec![("checks[1].latency", Some(4))]),
-        ("checks: [errors: {}, latency: {mode: observe}]", vec![]),
+fn latency_is_judged_as_it_asks() {
+    for (written, mode, warm_up) in [
+        ("{}", CheckMode::Enforce, None),
+        ("{mode: hold, warmUp: auto}", CheckMode::Hold, None),
+        ("{mode: observe, warmUp: 90s}", CheckMode::Observe, Some(Span::from_seconds(90))),
+        ("{warmUp: 0s}", CheckMode::Enforce, Some(Span::ZERO)),
     ] {
-        let validated = parse(&format!("{HEAD}{checks}\n")).unwrap();
-        let found: Vec<_> = validated.warnings.iter().map(|warning| (warning.path.as_str(), warning.line)).collect();
-        assert_eq!(found, warnings, "{checks}");
-        let latency = validated.spec.checks.iter().filter(|check| check.name == "latency");
-        assert!(latency.into_iter().all(|check| check.mode == CheckMode::Observe));
+        let validated = parse(&format!("{HEAD}checks: [errors: {{}}, latency: {written}]\n")).unwrap();
+        assert!(validated.warnings.is_empty(), "{written}: {:?}", validated.warnings);
+        let check = &validated.spec.checks[1];
+        let kind = CheckKind::Latency { tolerate: 0.05, at: vec![Quantile(0.5), Quantile(0.99)], warm_up };
+        assert_eq!((check.mode, &check.kind), (mode, &kind), "{written}");
     }
 }
 

@@ -133,7 +133,8 @@ fn checks() -> Json {
     });
     let at = prop::collection::btree_set(100..10_000_u32, 1..5)
         .prop_map(|at| json!(at.into_iter().map(|n| format!("p{}.{:02}", n / 100, n % 100)).collect::<Vec<_>>()));
-    let latency = with(common(), vec![("tolerate", percent(1..10_000)), ("at", at.boxed())]);
+    let warm_up = prop_oneof![Just(json!("auto")), span(0..30)].boxed();
+    let latency = with(common(), vec![("tolerate", percent(1..10_000)), ("at", at.boxed()), ("warmUp", warm_up)]);
     let rate = with(
         common(),
         vec![("name", "[a-z]{1,4}x".prop_map(Value::from).boxed()), ("requests", metric()), ("tolerate", tolerance())],

@@ -15,6 +15,7 @@ fn every_mapping_has_the_same_fields_in_both() {
         ("RawStrategy", raw::RawStrategy::known()),
         ("RawStep", raw::RawStep::known()),
         ("RawApprove", raw::RawApprove::known()),
+        ("RawAuto", raw::RawAuto::known()),
         ("RawCanary", raw::RawCanary::known()),
         ("RawLinear", raw::RawLinear::known()),
         ("RawNothing", Vec::new()),

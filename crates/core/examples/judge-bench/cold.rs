@@ -1,0 +1,185 @@
+//! Equal versions whose environments are not equally warm: the new one has to start all of its own, and with little traffic
+//! they are gone before the next request comes.
+
+use coalmine_core::analysis::{Bins, History, HistoryMinute, JudgePlan, Measured, Pair, learn};
+use coalmine_core::sim::rng::Rng;
+use coalmine_core::units::Minute;
+
+use crate::bench::Bench;
+use crate::chance::normal;
+use crate::latency::{edges_of, with_edges};
+use crate::sheet::{Sheet, Times, percent};
+use crate::slow::{latency_plan, warm};
+use crate::subject::{START, Subject, plan_of};
+
+/// An environment that served nothing for so many seconds is gone.
+const IDLE: f64 = 360.0;
+
+/// An environment's first request takes so many times as long, and the next ones, while its caches fill, a little longer.
+const FIRST: f64 = 10.0;
+const WARMING: f64 = 10.0;
+
+/// Environments of one version.
+#[derive(Debug, Clone, Default)]
+struct Pool {
+    /// When each is free again, and how many requests it has served; the one used last at the end.
+    environments: Vec<(f64, f64)>,
+}
+
+impl Pool {
+    /// How much slower than a warm one the request at `now` is, and the place that serves it.
+    fn take(&mut self, now: f64) -> (f64, (f64, f64)) {
+        // The most recently used free one; the oldest fall idle.
+        self.environments.retain(|(free, _)| now - free <= IDLE);
+        let free = self.environments.iter().rposition(|(free, _)| *free <= now);
+        let environment = free.map_or((now, 0.0), |place| self.environments.remove(place));
+        let factor = match environment.1 {
+            served if served < 1.0 => FIRST,
+            served if served < WARMING => 1.0 + 0.5 * (1.0 - served / WARMING),
+            _ => 1.0,
+        };
+        (factor, environment)
+    }
+
+    fn serve(&mut self, now: f64, slower: f64, rng: &mut Rng) -> f64 {
+        let (factor, (_, served)) = self.take(now);
+        let seconds = 0.1 * (0.6 * normal(rng)).exp() * factor * slower;
+        self.environments.push((now + seconds, served + 1.0));
+        seconds * 1000.0
+    }
+}
+
+/// Both versions' environments as time goes by.
+#[derive(Debug, Clone)]
+struct Fleet {
+    per_second: f64,
+    now: f64,
+    old: Pool,
+    new: Pool,
+}
+
+impl Fleet {
+    fn new(per_second: f64) -> Self {
+        Self { per_second, now: 0.0, old: Pool::default(), new: Pool::default() }
+    }
+
+    /// The durations of a minute's requests, old and new. `slower` draws how much longer a request of the new version takes.
+    fn minute(&mut self, weight: f64, slower: &impl Fn(&mut Rng) -> f64, rng: &mut Rng) -> (Vec<f64>, Vec<f64>) {
+        let (mut old, mut new) = (Vec::new(), Vec::new());
+        let end = ((self.now / 60.0).floor() + 1.0) * 60.0;
+        loop {
+            self.now += -(1.0 - rng.uniform()).ln() / self.per_second;
+            if self.now >= end {
+                self.now = end;
+                return (old, new);
+            }
+            if rng.chance(weight) {
+                let slower = slower(rng);
+                new.push(self.new.serve(self.now, slower, rng));
+            } else {
+                old.push(self.old.serve(self.now, 1.0, rng));
+            }
+        }
+    }
+}
+
+/// A day of the old version alone, and its fleet at the end of it.
+fn day(plan: &JudgePlan, per_second: f64, rng: &mut Rng) -> (JudgePlan, Fleet) {
+    const MINUTES: i64 = 6 * 60;
+    let mut fleet = Fleet::new(per_second);
+    let past: Vec<Vec<f64>> = (0..MINUTES).map(|_| fleet.minute(0.0, &|_| 1.0, rng).0).collect();
+    let mut last: Vec<f64> = past.iter().rev().take(60).flatten().copied().collect();
+    last.sort_by(f64::total_cmp);
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank")]
+    let quantile = |share: f64| last.get((share * (last.len().max(1) - 1) as f64) as usize).copied().unwrap_or(100.0);
+    let plan = with_edges(plan, quantile);
+    let (edges, _) = edges_of(&plan);
+    let minutes = (START - MINUTES..).zip(&past).map(|(minute, took)| HistoryMinute {
+        minute: Minute::from_index(minute),
+        measured: vec![binned(took, &edges)],
+    });
+    let history = History { minutes: minutes.collect(), stretched: vec![None] };
+    (learn(&plan, &history), fleet)
+}
+
+fn binned(took: &[f64], edges: &[f64]) -> Option<Measured> {
+    let mut counts = vec![0.0; edges.len() + 1];
+    for time in took {
+        counts[edges.partition_point(|edge| edge < time)] += 1.0;
+    }
+    Bins::new(counts).map(Measured::Bins)
+}
+
+fn minutes_to_fail(
+    (plan, fleet): &(JudgePlan, Fleet),
+    weight: f64,
+    slower: &impl Fn(&mut Rng) -> f64,
+    rng: &mut Rng,
+) -> Option<usize> {
+    let (edges, higher) = edges_of(plan);
+    let mut fleet = fleet.clone();
+    let mut subject = Subject::new(plan);
+    (1..=60).find(|_| {
+        let (old, new) = fleet.minute(weight, slower, rng);
+        let pair = Pair { baseline: binned(&old, &edges), canary: binned(&new, &higher) };
+        subject.see(weight, vec![pair])
+    })
+}
+
+pub fn cold(bench: &Bench) -> Vec<Sheet> {
+    let runs = bench.size(200);
+    let mut sheet = Sheet::new(
+        "Cold environments: equal versions, rolled back for latency within 60 minutes",
+        &["traffic", "weight", "Coalmine", "aim", "without warm-up, tolerance 0 %"],
+    )
+    .about("Every request is simulated: an environment serves one at a time, its first request takes ten times as long, the next")
+    .about("nine up to half as much longer, and after six idle minutes it is gone. The new version starts with none. Latency check")
+    .about("alone, by default settings; six hours of history of the old version's own fleet.")
+    .about(format!("{runs} runs a row."));
+    let (usual, bare) = (plan_of("checks: [ latency: {} ]"), latency_plan(0.0));
+    for per_second in [0.5, 1.0, 5.0, 50.0] {
+        let runs = if per_second > 5.0 { runs / 2 + 1 } else { runs };
+        let prepared = |plan: &JudgePlan| day(plan, per_second, &mut Rng::stream(bench.seed, 11));
+        let (usual, bare) = (prepared(&usual), prepared(&bare));
+        for weight in [0.01, 0.05, 0.5] {
+            let row = format!("cold {per_second} rps, {weight}");
+            let share = |plan: &(JudgePlan, Fleet), runs: u64| {
+                bench.share(&row, runs, |rng| minutes_to_fail(plan, weight, &|_| 1.0, rng).is_some())
+            };
+            let (ours, without) = (share(&usual, runs), share(&bare, runs / 4 + 1));
+            let aim = sheet.share_at_most(&row, ours, runs, 0.02, "2 %");
+            let weight = format!("{} %", weight * 100.0);
+            sheet.row([format!("{per_second} rps"), weight, percent(ours), aim, percent(without)]);
+        }
+    }
+    vec![sheet, found_all_the_same(bench)]
+}
+
+fn found_all_the_same(bench: &Bench) -> Sheet {
+    let runs = bench.size(60);
+    let mut sheet = Sheet::new(
+        "Cold environments: slowdowns found all the same, 50 requests a second, 5 %",
+        &["slowdown", "by default", "aim", "without warm-up, tolerance 0 %"],
+    )
+    .about("The same fleets; minutes from the first one on, those of the warm-up included, mean / median within 60.")
+    .about(format!("{runs} runs a row."));
+    let (usual, bare) = (plan_of("checks: [ latency: {} ]"), warm(latency_plan(0.0)));
+    let prepared = |plan: &JudgePlan| day(plan, 50.0, &mut Rng::stream(bench.seed, 12));
+    let (usual, bare) = (prepared(&usual), prepared(&bare));
+    let kinds: [(&str, f64, f64, f64); 3] =
+        [("p99 × 2", 0.02, 8.0, 5.0), ("5 % slow path", 0.05, 10.0, 3.0), ("everything × 1.5", 1.0, 1.5, f64::NAN)];
+    for (name, share, factor, limit) in kinds {
+        let slower = |rng: &mut Rng| if rng.chance(share) { factor } else { 1.0 };
+        let times = |plan: &(JudgePlan, Fleet)| {
+            Times::of(bench.runs(name, runs, |rng| minutes_to_fail(plan, 0.05, &slower, rng)), 60)
+        };
+        let (ours, without) = (times(&usual), times(&bare));
+        let aim = if limit.is_finite() {
+            sheet.at_most(&format!("cold, {name}"), ours.median(), limit, &format!("{limit} min"))
+        } else {
+            String::new()
+        };
+        sheet.row([name.to_owned(), ours.shown(), aim, without.shown()]);
+    }
+    sheet
+}

@@ -1,0 +1,178 @@
+//! Whole rollouts on the wall clock: the production driver in the simulated AWS, with its ticks, the metrics' lateness, the
+//! function's timeout, warm-up and the second looks.
+
+use std::collections::BTreeMap;
+
+use coalmine_core::rollout::PhaseName;
+use coalmine_core::sim::rng::Rng;
+use coalmine_core::sim::scenario::{Outcome, Scenario, run};
+use coalmine_core::sim::traffic::{Behaviour, Delivery, Traffic};
+use coalmine_core::spec::Version;
+use coalmine_core::units::{Span, Weight};
+use serde_json::{Value, json};
+
+use crate::bench::Bench;
+use crate::sheet::{Sheet, Times, percent};
+
+/// How a release fails, before and after.
+const RELEASES: [(&str, f64, f64); 6] = [
+    ("healthy, 0 %", 0.0, 0.0),
+    ("healthy, 0.1 %", 0.001, 0.001),
+    ("healthy, 1 %", 0.01, 0.01),
+    ("1 → 3 %", 0.01, 0.03),
+    ("1 → 10 %", 0.01, 0.1),
+    ("outage, 50 %", 0.01, 0.5),
+];
+
+fn spec(more: &Value) -> Value {
+    let mut spec = json!({
+        "coalmine": "v1",
+        "target": { "lambda": { "function": "checkout", "alias": "live" } },
+        "version": "42",
+        "deadline": "6h",
+    });
+    if let (Some(spec), Some(more)) = (spec.as_object_mut(), more.as_object()) {
+        spec.extend(more.iter().map(|(key, value)| (key.clone(), value.clone())));
+    }
+    spec
+}
+
+fn scenario(more: &Value, per_second: f64, old: f64, new: f64) -> Scenario {
+    let (baseline, canary) = (Version("41".to_owned()), Version("42".to_owned()));
+    let versions = [(baseline.clone(), Behaviour::steady(old)), (canary, Behaviour::steady(new))];
+    let traffic = Traffic {
+        per_second,
+        daily: None,
+        bursts: None,
+        versions: BTreeMap::from(versions),
+        delivery: Delivery::default(),
+    };
+    let scenario = Scenario::of("checkout", "live", &baseline, spec(more), traffic);
+    Scenario { longest: Span::from_hours(6), ..scenario }
+}
+
+/// How one ended: minutes to all traffic, minutes to none, failed requests beyond the old version's rate.
+#[derive(Debug, Clone, Copy)]
+struct Ended {
+    promoted: Option<usize>,
+    rolled_back: Option<usize>,
+    harm: f64,
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts of a simulation")]
+fn ended(outcome: &Outcome, old: f64) -> Ended {
+    let minutes = |at: Option<coalmine_core::units::Timestamp>| {
+        at.and_then(|at| usize::try_from(at.since(outcome.started_at).seconds().div_ceil(60)).ok())
+    };
+    let full = minutes(outcome.reached(Weight::FULL));
+    let back = minutes(outcome.turned_back()).filter(|_| outcome.ended() == Some(PhaseName::RolledBack));
+    let until = outcome.reached(Weight::FULL).unwrap_or(outcome.stopped_at);
+    let canary = outcome.tally_between(&Version("42".to_owned()), outcome.started_at, until);
+    let harm = canary.failed as f64 - canary.requests as f64 * old;
+    Ended { promoted: full.filter(|_| back.is_none()), rolled_back: back, harm }
+}
+
+fn rollouts(bench: &Bench, row: &str, runs: u64, scenario: &Scenario, old: f64) -> Vec<Ended> {
+    bench.runs(row, runs, |rng: &mut Rng| match run(scenario, rng.next_u64()) {
+        Ok(outcome) => ended(&outcome, old),
+        Err(error) => panic!("{row}: {error}"),
+    })
+}
+
+pub fn wall_clock(bench: &Bench) -> Vec<Sheet> {
+    let runs = bench.size(40);
+    let mut sheet = Sheet::new(
+        "Whole rollouts on the wall clock: the ladder and `auto`, errors only",
+        &["traffic", "strategy", "release", "promoted", "minutes", "aim", "rolled back", "minutes", "failed requests"],
+    )
+    .about("The production driver in the simulated AWS, a tick a minute; metrics are complete after one to two minutes and")
+    .about("settled after three, the function's timeout is 3 s. From the start command to all traffic, or to none; mean / median.")
+    .about("Failed requests: of the new version beyond the old one's rate until it has all traffic, on average.")
+    .about("`waiting`: the default, which waits for minutes in flight before a raise of more than three times;")
+    .about("`pipelined`: `settle: none`, which does not. A day of history; steps bake for at least 1 minute.")
+    .about(format!("{runs} runs a row."));
+    let ladder = |settle: &str| {
+        let mut spec = json!({ "strategy": steps(), "checks": errors() });
+        if !settle.is_empty() {
+            spec["settle"] = json!(settle);
+        }
+        spec
+    };
+    let strategies = [("ladder, waiting", ladder("")), ("ladder, pipelined", ladder("none")), ("auto", auto())];
+    for per_second in [0.5, 5.0, 50.0, 500.0] {
+        for (name, more) in &strategies {
+            for (release, old, new) in RELEASES {
+                let scenario = scenario(more, per_second, old, new);
+                let row = format!("{per_second} rps, {name}, {release}");
+                let ended = rollouts(bench, &row, runs, &scenario, old);
+                add(&mut sheet, &row, (per_second, name, release), false, &ended);
+            }
+        }
+    }
+    vec![sheet, by_default(bench)]
+}
+
+fn steps() -> Value {
+    let step = |weight: &str| json!({ "weight": weight, "bake": "1m" });
+    json!({ "steps": [step("5%"), step("25%"), step("50%")] })
+}
+
+fn errors() -> Value {
+    json!([{ "errors": { "tolerate": "0.5pt" } }])
+}
+
+fn auto() -> Value {
+    json!({ "strategy": { "auto": {} }, "checks": errors() })
+}
+
+/// With latency and its warm-up.
+fn by_default(bench: &Bench) -> Sheet {
+    let runs = bench.size(20);
+    let mut sheet = Sheet::new(
+        "Whole rollouts on the wall clock with the default checks",
+        &["traffic", "strategy", "release", "promoted", "minutes", "aim", "rolled back", "minutes", "failed requests"],
+    )
+    .about("As above, with errors and latency at p50 and p99, the bins read from the simulated CloudWatch, and the warm-up that")
+    .about("latency has by default.")
+    .about(format!("{runs} runs a row."));
+    let waiting = json!({ "strategy": steps() });
+    let pipelined = json!({ "strategy": steps(), "settle": "none" });
+    for (per_second, (name, more)) in [5.0, 50.0]
+        .into_iter()
+        .flat_map(|rps| [("ladder, waiting", &waiting), ("ladder, pipelined", &pipelined)].map(|it| (rps, it)))
+    {
+        for (release, old, new) in
+            [("healthy, 0.1 %", 0.001, 0.001), ("healthy, 1 %", 0.01, 0.01), ("1 → 10 %", 0.01, 0.1)]
+        {
+            let scenario = scenario(more, per_second, old, new);
+            let row = format!("default checks, {per_second} rps, {name}, {release}");
+            let ended = rollouts(bench, &row, runs, &scenario, old);
+            add(&mut sheet, &row, (per_second, name, release), true, &ended);
+        }
+    }
+    sheet
+}
+
+fn add(sheet: &mut Sheet, row: &str, (per_second, name, release): (f64, &str, &str), judged: bool, ended: &[Ended]) {
+    let up: Vec<usize> = ended.iter().filter_map(|it| it.promoted).collect();
+    let back: Vec<usize> = ended.iter().filter_map(|it| it.rolled_back).collect();
+    let of = |minutes: &[usize]| Times::of(minutes.iter().copied().map(Some), 360);
+    let shown = |minutes: &[usize]| if minutes.is_empty() { String::new() } else { of(minutes).shown() };
+    let aimed =
+        judged && (per_second - 50.0).abs() < 1e-9 && name == "ladder, pipelined" && release == "healthy, 0.1 %";
+    let aim = if aimed { sheet.at_most(row, of(&up).median(), 15.0, "15 min") } else { String::new() };
+    let harm: Vec<f64> = ended.iter().map(|it| it.harm).collect();
+    let share =
+        |minutes: &[usize]| Times::of(ended.iter().enumerate().map(|(i, _)| minutes.get(i).copied()), 0).share();
+    sheet.row([
+        format!("{per_second} rps"),
+        name.to_owned(),
+        release.to_owned(),
+        percent(share(&up)),
+        shown(&up),
+        aim,
+        percent(share(&back)),
+        shown(&back),
+        format!("{:.0}", crate::kayenta::mean(&harm)),
+    ]);
+}
