@@ -109,8 +109,7 @@ mod tests {
         let output = text.split("<!-- judge-bench: begin -->").nth(1).unwrap();
         let output = output.split("<!-- judge-bench: end -->").next().unwrap();
         let command = "`cargo run --release --example judge-bench ";
-        let found: Vec<&str> =
-            output.split(command).skip(1).map(|rest| rest.split(' ').next().unwrap()).collect();
+        let found: Vec<&str> = output.split(command).skip(1).map(|rest| rest.split(' ').next().unwrap()).collect();
         let known: Vec<&str> = TABLES.iter().map(|table| table.name).collect();
         assert_eq!(found, known);
         let seeded = output.matches(&format!("--seed {SEED}")).count();
