@@ -155,7 +155,7 @@ pub fn real(bench: &Bench) -> Vec<Sheet> {
     sheet = sheet
         .about("Arrivals and work of a production service (Azure LLM inference trace 2023, conversations; CC-BY 4.0; Patel et al.,")
         .about("Splitwise, ISCA 2024): bursty, heavy-tailed, 330 requests a minute. The default checks; 0.1 % of requests made to")
-        .about("fail. The history is the same hour three times, split off from nothing, or none. Mean / median minutes of 59.")
+        .about("fail. The history is the same hour three times over, or none. Mean / median minutes of 59.")
         .about(format!("{runs} splits of equal versions a row, {bad} of others."));
     let plan = default_plan();
     let strict = tolerating(default_plan(), 0.0);
