@@ -201,10 +201,8 @@ impl Reader {
     /// judged as if nothing was missing.
     fn begun_by(&mut self, text: &[u8]) -> Option<String> {
         let Ok(Json::Map(fields)) = serde_json::from_slice(text) else { return None };
-        let name = fields.into_iter().find_map(|(field, json)| match json {
-            Json::Text(name) if field == "case" => Some(name),
-            _ => None,
-        })?;
+        let case = fields.into_iter().find(|(field, _)| field == "case")?;
+        let Json::Text(name) = case.1 else { return None };
         let another = self.last.as_ref().is_none_or(|(case, _)| case.as_ref() != Some(&name));
         if !another || !self.past.remember(&name) {
             return None;
@@ -342,7 +340,7 @@ fn when(at: &At<'_>) -> Result<When, Problem> {
             let whole = number.fract().abs() <= 0.0 && number.abs() <= MINUTE_MOST;
             // Whole and far below 2^53.
             #[allow(clippy::cast_possible_truncation)]
-            let found = whole.then(|| When::Number(*number as i64));
+            let found = whole.then_some(When::Number(*number as i64));
             found.ok_or_else(|| at.wrong(&format!("{number} is not a minute; write {wanted}")))
         }
         Json::Text(text) => {

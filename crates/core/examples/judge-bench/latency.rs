@@ -177,7 +177,9 @@ impl Service {
             let shift = arm.shift(rng);
             let measured = plan.checks.iter().map(|check| match check.measure {
                 Measure::Distribution => bins(rng, &self.old, &edges, *requests, shift).map(Measured::Bins),
-                _ => Count::new(*requests, *failures).map(Measured::Count),
+                Measure::Counts | Measure::Latency | Measure::Mean | Measure::Gauge => {
+                    Count::new(*requests, *failures).map(Measured::Count)
+                }
             });
             HistoryMinute { minute: Minute::from_index(minute), measured: measured.collect() }
         });
@@ -224,7 +226,9 @@ impl Show<'_> {
                 baseline: bins(rng, &service.old, edges, minute.n_b, old).map(Measured::Bins),
                 canary: bins(rng, &service.new, higher, minute.n_c, new).map(Measured::Bins),
             },
-            _ => Pair::of(Count::new(minute.n_b, minute.x_b), Count::new(minute.n_c, minute.x_c)),
+            Measure::Counts | Measure::Latency | Measure::Mean | Measure::Gauge => {
+                Pair::of(Count::new(minute.n_b, minute.x_b), Count::new(minute.n_c, minute.x_c))
+            }
         });
         pairs.collect()
     }

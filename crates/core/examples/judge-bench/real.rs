@@ -71,7 +71,9 @@ impl Trace {
         let minutes = (first..).zip(past).map(|(minute, took)| {
             let measured = plan.checks.iter().map(|check| match check.measure {
                 Measure::Distribution => Bins::new(binned(took, &edges)).map(Measured::Bins),
-                _ => failures(took.len(), failing, rng).map(Measured::Count),
+                Measure::Counts | Measure::Latency | Measure::Mean | Measure::Gauge => {
+                    failures(took.len(), failing, rng).map(Measured::Count)
+                }
             });
             HistoryMinute { minute: Minute::from_index(minute), measured: measured.collect() }
         });
@@ -104,7 +106,7 @@ pub fn minutes_to_fail(trace: &Trace, plan: &JudgePlan, weight: f64, change: Cha
                 new.push(match change {
                     Change::Slower(factor) => took * factor,
                     Change::SlowPath(share, factor) if rng.chance(share) => took * factor,
-                    _ => *took,
+                    Change::Nothing | Change::SlowPath(..) | Change::Failing(_) => *took,
                 });
             } else {
                 old.push(*took);
@@ -116,7 +118,9 @@ pub fn minutes_to_fail(trace: &Trace, plan: &JudgePlan, weight: f64, change: Cha
                 baseline: Bins::new(binned(&old, &edges)).map(Measured::Bins),
                 canary: Bins::new(binned(&new, &higher)).map(Measured::Bins),
             },
-            _ => Pair::of(failures(old.len(), OLD_FAILS, rng), failures(new.len(), new_fails, rng)),
+            Measure::Counts | Measure::Latency | Measure::Mean | Measure::Gauge => {
+                Pair::of(failures(old.len(), OLD_FAILS, rng), failures(new.len(), new_fails, rng))
+            }
         });
         let pairs = pairs.collect();
         subject.see(weight, pairs).then_some(number)
@@ -181,7 +185,7 @@ pub fn real(bench: &Bench) -> Vec<Sheet> {
             let ours = times(&plan, runs);
             let aim = match change {
                 Change::Nothing => sheet.share_at_most(&row, ours.share(), runs, 0.01, "1 %"),
-                _ => String::new(),
+                Change::Slower(_) | Change::SlowPath(..) | Change::Failing(_) => String::new(),
             };
             let minutes = if change == Change::Nothing { String::new() } else { ours.shown() };
             let strictly = times(&strict, runs.min(bad));

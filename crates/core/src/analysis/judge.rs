@@ -102,6 +102,12 @@ impl<'p> Judge<'p> {
         }
     }
 
+    /// The weight of the minute that is seen next is told by its requests: whether they are split as it says cannot be
+    /// asked.
+    pub(super) fn weight_is_told(&mut self, told: bool) {
+        self.moving = told;
+    }
+
     /// First minute at which an enforced check had proven harm.
     #[must_use]
     pub fn failed_since(&self) -> Option<Minute> {

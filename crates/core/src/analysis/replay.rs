@@ -66,7 +66,7 @@ impl Replayer {
     #[must_use]
     pub fn begin(&self, traced: bool) -> Replay {
         let intake = Intake::new(self.plan.clone());
-        let stage = Stage::Before(Before { intake, history: History::default(), waiting: Vec::new() });
+        let stage = Stage::Before(Box::new(Before { intake, history: History::default(), waiting: Vec::new() }));
         let told = Told::new(&self.ladder);
         Replay { stage, ladder: self.ladder.clone(), told, seen: Seen::default(), traced }
     }
@@ -84,7 +84,7 @@ pub struct Replay {
 
 #[derive(Debug)]
 enum Stage {
-    Before(Before),
+    Before(Box<Before>),
     Judging(Box<Judging>),
 }
 
@@ -212,6 +212,7 @@ impl Judging {
         }
         self.step = step;
         let sample = MinuteSample { minute, weight, pairs: self.intake.pairs(line) };
+        self.judge.weight_is_told(line.weight.is_none());
         self.judge.see(&sample, true, true);
         if self.passed.is_none() && self.judge.passes(step) {
             self.passed = Some(minute);

@@ -110,95 +110,99 @@ fn lines_that_do_not_fit_together_are_refused() {
     }
 }
 
+/// Lines that are no minute of a case.
+const LINES: [(&str, &str); 17] = [
+    ("{", "is not JSON: EOF while parsing an object; one line is one JSON object, a minute of a case"),
+    (
+        r#"{"minute":0,"canary":{"requests":NaN}}"#,
+        "is not JSON: expected value; `NaN` is not a JSON number: leave out what is not known",
+    ),
+    (
+        r#"{"minute":0,"canary":{"requests":-Infinity}}"#,
+        "is not JSON: invalid number; `Infinity` is not a JSON number: leave out what is not known",
+    ),
+    (
+        r#"{"minute":0,"canary":{"requests":1e999}}"#,
+        "is not JSON: number out of range; one line is one JSON object, a minute of a case",
+    ),
+    ("{'minute':0}", "is not JSON: key must be a string; JSON's texts stand in double quotes"),
+    ("[1]", "expected an object, {...}, found a list"),
+    ("7", "expected an object, {...}, found 7"),
+    ("{}", "minute: is missing; write a number such as 0, or a time such as \"2026-11-21T14:02:00Z\""),
+    (
+        r#"{"minute":0.5}"#,
+        "minute: 0.5 is not a minute; write a whole number such as 0, or a time such as \"2026-11-21T14:02:00Z\"",
+    ),
+    (r#"{"minute":"noon"}"#, "minute: `noon` is not a time; write it as `2026-11-21T14:02:00Z`, or as a whole number"),
+    (r#"{"minute":0,"case":7}"#, "case: expected a text such as \"a\", found 7"),
+    (r#"{"minute":0,"case":""}"#, "case: a name has 1 to 200 bytes; this one has 0"),
+    (r#"{"minute":0,"weight":5}"#, "weight: expected a percentage in quotes such as \"5%\", found 5"),
+    (r#"{"minute":0,"weight":"105%"}"#, "weight: `105%` is more than 100%; a weight is between 0% and 100%"),
+    (r#"{"minute":0,"canry":{}}"#, "canry: is no field of a recording; did you mean `canary`?"),
+    (r#"{"minute":0,"minute":1}"#, "minute: is there twice; write it once"),
+    (r#"{"minute":0,"canary":{"erors":1}}"#, "canary.erors: is no field of a recording; did you mean `errors`?"),
+];
+
+/// Numbers that cannot be.
+const NUMBERS: [(&str, &str); 14] = [
+    (
+        r#"{"minute":-1,"canary":{"requests":1}}"#,
+        "canary: is there before the rollout; a minute below 0 is history and has the baseline alone",
+    ),
+    (
+        r#"{"minute":0,"canary":{"errors":1}}"#,
+        "canary: has `errors` without `requests`; write out of how many they are",
+    ),
+    (
+        r#"{"minute":0,"canary":{"requests":150,"errors":151}}"#,
+        "canary.errors: 151 are more than the 150 requests they are part of",
+    ),
+    (r#"{"minute":0,"canary":{"requests":-1}}"#, "canary.requests: -1 is negative; leave out what is not known"),
+    (
+        r#"{"minute":0,"canary":{"requests":1e13}}"#,
+        "canary.requests: 10000000000000 is more than the 1000000000000 that anybody serves in a minute",
+    ),
+    (
+        r#"{"minute":0,"canary":{"requests":"150"}}"#,
+        "canary.requests: expected a number of requests such as 150, found the text \"150\"",
+    ),
+    (
+        r#"{"minute":0,"canary":{"latency":{"edgesMs":[50,50],"counts":[1,2,3]}}}"#,
+        "canary.latency.edgesMs: 50 comes after 50; write the edges in rising order",
+    ),
+    (
+        r#"{"minute":0,"canary":{"latency":{"edgesMs":[0,50],"counts":[1,2,3]}}}"#,
+        "canary.latency.edgesMs: 0 cannot be an edge; edges lie above 0 and below 1000000000000",
+    ),
+    (
+        r#"{"minute":0,"canary":{"latency":{"edgesMs":[],"counts":[1]}}}"#,
+        "canary.latency.edgesMs: has 0 edges; write 1 to 200",
+    ),
+    (
+        r#"{"minute":0,"canary":{"latency":{"edgesMs":[50,100],"counts":[1,2]}}}"#,
+        "canary.latency.counts: has 2 counts for 2 edges; write 3: one below each edge, and one above the last",
+    ),
+    (
+        r#"{"minute":0,"canary":{"latency":{"edgesMs":[50,100],"counts":[1,2,-3]}}}"#,
+        "canary.latency.counts: -3 is negative; leave out what is not known",
+    ),
+    (
+        r#"{"minute":0,"canary":{"latency":{"edgesMs":[50,100]}}}"#,
+        "canary.latency.counts: is missing; write a list with one number more than edges",
+    ),
+    (
+        r#"{"minute":0,"canary":{"rates":{"declined":{"events":3,"requests":2}}}}"#,
+        "canary.rates.declined.events: 3 are more than the 2 requests they are part of",
+    ),
+    (
+        r#"{"minute":0,"canary":{"rates":{"declined":{"event":3}}}}"#,
+        "canary.rates.declined.event: is no field of a recording; did you mean `events`?",
+    ),
+];
+
 #[test]
 fn what_is_wrong_is_said_with_what_would_be_right() {
-    for (line, said) in [
-        ("{", "is not JSON: EOF while parsing an object; one line is one JSON object, a minute of a case"),
-        (
-            r#"{"minute":0,"canary":{"requests":NaN}}"#,
-            "is not JSON: expected value; `NaN` is not a JSON number: leave out what is not known",
-        ),
-        (
-            r#"{"minute":0,"canary":{"requests":-Infinity}}"#,
-            "is not JSON: invalid number; `Infinity` is not a JSON number: leave out what is not known",
-        ),
-        (
-            r#"{"minute":0,"canary":{"requests":1e999}}"#,
-            "is not JSON: number out of range; one line is one JSON object, a minute of a case",
-        ),
-        ("{'minute':0}", "is not JSON: key must be a string; JSON's texts stand in double quotes"),
-        ("[1]", "expected an object, {...}, found a list"),
-        ("7", "expected an object, {...}, found 7"),
-        ("{}", "minute: is missing; write a number such as 0, or a time such as \"2026-11-21T14:02:00Z\""),
-        (
-            r#"{"minute":0.5}"#,
-            "minute: 0.5 is not a minute; write a whole number such as 0, or a time such as \"2026-11-21T14:02:00Z\"",
-        ),
-        (
-            r#"{"minute":"noon"}"#,
-            "minute: `noon` is not a time; write it as `2026-11-21T14:02:00Z`, or as a whole number",
-        ),
-        (r#"{"minute":0,"case":7}"#, "case: expected a text such as \"a\", found 7"),
-        (r#"{"minute":0,"case":""}"#, "case: a name has 1 to 200 bytes; this one has 0"),
-        (r#"{"minute":0,"weight":5}"#, "weight: expected a percentage in quotes such as \"5%\", found 5"),
-        (r#"{"minute":0,"weight":"105%"}"#, "weight: `105%` is more than 100%; a weight is between 0% and 100%"),
-        (r#"{"minute":0,"canry":{}}"#, "canry: is no field of a recording; did you mean `canary`?"),
-        (r#"{"minute":0,"minute":1}"#, "minute: is there twice; write it once"),
-        (r#"{"minute":0,"canary":{"erors":1}}"#, "canary.erors: is no field of a recording; did you mean `errors`?"),
-        (
-            r#"{"minute":-1,"canary":{"requests":1}}"#,
-            "canary: is there before the rollout; a minute below 0 is history and has the baseline alone",
-        ),
-        (
-            r#"{"minute":0,"canary":{"errors":1}}"#,
-            "canary: has `errors` without `requests`; write out of how many they are",
-        ),
-        (
-            r#"{"minute":0,"canary":{"requests":150,"errors":151}}"#,
-            "canary.errors: 151 are more than the 150 requests they are part of",
-        ),
-        (r#"{"minute":0,"canary":{"requests":-1}}"#, "canary.requests: -1 is negative; leave out what is not known"),
-        (
-            r#"{"minute":0,"canary":{"requests":1e13}}"#,
-            "canary.requests: 10000000000000 is more than the 1000000000000 that anybody serves in a minute",
-        ),
-        (
-            r#"{"minute":0,"canary":{"requests":"150"}}"#,
-            "canary.requests: expected a number of requests such as 150, found the text \"150\"",
-        ),
-        (
-            r#"{"minute":0,"canary":{"latency":{"edgesMs":[50,50],"counts":[1,2,3]}}}"#,
-            "canary.latency.edgesMs: 50 comes after 50; write the edges in rising order",
-        ),
-        (
-            r#"{"minute":0,"canary":{"latency":{"edgesMs":[0,50],"counts":[1,2,3]}}}"#,
-            "canary.latency.edgesMs: 0 cannot be an edge; edges lie above 0 and below 1000000000000",
-        ),
-        (
-            r#"{"minute":0,"canary":{"latency":{"edgesMs":[],"counts":[1]}}}"#,
-            "canary.latency.edgesMs: has 0 edges; write 1 to 200",
-        ),
-        (
-            r#"{"minute":0,"canary":{"latency":{"edgesMs":[50,100],"counts":[1,2]}}}"#,
-            "canary.latency.counts: has 2 counts for 2 edges; write 3: one below each edge, and one above the last",
-        ),
-        (
-            r#"{"minute":0,"canary":{"latency":{"edgesMs":[50,100],"counts":[1,2,-3]}}}"#,
-            "canary.latency.counts: -3 is negative; leave out what is not known",
-        ),
-        (
-            r#"{"minute":0,"canary":{"latency":{"edgesMs":[50,100]}}}"#,
-            "canary.latency.counts: is missing; write a list with one number more than edges",
-        ),
-        (
-            r#"{"minute":0,"canary":{"rates":{"declined":{"events":3,"requests":2}}}}"#,
-            "canary.rates.declined.events: 3 are more than the 2 requests they are part of",
-        ),
-        (
-            r#"{"minute":0,"canary":{"rates":{"declined":{"event":3}}}}"#,
-            "canary.rates.declined.event: is no field of a recording; did you mean `events`?",
-        ),
-    ] {
+    for (line, said) in LINES.into_iter().chain(NUMBERS) {
         assert_eq!(problem(&[line]), said, "{line}");
     }
 }

@@ -62,7 +62,7 @@ pub fn judge(bytes: &[u8]) -> Result<(), Broken> {
     if let Some(place) = frozen.checks.iter().position(|check| check.distribution.is_some()) {
         frozen = take_edges(&frozen, place, &[50.0, 100.0, 200.0, 400.0]);
     }
-    let hostile = dice.byte() % 2 == 0;
+    let hostile = dice.byte().is_multiple_of(2);
     let history = history(&mut dice, &frozen, hostile);
     let frozen = learn(&frozen, &history);
     let mut minute = Minute::from_index(i64::from(dice.byte()));
