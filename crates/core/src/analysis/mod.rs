@@ -39,7 +39,7 @@ pub use judge::{Judge, judge};
 pub use plan::{plan, plan_of_recording};
 pub use slower::Slower;
 pub use split::SplitFound;
-pub use words::{grouped, percent};
+pub use words::{figure, grouped, percent};
 
 use serde::{Deserialize, Serialize};
 

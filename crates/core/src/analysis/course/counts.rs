@@ -3,7 +3,7 @@
 use super::excess::{Excess, Risk};
 use super::harm::{Bet, Evident, Lanes, Weighing, guard_bar};
 use super::proof::{Exposure, Proofs, Worth, predicted};
-use super::{Asked, Harm, Look, Newest, Prospect, Reading, StepMinutes};
+use super::{Asked, Harm, Look, Newest, Prospect, Reading, StepMinutes, Warmth};
 use crate::analysis::bars::Bars;
 use crate::analysis::stats::{
     CanaryScatter, Dispersion, Guard, HarmBets, HarmNull, HarmProcess, Margin, PredictedShare, Rates, RatioInterval,
@@ -165,6 +165,7 @@ impl CountsCourse {
             ratio: self.ratio(alpha),
             slower: None,
             blind: None,
+            warmth: Warmth::Warm,
         }
     }
 
