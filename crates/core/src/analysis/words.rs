@@ -125,7 +125,8 @@ pub fn grouped(value: f64) -> String {
 /// A share as people write it: `12 %`, `3.9 %`, `0.41 %`, `0.052 %`.
 #[must_use]
 pub fn percent(share: f64) -> String {
-    let percent = share * 100.0;
+    // A rate of nothing that was scaled down may be -0, and rounding may make it so.
+    let percent = (share * 100.0).max(0.0) + 0.0;
     let decimals = match percent {
         p if p >= 10.0 || p <= 0.0 => 0,
         p if p >= 1.0 => 1,
