@@ -126,8 +126,8 @@ fn what_must_settle_and_what_is_dispersed_takes_longer() {
     };
     warm_up(&mut warm, 2, 0.0);
     assert_eq!(steps(&warm, &spec), [8, 8, 8]);
-    // 25 requests a minute at 5 %.
-    warm_up(&mut warm, 0, 200.0);
+    // 1,500 requests a minute at 5 %.
+    warm_up(&mut warm, 0, 12_000.0);
     assert_eq!(steps(&warm, &spec), [14, 8, 7]);
     spec.checks.pop();
     let quiet = Load { requests_per_minute: 60.0, error_rate: 0.0 };
