@@ -90,6 +90,44 @@ fn a_proof_needs_a_second_look() {
     assert_eq!(stage.rollout.desired_weight(), Some(percent(25)));
 }
 
+/// An alarm's event brings a look within seconds of the last one: it sees nothing new.
+#[test]
+fn two_looks_are_half_a_minute_apart() {
+    let mut stage = Stage::new(RolloutSpec { settle: Settle::None, ..spec() });
+    for _ in 0..20 {
+        stage.tick(Verdict::Inconclusive);
+    }
+    assert_eq!(stage.tick(Verdict::Pass), PhaseName::Baking);
+    let after = |seconds| {
+        let now = at(stage.minute) + Span::from_seconds(seconds);
+        let seen = observation(&stage.rollout, now, stage.live.clone());
+        decide(&stage.rollout, &seen, Some(&analysis(Verdict::Pass))).next
+    };
+    assert_eq!(after(29), stage.rollout, "the first look stays the one to compare with");
+    assert_eq!(after(30).desired_weight(), Some(percent(25)));
+}
+
+/// A Pass that wants nothing but the minute that settles next was looked at once before it is one.
+#[test]
+fn a_proof_in_sight_is_the_first_look() {
+    let mut stage = Stage::new(RolloutSpec { settle: Settle::None, ..spec() });
+    for _ in 0..20 {
+        stage.tick(Verdict::Inconclusive);
+    }
+    let mut seen = observation(&stage.rollout, at(stage.minute), stage.live.clone());
+    seen.passes_before = seen.samples.known().and_then(|samples| samples.settled_before).map(|before| before.plus(1));
+    let in_sight = decide(&stage.rollout, &seen, Some(&analysis(Verdict::Inconclusive)));
+    assert_eq!((in_sight.next.phase.name(), in_sight.effects.len()), (PhaseName::Baking, 0));
+    stage.rollout = in_sight.next;
+    // Out of sight again: a late datapoint changed it.
+    let mut late = Stage { rollout: stage.rollout.clone(), live: stage.live.clone(), ..stage };
+    late.tick(Verdict::Inconclusive);
+    late.tick(Verdict::Pass);
+    assert_eq!(late.rollout.desired_weight(), Some(percent(5)));
+    stage.tick(Verdict::Pass);
+    assert_eq!(stage.rollout.desired_weight(), Some(percent(25)));
+}
+
 /// From 5 to 25 % a regression in the minutes that nobody has read yet would be expensive; from 25 to 50 % it is not.
 #[test]
 fn a_steep_rise_waits_for_the_minutes_that_passed_meanwhile() {
