@@ -455,3 +455,23 @@ fn a_plan_with_a_history_of_other_bins_goes_without() {
     assert_ne!(verdict, Verdict::Fail);
     assert!(comparison.evidence.harm.is_finite() && comparison.newest.is_some());
 }
+
+/// The same of latency: the first minute of a larger weight has a larger stake.
+#[test]
+fn slowness_that_begins_with_a_raise_is_seen_sooner() {
+    let mut plan = with_edges();
+    plan.checks[0].distribution.as_mut().unwrap().warm_up = WarmUp::default();
+    let evidence = |before: u16| {
+        let mut random = Random::seeded(61);
+        let mut judge = Judge::new(&plan, Asked::Step(0));
+        for minute in 0..36 {
+            let law = if minute < 30 { SAME } else { SLOW_PATH };
+            let mut sample = sample(&mut random, &plan, minute, 0.5, 300.0, law);
+            sample.weight = super::weight(if minute < 30 { before } else { 50 });
+            judge.see(&sample, true, true);
+        }
+        judge.analysis(&Samples::default()).comparisons[0].evidence.harm
+    };
+    let (raised, level) = (evidence(25), evidence(50));
+    assert!(raised > level + 1.0, "{raised} {level}");
+}
