@@ -482,6 +482,16 @@ pub struct Comparison {
     pub sentence: String,
 }
 
+impl Comparison {
+    /// Whether a check that never rolls back has found harm: a rate or a distribution has proven it, or a gauge is higher
+    /// than tolerated.
+    #[must_use]
+    pub fn holds_for_harm(&self) -> bool {
+        let found = self.evidence.lane.is_some() || self.level.is_some();
+        self.mode == CheckMode::Hold && self.doubt == Some(Doubt::LooksWorse) && found
+    }
+}
+
 /// Two levels, and how sure their difference is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
