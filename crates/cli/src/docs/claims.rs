@@ -146,6 +146,39 @@ fn what_holds_a_rollout_is_said_in_these_words() {
 }
 
 #[test]
+fn what_the_judge_says_is_said_in_these_words() {
+    let source = sources(&["crates/core/src/analysis"]);
+    let lines = source.lines().map(str::trim_start).collect::<Vec<_>>().join("\n").replace("\\\n", "");
+    let rows = rows(OPERATIONS, "What the judge says");
+    let sentences: Vec<&str> = rows.iter().skip(1).flat_map(|row| code(&row[0])).collect();
+    assert!(sentences.len() >= 14, "{sentences:?}");
+    for sentence in sentences {
+        for part in sentence.split("...").map(str::trim_end) {
+            assert!(lines.contains(part), "nothing says `{part}` of `{sentence}`");
+        }
+    }
+}
+
+/// Each row has the beginning of one that was measured, and then some of its numbers, in their order.
+#[test]
+fn the_readme_has_no_number_that_was_not_measured() {
+    let readme = rows("README.md", "What it decides, and how");
+    let compared = readme.iter().filter(|row| row.len() >= 7 && row[0] != "traffic");
+    let measured: Vec<Vec<String>> = rows("docs/statistics.md", "Measurements");
+    let mut seen = 0;
+    for row in compared {
+        let same = measured.iter().filter(|line| line.get(..3) == row.get(..3));
+        let found = same.into_iter().any(|line| {
+            let mut rest = line[3..].iter();
+            row[3..].iter().all(|cell| rest.any(|measured| measured == cell))
+        });
+        assert!(found, "{row:?}");
+        seen += 1;
+    }
+    assert!(seen >= 8, "{seen} rows");
+}
+
+#[test]
 fn the_phases_are_these() {
     let rows = rows(OPERATIONS, "Phases");
     let explained: Vec<&str> = rows.iter().skip(1).flat_map(|row| code(&row[0])).collect();
