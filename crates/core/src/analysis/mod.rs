@@ -55,7 +55,7 @@ pub struct JudgePlan {
     pub false_rollback: f64,
     /// Probability that a check passes exactly at its tolerance (beta).
     pub false_promotion: f64,
-    /// Longest time the rollout may take, in minutes: the prior over when a regression starts is spread over it.
+    /// Longest time the rollout may take, in minutes, pauses and approvals included.
     pub horizon_minutes: u32,
     /// The time for all steps together, in minutes, without waiting for a person; 0 when it is not known.
     #[serde(default)]
@@ -75,6 +75,13 @@ pub struct JudgePlan {
     /// Weights are chosen as one goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto: Option<AutoPlan>,
+}
+
+impl JudgePlan {
+    /// When a regression may begin: most likely while the steps run; pauses and approvals come on top.
+    fn begins(&self) -> stats::Begins {
+        stats::Begins::within(self.deadline_minutes, self.horizon_minutes)
+    }
 }
 
 fn one() -> f64 {

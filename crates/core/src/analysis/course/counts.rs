@@ -91,6 +91,7 @@ impl CountsCourse {
         if look.raised {
             self.step = StepMinutes::default();
             self.exposure = Exposure::default();
+            self.harm.raise();
         }
         let stratum = self.note(look, pair);
         self.proofs.see(&look, stratum.as_ref(), self.guess());
@@ -223,11 +224,16 @@ impl CountsHarm {
             lanes: Lanes::new(plan, Bars::of(plan, check), HarmBets::COUNT, past.map(|past| past.weighing), guard_bar),
             null,
             bets: HarmBets::new(null),
-            catastrophe: HarmProcess::new(HarmNull::NO_CATASTROPHE, plan.horizon_minutes),
+            catastrophe: HarmProcess::new(HarmNull::NO_CATASTROPHE, plan.begins()),
             guard: Guard::default(),
             past,
             scatter: CanaryScatter::default(),
         }
+    }
+
+    fn raise(&mut self) {
+        self.catastrophe.raise();
+        self.lanes.raise();
     }
 
     fn observe(&mut self, minute: Minute, stratum: &Stratum) {

@@ -150,6 +150,8 @@ impl DistributionCourse {
             self.step = StepMinutes::default();
             self.exposure = Exposure::default();
             self.warming = Warming::default();
+            self.lanes.raise();
+            self.again.iter_mut().for_each(Lanes::raise);
         }
         let warm = self.warming.is_over(self.planned.warm_up);
         let [baseline, canary] = self.bins(pair);
