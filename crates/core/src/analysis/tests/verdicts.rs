@@ -126,7 +126,7 @@ fn sentences_say_what_follows_in_each_mode() {
     assert!(said.starts_with("none of 7,500 new requests failed, 0.98 % of old: at most 0."), "{said}");
     let nobody = vec![pair(0.0, 0.0, 0.0, 0.0); 3];
     let said = sentence(&default_plan(), &settled(nobody));
-    assert!(said.starts_with("no requests of both versions in the same minute yet; "), "{said}");
+    assert!(said.starts_with("no requests of both versions to compare yet; "), "{said}");
 }
 
 #[test]
