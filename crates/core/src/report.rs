@@ -74,7 +74,7 @@ fn by_whom(what: &str, by: &str, reason: &str) -> String {
 pub fn undecided(why: UndecidedWhy) -> &'static str {
     match why {
         UndecidedWhy::TooLittleTraffic => "too little traffic to tell",
-        UndecidedWhy::NoData => "no data",
+        UndecidedWhy::NoData => "no data that can be trusted",
         UndecidedWhy::LooksWorse => "looks worse, but not proven",
         UndecidedWhy::Stuck => "the wanted weight could not be brought about",
     }

@@ -25,8 +25,12 @@ const PROGRESS_EVERY: usize = 250;
 
 /// The judge alone, over recorded metrics: what would it have said, and when?
 ///
-/// Exit status: 0 every case is proven fine, 1 a case is proven worse, 3 none is, but a case is not proven either way;
-/// 2 a spec or a recording is wrong, whatever its cases say, 4 a file cannot be read or written.
+/// Exit status:
+///   0  every case is proven fine
+///   1  a case is proven worse
+///   3  none is, but a case is not proven either way
+///   2  a spec or a recording is wrong, whatever the cases say
+///   4  a file cannot be read or written
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {

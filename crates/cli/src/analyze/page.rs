@@ -6,7 +6,7 @@ mod chart;
 use std::fmt::Write;
 
 use coalmine_core::analysis::replay::{Judged, Trace};
-use coalmine_core::analysis::{Comparison, Count, Interval, Verdict, percent};
+use coalmine_core::analysis::{Comparison, Count, Doubt, Interval, Verdict, figure, grouped, percent};
 use coalmine_core::units::plain_number;
 
 use super::Tally;
@@ -130,10 +130,10 @@ fn row(html: &mut String, comparison: &Comparison) {
         html,
         "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
         text(&comparison.check),
-        rate(comparison.canary),
-        rate(comparison.baseline),
+        comparison.level.map_or_else(|| rate(comparison.canary), |level| figure(level.canary)),
+        comparison.level.map_or_else(|| rate(comparison.baseline), |level| figure(level.baseline)),
         comparison.ratio.map(|ratio| format!("{} {}", times(ratio), interval(ratio))).unwrap_or_default(),
-        word(comparison.verdict)
+        word(comparison)
     );
 }
 
@@ -147,11 +147,18 @@ fn times(ratio: Interval) -> String {
     format!("{} [{}, {}]", number(ratio.estimate), number(ratio.lower), number(ratio.upper))
 }
 
-fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Fail => "proven worse",
-        Verdict::Pass => "proven fine",
-        Verdict::Inconclusive => "not proven",
+fn word(comparison: &Comparison) -> &'static str {
+    match (comparison.verdict, comparison.doubt) {
+        (Verdict::Fail, Some(Doubt::NoData)) => "no data, which fails",
+        (Verdict::Fail, _) => "proven worse",
+        (Verdict::Pass, _) => "proven fine",
+        (Verdict::Inconclusive, Some(Doubt::LooksWorse)) => "looks worse, not proven",
+        (Verdict::Inconclusive, Some(Doubt::NoData)) => "no data",
+        (Verdict::Inconclusive, Some(Doubt::Blind)) => "cannot be told",
+        (Verdict::Inconclusive, None) if comparison.level.is_some() => "shown only",
+        (Verdict::Inconclusive, Some(Doubt::StillBaking | Doubt::TooLittleTraffic | Doubt::SplitUnexpected) | None) => {
+            "not proven"
+        }
     }
 }
 
@@ -166,11 +173,12 @@ fn charts(html: &mut String, index: usize, comparison: &Comparison, judged: &Jud
         let _ = writeln!(
             html,
             "<p class=\"of\">One look at the end, by ranks of the minutes' rates (Mann-Whitney): the new version's are \
-             {} apart [{}, {}] (98 % sure); p = {}.</p>",
+             {} apart [{}, {}] (98 % sure); between equal versions chance alone would put them as far apart in {} of \
+             10,000 comparisons.</p>",
             points(shift.estimate),
             points(shift.lower),
             points(shift.upper),
-            if test.two_sided < 0.0001 { "less than 0.0001".to_owned() } else { format!("{:.4}", test.two_sided) }
+            if test.two_sided < 0.0001 { "less than 1".to_owned() } else { grouped(10_000.0 * test.two_sided) }
         );
     }
 }

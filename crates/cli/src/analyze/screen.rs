@@ -47,12 +47,23 @@ pub fn headline(judged: &Judged) -> String {
         Verdict::Pass => format!("PROVEN FINE, first{}", at(judged.passed)),
         Verdict::Inconclusive => match judged.analysis.doubt {
             Some(Doubt::LooksWorse) => "LOOKS WORSE, NOT PROVEN".to_owned(),
-            Some(Doubt::NoData) | None => "NO DATA TO TELL".to_owned(),
+            Some(Doubt::NoData) | None => no_data(judged),
             Some(Doubt::SplitUnexpected) => "TRAFFIC IS NOT SPLIT AS STATED".to_owned(),
             Some(Doubt::Blind) => "CANNOT BE TOLD FROM THESE DATA".to_owned(),
             Some(Doubt::StillBaking | Doubt::TooLittleTraffic) => "LOOKS FINE, NOT PROVEN".to_owned(),
         },
     }
+}
+
+/// Where some checks have data, which have none.
+fn no_data(judged: &Judged) -> String {
+    let comparisons = &judged.analysis.comparisons;
+    let without = comparisons.iter().filter(|comparison| comparison.doubt == Some(Doubt::NoData));
+    let names: Vec<&str> = without.map(|comparison| comparison.check.as_str()).collect();
+    if names.is_empty() || names.len() == comparisons.len() {
+        return "NO DATA TO TELL".to_owned();
+    }
+    format!("NOT PROVEN, NO DATA FOR {}", names.join(", "))
 }
 
 /// `60 minutes (0 to 59), 1,440 of history`.

@@ -143,10 +143,10 @@ fn ended_at(outcome: &Outcome) -> Timestamp {
 }
 
 fn learned(outcome: &Outcome) -> Vec<String> {
-    let history = outcome.rollout.history.iter();
-    let learned = history
+    let newest_first = outcome.rollout.history.iter().rev();
+    let mut learned = newest_first
         .filter_map(|event| if let Why::Learned { sentences } = &event.why { Some(sentences.clone()) } else { None });
-    learned.last().unwrap_or_default()
+    learned.next().unwrap_or_default()
 }
 
 /// The last proof and the end of a release that was promoted; the reason of any other end.

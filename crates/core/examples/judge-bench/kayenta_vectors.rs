@@ -1,6 +1,6 @@
 //! Kayenta's own test vectors, read from where they lie: they are not this project's to copy.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 

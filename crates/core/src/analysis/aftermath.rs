@@ -3,7 +3,7 @@
 use crate::units::Minute;
 
 use super::bars::Bars;
-use super::stats::{HarmNull, HarmProcess, Stratum};
+use super::stats::{Begins, HarmNull, HarmProcess, Stratum};
 use super::{Count, JudgePlan, Pair, Samples};
 
 /// The old version's rate counts as known, so that no minute's evidence is diluted by how few of its requests fell into
@@ -43,7 +43,7 @@ impl Aftermath {
         let null = HarmNull::NO_CATASTROPHE;
         let known = highest_rate(baseline, null.cluster * bars.catastrophe);
         let usable = null.factor * known + null.points < 1.0;
-        let mut process = HarmProcess::new(null, plan.horizon_minutes);
+        let mut process = HarmProcess::new(null, Begins::evenly(plan.horizon_minutes));
         let mut evidence: f64 = 0.0;
         for count in alone.iter().filter(|_| usable) {
             let (n_b, x_b) = (AS_IF_KNOWN, known * AS_IF_KNOWN);

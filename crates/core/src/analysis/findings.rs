@@ -5,10 +5,11 @@ use crate::units::{Minute, plain_number};
 use super::blind::swallowed;
 use super::course::harm::MINUTES_OF_HISTORY;
 use super::stats::{Dispersion, Z_HARM};
+use super::words::is_counted;
 use super::{EventHistory, GuardMode, JudgePlan, Learned, PlannedCheck, grouped};
 
 /// Below this, events are as good as independent.
-const HARDLY: f64 = 1.25;
+pub(super) const HARDLY: f64 = 1.25;
 /// Below this, one cannot speak of bursts.
 const BURST: f64 = 1.8;
 
@@ -81,7 +82,7 @@ fn what(they: &str, dispersion: &Dispersion) -> String {
     }
 }
 
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     if value >= 10.0 { grouped(value) } else { format!("{value:.1}") }
 }
 
@@ -102,8 +103,11 @@ fn aside(learned: &Learned) -> String {
     }
 }
 
-/// `20 November 13:00 to 14:00`, without the year.
+/// `11-20 13:00 to 14:00`; of a recording that counts its minutes, `minutes -120 to -60`.
 fn from_to(hour: Minute) -> String {
+    if is_counted(hour) {
+        return format!("minutes {} to {}", hour.index(), hour.plus(60).index());
+    }
     let (start, end) = (hour.start(), hour.plus(60).start());
     let date = start.to_string().get(5..10).unwrap_or_default().to_owned();
     format!("{date} {} to {}", start.hour_minute(), end.hour_minute())

@@ -10,7 +10,7 @@ use super::auto::{BRAKE, is_budgeted};
 use super::bars::{Bars, MINUTES_TO_MISS, MINUTES_TO_PASS, Outcome, Reason, is_settled};
 use super::course::{Asked, Course, LevelCourse, Look, Reading, tolerance};
 use super::digest::settled_digest;
-use super::outside::both_worse;
+use super::outside::Together;
 use super::split::SplitWatch;
 use super::{
     Advice, Analysis, Comparison, Doubt, Evidence, JudgePlan, MinuteSample, PlannedCheck, Samples, Verdict, words,
@@ -68,6 +68,8 @@ pub struct Judge<'p> {
     courses: Vec<Option<Course>>,
     /// One per check; `None` for those that are no levels.
     levels: Vec<Option<LevelCourse>>,
+    /// One per check.
+    together: Vec<Together>,
     split: SplitWatch,
     /// The weight of the minute that is seen next is not known.
     moving: bool,
@@ -89,8 +91,9 @@ impl<'p> Judge<'p> {
     fn of(plan: Cow<'p, JudgePlan>, asked: Asked) -> Self {
         let courses = plan.checks.iter().map(|check| Course::new(&plan, check, asked)).collect();
         let levels = plan.checks.iter().map(|check| LevelCourse::new(&plan, check)).collect();
+        let together = plan.checks.iter().map(|_| Together::default()).collect();
         let split = SplitWatch::new(&plan);
-        Self { plan, courses, levels, split, moving: false, last: None }
+        Self { plan, courses, levels, together, split, moving: false, last: None }
     }
 
     /// Takes one minute in. Evidence counts each minute once, whatever the caller hands in: a minute that is not newer
@@ -112,7 +115,14 @@ impl<'p> Judge<'p> {
             if let Some(level) = level {
                 level.see(look, &pair);
             }
+            self.together[index].see(&pair);
         }
+    }
+
+    /// The weight of the minute that is seen next is told by its requests: whether they are split as it says cannot be
+    /// asked.
+    pub(super) fn weight_is_told(&mut self, told: bool) {
+        self.moving = told;
     }
 
     /// First minute at which an enforced check had proven harm.
@@ -208,7 +218,7 @@ impl<'p> Judge<'p> {
             comparison.sentence = words::after_sentence(&check.name, &after);
             comparison.evidence.catastrophe = after.evidence;
         } else if outcome.why != Reason::ProvenWorse {
-            comparison.sentence.extend(both_worse(check, &comparison));
+            comparison.sentence.extend(self.together[index].worse(check));
         }
         (comparison, counts)
     }

@@ -39,7 +39,7 @@ pub use judge::{Judge, judge, passes_before};
 pub use plan::{plan, plan_of_recording};
 pub use slower::Slower;
 pub use split::SplitFound;
-pub use words::{grouped, percent};
+pub use words::{figure, grouped, percent};
 
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +55,7 @@ pub struct JudgePlan {
     pub false_rollback: f64,
     /// Probability that a check passes exactly at its tolerance (beta).
     pub false_promotion: f64,
-    /// Longest time the rollout may take, in minutes: the prior over when a regression starts is spread over it.
+    /// Longest time the rollout may take, in minutes, pauses and approvals included.
     pub horizon_minutes: u32,
     /// The time for all steps together, in minutes, without waiting for a person; 0 when it is not known.
     #[serde(default)]
@@ -87,6 +87,11 @@ impl JudgePlan {
             minutes: most.minutes.max(one.minutes),
             requests: most.requests.max(one.requests),
         })
+    }
+
+    /// When a regression may begin: most likely while the steps run; pauses and approvals come on top.
+    fn begins(&self) -> stats::Begins {
+        stats::Begins::within(self.deadline_minutes, self.horizon_minutes)
     }
 }
 

@@ -212,6 +212,7 @@ impl Judging {
         }
         self.step = step;
         let sample = MinuteSample { minute, weight, pairs: self.intake.pairs(line) };
+        self.judge.weight_is_told(line.weight.is_none());
         self.judge.see(&sample, true, true);
         if self.passed.is_none() && self.judge.passes(step) {
             self.passed = Some(minute);

@@ -1,12 +1,13 @@
 //! Comparisons as sentences: both numbers, then the ratio, then how sure.
 
 use crate::spec::CheckMode;
-use crate::units::plain_number;
+use crate::units::{Minute, plain_number};
 
 use super::aftermath::Aftermath;
 use super::bars::{MINUTES_TO_PASS, Reason};
-use super::course::{Newest, Prospect, Reading};
-use super::{Comparison, Count, Doubt, Interval, LevelComparison, Measure, Samples, Verdict};
+use super::course::{Newest, Prospect, Reading, Warmth};
+use super::findings::{HARDLY, short};
+use super::{Comparison, Count, Doubt, Evidence, Interval, LevelComparison, Measure, Samples, Verdict};
 
 pub(super) fn sentence(
     comparison: &Comparison,
@@ -22,20 +23,67 @@ pub(super) fn sentence(
         Some(slower) => slower.tolerated(comparison),
         None => format!("no worse than {}", comparison.tolerance),
     };
-    let conclusion = match why {
-        Reason::ProvenWorse if comparison.mode == CheckMode::Hold => {
-            "; proven worse, which holds but does not roll back (mode: hold)".to_owned()
-        }
-        Reason::ProvenWorse | Reason::NoData | Reason::After => String::new(),
-        Reason::ProvenFine => format!("; {tolerated}: proven"),
-        Reason::LooksWorse => "; looks worse, not proven".to_owned(),
-        Reason::TooSoon => {
+    let evidence = &comparison.evidence;
+    let conclusion = match (why, reading.warmth) {
+        (Reason::ProvenWorse, _) => proven_worse(comparison.mode).to_owned(),
+        (Reason::NoData | Reason::After, _) => String::new(),
+        (Reason::ProvenFine, _) => format!("; {tolerated}: proven"),
+        (Reason::LooksWorse, Warmth::Cold) => COLD.to_owned(),
+        (Reason::LooksWorse, Warmth::Warm | Warmth::WarmingUp { .. }) => looks_worse(evidence),
+        (Reason::Blind, _) => format!("; {}", reading.blind.as_deref().unwrap_or("cannot be told from these data")),
+        (Reason::NotEnough | Reason::TooSoon, Warmth::WarmingUp { served, needed }) => warming_up(served, needed),
+        (Reason::TooSoon, _) => {
             format!("; {tolerated}: proven, once there are {MINUTES_TO_PASS} minutes of data at this weight")
         }
-        Reason::Blind => format!("; {}", reading.blind.as_deref().unwrap_or("cannot be told from these data")),
-        Reason::NotEnough => not_proven_yet(&tolerated, comparison.evidence.requests_missing, reading.prospect),
+        (Reason::NotEnough, _) => not_proven_yet(&tolerated, evidence, reading.prospect),
     };
-    format!("{}{}{conclusion}", rates(comparison), ratio(comparison, why, alpha))
+    format!("{}{}{conclusion}", rates(comparison), ratio(comparison, alpha))
+}
+
+fn proven_worse(mode: CheckMode) -> &'static str {
+    match mode {
+        CheckMode::Enforce => "; proven worse",
+        CheckMode::Hold => "; proven worse, which holds but does not roll back (mode: hold)",
+        CheckMode::Observe => "; proven worse, which is only shown (mode: observe)",
+    }
+}
+
+const COLD: &str = "; worse, but with so little traffic a new version may only be cold: it holds, and rolls back if the \
+                    next requests prove it again";
+
+/// How far it is from a rollback, and why it may be further than the numbers look.
+fn looks_worse(evidence: &Evidence) -> String {
+    let divided = if evidence.tempered_threshold.is_finite() && evidence.dispersion >= HARDLY {
+        format!(", divided by {} for how the old version's come", short(evidence.dispersion))
+    } else {
+        String::new()
+    };
+    format!("; looks worse, not proven: so far {}{divided}", part(harm_part(evidence)))
+}
+
+/// How much of the evidence that a rollback needs is there: by the way that is nearest to it.
+fn harm_part(evidence: &Evidence) -> f64 {
+    let part = |found: f64, needed: f64| if needed > 0.0 && needed.is_finite() { found / needed } else { 0.0 };
+    let second =
+        part(evidence.tempered, evidence.tempered_threshold).max(part(evidence.guard, evidence.guard_threshold));
+    let both = part(evidence.harm, evidence.harm_threshold).min(second);
+    both.max(part(evidence.catastrophe, evidence.catastrophe_threshold))
+}
+
+/// `60 % of the evidence needed`. What is not proven never has all of it.
+fn part(of_needed: f64) -> String {
+    match (100.0 * of_needed).floor().min(99.0) {
+        percent if percent >= 1.0 => format!("{percent:.0} % of the evidence needed"),
+        _ => "none of the evidence needed".to_owned(),
+    }
+}
+
+fn warming_up(served: f64, needed: f64) -> String {
+    let requests = match needed > served {
+        true => format!(" ({} of {} requests served)", grouped(served), grouped(needed)),
+        false => String::new(),
+    };
+    format!("; the new version still warms up at this weight{requests}, so this is not judged yet")
 }
 
 /// Of a mean or a gauge: `memory: 81.2 in the new version, 60.1 in the old (+18.3 to +23.9, 99 % sure); ...`.
@@ -69,7 +117,8 @@ pub(super) fn level_sentence(
 }
 
 /// Three digits of a number: `81.2`, `1,240`, `0.00123`.
-fn figure(value: f64) -> String {
+#[must_use]
+pub fn figure(value: f64) -> String {
     let size = value.abs();
     let sign = if value < 0.0 { "-" } else { "" };
     match size {
@@ -122,11 +171,11 @@ pub fn grouped(value: f64) -> String {
     text
 }
 
-/// A share as people write it: `12 %`, `3.9 %`, `0.41 %`, `0.052 %`.
+/// A share as people write it: `12 %`, `3.9 %`, `0.41 %`, `0.052 %`. There is no share below none: `0 %`.
 #[must_use]
 pub fn percent(share: f64) -> String {
-    // A rate of nothing that was scaled down may be -0, and rounding may make it so.
-    let percent = (share * 100.0).max(0.0) + 0.0;
+    // Not `max` alone, which may keep the sign of a zero.
+    let percent = if share > 0.0 { share * 100.0 } else { 0.0 };
     let decimals = match percent {
         p if p >= 10.0 || p <= 0.0 => 0,
         p if p >= 1.0 => 1,
@@ -139,9 +188,19 @@ pub fn percent(share: f64) -> String {
     format!("{text} %")
 }
 
+/// `14:02`; of a recording that counts its minutes, `minute 17`.
+fn clock(minute: Minute) -> String {
+    if is_counted(minute) { format!("minute {}", minute.index()) } else { minute.start().hour_minute() }
+}
+
+/// A recording may count its minutes from 0. No rollout was before 1971.
+pub(super) fn is_counted(minute: Minute) -> bool {
+    minute.index().abs() < 365 * 24 * 60
+}
+
 fn no_data(comparison: &Comparison, newest: &Newest, samples: &Samples) -> String {
     let since = samples.step_since.or_else(|| samples.minutes.first().map(|sample| sample.minute));
-    let silent = |newest: Option<crate::units::Minute>| match (newest, since) {
+    let silent = |newest: Option<Minute>| match (newest, since) {
         (Some(newest), Some(since)) => newest < since,
         (None, _) => true,
         (Some(_), None) => false,
@@ -152,32 +211,32 @@ fn no_data(comparison: &Comparison, newest: &Newest, samples: &Samples) -> Strin
         (true, true) => "no data of either version",
         (false, false) => "no minute with data of both versions",
     };
-    let since = since.map_or_else(|| " yet".to_owned(), |since| format!(" since {}", since.start().hour_minute()));
+    let since = since.map_or_else(|| " yet".to_owned(), |since| format!(" since {}", clock(since)));
     let failing = if comparison.verdict == Verdict::Fail { ", which fails this check (onNoData: fail)" } else { "" };
     format!("{}{whose}{since}{failing}", prefix(&comparison.check))
 }
 
-fn not_proven_yet(tolerated: &str, missing: Option<f64>, prospect: Prospect) -> String {
-    let needed = match missing {
-        Some(missing) if missing > 0.0 => {
-            format!("about {} more requests of the new version needed", grouped(rounded_up(missing)))
-        }
-        Some(_) | None => "more requests of both versions needed".to_owned(),
+fn not_proven_yet(tolerated: &str, evidence: &Evidence, prospect: Prospect) -> String {
+    let missing = match evidence.requests_missing {
+        Some(missing) if missing > 0.0 => match rounded_up(missing) {
+            one if one <= 1.0 => "about 1 more request of the new version".to_owned(),
+            more => format!("about {} more requests of the new version", grouped(more)),
+        },
+        Some(_) | None => "more requests of both versions".to_owned(),
+    };
+    let so_far = match evidence.promotion_threshold > 0.0 {
+        true => part(evidence.promotion / evidence.promotion_threshold),
+        false => part(0.0),
     };
     let outlook = match prospect {
         Prospect::Fine => String::new(),
         Prospect::AtLeast(points) => format!(
-            "; at this traffic {} are the least that can be proven by the deadline",
-            counted(100.0 * points, "point")
+            "; at this traffic `tolerate: {}pt` is the least that can be proven by the deadline",
+            plain_number(100.0 * points)
         ),
-        Prospect::Nothing => "; at this traffic not even 5 points can be proven by the deadline".to_owned(),
+        Prospect::Nothing => "; at this traffic not even `tolerate: 5pt` can be proven by the deadline".to_owned(),
     };
-    format!("; {tolerated}: not proven yet, {needed}{outlook}")
-}
-
-fn counted(number: f64, what: &str) -> String {
-    let plural = if (number - 1.0).abs() < f64::EPSILON { "" } else { "s" };
-    format!("{} {what}{plural}", plain_number(number))
+    format!("; {tolerated}: not proven yet, so far {so_far}, {missing} to come{outlook}")
 }
 
 /// To two digits: an expectation is not known better.
@@ -190,6 +249,9 @@ fn rounded_up(value: f64) -> f64 {
 fn rates(comparison: &Comparison) -> String {
     if let Some(slower) = &comparison.slower {
         return slower.rates(comparison);
+    }
+    if comparison.canary.requests <= 0.0 && comparison.baseline.requests <= 0.0 {
+        return format!("{}no requests of both versions in the same minute yet", prefix(&comparison.check));
     }
     let new = new_rate(&comparison.check, comparison.canary);
     format!("{}{new}, {}", prefix(&comparison.check), old_rate(comparison.baseline))
@@ -226,40 +288,43 @@ fn share(count: Count) -> f64 {
     if count.requests > 0.0 { count.events / count.requests } else { 0.0 }
 }
 
-/// Below it, "at least 1.0 times" would say nothing.
+/// Below it, "at least 1.0 times" would say nothing; above the other, "at most" would be no comfort.
 const LEAST_SHOWN: f64 = 1.05;
+const MOST_SHOWN: f64 = 20.0;
 
-/// `: 9.6 times as often, at least 4.1 times (99 % sure)`.
-fn ratio(comparison: &Comparison, why: Reason, alpha: f64) -> String {
+/// `: 9.6 times as often [4.1 to 22], 99 % sure`: the interval holds at every minute, however often one looks.
+fn ratio(comparison: &Comparison, alpha: f64) -> String {
     let Some(Interval { estimate, lower, upper }) = comparison.ratio else { return String::new() };
+    let sure = format!("{} % sure", plain_number(100.0 * (1.0 - alpha)));
     if comparison.canary.events <= 0.0 {
-        return String::new();
+        return match upper.is_finite() && upper <= MOST_SHOWN {
+            true => format!(": at most {} times as often, {sure}", times(upper)),
+            false => String::new(),
+        };
     }
-    let sure = format!("({} % sure)", plain_number(100.0 * (1.0 - alpha)));
-    let worse = why == Reason::ProvenWorse || comparison.doubt == Some(Doubt::LooksWorse);
     if estimate.is_infinite() {
-        return if lower >= LEAST_SHOWN {
-            format!(": at least {} times as often {sure}", times(lower))
-        } else {
-            String::new()
+        return match lower >= LEAST_SHOWN {
+            true => format!(": at least {} times as often, {sure}", times(lower)),
+            false => String::new(),
         };
     }
     let pooled = share(comparison.canary) / share(comparison.baseline);
     // Where traffic, rates and weights move together, the totals' ratio misleads; the minutes' does not.
     let where_ = if (estimate / pooled).ln().abs() > 0.15 { "minute by minute " } else { "" };
     let often = format!(": {where_}{} times as often", times(estimate));
-    match (worse, lower >= LEAST_SHOWN, upper.is_finite()) {
-        (true, true, _) => format!("{often}, at least {} times {sure}", times(lower)),
-        (true, false, true) => format!("{often}, between {} and {} times {sure}", times(lower), times(upper)),
-        (true, false, false) | (false, _, false) => often,
-        (false, _, true) => format!("{often}, at most {} times {sure}", times(upper)),
+    match (lower >= LEAST_SHOWN, upper.is_finite()) {
+        // What is known so badly is not worth a number.
+        (true, true) if upper > 100.0 * lower => format!(": at least {} times as often, {sure}", times(lower)),
+        (_, true) => format!("{often} [{} to {}], {sure}", times(lower), times(upper)),
+        (true, false) => format!("{often}, at least {} times, {sure}", times(lower)),
+        (false, false) => often,
     }
 }
 
 fn times(ratio: f64) -> String {
     match ratio {
-        ratio if ratio >= 99.5 => grouped(ratio),
-        ratio if ratio >= 0.1 => format!("{ratio:.1}"),
+        ratio if ratio >= 19.95 => grouped(ratio),
+        ratio if ratio >= 0.095 => format!("{ratio:.1}"),
         ratio => format!("{ratio:.2}"),
     }
 }

@@ -3,7 +3,7 @@
 use super::excess::{Excess, Risk};
 use super::harm::{Bet, Evident, Lanes, Weighing, guard_bar};
 use super::proof::{Exposure, Proofs, Worth, predicted};
-use super::{Asked, Harm, Look, Newest, Prospect, Reading, StepMinutes};
+use super::{Asked, Harm, Look, Newest, Prospect, Reading, StepMinutes, Warmth};
 use crate::analysis::bars::Bars;
 use crate::analysis::stats::{
     CanaryScatter, Dispersion, Guard, HarmBets, HarmNull, HarmProcess, Margin, PredictedShare, Rates, RatioInterval,
@@ -91,6 +91,7 @@ impl CountsCourse {
         if look.raised {
             self.step = StepMinutes::default();
             self.exposure = Exposure::default();
+            self.harm.raise();
         }
         let stratum = self.note(look, pair);
         self.proofs.see(&look, stratum.as_ref(), self.guess());
@@ -164,6 +165,7 @@ impl CountsCourse {
             ratio: self.ratio(alpha),
             slower: None,
             blind: None,
+            warmth: Warmth::Warm,
         }
     }
 
@@ -222,11 +224,16 @@ impl CountsHarm {
             lanes: Lanes::new(plan, Bars::of(plan, check), HarmBets::COUNT, past.map(|past| past.weighing), guard_bar),
             null,
             bets: HarmBets::new(null),
-            catastrophe: HarmProcess::new(HarmNull::NO_CATASTROPHE, plan.horizon_minutes),
+            catastrophe: HarmProcess::new(HarmNull::NO_CATASTROPHE, plan.begins()),
             guard: Guard::default(),
             past,
             scatter: CanaryScatter::default(),
         }
+    }
+
+    fn raise(&mut self) {
+        self.catastrophe.raise();
+        self.lanes.raise();
     }
 
     fn observe(&mut self, minute: Minute, stratum: &Stratum) {

@@ -10,7 +10,7 @@ use super::harm::{Bet, Evident, Lanes, Weighing, guard_bar};
 use super::proof::{Exposure, Worth};
 use super::thresholds::{Quantile, Threshold, edge_for};
 use super::warming::Warming;
-use super::{Asked, Harm, Look, Newest, Prospect, Reading, StepMinutes};
+use super::{Asked, Harm, Look, Newest, Prospect, Reading, StepMinutes, Warmth};
 use crate::analysis::bars::Bars;
 use crate::analysis::edges::{logit, rebinned, stretched};
 use crate::analysis::stats::{
@@ -150,6 +150,8 @@ impl DistributionCourse {
             self.step = StepMinutes::default();
             self.exposure = Exposure::default();
             self.warming = Warming::default();
+            self.lanes.raise();
+            self.again.iter_mut().for_each(Lanes::raise);
         }
         let warm = self.warming.is_over(self.planned.warm_up);
         let [baseline, canary] = self.bins(pair);
@@ -303,6 +305,17 @@ impl DistributionCourse {
             ratio: compared.and_then(|compared| compared.ratio(telling?, alpha)),
             slower: telling.map(|threshold| self.slower(threshold.edge)),
             blind: compared.and_then(|compared| compared.blind(&self.planned)),
+            warmth: self.warmth(),
+        }
+    }
+
+    fn warmth(&self) -> Warmth {
+        if self.again.as_ref().is_some_and(|again| again.harm().proven.is_none()) {
+            Warmth::Cold
+        } else if self.warming.is_over(self.planned.warm_up) {
+            Warmth::Warm
+        } else {
+            Warmth::WarmingUp { served: self.warming.requests(), needed: self.planned.warm_up.requests }
         }
     }
 

@@ -142,8 +142,8 @@ impl Lanes {
             bars,
             weighing,
             cap: if careful { CAP_AT_ONE_PERCENT * (bars.alpha.ln() / 0.01_f64.ln()) } else { f64::INFINITY },
-            plain: Restarts::new(bets, plan.horizon_minutes),
-            tempered: Restarts::new(bets, plan.horizon_minutes),
+            plain: Restarts::new(bets, plan.begins()),
+            tempered: Restarts::new(bets, plan.begins()),
             harm: Harm {
                 now: 0.0,
                 most: 0.0,
@@ -164,6 +164,12 @@ impl Lanes {
 
     pub fn bars(&self) -> &Bars {
         &self.bars
+    }
+
+    /// The next minute is the first to be compared since the weight was raised.
+    pub fn raise(&mut self) {
+        self.plain.raise();
+        self.tempered.raise();
     }
 
     /// Takes one comparable minute in.

@@ -69,6 +69,18 @@ pub(super) struct Reading {
     pub slower: Option<Slower>,
     /// What the check asks cannot be told from this data, and why.
     pub blind: Option<String>,
+    pub warmth: Warmth,
+}
+
+/// Whether the canary has had the requests that warm its environments, where that matters.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) enum Warmth {
+    #[default]
+    Warm,
+    /// Its minutes do not count yet; requests served since the raise, and needed.
+    WarmingUp { served: f64, needed: f64 },
+    /// Harm was proven, and the canary may only be cold: it has to be proven once more.
+    Cold,
 }
 
 /// What the present traffic can prove by the deadline.

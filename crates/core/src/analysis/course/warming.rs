@@ -40,6 +40,11 @@ impl Warming {
         weight.share() < WARM_WEIGHT && self.requests < WARM_REQUESTS * f64::from(self.minutes.max(1))
     }
 
+    /// Requests of the canary since the raise.
+    pub fn requests(self) -> f64 {
+        self.requests
+    }
+
     /// Takes the canary's requests of a minute in, after it was judged.
     pub fn pass(&mut self, requests: f64) {
         self.minutes = self.minutes.saturating_add(1);

@@ -92,6 +92,15 @@ fn the_share_of_requests_tells_the_step() {
     }
 }
 
+/// A weight that was told by the requests cannot be at odds with them, even where no step has it.
+#[test]
+fn a_share_that_is_no_step_is_no_wrong_split() {
+    let mut rng = Rng::new(6);
+    let lines: Vec<String> = (0..120).map(|at| minute(&mut rng, at, 10, [0.001, 0.001])).collect();
+    let told = judged(ERRORS, &without_weights(&lines));
+    assert_eq!((told.verdict, told.analysis.split), (Verdict::Pass, None));
+}
+
 /// At 60 requests a minute chance alone moves the share from 5 % to 10 % and back; the step stays.
 #[test]
 fn a_share_by_chance_is_not_a_step() {

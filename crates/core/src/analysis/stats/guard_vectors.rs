@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::contrast::{RecentRate, event_contrast};
 use super::dispersion::{Difference, Scale};
 use super::harm::THETAS;
-use super::{CanaryScatter, Dispersion, Exposure, HarmNull, PastMinute, Restarts, Stratum, Z_HARM};
+use super::{Begins, CanaryScatter, Dispersion, Exposure, HarmNull, PastMinute, Restarts, Stratum, Z_HARM};
 
 /// What is compared, ours and theirs.
 pub(crate) type Pairs = Vec<(f64, f64)>;
@@ -133,7 +133,7 @@ fn canary_check(input: &Value, expected: &Value) -> Pairs {
 
 fn tempered(input: &Value, expected: &Value) -> Pairs {
     let (cap, dispersions) = (number(&input["cap"]), numbers(&input["D"]));
-    let mut bets = Restarts::new(THETAS.len(), u32::try_from(input["H"].as_u64().unwrap()).unwrap());
+    let mut bets = Restarts::new(THETAS.len(), Begins::evenly(u32::try_from(input["H"].as_u64().unwrap()).unwrap()));
     let ours = rows(input).into_iter().zip(dispersions).map(|(minute, dispersion)| {
         bets.observe(|bet| {
             let plain = HarmNull::NO_WORSE.ln_e(&minute, THETAS[bet], THETAS[bet].ln());

@@ -2,7 +2,7 @@
 
 use super::Stratum;
 use super::frequent::FrequentSplit;
-use super::restarts::Restarts;
+use super::restarts::{Begins, Restarts};
 
 /// Rate ratios that are bet on, with equal weights. From 5 to 24 points the time to detection changed by under 10 %.
 pub(super) const THETAS: [f64; 14] = [1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0, 20.0, 50.0, 200.0, 1000.0];
@@ -93,8 +93,13 @@ pub struct HarmProcess {
 
 impl HarmProcess {
     #[must_use]
-    pub fn new(null: HarmNull, horizon_minutes: u32) -> Self {
-        Self { bets: HarmBets::new(null), restarts: Restarts::new(HarmBets::COUNT, horizon_minutes) }
+    pub fn new(null: HarmNull, begins: Begins) -> Self {
+        Self { bets: HarmBets::new(null), restarts: Restarts::new(HarmBets::COUNT, begins) }
+    }
+
+    /// The next minute is the first since the weight was raised.
+    pub fn raise(&mut self) {
+        self.restarts.raise();
     }
 
     /// Takes one minute in. One that compares nothing leaves the evidence as it is.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::label::{Reference, Scored, THRESHOLD_QUANTILES};
 use super::validity::Random;
-use super::{Dictionary, Pairing, Restarts};
+use super::{Begins, Dictionary, Pairing, Restarts};
 
 /// All ways to put `n` requests into three bins, with their probabilities under independent requests.
 fn multinomial(n: u32, p: [f64; 3]) -> Vec<([f64; 3], f64)> {
@@ -129,7 +129,7 @@ fn a_harmless_release_rarely_looks_slower_at_any_look() {
         for _ in 0..runs {
             let mut reference = Reference::starting_from(bins(&mut random, 2000.0, 100.0));
             let dictionary = Dictionary::choose(&reference).unwrap();
-            let mut bets = Restarts::new(Dictionary::BETS, 60);
+            let mut bets = Restarts::new(Dictionary::BETS, Begins::evenly(60));
             let mut most = 0.0_f64;
             for minute in 0..60 {
                 let share = [0.05, 0.25, 0.5][minute / 20];
@@ -162,7 +162,7 @@ proptest! {
     fn no_bins_make_nonsense(minutes in prop::collection::vec((any_bins(), any_bins()), 1..20), past in any_bins()) {
         let mut reference = Reference::starting_from(past);
         let Some(dictionary) = Dictionary::choose(&reference) else { return Ok(()) };
-        let mut bets = Restarts::new(Dictionary::BETS, 10);
+        let mut bets = Restarts::new(Dictionary::BETS, Begins::evenly(10));
         for (canary, baseline) in &minutes {
             if let Some(minute) = Pairing::new(canary, baseline) {
                 let ln_e = dictionary.ln_e(&minute, &reference);

@@ -51,7 +51,7 @@ pub use interval::{RatioInterval, rate_ratio};
 pub use label::{Dictionary, Pairing, Reference, Scored, THRESHOLD_QUANTILES, mid_ranks};
 pub use paired::PairedT;
 pub use promotion::{Margin, NonInferiority, PredictedShare, Rates};
-pub use restarts::Restarts;
+pub use restarts::{Begins, Restarts};
 pub use scatter::CanaryScatter;
 pub use special::ln_mean_exp;
 pub use split::{ln_e_constant_split, ln_e_split_within};

@@ -6,8 +6,8 @@ use super::cancelling::Cancelling;
 use super::cmh::SequentialCmh;
 use super::harm::THETAS;
 use super::{
-    Guard, HarmNull, HarmProcess, Margin, NonInferiority, PredictedShare, Rates, RecentRate, Stratum, proof_bound,
-    rate_ratio,
+    Begins, Guard, HarmNull, HarmProcess, Margin, NonInferiority, PredictedShare, Rates, RecentRate, Stratum,
+    proof_bound, rate_ratio,
 };
 
 /// A small deterministic generator, so that every run of the tests sees the same worlds.
@@ -207,7 +207,7 @@ fn a_harmless_release_rarely_looks_proven_worse_at_any_look() {
         let mut random = Random::seeded(1);
         let (mut crossed, mut crossed_cmh) = (0, 0);
         for _ in 0..1500 {
-            let mut process = HarmProcess::new(HarmNull::NO_WORSE, 60);
+            let mut process = HarmProcess::new(HarmNull::NO_WORSE, Begins::evenly(60));
             let mut cmh = SequentialCmh::default();
             let (mut most, mut most_cmh) = (0.0_f64, 0.0_f64);
             for minute in 0..60 {
@@ -232,7 +232,7 @@ fn a_harmless_release_rarely_looks_proven_worse_at_any_look() {
 fn the_independent_test_agrees_about_clear_cases() {
     for (p_c, worse) in [(0.03, true), (0.01, false)] {
         let mut random = Random::seeded(2);
-        let mut process = HarmProcess::new(HarmNull::NO_WORSE, 60);
+        let mut process = HarmProcess::new(HarmNull::NO_WORSE, Begins::evenly(60));
         let mut cmh = SequentialCmh::default();
         for _ in 0..40 {
             let stratum = random.minute(3000.0, 0.1, p_c, 0.01);
@@ -438,8 +438,8 @@ proptest! {
 
     #[test]
     fn no_counts_make_nonsense(minutes in prop::collection::vec(any_minute(), 1..40), horizon in 0..50_u32) {
-        let mut harm = HarmProcess::new(HarmNull::NO_WORSE, horizon);
-        let mut catastrophe = HarmProcess::new(HarmNull::NO_CATASTROPHE, horizon);
+        let mut harm = HarmProcess::new(HarmNull::NO_WORSE, Begins::evenly(horizon));
+        let mut catastrophe = HarmProcess::new(HarmNull::NO_CATASTROPHE, Begins::evenly(horizon));
         let mut promotion = NonInferiority::new(Margin::new(1.5, 0.01));
         let mut predicted = PredictedShare::unknown();
         let mut guard = Guard::default();
@@ -473,7 +473,7 @@ proptest! {
         let changed = &mut worse[which.index(minutes.len())];
         changed.x_c += more * (changed.n_c - changed.x_c);
         let run = |minutes: &[Stratum]| {
-            let mut harm = HarmProcess::new(HarmNull::NO_WORSE, 30);
+            let mut harm = HarmProcess::new(HarmNull::NO_WORSE, Begins::evenly(30));
             let mut promotion = NonInferiority::new(Margin::new(1.0, 0.005));
             for minute in minutes {
                 harm.observe(minute);

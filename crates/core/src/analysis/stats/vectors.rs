@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::cancelling::{self, Cancelling};
 use super::cmh::{self, SequentialCmh};
 use super::special::ln_normal_cdf;
-use super::{HarmNull, HarmProcess, Pairing, Stratum, bound, guard, harm, means, split};
+use super::{Begins, HarmNull, HarmProcess, Pairing, Stratum, bound, guard, harm, means, split};
 
 /// What is compared, ours and theirs.
 type Pairs = Vec<(f64, f64)>;
@@ -81,7 +81,10 @@ fn harm_one_theta(input: &Value, expected: &Value) -> Pairs {
 
 fn harm_process(input: &Value, expected: &Value) -> Pairs {
     assert_eq!(numbers(&input["theta"]), harm::THETAS);
-    let mut process = HarmProcess::new(HarmNull::NO_WORSE, u32::try_from(input["horizon"].as_u64().unwrap()).unwrap());
+    let mut process = HarmProcess::new(
+        HarmNull::NO_WORSE,
+        Begins::evenly(u32::try_from(input["horizon"].as_u64().unwrap()).unwrap()),
+    );
     let per_minute = rows(input).into_iter().map(|minute| {
         process.observe(&minute);
         process.ln_e()

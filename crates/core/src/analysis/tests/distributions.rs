@@ -217,7 +217,7 @@ fn what_is_found_is_said_with_the_edge_and_the_ratio() {
     assert_eq!(verdict, Verdict::Fail);
     let said = &worse.sentence;
     assert!(said.starts_with("latency: ") && said.contains(" of new requests took more than "), "{said}");
-    assert!(said.contains(" of old more than ") && said.contains(" times as often, at least "), "{said}");
+    assert!(said.contains(" of old more than ") && said.ends_with("], 99 % sure; proven worse"), "{said}");
     let slower = worse.slower.unwrap();
     assert!((slower.canary_above / slower.above - 1.05).abs() < 1e-9);
     assert!(worse.canary.events / worse.canary.requests > 2.0 * worse.baseline.events / worse.baseline.requests);

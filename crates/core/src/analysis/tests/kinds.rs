@@ -158,6 +158,34 @@ fn what_happens_to_both_versions_is_not_held_against_the_new_one() {
     }
 }
 
+/// Without a history the rollout's own first minutes are what was before; with one, an incident that began late is not
+/// drowned by the hours before it.
+#[test]
+fn an_incident_that_begins_during_the_rollout_is_told_from_its_newest_minutes() {
+    let minutes = |quiet: usize, loud: usize| {
+        let quiet = vec![pair(500.0, 1.0, 2500.0, 5.0); quiet];
+        settled(quiet.into_iter().chain(vec![pair(500.0, 10.0, 2500.0, 50.0); loud]))
+    };
+    let said = |plan: &JudgePlan, samples: &Samples| judge(plan, samples).comparisons[0].sentence.clone();
+    let fresh = independent(&spec(vec![errors(points(0.5))]));
+    let clause = |since: &str, rate: &str| {
+        format!(
+            "; both versions fail more often than {since} in the last 10 minutes ({rate} against 0.2 %): an outside \
+             incident or something both share, not held against the new version"
+        )
+    };
+    let found = said(&fresh, &minutes(20, 10));
+    assert!(found.ends_with(&clause("in the rollout's first minutes", "2 %")), "{found}");
+    // As bad from the first minute on: nothing tells what was before.
+    assert!(!said(&fresh, &minutes(0, 30)).contains("both versions fail"));
+    let learned = with_past(8640.0);
+    let found = said(&learned, &minutes(400, 10));
+    assert!(found.ends_with(&clause("before the rollout", "2 %")), "{found}");
+    for plan in [fresh, learned] {
+        assert!(!said(&plan, &minutes(40, 0)).contains("both versions fail"));
+    }
+}
+
 /// The old version fails 30 % of its requests, the new one is the cure.
 #[test]
 fn a_fix_goes_out_while_production_is_red() {
