@@ -78,6 +78,11 @@ pub struct JudgePlan {
 }
 
 impl JudgePlan {
+    /// When a regression may begin: most likely while the steps run; pauses and approvals come on top.
+    fn begins(&self) -> stats::Begins {
+        stats::Begins::within(self.deadline_minutes, self.horizon_minutes)
+    }
+
     /// What is left out after a raise, of the check that leaves out the most and that a promotion waits for.
     #[must_use]
     pub fn warm_up(&self) -> WarmUp {
@@ -87,11 +92,6 @@ impl JudgePlan {
             minutes: most.minutes.max(one.minutes),
             requests: most.requests.max(one.requests),
         })
-    }
-
-    /// When a regression may begin: most likely while the steps run; pauses and approvals come on top.
-    fn begins(&self) -> stats::Begins {
-        stats::Begins::within(self.deadline_minutes, self.horizon_minutes)
     }
 }
 
@@ -482,6 +482,16 @@ pub struct Comparison {
     pub tolerance: Tolerance,
     /// One sentence with both numbers, then the ratio, then how sure.
     pub sentence: String,
+}
+
+impl Comparison {
+    /// Whether a check that never rolls back has found harm: a rate or a distribution has proven it, or a gauge is higher
+    /// than tolerated.
+    #[must_use]
+    pub fn holds_for_harm(&self) -> bool {
+        let found = self.evidence.lane.is_some() || self.level.is_some();
+        self.mode == CheckMode::Hold && self.doubt == Some(Doubt::LooksWorse) && found
+    }
 }
 
 /// Two levels, and how sure their difference is.

@@ -272,6 +272,9 @@ pub(super) fn on_proof(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
         }
         look_ahead(draft, bake);
     } else if confirmed(draft, bake) {
+        if data_are_overdue(draft) {
+            draft.hold("proven, but no data of both versions for a while, though there should be some");
+        }
         if draft.holding.is_empty() {
             let sentences = sentences(draft, Verdict::Pass);
             draft.based_on_analysis = true;
@@ -348,6 +351,7 @@ fn unless_harm(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
     if data_are_overdue(draft) {
         draft.hold("no data of both versions, though there should be some by now: harm would not show either");
     }
+    hold_for_harm(draft);
     if draft.holding.is_empty() {
         let sentences = draft.analysis.map(|a| a.comparisons.iter().map(|c| c.sentence.clone()).collect());
         draft.based_on_analysis = true;
@@ -360,6 +364,13 @@ fn hold_for_split(draft: &mut Draft<'_>) {
     if let Some(split) = draft.analysis.and_then(|analysis| analysis.split.as_ref()) {
         draft.hold(split.sentence.clone());
     }
+}
+
+/// A check that never rolls back may have proven harm all the same.
+fn hold_for_harm(draft: &mut Draft<'_>) {
+    let comparisons = draft.analysis.map(|analysis| analysis.comparisons.as_slice()).unwrap_or_default();
+    let proven = comparisons.iter().filter(|comparison| comparison.holds_for_harm());
+    proven.for_each(|comparison| draft.hold(comparison.sentence.clone()));
 }
 
 /// Whether a check that counts has seen nothing for a while, of minutes whose metrics must have arrived by now.

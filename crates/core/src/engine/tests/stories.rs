@@ -544,6 +544,59 @@ fn unless_harm_needs_a_look_at_every_check() {
     assert_eq!(judged(Ignore, TooLittleTraffic), PhaseName::Shifting);
 }
 
+/// Evidence of long ago says nothing of a version that nobody hears of any more.
+#[test]
+fn a_proof_waits_for_newer_minutes_when_data_have_stopped() {
+    let mut spec = spec();
+    spec.checks.truncate(1);
+    spec.steps[0].bake = Span::from_minutes(60);
+    spec.settle = Settle::None;
+    let mut rollout = rollout_of(spec);
+    rollout.plan = crate::analysis::plan(&rollout.spec);
+    rollout.weights.push(crate::rollout::WeightSeen { at: at(0), weight: percent(5) });
+    rollout.phase = Phase::Baking { step: 0, since: at(1), proof: None, approved: false };
+    let leaves = |newest: u64| {
+        let nothing = crate::analysis::judge(&rollout.plan, &crate::analysis::Samples::default());
+        let mut judged = crate::analysis::Analysis { verdict: Verdict::Pass, doubt: None, ..nothing };
+        judged.comparisons[0].newest = Some(at(newest).minute());
+        let mut baking = rollout.clone();
+        for minute in [64, 65, 66] {
+            let decision = decide(&baking, &observation(&baking, at(minute), live(5)), Some(&judged));
+            baking = decision.next;
+        }
+        baking.phase.name() == PhaseName::Shifting
+    };
+    assert!(leaves(60));
+    assert!(leaves(50), "a quiet version may go without a request for a while");
+    assert!(!leaves(10));
+}
+
+/// The spec consents to go on unless harm is proven, whatever the check that proves it may do about it.
+#[test]
+fn unless_harm_holds_for_harm_that_a_holding_check_has_proven() {
+    let mut spec = spec();
+    spec.steps.iter_mut().for_each(|step| step.advance = Advance::UnlessHarm);
+    spec.checks.truncate(1);
+    spec.checks[0].mode = crate::spec::CheckMode::Hold;
+    let mut rollout = rollout_of(spec);
+    rollout.plan = crate::analysis::plan(&rollout.spec);
+    rollout.phase = Phase::Baking { step: 0, since: at(1), proof: None, approved: false };
+    let seen = observation(&rollout, at(30), live(5));
+    let with_errors = |errors: f64| {
+        use crate::analysis::{Count, MinuteSample, Pair, Samples, judge};
+        let minutes = (1..29).map(|minute| MinuteSample {
+            minute: at(minute).minute(),
+            weight: percent(5),
+            pairs: vec![Pair::of(Count::new(950.0, 10.0), Count::new(50.0, errors))],
+        });
+        let judged = judge(&rollout.plan, &Samples { minutes: minutes.collect(), ..Samples::default() });
+        assert_eq!(judged.verdict, Verdict::Inconclusive);
+        decide(&rollout, &seen, Some(&judged)).next.phase.name()
+    };
+    assert_eq!(with_errors(0.0), PhaseName::Shifting);
+    assert_eq!(with_errors(25.0), PhaseName::Baking);
+}
+
 /// Whoever puts all traffic back by hand, on the way to 100 %, must not see it all go to the new version.
 #[test]
 fn an_undo_by_hand_on_the_way_to_all_traffic_is_not_undone() {
