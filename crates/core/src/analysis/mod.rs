@@ -81,6 +81,8 @@ impl JudgePlan {
     /// When a regression may begin: most likely while the steps run; pauses and approvals come on top.
     fn begins(&self) -> stats::Begins {
         stats::Begins::within(self.deadline_minutes, self.horizon_minutes)
+    }
+
     /// What is left out after a raise, of the check that leaves out the most and that a promotion waits for.
     #[must_use]
     pub fn warm_up(&self) -> WarmUp {
