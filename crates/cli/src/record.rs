@@ -21,12 +21,18 @@ const FARTHEST: Span = Span::from_hours(15 * 24);
 
 /// Save what CloudWatch knows of two versions as a recording, which `coalmine analyze` reads. Reads only.
 ///
-/// Exit status: 0 recorded, 2 wrong use, 3 there is nothing to record, 4 AWS or a file did not answer.
+/// Exit status:
+///   0  recorded
+///   2  wrong use
+///   3  there is nothing to record
+///   4  AWS or a file did not answer
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
+    /// The function's name.
     #[arg(long)]
     function: String,
+    /// The alias whose traffic both versions had.
     #[arg(long)]
     alias: String,
     /// The old version.

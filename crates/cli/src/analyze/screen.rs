@@ -68,12 +68,16 @@ fn no_data(judged: &Judged) -> String {
 
 /// `60 minutes (0 to 59), 1,440 of history`.
 pub fn data(judged: &Judged) -> String {
-    let span = judged.span.map_or_else(String::new, |(first, last)| format!(" ({first} to {last})"));
+    let span = judged.span.map_or_else(String::new, |(first, last)| match first == last {
+        true => format!(" ({first})"),
+        false => format!(" ({first} to {last})"),
+    });
     let history = match judged.history_minutes {
         0 => String::new(),
         minutes => format!(", {} of history", number(minutes)),
     };
-    format!("{} minutes{span}{history}", number(judged.minutes))
+    let minutes = if judged.minutes == 1 { "minute" } else { "minutes" };
+    format!("{} {minutes}{span}{history}", number(judged.minutes))
 }
 
 /// One bullet, wrapped.

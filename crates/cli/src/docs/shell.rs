@@ -131,9 +131,16 @@ fn aws(service: &str, operation: &str, rest: &[&str]) -> Result<(), String> {
         ("cloudformation", "describe-stack-resource") => {
             only(&["--stack-name", "--logical-resource-id", "--query", "--output"])?;
             // SAM names a rule after its function and its event.
-            let named = value("--logical-resource-id") == Some("TickEveryMinute");
             let template = read("template.yaml");
+            let named = match value("--logical-resource-id") {
+                Some("Logs") => return holds(section("Resources").contains(&"Logs".to_owned()), "no log group"),
+                other => other == Some("TickEveryMinute"),
+            };
             holds(named && template.contains("\n  Tick:\n") && template.contains("\n        EveryMinute:\n"), "no rule")
+        }
+        ("logs", "tail") => {
+            let options = (rest.first(), rest.get(1), rest.get(3));
+            holds(options == (Some(&"$LOGS"), Some(&"--since"), Some(&"--filter-pattern")), "other options")
         }
         ("events", "disable-rule") => only(&["--name"]),
         _ => Err("a call that nothing checks".to_owned()),

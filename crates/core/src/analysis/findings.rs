@@ -89,6 +89,7 @@ pub(super) fn short(value: f64) -> String {
 /// Minutes with data.
 fn length(minutes: u32) -> String {
     match minutes {
+        1 => "1 minute".to_owned(),
         0..120 => format!("{minutes} minutes"),
         _ => format!("{} hours", minutes.div_ceil(60)),
     }

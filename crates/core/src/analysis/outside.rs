@@ -86,7 +86,10 @@ impl Together {
         let mut newest = Both::default();
         self.newest.iter().for_each(|minute| newest.add(*minute));
         let before = self.before(check);
-        let recently = format!(" in the last {} minutes", self.newest.len());
+        let recently = match self.newest.len() {
+            1 => " in the last minute".to_owned(),
+            minutes => format!(" in the last {minutes} minutes"),
+        };
         let whole = if before.when == SINCE { None } else { Some((self.all, String::new())) };
         let (now, lately) =
             whole.into_iter().chain([(newest, recently)]).find(|(now, _)| now.are_both_worse(&before))?;

@@ -247,11 +247,11 @@ fn rounded_up(value: f64) -> f64 {
 
 /// `3.9 % of new requests failed (37 of 958), 0.4 % of old`.
 fn rates(comparison: &Comparison) -> String {
+    if comparison.canary.requests <= 0.0 && comparison.baseline.requests <= 0.0 {
+        return format!("{}no requests of both versions to compare yet", prefix(&comparison.check));
+    }
     if let Some(slower) = &comparison.slower {
         return slower.rates(comparison);
-    }
-    if comparison.canary.requests <= 0.0 && comparison.baseline.requests <= 0.0 {
-        return format!("{}no requests of both versions in the same minute yet", prefix(&comparison.check));
     }
     let new = new_rate(&comparison.check, comparison.canary);
     format!("{}{new}, {}", prefix(&comparison.check), old_rate(comparison.baseline))

@@ -432,6 +432,31 @@ fn nothing_passes_while_harm_may_still_be_proven_once_more() {
     assert!(held > 10 && failed == 3 && passed == 2, "{held} held, {failed} failed, {passed} passed");
 }
 
+/// Else on-call would wait for data that are there, or wonder why twice as slow is not rolled back.
+#[test]
+fn a_canary_that_may_be_cold_is_said_to_be() {
+    let mut plan = learned(&mut Random::seeded(46), QUIET, 24);
+    let said = |plan: &JudgePlan, count: i64, per_minute: f64, law: Law| {
+        let mut random = Random::seeded(47);
+        let minutes = (0..count).map(|minute| sample(&mut random, plan, minute, 0.05, per_minute, law)).collect();
+        judged(plan, minutes).2.sentence
+    };
+    let warm_up = |requests| WarmUp { minutes: 1, requests };
+    plan.checks[0].distribution.as_mut().unwrap().warm_up = warm_up(2000.0);
+    let early = said(&plan, 4, 3000.0, SAME);
+    assert!(
+        early.starts_with("latency: no requests of both versions to compare yet; the new version still warms"),
+        "{early}"
+    );
+    assert!(early.contains(" of 2,000 requests served), so this is not judged yet"), "{early}");
+    plan.checks[0].distribution.as_mut().unwrap().warm_up = warm_up(1.0);
+    let cold = (2..40).map(|count| said(&plan, count, 600.0, Law::Times(2.0)));
+    let kinds: Vec<bool> =
+        cold.map(|said| said.contains("; worse, but with so little traffic a new version may")).collect();
+    let held = kinds.iter().filter(|held| **held).count();
+    assert!(held > 0 && held < 20 && kinds.first() == Some(&false) && kinds.last() == Some(&false), "{kinds:?}");
+}
+
 #[test]
 fn history_is_learned_by_bin() {
     let mut random = Random::seeded(41);

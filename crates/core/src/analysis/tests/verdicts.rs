@@ -64,29 +64,29 @@ fn sentences_have_both_numbers_then_the_ratio_then_how_sure() {
         ),
         (
             healthy(30),
-            "0.67 % of new requests failed (30 of 4,500), 0.67 % of old: 1.0 times as often [0.5 to 1.9], 99 % sure; no \
+            "0.67 % of new requests failed (30 of 4,500), 0.67 % of old: 1.0 times as often [0.4 to 1.9], 99 % sure; no \
              worse than +2 points: proven",
         ),
         (
             healthy(2),
-            "0.67 % of new requests failed (2 of 300), 0.67 % of old: 1.0 times as often [0.1 to 6.2], 99 % sure; no \
-             worse than +2 points: not proven yet, so far 60 % of the evidence needed, about 170 more requests of the \
+            "0.67 % of new requests failed (2 of 300), 0.67 % of old: 1.0 times as often [0.02 to 6.2], 99 % sure; no \
+             worse than +2 points: not proven yet, so far 51 % of the evidence needed, about 170 more requests of the \
              new version to come",
         ),
         (
             vec![pair(150.0, 0.0, 2850.0, 0.0)],
-            "none of 150 new requests failed, none of 2,850 old; no worse than +2 points: not proven yet, so far 40 % \
+            "none of 150 new requests failed, none of 2,850 old; no worse than +2 points: not proven yet, so far none \
              of the evidence needed, about 190 more requests of the new version to come",
         ),
         (
             broken(2),
-            "4 % of new requests failed (12 of 300), 0.42 % of old: 9.5 times as often [2.1 to 40], 99 % sure; looks \
-             worse, not proven: so far 50 % of the evidence needed",
+            "4 % of new requests failed (12 of 300), 0.42 % of old: 9.5 times as often [2.1 to 35], 99 % sure; looks \
+             worse, not proven: so far 74 % of the evidence needed",
         ),
         (
             vec![pair(150.0, 5.0, 2850.0, 36.0)],
             "3.3 % of new requests failed (5 of 150), 1.3 % of old: 2.6 times as often [0.3 to 10.9], 99 % sure; looks \
-             worse, not proven: so far 10 % of the evidence needed",
+             worse, not proven: so far none of the evidence needed",
         ),
         (
             vec![pair(150.0, 75.0, 2850.0, 0.0)],
@@ -103,6 +103,36 @@ fn sentences_have_both_numbers_then_the_ratio_then_how_sure() {
     assert_eq!(said, expected);
     for said in said {
         assert!(!["p-value", "e-value", "score"].iter().any(|word| said.contains(word)), "{said}");
+    }
+}
+
+/// What only a person may decide on says so, and what is so badly known is not given as a number.
+#[test]
+fn sentences_say_what_follows_in_each_mode() {
+    let ends = |mode, ending: &str| {
+        let mut plan = default_plan();
+        plan.checks[0].mode = mode;
+        let said = sentence(&plan, &settled(broken(12)));
+        assert!(said.ends_with(ending), "{said}");
+    };
+    ends(CheckMode::Enforce, " % sure; proven worse");
+    ends(CheckMode::Hold, "; proven worse, which holds but does not roll back (mode: hold)");
+    ends(CheckMode::Observe, "; proven worse, which is only shown (mode: observe)");
+    let rare = vec![pair(15_000.0, 150.0, 285_000.0, 1.0); 2];
+    let said = sentence(&default_plan(), &settled(rare));
+    assert!(said.contains(": at least ") && said.ends_with(" times as often, 99 % sure; proven worse"), "{said}");
+    let better = vec![pair(1500.0, 0.0, 2850.0, 28.0); 5];
+    let said = sentence(&default_plan(), &settled(better));
+    assert!(said.starts_with("none of 7,500 new requests failed, 0.98 % of old: at most 0."), "{said}");
+    let nobody = vec![pair(0.0, 0.0, 0.0, 0.0); 3];
+    let said = sentence(&default_plan(), &settled(nobody));
+    assert!(said.starts_with("no requests of both versions to compare yet; "), "{said}");
+}
+
+#[test]
+fn no_share_is_below_none() {
+    for (share, expected) in [(-0.0, "0 %"), (-1e-9, "0 %"), (f64::NAN, "0 %"), (0.0, "0 %"), (1e-4, "0.01 %")] {
+        assert_eq!(crate::analysis::percent(share), expected);
     }
 }
 
