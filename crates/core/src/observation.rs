@@ -140,6 +140,8 @@ pub struct Observation {
     pub samples: Seen<Samples>,
     /// Minutes before this one were sealed by now.
     pub sealed_before: Option<crate::units::Minute>,
+    /// A Pass on the minutes before this one is in sight: once they are settled, if they stay as they are.
+    pub passes_before: Option<crate::units::Minute>,
     /// A bug of ours that kept the judge from answering.
     pub judge_failed: Option<String>,
     /// Another active rollout on the same target that goes before this one.

@@ -129,13 +129,13 @@ pub struct Behind {
     pub supersedes: bool,
 }
 
-/// A Pass that was seen once. It counts when the same totals are seen again by a later tick: late datapoints would
-/// change them.
+/// A Pass that was seen once, or that was in sight: for want of nothing but the minutes that settle next. It counts when
+/// the same totals are seen again by a later tick: late datapoints would change them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Proof {
     pub seen: Timestamp,
-    /// The settled minutes it was based on.
+    /// The minutes it was based on, which are settled when it counts.
     pub settled_before: Minute,
     pub digest: u64,
 }

@@ -54,6 +54,17 @@ fn files(folder: &str, ending: &str) -> Vec<String> {
     found
 }
 
+/// What a link may name behind `#`: the headings, as GitHub writes them.
+fn anchors(text: &str) -> Vec<String> {
+    let outside = text.split("\n```").step_by(2);
+    let headings = outside.flat_map(str::lines).filter(|line| line.starts_with('#'));
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    headings
+        .map(|line| line.trim_start_matches('#').trim().to_lowercase().chars().filter(kept).collect::<String>())
+        .map(|heading| heading.replace(' ', "-"))
+        .collect()
+}
+
 /// What stands between the fences, with what is said of it behind the first one.
 fn blocks(text: &str) -> Vec<(&str, &str)> {
     let fenced = text.split("\n```").skip(1).step_by(2);
@@ -168,8 +179,13 @@ fn every_link_leads_somewhere() {
         let folder = Path::new(document).parent().unwrap();
         for link in read(document).split("](").skip(1).map(|rest| rest.split(')').next().unwrap().to_owned()) {
             if !link.starts_with("https://") {
-                let path = folder.join(&link).display().to_string();
+                let (path, anchor) = link.split_once('#').unwrap_or((&link, ""));
+                let path = if path.is_empty() { document.into() } else { folder.join(path).display().to_string() };
                 assert!(repository(&path).exists(), "{document}: {link}");
+                assert!(
+                    anchor.is_empty() || anchors(&read(&path)).iter().any(|heading| heading == anchor),
+                    "{document}: {link}"
+                );
                 links += 1;
             }
         }

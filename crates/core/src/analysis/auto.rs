@@ -136,6 +136,15 @@ impl AutoPlan {
     }
 }
 
+impl JudgePlan {
+    /// After a raise a minute of the whole weight must count before the next one, or what must warm up first would not be
+    /// judged before the last weight.
+    #[must_use]
+    pub fn minutes_between_raises(&self) -> usize {
+        usize::try_from(self.warm_up().minutes).unwrap_or(usize::MAX).saturating_add(1)
+    }
+}
+
 /// Of the checks the budgeted one, and the others.
 pub(super) fn is_budgeted(check: &PlannedCheck) -> bool {
     check.name == BUDGETED
@@ -185,6 +194,7 @@ pub(super) fn minutes_to_promotion(plan: &JudgePlan, load: &Load) -> Option<u32>
         load: *load,
         worth: Worth::of_events(plan, history),
         margin: Margin::from(tolerance(check, 0)),
+        rest: plan.minutes_between_raises(),
         nats: -plan.false_promotion.ln(),
     };
     walk.minutes(plan.deadline_minutes.clamp(1, LONGEST_WALK))
@@ -199,6 +209,8 @@ struct Walk {
     load: Load,
     worth: Worth,
     margin: Margin,
+    /// Minutes between raises.
+    rest: usize,
     /// What a proof needs.
     nats: f64,
 }
@@ -209,7 +221,7 @@ impl Walk {
         let bounds: Vec<f64> = bounds(self.margin, rate).collect();
         let mut known = vec![0.0; bounds.len()];
         let (mut below, mut top, mut minutes_at_top) = (0.0, 0.0, 0_u32);
-        let mut weights = vec![self.auto.first()];
+        let (mut weights, mut minutes_at) = (vec![self.auto.first()], 1);
         // Lags are minutes.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let lag = self.auto.lag_minutes.clamp(0.0, 1e4) as usize + 1;
@@ -225,7 +237,9 @@ impl Walk {
                 requests_per_minute: Some(self.load.requests_per_minute),
             };
             let next = self.auto.next(&self.auto.advice(&risk, &[], false), now, false);
-            weights.push(next.unwrap_or(now));
+            let next = next.filter(|next| *next < now || minutes_at >= self.rest).unwrap_or(now);
+            minutes_at = if next == now { minutes_at + 1 } else { 1 };
+            weights.push(next);
             let Some(read) = weights.len().checked_sub(lag + 1).and_then(|index| weights.get(index)) else { continue };
             for (bound, nats) in bounds.iter().zip(&mut known) {
                 *nats += self.told(*read, Margin::new(1.0, *bound));

@@ -7,10 +7,15 @@ use super::auto::minutes_to_promotion;
 use super::bars::MINUTES_TO_PASS;
 use super::course::{Exposure, Worth, tolerance};
 use super::stats::{Margin, Rates};
-use super::{JudgePlan, Measure, PROPOSED_POINTS, PlannedCheck, grouped, percent, plan};
+use super::{JudgePlan, Measure, PROPOSED_POINTS, PlannedCheck, WarmUp, grouped, percent, plan};
 
 /// What earlier steps' evidence saves a later one: at most ln 2 of ln 20 is carried.
 const CARRIED: f64 = 0.23;
+
+const LEAST_MINUTES: u64 = MINUTES_TO_PASS as u64;
+
+/// A proof that takes this much longer for want of a single error in the past is worth a word, in percent.
+const WORTH_A_WORD: u64 = 125;
 
 /// What is known of the target's traffic.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,18 +56,10 @@ impl Forecast {
     }
 }
 
-/// How late the numbers come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Delays {
-    /// Age from which minutes may be promoted on.
-    pub lag: Span,
-    /// After each raise, minutes that do not count yet.
-    pub warm_up: Span,
-}
-
-/// Forecasts the proof of the `errors` check, the only one whose rate is known before the start.
+/// Forecasts the proof of the `errors` check, the only one whose rate is known before the start; of latency, its warm-up.
+/// `lag` is the age from which minutes may be promoted on.
 #[must_use]
-pub fn forecast(plan: &JudgePlan, spec: &RolloutSpec, load: &Load, delays: &Delays) -> Forecast {
+pub fn forecast(plan: &JudgePlan, spec: &RolloutSpec, load: &Load, lag: Span) -> Forecast {
     let check = plan
         .checks
         .iter()
@@ -70,15 +67,16 @@ pub fn forecast(plan: &JudgePlan, spec: &RolloutSpec, load: &Load, delays: &Dela
     let steps = spec.steps.iter().enumerate().map(|(index, step)| {
         let takes = match (step.advance, check) {
             (Advance::OnProof, Some(_)) if plan.auto.is_some() => {
-                let minutes = minutes_to_promotion(plan, load).map(u64::from);
-                minutes.map(|minutes| Span::from_minutes(minutes).plus(delays.warm_up))
+                let cold = Span::from_minutes(cold_minutes(plan, step.weight, load));
+                minutes_to_promotion(plan, load).map(|minutes| Span::from_minutes(minutes.into()).plus(cold))
             }
             (Advance::OnProof, Some(check)) => minutes_to_proof(plan, check, index, step.weight, load).map(|minutes| {
                 // The first minute at a weight is shared with the weight before. A pass that must settle waits for the
                 // minutes that passed meanwhile.
-                let waits = if spec.settles(index) { delays.lag } else { Span::ZERO };
-                let data = Span::from_minutes(minutes_up(minutes) + 1);
-                [delays.warm_up, delays.lag, waits].into_iter().fold(data, Span::plus).max(step.bake)
+                let waits = if spec.settles(index) { lag } else { Span::ZERO };
+                let warm = cold_minutes(plan, step.weight, load) + LEAST_MINUTES;
+                let data = Span::from_minutes(minutes_up(minutes).max(warm) + 1);
+                data.plus(lag).plus(waits).max(step.bake)
             }),
             (Advance::UnlessHarm, _) | (Advance::OnProof, None) => Some(step.bake),
         };
@@ -90,11 +88,11 @@ pub fn forecast(plan: &JudgePlan, spec: &RolloutSpec, load: &Load, delays: &Dela
 /// Why the spec's deadline (or a step's `atMost`) cannot be met on this traffic, and what would do. Silent when there
 /// is no traffic to forecast with.
 #[must_use]
-pub fn deadline_problem(spec: &RolloutSpec, judge_plan: &JudgePlan, load: &Load, delays: &Delays) -> Option<String> {
+pub fn deadline_problem(spec: &RolloutSpec, judge_plan: &JudgePlan, load: &Load, lag: Span) -> Option<String> {
     if load.requests_per_minute <= 0.0 || spec.steps.is_empty() {
         return None;
     }
-    let forecast = forecast(judge_plan, spec, load, delays);
+    let forecast = forecast(judge_plan, spec, load, lag);
     let traffic = format!(
         "at {} requests a minute, {} of them failing",
         grouped(load.requests_per_minute),
@@ -121,7 +119,7 @@ pub fn deadline_problem(spec: &RolloutSpec, judge_plan: &JudgePlan, load: &Load,
             format!("{traffic}, the step of {} takes about {takes}, longer than its `atMost` of {longest}", step.weight)
         }
     };
-    let remedies = remedies(spec, judge_plan, load, delays, &forecast);
+    let remedies = remedies(spec, judge_plan, load, lag, &forecast);
     if remedies.is_empty() { Some(problem) } else { Some(format!("{problem}. What would do: {}", remedies.join("; "))) }
 }
 
@@ -137,8 +135,41 @@ fn minutes_to_proof(plan: &JudgePlan, check: &PlannedCheck, step: usize, weight:
     let nats = -plan.false_promotion.ln() * (1.0 - carried);
     let requests = a_minute.requests_for(nats, Margin::from(tolerance(check, step)), rates, &worth)?;
     #[allow(clippy::cast_precision_loss)]
-    let least = MINUTES_TO_PASS as f64;
+    let least = LEAST_MINUTES as f64;
     Some((requests / canary).max(least)).filter(|minutes| *minutes < CENTURY_MINUTES)
+}
+
+/// Minutes after a raise in which latency does not count. Of the minute of the raise, half is at the new weight.
+fn cold_minutes(plan: &JudgePlan, weight: Weight, load: &Load) -> u64 {
+    let WarmUp { minutes, requests } = plan.warm_up();
+    let canary = weight.share() * load.requests_per_minute;
+    let served = if requests > 0.0 && canary > 0.0 { minutes_up(requests / canary - 0.5) } else { 0 };
+    served.max(minutes.into())
+}
+
+/// That a proof takes longer because nobody can tell how the first errors will come, and what would do. Silent where
+/// the past has errors or it makes little difference.
+#[must_use]
+pub fn unknown_clusters(spec: &RolloutSpec, plan: &JudgePlan, load: &Load, lag: Span) -> Option<String> {
+    let independent = of_independent(plan)?;
+    let total = |plan: &JudgePlan| forecast(plan, spec, load, lag).total();
+    let sooner = total(&independent)?;
+    let takes = match total(plan) {
+        Some(total) if total.seconds() * 100 < WORTH_A_WORD * sooner.seconds() => return None,
+        Some(total) => format!("about {total} instead of {sooner}"),
+        None => format!("for ever instead of about {sooner}"),
+    };
+    Some(format!(
+        "no request of the old version failed in its history, so nobody knows whether errors come one by one or in clusters;          a proof takes three times the requests: {takes} where all goes well. If they come one by one, write          `analysis: {{independence: assumed}}`"
+    ))
+}
+
+/// The plan in which requests fail one by one; `None` unless the past, without any error, leaves that open.
+fn of_independent(plan: &JudgePlan) -> Option<JudgePlan> {
+    let events = |check: &PlannedCheck| check.learned.as_ref()?.events.as_ref().map(|past| past.events);
+    let errors = plan.checks.iter().find(|check| check.name == "errors" && check.mode != CheckMode::Observe)?;
+    let open = !plan.independent && events(errors)? <= 0.0;
+    open.then(|| JudgePlan { independent: true, ..plan.clone() })
 }
 
 fn step_in_words(step: &StepForecast) -> Option<String> {
@@ -146,13 +177,7 @@ fn step_in_words(step: &StepForecast) -> Option<String> {
 }
 
 /// What would make the proof fit, each with its number. Proposed, never chosen.
-fn remedies(
-    spec: &RolloutSpec,
-    judge_plan: &JudgePlan,
-    load: &Load,
-    delays: &Delays,
-    forecast: &Forecast,
-) -> Vec<String> {
+fn remedies(spec: &RolloutSpec, judge_plan: &JudgePlan, load: &Load, lag: Span, forecast: &Forecast) -> Vec<String> {
     let mut remedies = Vec::new();
     match forecast.total() {
         Some(total) if total > spec.deadline => remedies.push(format!("a deadline of at least {total}")),
@@ -163,12 +188,20 @@ fn remedies(
         None => {}
     }
     let in_time = |spec: &RolloutSpec, plan: &JudgePlan| {
-        let forecast = self::forecast(plan, spec, load, delays);
+        let forecast = self::forecast(plan, spec, load, lag);
         forecast.total().filter(|_| forecast.fits(&spec.steps, spec.deadline))
     };
     let at_once = RolloutSpec { settle: Settle::None, ..spec.clone() };
     if let Some(total) = in_time(&at_once, judge_plan) {
         remedies.push(format!("`settle: none`, which goes on before the newest minutes are read (about {total})"));
+    }
+    if let Some(independent) = of_independent(judge_plan)
+        && let Some(total) = in_time(spec, &independent)
+    {
+        remedies.push(format!(
+            "`analysis: {{independence: assumed}}`, for without an error in the history it is not known whether they come in \
+             clusters (about {total})"
+        ));
     }
     if let Some(single) = larger_weight(spec)
         && let Some(total) = in_time(&single, &with_the_history_of(judge_plan, plan(&single)))

@@ -43,6 +43,23 @@ pub fn judge(plan: &JudgePlan, samples: &Samples) -> Analysis {
     judge.analysis(samples)
 }
 
+/// Up to where a Pass is in sight that is not there yet: it wants nothing but the minute that settles next, as it is
+/// now. A late datapoint may still change it.
+#[must_use]
+pub fn passes_before(plan: &JudgePlan, samples: &Samples, now: &Analysis) -> Option<Minute> {
+    let next = samples.settled_before?;
+    let waits = match now.doubt? {
+        Doubt::TooLittleTraffic | Doubt::StillBaking | Doubt::LooksWorse => samples.step_since.is_some(),
+        Doubt::NoData | Doubt::Blind | Doubt::SplitUnexpected => false,
+    };
+    if !waits || !samples.minutes.iter().any(|sample| sample.minute == next) {
+        return None;
+    }
+    let settled_before = next.plus(1);
+    let settled = Samples { settled_before: Some(settled_before), ..samples.clone() };
+    (judge(plan, &settled).verdict == Verdict::Pass).then_some(settled_before)
+}
+
 /// The judge as it sees one minute after the other.
 #[derive(Debug)]
 pub struct Judge<'p> {

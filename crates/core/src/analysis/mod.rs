@@ -33,9 +33,9 @@ pub use course::{Asked, Lane};
 pub use digest::settled_digest;
 pub use edges::{choose_edges, edge_quantiles, rebinned, stretched, take_edges};
 pub use findings::findings;
-pub use forecast::{Delays, Forecast, Load, StepForecast, deadline_problem, forecast};
+pub use forecast::{Forecast, Load, StepForecast, deadline_problem, forecast, unknown_clusters};
 pub use history::{DistributionHistory, EventHistory, History, HistoryMinute, Learned, learn};
-pub use judge::{Judge, judge};
+pub use judge::{Judge, judge, passes_before};
 pub use plan::{plan, plan_of_recording};
 pub use slower::Slower;
 pub use split::SplitFound;
@@ -81,6 +81,17 @@ impl JudgePlan {
     /// When a regression may begin: most likely while the steps run; pauses and approvals come on top.
     fn begins(&self) -> stats::Begins {
         stats::Begins::within(self.deadline_minutes, self.horizon_minutes)
+    }
+
+    /// What is left out after a raise, of the check that leaves out the most and that a promotion waits for.
+    #[must_use]
+    pub fn warm_up(&self) -> WarmUp {
+        let counting = self.checks.iter().filter(|check| check.mode != CheckMode::Observe);
+        let all = counting.filter_map(|check| Some(check.distribution.as_ref()?.warm_up));
+        all.fold(WarmUp::default(), |most, one| WarmUp {
+            minutes: most.minutes.max(one.minutes),
+            requests: most.requests.max(one.requests),
+        })
     }
 }
 
@@ -471,6 +482,16 @@ pub struct Comparison {
     pub tolerance: Tolerance,
     /// One sentence with both numbers, then the ratio, then how sure.
     pub sentence: String,
+}
+
+impl Comparison {
+    /// Whether a check that never rolls back has found harm: a rate or a distribution has proven it, or a gauge is higher
+    /// than tolerated.
+    #[must_use]
+    pub fn holds_for_harm(&self) -> bool {
+        let found = self.evidence.lane.is_some() || self.level.is_some();
+        self.mode == CheckMode::Hold && self.doubt == Some(Doubt::LooksWorse) && found
+    }
 }
 
 /// Two levels, and how sure their difference is.

@@ -14,6 +14,10 @@ const ALPHA: f64 = 0.001;
 /// Nobody says how fine Lambda's weights are; ten of its ten thousand steps are borne however small a weight is.
 const COARSE: f64 = 0.001;
 
+/// Requests that the version with less traffic should have in a minute for the minute to count. A minute in which a
+/// version has none is missing, not zero, so below this the minutes that are there have too many of them.
+const LEAST_EXPECTED: f64 = 5.0;
+
 /// Traffic that is not split as the weights say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -108,7 +112,12 @@ impl SplitWatch {
         }
     }
 
+    /// Which minutes count is decided by all of their requests, which say nothing of how they are split.
     fn add(&mut self, (canary, baseline): (f64, f64)) {
+        let share = self.now.weight.share();
+        if (canary + baseline) * share.min(1.0 - share) < LEAST_EXPECTED {
+            return;
+        }
         self.now.canary += canary;
         self.now.baseline += baseline;
         let evidence = self.now.ln_e(self.tolerated);

@@ -8,7 +8,7 @@ use futures_util::future::{join, join_all};
 use serde::Serialize;
 
 use super::{Context, Cut, Neighbours, sampling};
-use crate::analysis::{Analysis, MinuteSample, judge};
+use crate::analysis::{Analysis, MinuteSample, judge, passes_before};
 use crate::engine::{self, Decision, Effect, Needs};
 use crate::metrics::Series;
 use crate::observation::{AlarmState, Observation, Seen, TestOutcome};
@@ -175,10 +175,16 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
                 let samples = sampling::samples(rollout, &minutes.sealed, &minutes.tail, &minutes.unread, self.now);
                 seen.sealed_before = minutes.sealed_before;
                 // A bug in the judge must not keep the engine from acting on alarms and deadlines.
-                let judged = catch_unwind(AssertUnwindSafe(|| judge(&rollout.plan, &samples)));
+                let judged = catch_unwind(AssertUnwindSafe(|| {
+                    let analysis = judge(&rollout.plan, &samples);
+                    let ahead = passes_before(&rollout.plan, &samples, &analysis);
+                    (analysis, ahead)
+                }));
                 seen.samples = Seen::Known(samples);
                 seen.judge_failed = judged.as_ref().err().map(|panic| Cut::panicked(panic.as_ref()).to_string());
-                judged.ok()
+                let (analysis, ahead) = judged.ok().unzip();
+                seen.passes_before = ahead.flatten();
+                analysis
             }
             Some(Seen::Missing(why)) if needs.samples.is_some() => {
                 seen.samples = Seen::Missing(why.clone());
@@ -213,6 +219,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             learned,
             samples: Seen::NotAsked,
             sealed_before: None,
+            passes_before: None,
             judge_failed: None,
             target_held_by: looked.neighbours.target_held_by.clone(),
             newer: looked.neighbours.newer.clone(),

@@ -7,7 +7,7 @@ use futures_util::future::join;
 use super::past::Whose;
 use super::problems::{failed, problem};
 use super::{Context, Settings};
-use crate::analysis::{self, Delays, JudgePlan};
+use crate::analysis::{self, JudgePlan};
 use crate::command::Answer;
 use crate::engine;
 use crate::metrics::{self, Bypass, Series};
@@ -15,7 +15,7 @@ use crate::observation::{AlarmState, Readiness, Routing, VersionInfo};
 use crate::ports::{Budget, CreateError, LookError, Ports};
 use crate::rollout::{Behind, LARGEST_START_BYTES, Rollout};
 use crate::spec::{AlreadyRed, Mode, Newer, Owner, Problem, RolloutSpec, Target, Validated};
-use crate::units::{Span, Timestamp};
+use crate::units::Timestamp;
 
 /// How much of the past tells what traffic to expect.
 const HISTORY_MINUTES: i64 = 60;
@@ -368,9 +368,10 @@ async fn check_traffic<P: Ports, B: Budget>(
     if let Some(message) = analysis::plan_auto(plan, spec, Some(&load), lag) {
         problems.extend(problem("strategy.auto.harmBudget", message));
     }
-    let delays = Delays { lag, warm_up: Span::ZERO };
-    if let Some(message) = analysis::deadline_problem(spec, plan, &load, &delays) {
+    if let Some(message) = analysis::deadline_problem(spec, plan, &load, lag) {
         problems.extend(problem("deadline", message));
+    } else if let Some(message) = analysis::unknown_clusters(spec, plan, &load, lag) {
+        warnings.extend(problem("analysis.independence", message));
     }
     (problems, warnings)
 }

@@ -38,6 +38,11 @@ fn raise(draft: &mut Draft<'_>, bake: &Bake, advice: &Advice, next: Weight) {
     if draft.next.weights.len() >= CHANGES_MAX {
         draft.hold(format!("the weight has been changed {CHANGES_MAX} times"));
     }
+    let rest = draft.next.plan.minutes_between_raises();
+    let passed = draft.now().minute().minutes_since(bake.since.minute());
+    if usize::try_from(passed).unwrap_or(0) < rest {
+        draft.hold(format!("the weight rises every {rest} minutes at most: latency is warming up"));
+    }
     if data_are_missing(draft) {
         draft.hold("no data of both versions in the newest minutes whose metrics should be there");
     }

@@ -1,7 +1,7 @@
 //! While the canary has, or may have, traffic: danger first, then who owns the target, then time, then progress.
 
 use super::{Draft, auto, transition};
-use crate::analysis::{Doubt, Verdict, settled_digest};
+use crate::analysis::{Doubt, Samples, Verdict, settled_digest};
 use crate::observation::{Routing, Split};
 use crate::rollout::{Held, PauseReason, Phase, Proof, RollBackEnd, Rollout, UndecidedWhy, WeightSeen, Why};
 use crate::spec::{Advance, CheckMode, Ending, OnNoData, Step};
@@ -12,6 +12,9 @@ const SILENCE_MINUTES: i64 = 15;
 
 /// A promotion that is not live by then is stuck: setting a weight takes a tick, and provisioned concurrency minutes.
 const PROMOTION_TAKES: Span = Span::from_minutes(10);
+
+/// Between two looks that are compared; an alarm's event may bring another look within seconds, which sees nothing new.
+const LOOKS_APART: Span = Span::from_seconds(30);
 
 pub(super) fn decide(draft: &mut Draft<'_>) {
     if taken_over(draft) || danger(draft) || give_way(draft) || time_is_over(draft) {
@@ -267,8 +270,11 @@ pub(super) fn on_proof(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
         if draft.analysis.is_none() {
             draft.hold("no closed minute with data yet");
         }
-        forget_proof(draft, bake);
+        look_ahead(draft, bake);
     } else if confirmed(draft, bake) {
+        if data_are_overdue(draft) {
+            draft.hold("proven, but no data of both versions for a while, though there should be some");
+        }
         if draft.holding.is_empty() {
             let sentences = sentences(draft, Verdict::Pass);
             draft.based_on_analysis = true;
@@ -279,19 +285,26 @@ pub(super) fn on_proof(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
     }
 }
 
-/// A Pass counts when the minutes it was first seen on still have the same totals: late datapoints would change them. Where
-/// much more traffic follows, the minutes that had passed by then must have been read, too, and still pass.
+/// A Pass counts when the minutes it was first seen on are settled and still have the same totals: late datapoints would
+/// change them. Where much more traffic follows, the minutes that had passed by then must have been read, too, and still pass.
 pub(super) fn confirmed(draft: &Draft<'_>, bake: &Bake) -> bool {
     let (Some(proof), Some(samples)) = (bake.proof, draft.seen.samples.known()) else { return false };
     draft.verdict() == Verdict::Pass
-        && draft.now() > proof.seen
+        && draft.now().since(proof.seen) >= LOOKS_APART
+        && samples.settled_before >= Some(proof.settled_before)
         && settled_digest(&draft.next.plan, samples, proof.settled_before) == proof.digest
         && has_settled(draft, bake, &proof)
 }
 
 fn has_settled(draft: &Draft<'_>, bake: &Bake, proof: &Proof) -> bool {
     let read_before = draft.seen.samples.known().and_then(|samples| samples.settled_before);
-    !draft.next.spec.settles(bake.step) || read_before.is_some_and(|before| before >= proof.seen.minute())
+    !draft.next.spec.settles(bake.step) || read_before >= Some(passed_at(&draft.next, proof).minute())
+}
+
+/// When a proof was first seen on settled minutes: one that was in sight before they were waits no less.
+fn passed_at(rollout: &Rollout, proof: &Proof) -> Timestamp {
+    let settled_at = proof.settled_before.start() + rollout.lag.plus(rollout.request_timeout);
+    proof.seen.max(settled_at)
 }
 
 /// The minutes stay those of the first Pass: where data is late all the time, the newest minutes never look the same
@@ -300,20 +313,31 @@ fn remember_proof(draft: &mut Draft<'_>, bake: &Bake) {
     let Some(samples) = draft.seen.samples.known() else { return };
     let first_seen_on = bake.proof.map(|proof| proof.settled_before);
     let Some(settled_before) = first_seen_on.or(samples.settled_before) else { return };
-    let digest = settled_digest(&draft.next.plan, samples, settled_before);
-    if let Some(proof) = bake.proof.filter(|proof| proof.digest == digest && !has_settled(draft, bake, proof)) {
-        let until = proof.seen.minute().start().hour_minute();
+    let proof = seen_now(draft, bake, settled_before, samples);
+    if has_settled(draft, bake, &proof) || Some(proof) != bake.proof {
+        draft.hold("proven; waiting for a second look at the same minutes");
+    } else {
+        let until = passed_at(&draft.next, &proof).minute().start().hour_minute();
         draft.hold(format!("proven; much more traffic follows, so the minutes up to {until} are waited for"));
-        return;
     }
-    draft.hold("proven; waiting for a second look at the same minutes");
-    set_proof(draft, bake, Some(Proof { seen: draft.now(), settled_before, digest }));
+    set_proof(draft, bake, Some(proof));
 }
 
-fn forget_proof(draft: &mut Draft<'_>, bake: &Bake) {
-    if bake.proof.is_some() {
-        set_proof(draft, bake, None);
+/// Where the minutes that settle next are all that is missing, this is the first look at them.
+fn look_ahead(draft: &mut Draft<'_>, bake: &Bake) {
+    let samples = draft.seen.samples.known();
+    let ahead = samples.zip(draft.seen.passes_before);
+    let proof = ahead.map(|(samples, before)| seen_now(draft, bake, before, samples));
+    if proof != bake.proof {
+        set_proof(draft, bake, proof);
     }
+}
+
+/// The totals of these minutes as they are now, or the earlier look that saw the same.
+fn seen_now(draft: &Draft<'_>, bake: &Bake, settled_before: Minute, samples: &Samples) -> Proof {
+    let digest = settled_digest(&draft.next.plan, samples, settled_before);
+    let same = bake.proof.filter(|proof| proof.settled_before == settled_before && proof.digest == digest);
+    same.unwrap_or(Proof { seen: draft.now(), settled_before, digest })
 }
 
 fn set_proof(draft: &mut Draft<'_>, bake: &Bake, proof: Option<Proof>) {
@@ -327,6 +351,7 @@ fn unless_harm(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
     if data_are_overdue(draft) {
         draft.hold("no data of both versions, though there should be some by now: harm would not show either");
     }
+    hold_for_harm(draft);
     if draft.holding.is_empty() {
         let sentences = draft.analysis.map(|a| a.comparisons.iter().map(|c| c.sentence.clone()).collect());
         draft.based_on_analysis = true;
@@ -339,6 +364,13 @@ fn hold_for_split(draft: &mut Draft<'_>) {
     if let Some(split) = draft.analysis.and_then(|analysis| analysis.split.as_ref()) {
         draft.hold(split.sentence.clone());
     }
+}
+
+/// A check that never rolls back may have proven harm all the same.
+fn hold_for_harm(draft: &mut Draft<'_>) {
+    let comparisons = draft.analysis.map(|analysis| analysis.comparisons.as_slice()).unwrap_or_default();
+    let proven = comparisons.iter().filter(|comparison| comparison.holds_for_harm());
+    proven.for_each(|comparison| draft.hold(comparison.sentence.clone()));
 }
 
 /// Whether a check that counts has seen nothing for a while, of minutes whose metrics must have arrived by now.

@@ -36,6 +36,10 @@ const P50: usize = 0;
 const P95: usize = 3;
 const P99: usize = 4;
 
+/// Where harm was proven of a canary that may only be cold, nothing is proven fine until so many times as many of its
+/// requests came after. Fewer do not tell a release that is warm now from one that has yet to be found out once more.
+const REQUESTS_TO_CLEAR: f64 = 2.0;
+
 /// Standard deviations of chance from which on a threshold tells more than the one that was asked for.
 const TELLING: f64 = 2.5;
 
@@ -54,14 +58,23 @@ pub struct DistributionCourse {
     /// `None` until enough is known of the baseline to choose it.
     compared: Option<Compared>,
     lanes: Lanes,
-    /// Begun anew where harm was proven of a canary that may only be cold.
-    again: Option<Lanes>,
+    again: Option<Again>,
     fresh: Lanes,
     weighing: Option<Weighing>,
     step: StepMinutes,
     newest: Newest,
     exposure: Exposure,
     warming: Warming,
+    /// Requests of the canary that were compared.
+    judged: f64,
+}
+
+/// Harm was proven of a canary that may only be cold: the evidence of later requests.
+#[derive(Debug)]
+struct Again {
+    lanes: Lanes,
+    /// Requests of the canary by which it was proven first.
+    requests: f64,
 }
 
 /// What the two versions are compared by.
@@ -115,6 +128,7 @@ impl DistributionCourse {
             newest: Newest::default(),
             exposure: Exposure::default(),
             warming: Warming::default(),
+            judged: 0.0,
             planned,
             history,
         };
@@ -134,15 +148,28 @@ impl DistributionCourse {
     pub fn harm(&self) -> Harm {
         match &self.again {
             None => *self.lanes.harm(),
-            Some(again) => Harm { proven: again.harm().proven, ..*self.lanes.harm() },
+            Some(again) => {
+                let first = self.lanes.harm();
+                let now = if self.is_suspended() { first.most } else { first.now };
+                Harm { proven: again.lanes.harm().proven, now, ..*first }
+            }
         }
     }
 
-    /// Of the quantile that allows the least; nothing is known before there is something to compare.
+    /// Whether harm that was proven once may still be proven again.
+    fn is_suspended(&self) -> bool {
+        let later = |again: &Again| self.judged - again.requests;
+        self.again.as_ref().is_some_and(|again| later(again) < REQUESTS_TO_CLEAR * again.requests)
+    }
+
+    /// Of the quantile that allows the least. Before there is something to compare, nothing is proven.
     pub fn risk(&self) -> Option<Risk> {
+        self.auto?;
         let nats = self.bars().promotion;
-        let risks = self.compared.as_ref()?.quantiles.iter().filter_map(|quantile| quantile.risk(nats));
-        risks.min_by(|a, b| (a.tolerated / a.excess).total_cmp(&(b.tolerated / b.excess)))
+        let quantiles = self.compared.as_ref().map(|compared| compared.quantiles.as_slice()).unwrap_or_default();
+        let risks = quantiles.iter().filter_map(|quantile| quantile.risk(nats));
+        let least = risks.min_by(|a, b| (a.tolerated / a.excess).total_cmp(&(b.tolerated / b.excess)));
+        Some(least.unwrap_or(Risk::UNKNOWN))
     }
 
     pub fn see(&mut self, look: Look, pair: &Pair) {
@@ -163,14 +190,16 @@ impl DistributionCourse {
         if let Some(compared) = &mut self.compared {
             compared.prove(&look, minute.as_ref());
             if let Some(minute) = minute {
-                self.exposure.add(&minute.above(0));
+                let all = minute.above(0);
+                self.exposure.add(&all);
+                self.judged += all.n_c;
                 let weighed = compared.weigh(&minute, &self.reference, self.weighing.map(|weighing| weighing.z));
                 let was_proven = self.lanes.harm().proven.is_some();
                 self.lanes.observe(&weighed.evident(look.minute));
                 if let Some(again) = &mut self.again {
-                    again.observe(&weighed.evident(look.minute));
+                    again.lanes.observe(&weighed.evident(look.minute));
                 } else if !was_proven && self.lanes.harm().proven.is_some() && self.is_cold(look.weight) {
-                    self.again = Some(self.fresh.clone());
+                    self.again = Some(Again { lanes: self.fresh.clone(), requests: self.judged });
                 }
             }
         }
@@ -278,7 +307,8 @@ impl DistributionCourse {
     }
 
     pub fn promotion(&self, step: usize) -> (f64, StepMinutes) {
-        (self.compared.as_ref().map_or(0.0, |compared| compared.ln_e(step)), self.step)
+        let proven = self.compared.as_ref().map_or(0.0, |compared| compared.ln_e(step));
+        (if self.is_suspended() { proven.min(0.0) } else { proven }, self.step)
     }
 
     pub fn reading(&self, step: usize, alpha: f64) -> Reading {

@@ -58,6 +58,11 @@ pub struct Risk {
     pub requests_per_minute: Option<f64>,
 }
 
+impl Risk {
+    /// Nothing has been compared yet.
+    pub const UNKNOWN: Self = Self { tolerated: 0.0, excess: 1.0, rate: 0.0, spent: 0.0, requests_per_minute: None };
+}
+
 impl Excess {
     pub fn new(tolerance: Margin, worth: Worth) -> Self {
         let (settled, closed) = (Spent::default(), Spent::default());

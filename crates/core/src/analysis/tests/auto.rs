@@ -234,3 +234,22 @@ fn budgets_are_checked_against_the_traffic() {
     assert!(unknown.auto.unwrap().first() > Weight::ZERO);
     assert_eq!(plan(&super::spec(vec![errors(points(0.5))])).auto, None);
 }
+
+/// What has not been compared at all is not proven either.
+#[test]
+fn weights_stay_low_while_a_distribution_has_nothing_to_compare() {
+    let errors_alone = RolloutSpec { auto: Some(Auto { harm_budget: Some(10_000) }), ..auto_spec(None) };
+    let with_latency = RolloutSpec { checks: vec![errors(points(0.5)), super::latency()], ..errors_alone.clone() };
+    let share = |spec: &RolloutSpec| {
+        let plan = plan(spec);
+        let mut judge = Judge::new(&plan, Asked::EveryStep);
+        for at in 0..20 {
+            let pair = super::pair(5e3, 0.0, 9.5e4, 0.0);
+            let pairs = [pair].into_iter().chain([super::Pair::default()]).take(plan.checks.len()).collect();
+            judge.see(&MinuteSample { minute: two_oclock().plus(at), weight: weight(5), pairs }, true, true);
+        }
+        judge.advice().unwrap().weight
+    };
+    assert!(share(&errors_alone) > weight(10));
+    assert!(share(&with_latency) <= weight(10));
+}

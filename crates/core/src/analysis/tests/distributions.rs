@@ -397,6 +397,41 @@ fn a_cold_canary_fails_only_if_it_persists() {
     assert!(first(&plan, 0.05, 3000.0) <= 4 && fails_at(&plan, 0.3, 150.0, 20).is_some());
 }
 
+/// Harm of a canary that may only be cold, in the middle of the distribution, where the spec asks for its tail alone, which
+/// is proven in a few requests.
+#[test]
+fn nothing_passes_while_harm_may_still_be_proven_once_more() {
+    let mut plan = learned(&mut Random::seeded(46), QUIET, 24);
+    let distribution = plan.checks[0].distribution.as_mut().unwrap();
+    distribution.warm_up = WarmUp { minutes: 0, requests: 1.0 };
+    distribution.at.retain(|at| at.quantile > 0.9);
+    let found_once = |evidence: &crate::analysis::Evidence| {
+        evidence.harm >= evidence.harm_threshold && evidence.tempered >= evidence.tempered_threshold
+    };
+    let (mut held, mut failed, mut passed) = (0, 0, 0);
+    for (seed, recovers) in [(60, false), (61, false), (62, false), (63, true), (64, true)] {
+        let mut random = Random::seeded(seed);
+        let (mut minutes, mut found, mut last) = (Vec::new(), None, Verdict::Inconclusive);
+        for at in 0..60 {
+            let law = if recovers && found.is_some() { SAME } else { Law::Times(1.35) };
+            minutes.push(sample(&mut random, &plan, at, 0.05, 600.0, law));
+            let (verdict, doubt, comparison) = judged(&plan, minutes.clone());
+            found = found.or(found_once(&comparison.evidence).then_some(at));
+            let Some(found) = found else { continue };
+            let later = at - found;
+            match verdict {
+                Verdict::Pass => assert!(recovers && later > found, "{seed}: passed in {at}, found in {found}"),
+                Verdict::Inconclusive => held += usize::from(doubt == Some(Doubt::LooksWorse)),
+                Verdict::Fail => assert!(!recovers, "{seed}"),
+            }
+            last = verdict;
+        }
+        failed += usize::from(last == Verdict::Fail);
+        passed += usize::from(last == Verdict::Pass);
+    }
+    assert!(held > 10 && failed == 3 && passed == 2, "{held} held, {failed} failed, {passed} passed");
+}
+
 /// Else on-call would wait for data that are there, or wonder why twice as slow is not rolled back.
 #[test]
 fn a_canary_that_may_be_cold_is_said_to_be() {
@@ -479,4 +514,24 @@ fn a_plan_with_a_history_of_other_bins_goes_without() {
     let (verdict, _, comparison) = judged(&plan, healthy);
     assert_ne!(verdict, Verdict::Fail);
     assert!(comparison.evidence.harm.is_finite() && comparison.newest.is_some());
+}
+
+/// The same of latency: the first minute of a larger weight has a larger stake.
+#[test]
+fn slowness_that_begins_with_a_raise_is_seen_sooner() {
+    let mut plan = with_edges();
+    plan.checks[0].distribution.as_mut().unwrap().warm_up = WarmUp::default();
+    let evidence = |before: u16| {
+        let mut random = Random::seeded(61);
+        let mut judge = Judge::new(&plan, Asked::Step(0));
+        for minute in 0..36 {
+            let law = if minute < 30 { SAME } else { SLOW_PATH };
+            let mut sample = sample(&mut random, &plan, minute, 0.5, 300.0, law);
+            sample.weight = super::weight(if minute < 30 { before } else { 50 });
+            judge.see(&sample, true, true);
+        }
+        judge.analysis(&Samples::default()).comparisons[0].evidence.harm
+    };
+    let (raised, level) = (evidence(25), evidence(50));
+    assert!(raised > level + 1.0, "{raised} {level}");
 }

@@ -1,23 +1,25 @@
 //! How long a proof will take, before the start.
 
-use crate::analysis::{Delays, JudgePlan, Load, deadline_problem, forecast, plan};
+use crate::analysis::stats::Dispersion;
+use crate::analysis::{EventHistory, Learned};
+use crate::analysis::{JudgePlan, Load, WarmUp, deadline_problem, forecast, percent, plan, unknown_clusters};
 use crate::spec::{Advance, RolloutSpec, Settle, Tolerance};
 use crate::units::Span;
 
-use super::{errors, independent, points, rate, spec, step};
+use super::{errors, independent, latency, points, rate, spec, step};
 
-const LATE: Delays = Delays { lag: Span::from_minutes(3), warm_up: Span::ZERO };
+const LATE: Span = Span::from_minutes(3);
 
 fn load(per_second: f64, error_rate: f64) -> Load {
     Load { requests_per_minute: per_second * 60.0, error_rate }
 }
 
 fn total(spec: &RolloutSpec, load: &Load) -> Option<i64> {
-    forecast(&independent(spec), spec, load, &LATE).total().map(Span::minutes_ceil)
+    forecast(&independent(spec), spec, load, LATE).total().map(Span::minutes_ceil)
 }
 
 fn problem(spec: &RolloutSpec, load: &Load) -> Option<String> {
-    deadline_problem(spec, &independent(spec), load, &LATE)
+    deadline_problem(spec, &independent(spec), load, LATE)
 }
 
 /// Measured for whole rollouts, without lag: 9 minutes at 50 a second and more, 21 to 23 at 5 a second.
@@ -110,16 +112,26 @@ fn what_must_settle_and_what_is_dispersed_takes_longer() {
     let mut spec = spec(vec![errors(points(0.5))]);
     let load = load(500.0, 0.001);
     let steps = |plan: &JudgePlan, spec: &RolloutSpec| -> Vec<i64> {
-        forecast(plan, spec, &load, &LATE).steps.iter().map(|step| step.takes.unwrap().minutes_ceil()).collect()
+        forecast(plan, spec, &load, LATE).steps.iter().map(|step| step.takes.unwrap().minutes_ceil()).collect()
     };
     spec.steps.iter_mut().for_each(|step| step.bake = Span::from_minutes(1));
     assert_eq!(steps(&independent(&spec), &spec), [9, 6, 6]);
     spec.settle = Settle::None;
     assert_eq!(steps(&independent(&spec), &spec), [6, 6, 6]);
-    let warm = Delays { warm_up: Span::from_minutes(2), ..LATE };
-    assert_eq!(forecast(&independent(&spec), &spec, &load, &warm).total(), Some(Span::from_minutes(24)));
+    // Two minutes of warm-up and two of data take longer than the errors' two.
+    spec.checks.push(latency());
+    let mut warm = independent(&spec);
+    let warm_up = |warm: &mut JudgePlan, minutes, requests| {
+        warm.checks[1].distribution.as_mut().unwrap().warm_up = WarmUp { minutes, requests };
+    };
+    warm_up(&mut warm, 2, 0.0);
+    assert_eq!(steps(&warm, &spec), [8, 8, 8]);
+    // 1,500 requests a minute at 5 %.
+    warm_up(&mut warm, 0, 12_000.0);
+    assert_eq!(steps(&warm, &spec), [14, 8, 7]);
+    spec.checks.pop();
     let quiet = Load { requests_per_minute: 60.0, error_rate: 0.0 };
-    let first = |plan: &JudgePlan| forecast(plan, &spec, &quiet, &LATE).steps[0].takes.unwrap().minutes_ceil() - 4;
+    let first = |plan: &JudgePlan| forecast(plan, &spec, &quiet, LATE).steps[0].takes.unwrap().minutes_ceil() - 4;
     let (independent, unknown) = (first(&independent(&spec)), first(&plan(&spec)));
     assert!(
         (3 * independent - unknown).abs() <= 3,
@@ -134,7 +146,49 @@ fn the_proposed_deadline_would_do() {
         let mut spec = spec(vec![errors(points(0.5))]);
         let load = load(per_second, error_rate);
         assert!(problem(&spec, &load).is_some());
-        spec.deadline = forecast(&independent(&spec), &spec, &load, &LATE).total().unwrap();
+        spec.deadline = forecast(&independent(&spec), &spec, &load, LATE).total().unwrap();
         assert_eq!(problem(&spec, &load), None);
     }
+}
+
+/// Only a past without any error leaves open how the first ones will come; that is said where it costs time.
+#[test]
+fn a_past_without_errors_is_said_to_take_longer_and_what_would_do() {
+    let mut spec = spec(vec![errors(points(0.5))]);
+    let taught = |events: f64| {
+        let mut plan = plan(&spec);
+        let (requests, dispersion) = (432_000.0, Dispersion::UNKNOWN);
+        let events = EventHistory { requests, events, recent_requests: requests, recent_events: events, dispersion };
+        plan.checks[0].learned =
+            Some(Learned { minutes: 1440, set_aside: Vec::new(), events: Some(events), distribution: None });
+        plan
+    };
+    let (quiet, busy) = (load(5.0, 0.0), load(500.0, 0.0));
+    let told = unknown_clusters(&spec, &taught(0.0), &quiet, LATE).unwrap();
+    assert!(
+        told.starts_with("no request of the old version failed") && told.contains("independence: assumed"),
+        "{told}"
+    );
+    let instead = forecast(&independent(&spec), &spec, &quiet, LATE).total().unwrap();
+    assert!(told.contains(&format!("instead of {instead} where all goes well")), "{told}");
+    assert_eq!(unknown_clusters(&spec, &taught(1.0), &quiet, LATE), None, "its history says how errors come");
+    assert_eq!(unknown_clusters(&spec, &taught(0.0), &busy, LATE), None, "it makes no difference");
+    assert_eq!(unknown_clusters(&spec, &independent(&spec), &quiet, LATE), None, "they are taken as independent");
+    assert_eq!(unknown_clusters(&spec, &plan(&spec), &quiet, LATE), None, "nothing is known of the past yet");
+    let plan = taught(0.0);
+    spec.deadline = instead.plus(Span::from_minutes(1));
+    let problem = deadline_problem(&spec, &plan, &quiet, LATE).unwrap();
+    assert!(problem.contains("`analysis: {independence: assumed}`"), "{problem}");
+    assert!(problem.contains(", 0 % of them failing"), "{problem}");
+}
+
+/// A sum of nothing is -0 in floating point.
+#[test]
+fn no_share_is_less_than_nothing() {
+    for share in [-0.0, 0.0, -1e-12, -0.3] {
+        assert_eq!(percent(share), "0 %");
+    }
+    let none: f64 = [0.0_f64; 0].iter().sum();
+    let problem = problem(&spec(vec![errors(points(0.5))]), &load(0.001, none)).unwrap();
+    assert!(problem.contains(", 0 % of them failing"), "{problem}");
 }

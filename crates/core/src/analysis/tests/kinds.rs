@@ -93,6 +93,22 @@ fn a_split_as_stated_is_not_suspected_over_a_day() {
     }
 }
 
+/// Lambda has no datapoint of a minute without a request, so a quiet canary's minutes are missing just when it got fewest.
+#[test]
+fn a_quiet_canary_is_no_split() {
+    let plan = independent(&spec(vec![errors(points(0.5))]));
+    let mut random = Random::seeded(23);
+    for (per_minute, percent) in [(60.0, 1), (100.0, 5), (10.0, 50), (1000.0, 1), (30.0, 99)] {
+        let mut samples = settled((0..1440).map(|_| {
+            let seen = random.minute(per_minute, f64::from(percent) / 100.0, 0.0, 0.0);
+            let count = |requests: f64| Count::new(requests, 0.0).filter(|_| requests > 0.0);
+            Pair::of(count(seen.n_b), count(seen.n_c))
+        }));
+        samples.minutes.iter_mut().for_each(|sample| sample.weight = weight(percent));
+        assert_eq!(judge(&plan, &samples).split.map(|split| split.sentence), None, "{per_minute} at {percent} %");
+    }
+}
+
 #[test]
 fn a_split_that_is_off_holds_and_says_so() {
     let plan = independent(&spec(vec![errors(points(0.5))]));

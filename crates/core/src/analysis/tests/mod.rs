@@ -1,6 +1,7 @@
 //! The judge from outside: plans and minutes in, verdicts and sentences out.
 
 mod aftermath;
+mod agreement;
 mod auto;
 mod cold;
 mod distributions;

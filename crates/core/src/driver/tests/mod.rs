@@ -9,6 +9,7 @@ mod presets;
 mod recordings;
 mod shared_target;
 mod starts;
+mod wall;
 mod watched;
 
 use serde_json::{Value, json};

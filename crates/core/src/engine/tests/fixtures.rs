@@ -149,6 +149,7 @@ pub fn observation(rollout: &Rollout, now: Timestamp, routing: Routing) -> Obser
         learned: Seen::Known(empty_plan()),
         samples: Seen::Known(samples),
         sealed_before: None,
+        passes_before: None,
         judge_failed: None,
         target_held_by: None,
         newer: None,

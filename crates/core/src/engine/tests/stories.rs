@@ -90,6 +90,44 @@ fn a_proof_needs_a_second_look() {
     assert_eq!(stage.rollout.desired_weight(), Some(percent(25)));
 }
 
+/// An alarm's event brings a look within seconds of the last one: it sees nothing new.
+#[test]
+fn two_looks_are_half_a_minute_apart() {
+    let mut stage = Stage::new(RolloutSpec { settle: Settle::None, ..spec() });
+    for _ in 0..20 {
+        stage.tick(Verdict::Inconclusive);
+    }
+    assert_eq!(stage.tick(Verdict::Pass), PhaseName::Baking);
+    let after = |seconds| {
+        let now = at(stage.minute) + Span::from_seconds(seconds);
+        let seen = observation(&stage.rollout, now, stage.live.clone());
+        decide(&stage.rollout, &seen, Some(&analysis(Verdict::Pass))).next
+    };
+    assert_eq!(after(29), stage.rollout, "the first look stays the one to compare with");
+    assert_eq!(after(30).desired_weight(), Some(percent(25)));
+}
+
+/// A Pass that wants nothing but the minute that settles next was looked at once before it is one.
+#[test]
+fn a_proof_in_sight_is_the_first_look() {
+    let mut stage = Stage::new(RolloutSpec { settle: Settle::None, ..spec() });
+    for _ in 0..20 {
+        stage.tick(Verdict::Inconclusive);
+    }
+    let mut seen = observation(&stage.rollout, at(stage.minute), stage.live.clone());
+    seen.passes_before = seen.samples.known().and_then(|samples| samples.settled_before).map(|before| before.plus(1));
+    let in_sight = decide(&stage.rollout, &seen, Some(&analysis(Verdict::Inconclusive)));
+    assert_eq!((in_sight.next.phase.name(), in_sight.effects.len()), (PhaseName::Baking, 0));
+    stage.rollout = in_sight.next;
+    // Out of sight again: a late datapoint changed it.
+    let mut late = Stage { rollout: stage.rollout.clone(), live: stage.live.clone(), ..stage };
+    late.tick(Verdict::Inconclusive);
+    late.tick(Verdict::Pass);
+    assert_eq!(late.rollout.desired_weight(), Some(percent(5)));
+    stage.tick(Verdict::Pass);
+    assert_eq!(stage.rollout.desired_weight(), Some(percent(25)));
+}
+
 /// From 5 to 25 % a regression in the minutes that nobody has read yet would be expensive; from 25 to 50 % it is not.
 #[test]
 fn a_steep_rise_waits_for_the_minutes_that_passed_meanwhile() {
@@ -504,6 +542,59 @@ fn unless_harm_needs_a_look_at_every_check() {
     assert_eq!(judged(Hold, NoData), PhaseName::Baking);
     assert_eq!(judged(Hold, LooksWorse), PhaseName::Baking);
     assert_eq!(judged(Ignore, TooLittleTraffic), PhaseName::Shifting);
+}
+
+/// Evidence of long ago says nothing of a version that nobody hears of any more.
+#[test]
+fn a_proof_waits_for_newer_minutes_when_data_have_stopped() {
+    let mut spec = spec();
+    spec.checks.truncate(1);
+    spec.steps[0].bake = Span::from_minutes(60);
+    spec.settle = Settle::None;
+    let mut rollout = rollout_of(spec);
+    rollout.plan = crate::analysis::plan(&rollout.spec);
+    rollout.weights.push(crate::rollout::WeightSeen { at: at(0), weight: percent(5) });
+    rollout.phase = Phase::Baking { step: 0, since: at(1), proof: None, approved: false };
+    let leaves = |newest: u64| {
+        let nothing = crate::analysis::judge(&rollout.plan, &crate::analysis::Samples::default());
+        let mut judged = crate::analysis::Analysis { verdict: Verdict::Pass, doubt: None, ..nothing };
+        judged.comparisons[0].newest = Some(at(newest).minute());
+        let mut baking = rollout.clone();
+        for minute in [64, 65, 66] {
+            let decision = decide(&baking, &observation(&baking, at(minute), live(5)), Some(&judged));
+            baking = decision.next;
+        }
+        baking.phase.name() == PhaseName::Shifting
+    };
+    assert!(leaves(60));
+    assert!(leaves(50), "a quiet version may go without a request for a while");
+    assert!(!leaves(10));
+}
+
+/// The spec consents to go on unless harm is proven, whatever the check that proves it may do about it.
+#[test]
+fn unless_harm_holds_for_harm_that_a_holding_check_has_proven() {
+    let mut spec = spec();
+    spec.steps.iter_mut().for_each(|step| step.advance = Advance::UnlessHarm);
+    spec.checks.truncate(1);
+    spec.checks[0].mode = crate::spec::CheckMode::Hold;
+    let mut rollout = rollout_of(spec);
+    rollout.plan = crate::analysis::plan(&rollout.spec);
+    rollout.phase = Phase::Baking { step: 0, since: at(1), proof: None, approved: false };
+    let seen = observation(&rollout, at(30), live(5));
+    let with_errors = |errors: f64| {
+        use crate::analysis::{Count, MinuteSample, Pair, Samples, judge};
+        let minutes = (1..29).map(|minute| MinuteSample {
+            minute: at(minute).minute(),
+            weight: percent(5),
+            pairs: vec![Pair::of(Count::new(950.0, 10.0), Count::new(50.0, errors))],
+        });
+        let judged = judge(&rollout.plan, &Samples { minutes: minutes.collect(), ..Samples::default() });
+        assert_eq!(judged.verdict, Verdict::Inconclusive);
+        decide(&rollout, &seen, Some(&judged)).next.phase.name()
+    };
+    assert_eq!(with_errors(0.0), PhaseName::Shifting);
+    assert_eq!(with_errors(25.0), PhaseName::Baking);
 }
 
 /// Whoever puts all traffic back by hand, on the way to 100 %, must not see it all go to the new version.
