@@ -178,7 +178,7 @@ impl DistributionCourse {
             self.exposure = Exposure::default();
             self.warming = Warming::default();
             self.lanes.raise();
-            self.again.iter_mut().for_each(Lanes::raise);
+            self.again.iter_mut().for_each(|again| again.lanes.raise());
         }
         let warm = self.warming.is_over(self.planned.warm_up);
         let [baseline, canary] = self.bins(pair);
@@ -340,7 +340,7 @@ impl DistributionCourse {
     }
 
     fn warmth(&self) -> Warmth {
-        if self.again.as_ref().is_some_and(|again| again.harm().proven.is_none()) {
+        if self.again.as_ref().is_some_and(|again| again.lanes.harm().proven.is_none()) {
             Warmth::Cold
         } else if self.warming.is_over(self.planned.warm_up) {
             Warmth::Warm
