@@ -84,7 +84,9 @@ pub fn data(judged: &Judged) -> String {
 fn item(out: &mut impl Write, text: &str) -> io::Result<()> {
     write!(out, "  - ")?;
     let mut column = INDENT;
-    for (place, word) in text.split(' ').enumerate() {
+    // A number stays with its sign.
+    for (place, word) in text.replace(" %", "\u{a0}%").split(' ').enumerate() {
+        let word = word.replace('\u{a0}', " ");
         let width = word.chars().count();
         if place > 0 && column + 1 + width > COLUMNS {
             write!(out, "\n{:INDENT$}{word}", "")?;

@@ -340,7 +340,7 @@ impl DistributionCourse {
     }
 
     fn warmth(&self) -> Warmth {
-        if self.again.as_ref().is_some_and(|again| again.lanes.harm().proven.is_none()) {
+        if self.is_suspended() && self.harm().proven.is_none() {
             Warmth::Cold
         } else if self.warming.is_over(self.planned.warm_up) {
             Warmth::Warm

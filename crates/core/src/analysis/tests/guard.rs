@@ -263,21 +263,28 @@ fn only_the_newest_days_of_a_past_count() {
     assert_eq!((learned.minutes, learned.events.unwrap().requests), (100, 5000.0));
 }
 
-/// The same counts: more is staked on the first minute of a larger weight, by both evidences.
+/// The same counts: more is staked on the first minute of a larger weight; by history only where noise does not last.
 #[test]
 fn a_regression_that_begins_with_a_raise_is_seen_sooner() {
-    let plan = JudgePlan { horizon_minutes: 840, ..known_dispersion(2.0) };
     let good = Stratum { n_c: 150.0, x_c: 1.0, n_b: 150.0, x_b: 2.0 };
     let bad = Stratum { x_c: 8.0, ..good };
-    let after = |before: u16| {
+    let after = |before: u16, scale_minutes: u32| {
+        let mut plan = JudgePlan { horizon_minutes: 840, ..known_dispersion(2.0) };
+        let learned = plan.checks[0].learned.as_mut().unwrap();
+        learned.events.as_mut().unwrap().dispersion.scale_minutes = scale_minutes;
         let mut samples = settled((0..40).map(|at| known(if at < 30 { &good } else { &bad })));
         for (at, sample) in samples.minutes.iter_mut().enumerate() {
             sample.weight = super::weight(if at < 30 { before } else { 50 });
         }
         judge(&plan, &samples).comparisons[0].evidence
     };
-    let (raised, level) = (after(25), after(50));
-    for (sooner, later) in [(raised.harm, level.harm), (raised.tempered, level.tempered)] {
-        assert!(sooner > later + 1.0, "{sooner} {later}");
+    for (scale_minutes, lasts) in [(1, false), (15, true)] {
+        let (raised, level) = (after(25, scale_minutes), after(50, scale_minutes));
+        assert!(raised.harm > level.harm + 1.0, "{} {}", raised.harm, level.harm);
+        if lasts {
+            assert!((raised.tempered - level.tempered).abs() < 1e-12, "{} {}", raised.tempered, level.tempered);
+        } else {
+            assert!(raised.tempered > level.tempered + 1.0, "{} {}", raised.tempered, level.tempered);
+        }
     }
 }
