@@ -257,7 +257,7 @@ pub struct Check {
 
 /// What a check looks at, and how much worse than the baseline is still accepted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum CheckKind {
     Errors {
         tolerate: Tolerance,
