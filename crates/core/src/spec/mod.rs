@@ -199,7 +199,7 @@ pub enum Margins {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Settle {
-    /// Where the next weight is more than [`STEEP`] times its own.
+    /// Where the next weight is more than `STEEP` times its own.
     #[default]
     Auto,
     /// Never.

@@ -127,8 +127,8 @@ impl Dispersion {
         (if learned.is_finite() { learned } else { Self::UNKNOWN }, aside)
     }
 
-    /// The dispersion of the contrast of two versions in one minute, never below 1: `h` is the [exposure of the
-    /// contrast](super::contrast), `z` how many standard deviations of doubt are added.
+    /// The dispersion of the contrast of two versions in one minute, never below 1: `h` is the exposure of the
+    /// contrast (see `contrast.rs`), `z` how many standard deviations of doubt are added.
     #[must_use]
     pub fn of_contrast(&self, h: f64, z: f64) -> f64 {
         let h = if h.is_nan() { 0.0 } else { h.clamp(0.0, MOST_CONTRAST) };
