@@ -484,10 +484,40 @@ impl Rollout {
     /// From each weight's being asked for to its being seen live, which takes long where calls fail.
     #[must_use]
     pub fn moving(&self) -> Vec<(Minute, Minute)> {
+        self.moves().map(|(asked, seen)| (asked.at.minute(), seen.minute())).collect()
+    }
+
+    /// Each weight that was asked for, and when it was seen live.
+    fn moves(&self) -> impl Iterator<Item = (&WeightSeen, Timestamp)> {
         let seen_live = self.history.iter().filter(|event| event.why == Why::SeenLive).map(|event| event.at);
-        let asked =
-            |seen: Timestamp| self.weights.iter().rev().find(|weight| weight.at <= seen).map(|weight| weight.at);
-        seen_live.filter_map(|seen| Some((asked(seen)?.minute(), seen.minute()))).collect()
+        seen_live.filter_map(|seen| Some((self.weights.iter().rev().find(|weight| weight.at <= seen)?, seen)))
+    }
+
+    /// Minutes in which the weight changed and that are not surely mostly at the new one: it was there for less than half
+    /// of the minute, or less than three quarters of the canary's requests came at it, or nobody saw when it came.
+    #[must_use]
+    pub fn mixed(&self) -> Vec<Minute> {
+        let sure: Vec<Minute> = self
+            .moves()
+            .filter(|(asked, seen)| self.is_mostly_at(asked, *seen))
+            .map(|(_, seen)| seen.minute())
+            .collect();
+        let slow =
+            self.moving().into_iter().flat_map(|(from, until)| (from.index()..=until.index()).map(Minute::from_index));
+        let changed = self.weights.iter().map(|seen| seen.at.minute());
+        let mut mixed: Vec<Minute> = changed.chain(slow).filter(|minute| !sure.contains(minute)).collect();
+        mixed.sort_unstable();
+        mixed.dedup();
+        mixed
+    }
+
+    fn is_mostly_at(&self, asked: &WeightSeen, seen: Timestamp) -> bool {
+        let minute = seen.minute();
+        let changes = self.weights.iter().filter(|weight| weight.at.minute() == minute).count();
+        let (before, after) = (seen.since(minute.start()), minute.plus(1).start().since(seen));
+        let sent = |weight: Weight, time: Span| u64::from(weight.basis_points()) * time.seconds();
+        let (old, new) = (sent(self.weight_in(minute.plus(-1)), before), sent(asked.weight, after));
+        asked.at.minute() == minute && changes == 1 && before <= after && new >= 3 * old
     }
 
     /// The weight in force when a minute ended.

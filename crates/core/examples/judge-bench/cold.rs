@@ -19,6 +19,9 @@ const IDLE: f64 = 360.0;
 const FIRST: f64 = 10.0;
 const WARMING: f64 = 100.0;
 
+/// The second of its minute at which the weight is raised: the latest at which the minute counts as warm-up.
+const RAISED_AT: f64 = 30.0;
+
 /// Environments of one version.
 #[derive(Debug, Clone, Default)]
 struct Pool {
@@ -63,17 +66,24 @@ impl Fleet {
         Self { per_second, now: 0.0, old: Pool::default(), new: Pool::default() }
     }
 
-    /// The durations of a minute's requests, old and new. `slower` draws how much longer a request of the new version takes.
-    fn minute(&mut self, weight: f64, slower: &impl Fn(&mut Rng) -> f64, rng: &mut Rng) -> (Vec<f64>, Vec<f64>) {
+    /// The durations of a minute's requests, old and new. The new version is there from second `from` on. `slower` draws
+    /// how much longer a request of it takes.
+    fn minute(
+        &mut self,
+        (weight, from): (f64, f64),
+        slower: &impl Fn(&mut Rng) -> f64,
+        rng: &mut Rng,
+    ) -> (Vec<f64>, Vec<f64>) {
         let (mut old, mut new) = (Vec::new(), Vec::new());
-        let end = ((self.now / 60.0).floor() + 1.0) * 60.0;
+        let start = (self.now / 60.0).floor() * 60.0;
+        let end = start + 60.0;
         loop {
             self.now += -(1.0 - rng.uniform()).ln() / self.per_second;
             if self.now >= end {
                 self.now = end;
                 return (old, new);
             }
-            if rng.chance(weight) {
+            if self.now >= start + from && rng.chance(weight) {
                 let slower = slower(rng);
                 new.push(self.new.serve(self.now, slower, rng));
             } else {
@@ -87,7 +97,7 @@ impl Fleet {
 fn day(plan: &JudgePlan, per_second: f64, rng: &mut Rng) -> (JudgePlan, Fleet) {
     const MINUTES: i64 = 6 * 60;
     let mut fleet = Fleet::new(per_second);
-    let past: Vec<Vec<f64>> = (0..MINUTES).map(|_| fleet.minute(0.0, &|_| 1.0, rng).0).collect();
+    let past: Vec<Vec<f64>> = (0..MINUTES).map(|_| fleet.minute((0.0, 0.0), &|_| 1.0, rng).0).collect();
     let mut last: Vec<f64> = past.iter().rev().take(60).flatten().copied().collect();
     last.sort_by(f64::total_cmp);
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank")]
@@ -119,8 +129,9 @@ fn minutes_to_fail(
     let (edges, higher) = edges_of(plan);
     let mut fleet = fleet.clone();
     let mut subject = Subject::new(plan);
-    (1..=60).find(|_| {
-        let (old, new) = fleet.minute(weight, slower, rng);
+    (1..=60).find(|minute| {
+        let from = if *minute == 1 { RAISED_AT } else { 0.0 };
+        let (old, new) = fleet.minute((weight, from), slower, rng);
         let pair = Pair { baseline: binned(&old, &edges), canary: binned(&new, &higher) };
         subject.see(weight, vec![pair])
     })
@@ -133,8 +144,8 @@ pub fn cold(bench: &Bench) -> Vec<Sheet> {
         &["traffic", "weight", "Coalmine", "aim", "without warm-up, tolerance 0 %"],
     )
     .about("Every request is simulated: an environment serves one at a time, its first request takes ten times as long, the next")
-    .about("hundred up to twice, falling, and after six idle minutes it is gone. The new version starts with none. Latency check")
-    .about("alone, by default settings; six hours of history of the old version's own fleet.")
+    .about("hundred up to twice, falling, and after six idle minutes it is gone. The new version starts with none, in the")
+    .about("middle of a minute. Latency check alone, by default settings; six hours of history of the old version's own fleet.")
     .about(format!("{runs} runs a row."));
     let (usual, bare) = (plan_of("checks: [ latency: {} ]"), latency_plan(0.0));
     for per_second in [0.5, 1.0, 5.0, 50.0] {

@@ -213,7 +213,7 @@ fn healthy_and_bad(bench: &Bench) -> Sheet {
             percent(back),
             shown(&rolled_back),
             percent((1.0 - up - back).max(0.0)),
-            format!("{:.0}", crate::kayenta::mean(&failed)),
+            crate::sheet::whole(crate::kayenta::mean(&failed)),
         ]);
     }
     sheet

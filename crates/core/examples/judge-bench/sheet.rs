@@ -91,6 +91,11 @@ impl fmt::Display for Sheet {
     }
 }
 
+/// Without digits behind the point; what is nearly nothing is 0, not -0.
+pub fn whole(value: f64) -> String {
+    format!("{:.0}", value.round() + 0.0)
+}
+
 /// A share as a percentage.
 pub fn percent(share: f64) -> String {
     if share > 0.0 && share < 0.1 { format!("{:.2} %", share * 100.0) } else { format!("{:.1} %", share * 100.0) }

@@ -179,6 +179,6 @@ fn add(sheet: &mut Sheet, row: &str, (per_second, name, release): (f64, &str, &s
         aim,
         percent(share(&back)),
         shown(&back),
-        format!("{:.0}", crate::kayenta::mean(&harm)),
+        crate::sheet::whole(crate::kayenta::mean(&harm)),
     ]);
 }

@@ -7,7 +7,7 @@ use crate::units::{Minute, Weight};
 
 use super::aftermath::Aftermath;
 use super::auto::{BRAKE, is_budgeted};
-use super::bars::{Bars, MINUTES_TO_MISS, MINUTES_TO_PASS, Outcome, Reason, is_settled};
+use super::bars::{Bars, MINUTES_TO_MISS, MINUTES_TO_PASS, Outcome, Reason};
 use super::course::{Asked, Course, LevelCourse, Look, Reading, tolerance};
 use super::digest::settled_digest;
 use super::outside::Together;
@@ -34,13 +34,18 @@ const SUSPICION: f64 = 3.0;
 ///
 /// While no step is baking ([`Samples::step_since`] is `None`) nothing passes.
 pub fn judge(plan: &JudgePlan, samples: &Samples) -> Analysis {
+    having_seen(plan, samples, samples.settled_before).analysis(samples)
+}
+
+fn having_seen<'p>(plan: &'p JudgePlan, samples: &Samples, settled_before: Option<Minute>) -> Judge<'p> {
     let mut judge = Judge::new(plan, Asked::Step(samples.step));
     for sample in &samples.minutes {
         let in_step = samples.step_since.is_none_or(|since| sample.minute >= since);
         judge.moving = samples.moving.iter().any(|(from, until)| (*from..=*until).contains(&sample.minute));
-        judge.see(sample, in_step, is_settled(samples, sample.minute));
+        judge.mixed = samples.mixed.contains(&sample.minute);
+        judge.see(sample, in_step, settled_before.is_some_and(|before| sample.minute < before));
     }
-    judge.analysis(samples)
+    judge
 }
 
 /// Up to where a Pass is in sight that is not there yet: it wants nothing but the minute that settles next, as it is
@@ -56,8 +61,7 @@ pub fn passes_before(plan: &JudgePlan, samples: &Samples, now: &Analysis) -> Opt
         return None;
     }
     let settled_before = next.plus(1);
-    let settled = Samples { settled_before: Some(settled_before), ..samples.clone() };
-    (judge(plan, &settled).verdict == Verdict::Pass).then_some(settled_before)
+    having_seen(plan, samples, Some(settled_before)).passes(samples.step).then_some(settled_before)
 }
 
 /// The judge as it sees one minute after the other.
@@ -73,6 +77,8 @@ pub struct Judge<'p> {
     split: SplitWatch,
     /// The weight of the minute that is seen next is not known.
     moving: bool,
+    /// The minute that is seen next is mostly at the weight before.
+    mixed: bool,
     last: Option<(Minute, Weight)>,
 }
 
@@ -93,7 +99,7 @@ impl<'p> Judge<'p> {
         let levels = plan.checks.iter().map(|check| LevelCourse::new(&plan, check)).collect();
         let together = plan.checks.iter().map(|_| Together::default()).collect();
         let split = SplitWatch::new(&plan);
-        Self { plan, courses, levels, together, split, moving: false, last: None }
+        Self { plan, courses, levels, together, split, moving: false, mixed: false, last: None }
     }
 
     /// Takes one minute in. Evidence counts each minute once, whatever the caller hands in: a minute that is not newer
@@ -105,7 +111,7 @@ impl<'p> Judge<'p> {
         let before = self.last.map_or(Weight::ZERO, |(_, weight)| weight);
         self.last = Some((sample.minute, sample.weight));
         let raised = sample.weight > before;
-        let look = Look { minute: sample.minute, weight: sample.weight, raised, in_step, settled };
+        let look = Look { minute: sample.minute, weight: sample.weight, raised, mixed: self.mixed, in_step, settled };
         self.split.see(sample, self.moving);
         for (index, (course, level)) in self.courses.iter_mut().zip(&mut self.levels).enumerate() {
             let pair = sample.pairs.get(index).cloned().unwrap_or_default();

@@ -391,7 +391,7 @@ pub struct Samples {
     pub minutes: Vec<MinuteSample>,
     /// The minutes before this one are old enough to promote on: the metric lag and the function's timeout are over.
     pub settled_before: Option<Minute>,
-    /// First minute that lies wholly in the present step; `None` when no step is baking.
+    /// First minute that is mostly in the present step; `None` when no step is baking.
     pub step_since: Option<Minute>,
     /// Index into [`PlannedCheck::tolerances`] of the step that asks for promotion.
     pub step: usize,
@@ -401,6 +401,8 @@ pub struct Samples {
     /// From a weight's being asked for to its being seen live, both included: nobody knows at which weight these minutes
     /// were.
     pub moving: Vec<(Minute, Minute)>,
+    /// Minutes in which the weight changed and that are mostly at the one before.
+    pub mixed: Vec<Minute>,
     /// Series that could not be read: their minutes are missing above. While there are any, no weight rises.
     pub unread: Vec<String>,
 }

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::words::{grouped, percent};
-use super::{Comparison, Count};
+use super::Comparison;
+use super::words::{grouped, percent, share};
 
 /// Which requests a comparison of a distribution counts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,14 +28,14 @@ impl Slower {
         let canary = match canary.events {
             events if events > 0.0 => format!(
                 "{} of new requests {verb} {new} ({} of {})",
-                percent(share(canary)),
+                percent(share(*canary)),
                 grouped(events),
                 grouped(canary.requests)
             ),
             _ => format!("none of {} new requests {verb} {new}", grouped(canary.requests)),
         };
         let baseline = match baseline.events {
-            events if events > 0.0 => format!("{} of old", percent(share(baseline))),
+            events if events > 0.0 => format!("{} of old", percent(share(*baseline))),
             _ => format!("none of {} old", grouped(baseline.requests)),
         };
         format!("{}: {canary}, {baseline} {verb_alone} {old}", comparison.check)
@@ -70,8 +70,4 @@ fn to_three_digits(value: f64) -> f64 {
 
 fn trimmed(text: String) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-fn share(count: &Count) -> f64 {
-    if count.requests > 0.0 { count.events / count.requests } else { 0.0 }
 }

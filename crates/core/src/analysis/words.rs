@@ -284,7 +284,7 @@ fn prefix(check: &str) -> String {
     if check == ERRORS { String::new() } else { format!("{check}: ") }
 }
 
-fn share(count: Count) -> f64 {
+pub(super) fn share(count: Count) -> f64 {
     if count.requests > 0.0 { count.events / count.requests } else { 0.0 }
 }
 

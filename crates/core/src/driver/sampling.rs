@@ -104,6 +104,7 @@ pub(super) fn samples(
         step: engine::judged_step(rollout),
         alone_since: engine::alone_since(rollout),
         moving: rollout.moving(),
+        mixed: rollout.mixed(),
         unread: unread.to_vec(),
     }
 }

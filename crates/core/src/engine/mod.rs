@@ -151,11 +151,12 @@ pub fn settled_before(rollout: &Rollout, now: Timestamp) -> Minute {
     (now.max(rollout.now) - rollout.lag.plus(rollout.request_timeout)).minute()
 }
 
-/// First minute that lies wholly in the present step.
+/// First minute that belongs to the present step: that of the raise, if it is mostly at the new weight.
 #[must_use]
 pub fn step_since(rollout: &Rollout) -> Option<Minute> {
     let Phase::Baking { since, .. } = &rollout.phase else { return None };
-    Some(first_whole_minute(*since))
+    let first = since.minute();
+    Some(if rollout.mixed().contains(&first) { first.plus(1) } else { first })
 }
 
 /// First minute that lies wholly in the watch at 100 %.

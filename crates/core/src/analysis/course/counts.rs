@@ -114,21 +114,10 @@ impl CountsCourse {
     /// Books what is known of a minute; a stratum if both versions served requests in it.
     fn note(&mut self, look: Look, pair: &Pair) -> Option<Stratum> {
         let (baseline, canary) = pair.counts();
-        if baseline.is_some() {
-            self.newest.baseline = Some(look.minute);
-        }
-        if canary.is_some() {
-            self.newest.canary = Some(look.minute);
-        }
-        let (Some(baseline), Some(canary)) = (baseline, canary) else {
-            self.step.unseen += usize::from(look.in_step);
-            return None;
-        };
-        self.newest.both = Some(look.minute);
+        let (baseline, canary) = self.newest.book(&look, &mut self.step, baseline, canary)?;
         let stratum =
             Stratum { n_c: canary.requests, x_c: canary.events, n_b: baseline.requests, x_b: baseline.events };
         if look.in_step {
-            self.step.seen += 1;
             self.step.settled += usize::from(look.settled && stratum.is_comparable());
             self.exposure.add(&stratum);
         }

@@ -112,7 +112,8 @@ impl DistributionCourse {
         let history = learned.filter(|history| history.fits(bins)).cloned();
         let weighing = history.as_ref().and_then(|_| Weighing::of(plan, check));
         let known = history.as_ref().map(|history| history.recent.clone());
-        let fresh = |bar: f64| Lanes::new(plan, Bars::of(plan, check), Dictionary::BETS, weighing, bar);
+        let bars = Bars::of(plan, check);
+        let lanes = |bars: Bars, bar: f64| Lanes::new(plan, bars, Dictionary::BETS, weighing, bar);
         let mut course = Self {
             independent: plan.independent,
             auto: plan.auto.map(|auto| auto.largest),
@@ -120,9 +121,9 @@ impl DistributionCourse {
             reference: Reference::starting_from(known.unwrap_or_else(|| vec![0.0; bins])),
             taught: 0,
             compared: None,
-            lanes: fresh(guard_bar(None)),
+            lanes: lanes(bars, guard_bar(None)),
             again: None,
-            fresh: fresh(guard_bar(None)),
+            fresh: lanes(bars.again(), guard_bar(None)),
             weighing,
             step: StepMinutes::default(),
             newest: Newest::default(),
@@ -135,7 +136,7 @@ impl DistributionCourse {
         course.choose();
         if let Some(compared) = course.compared.as_ref().filter(|_| weighing.is_some()) {
             let bar = compared.watched().map(|past| guard_bar(past.as_ref())).fold(0.0, f64::max);
-            (course.lanes, course.fresh) = (fresh(bar), fresh(bar));
+            (course.lanes, course.fresh) = (lanes(bars, bar), lanes(bars.again(), bar));
         }
         Some(course)
     }
@@ -183,10 +184,9 @@ impl DistributionCourse {
         let warm = self.warming.is_over(self.planned.warm_up);
         let [baseline, canary] = self.bins(pair);
         let both = self.note(&look, baseline, canary);
+        // The warm-up counts as time at this weight; nothing is proven of it.
+        self.step.settled += usize::from(both.is_some() && look.in_step && look.settled);
         let minute = both.filter(|_| warm);
-        if minute.is_some() && look.in_step {
-            self.step.settled += usize::from(look.settled);
-        }
         if let Some(compared) = &mut self.compared {
             compared.prove(&look, minute.as_ref());
             if let Some(minute) = minute {
@@ -206,7 +206,7 @@ impl DistributionCourse {
         if let Some(baseline) = baseline {
             self.teach(baseline);
         }
-        self.warming.pass(canary.map_or(0.0, Bins::requests));
+        self.warming.pass(!look.mixed, canary.map_or(0.0, Bins::requests));
     }
 
     fn is_cold(&self, weight: Weight) -> bool {
@@ -224,18 +224,7 @@ impl DistributionCourse {
 
     /// Books what is known of a minute; what there is to compare if both versions served requests in it.
     fn note<'p>(&mut self, look: &Look, baseline: Option<&'p Bins>, canary: Option<&'p Bins>) -> Option<Pairing<'p>> {
-        if baseline.is_some() {
-            self.newest.baseline = Some(look.minute);
-        }
-        if canary.is_some() {
-            self.newest.canary = Some(look.minute);
-        }
-        let (Some(baseline), Some(canary)) = (baseline, canary) else {
-            self.step.unseen += usize::from(look.in_step);
-            return None;
-        };
-        self.newest.both = Some(look.minute);
-        self.step.seen += usize::from(look.in_step);
+        let (baseline, canary) = self.newest.book(look, &mut self.step, baseline, canary)?;
         Pairing::new(&canary.counts, &baseline.counts)
     }
 

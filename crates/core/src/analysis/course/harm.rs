@@ -9,8 +9,8 @@
 //!   harm. If the canary's own minutes scatter more than that, the bar is as much higher.
 //! * **By minutes**: the t-test over minutes, which needs no history: at 10 where there is little of it, and at 100
 //!   where there is. Noise that lasts for many minutes fools it, so it is off where the history shows such noise.
-//! * **Catastrophes** need nothing else. Their evidence is divided by three, and by more where the history says so: in
-//!   clusters of ten 1.2 % of harmless releases had one in an hour of 50 requests a second (6 of 500).
+//! * **Catastrophes** need nothing else. Their evidence is divided by three, and by more where the history says so: one
+//!   cluster of ten among few errors would be one.
 
 use serde::{Deserialize, Serialize};
 

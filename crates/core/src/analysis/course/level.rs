@@ -6,9 +6,8 @@ use crate::analysis::stats::PairedT;
 use crate::analysis::{Count, JudgePlan, Level, LevelComparison, Measure, Pair, PlannedCheck};
 use crate::units::Minute;
 
-/// Minutes that make one pair of a gauge, because a level resembles that of the minute before. Measured over two hours
-/// with a correlation of 0.5 and 0.8 between minutes: 0.1 % and 0.7 % of harmless gauges hold, of single minutes 3 % and
-/// 25 %. Twice the scatter of the minutes is found after 35 minutes, more after 25.
+/// Minutes that make one pair of a gauge, because a level resembles that of the minute before. Single
+/// minutes would count as evidence what is the same deviation lasting.
 const BLOCK: i64 = 5;
 
 /// Of the budget for false rollbacks, what a gauge may be wrong by: what lasts longer than a block is no chance either.
@@ -85,18 +84,8 @@ impl LevelCourse {
             Some((level, level.mean()?))
         };
         let (baseline, canary) = (level(&pair.baseline), level(&pair.canary));
-        if baseline.is_some() {
-            self.newest.baseline = Some(look.minute);
-        }
-        if canary.is_some() {
-            self.newest.canary = Some(look.minute);
-        }
-        let (Some((baseline, old)), Some((canary, new))) = (baseline, canary) else {
-            self.step.unseen += usize::from(look.in_step);
-            return;
-        };
-        self.newest.both = Some(look.minute);
-        self.step.seen += usize::from(look.in_step);
+        let both = self.newest.book(&look, &mut self.step, baseline, canary);
+        let Some(((baseline, old), (canary, new))) = both else { return };
         self.step.settled += usize::from(look.in_step && look.settled);
         if !look.raised {
             self.baseline.add(baseline, old);

@@ -32,7 +32,9 @@ pub(super) struct Look {
     pub weight: Weight,
     /// First minute at a larger weight than before: partly still the weight before.
     pub raised: bool,
-    /// Lies wholly in the present step, or no step is baking.
+    /// The weight changed in it, and it is mostly at the one before.
+    pub mixed: bool,
+    /// Lies mostly in the present step, or no step is baking.
     pub in_step: bool,
     /// Old enough to promote on.
     pub settled: bool,
@@ -112,6 +114,32 @@ pub(super) struct Newest {
     pub both: Option<Minute>,
     pub canary: Option<Minute>,
     pub baseline: Option<Minute>,
+}
+
+impl Newest {
+    /// Books what a minute brought of either version; both, if there are both. A minute without is one of the step's that
+    /// were not seen.
+    fn book<B, C>(
+        &mut self,
+        look: &Look,
+        step: &mut StepMinutes,
+        baseline: Option<B>,
+        canary: Option<C>,
+    ) -> Option<(B, C)> {
+        if baseline.is_some() {
+            self.baseline = Some(look.minute);
+        }
+        if canary.is_some() {
+            self.canary = Some(look.minute);
+        }
+        let both = baseline.zip(canary);
+        if both.is_some() {
+            self.both = Some(look.minute);
+        }
+        let minutes = if both.is_some() { &mut step.seen } else { &mut step.unseen };
+        *minutes += usize::from(look.in_step);
+        both
+    }
 }
 
 /// The evidence of one check as it grows.

@@ -2,10 +2,8 @@
 //! starting new ones, and their caches stay empty, for as long as it gets few. That is no fault of the release.
 //!
 //! Latency alone knows this; an outage shows in the errors of the first minute.
-//! What is left out was chosen by simulated pools of environments (`tests/cold.rs`): releases that change nothing, at 0.5 to
-//! 50 requests a second and 1 to 50 % of the traffic, are rolled back for latency within an hour in up to 38 % of worlds
-//! with one minute of warm-up alone (50 requests a second, 1 %, the first hundred requests of an environment 1.3 times as
-//! slow), and with 200 requests more in at most 1 of 40.
+//! What is left out was chosen by simulated pools of environments: with a minute of warm-up alone many releases that change
+//! nothing are rolled back for latency. `judge-bench cold` prints how many are with the rule below.
 //!
 //! * **Warm-up**: after each raise, minutes count only once so many of them have passed and the canary has served so
 //!   many requests. Requests are what warms an environment: at one a minute two minutes warm nothing.
@@ -31,7 +29,7 @@ pub struct Warming {
 impl Warming {
     /// Whether the minute that is seen counts.
     pub fn is_over(self, warm_up: WarmUp) -> bool {
-        let long_enough = self.minutes > warm_up.minutes && self.requests >= warm_up.requests;
+        let long_enough = self.minutes >= warm_up.minutes && self.requests >= warm_up.requests;
         long_enough || warm_up == WarmUp::default()
     }
 
@@ -45,9 +43,10 @@ impl Warming {
         self.requests
     }
 
-    /// Takes the canary's requests of a minute in, after it was judged.
-    pub fn pass(&mut self, requests: f64) {
-        self.minutes = self.minutes.saturating_add(1);
+    /// Takes the canary's requests of a minute in, after it was judged. A minute that is mostly at the weight before is none
+    /// at this one.
+    pub fn pass(&mut self, counts: bool, requests: f64) {
+        self.minutes = self.minutes.saturating_add(u32::from(counts));
         self.requests += requests;
     }
 }

@@ -87,6 +87,7 @@ pub fn judge(bytes: &[u8]) -> Result<(), Broken> {
         alone_since,
         unread: Vec::new(),
         moving: Vec::new(),
+        mixed: Vec::new(),
     };
     let analysis = judged(&frozen, &samples);
     sound(&analysis)?;

@@ -459,6 +459,7 @@ proptest! {
             step,
             alone_since: alone_since.map(|minute| two_oclock().plus(minute)),
             moving: Vec::new(),
+            mixed: Vec::new(),
             unread: Vec::new(),
         };
         let analysis = judge(&default_plan(), &samples);

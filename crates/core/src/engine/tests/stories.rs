@@ -609,3 +609,32 @@ fn an_undo_by_hand_on_the_way_to_all_traffic_is_not_undone() {
     assert_eq!(stage.tick(Verdict::Pass), PhaseName::Superseded);
     assert_eq!(stage.live, live(0));
 }
+
+/// Whatever of a minute was at the weight before says little of the new one.
+#[test]
+fn a_minute_belongs_to_a_raise_if_it_is_mostly_at_the_new_weight() {
+    let minute = at(10).minute();
+    let of = |before, asked: u64, seen: u64, raise| {
+        let mut rollout = rollout_of(spec());
+        let when = |second: u64| minute.start() + Span::from_seconds(second);
+        let weight = |at, weight| crate::rollout::WeightSeen { at, weight: percent(weight) };
+        rollout.weights = vec![weight(at(0), before), weight(when(asked), raise)];
+        let seen_live = crate::rollout::Event {
+            at: when(seen),
+            entered: None,
+            weight: percent(raise),
+            why: crate::rollout::Why::SeenLive,
+            digest: None,
+        };
+        rollout.history = vec![seen_live];
+        rollout.phase = Phase::Baking { step: 0, since: when(seen), proof: None, approved: false };
+        crate::engine::step_since(&rollout).map(|since| since.index() - minute.index())
+    };
+    assert_eq!(of(0, 1, 2, 5), Some(0));
+    assert_eq!(of(0, 30, 30, 5), Some(0), "half of it");
+    assert_eq!(of(0, 31, 31, 5), Some(1), "less than half of it");
+    assert_eq!(of(25, 24, 24, 50), Some(0), "three quarters of the canary's requests");
+    assert_eq!(of(25, 25, 25, 50), Some(1), "fewer");
+    assert_eq!(of(0, 1, 31, 5), Some(1), "seen late in it");
+    assert_eq!(of(0, 1, 121, 5), Some(3), "seen in a later minute: nobody knows since when");
+}
