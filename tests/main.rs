@@ -12,6 +12,7 @@ mod commands;
 mod contract;
 mod contract_aws;
 mod events;
+mod recordings;
 mod refusals;
 mod rollouts;
 mod template;
