@@ -34,7 +34,14 @@ const QUOTED_CHARS: usize = 300;
 
 impl TestRunner for Aws {
     async fn run(&self, target: &Target, version: &Version, test: &Test) -> Result<TestOutcome, Fault> {
-        let Test::Invoke(test) = test;
+        let test = match test {
+            Test::Invoke(test) => test,
+            Test::Http(_) => {
+                return Err(
+                    INVOKE.refusal(FaultKind::Rejected, "requests over HTTP are not in this version".to_owned())
+                );
+            }
+        };
         let mut outcomes = stream::iter(0..test.times.max(1))
             .map(|_| self.invoke(target, version, test))
             .buffered(CONCURRENT_INVOCATIONS);
@@ -51,7 +58,9 @@ impl TestRunner for Aws {
 impl Aws {
     /// Never repeated by itself: a test may have effects, and a second invocation would hide a flaw of the first.
     async fn invoke(&self, target: &Target, version: &Version, test: &InvokeTest) -> Result<TestOutcome, Fault> {
-        let Target::Lambda(LambdaTarget { function, .. }) = target;
+        let Target::Lambda(LambdaTarget { function, .. }) = target else {
+            return Err(INVOKE.refusal(FaultKind::Rejected, "only a Lambda function can be invoked".to_owned()));
+        };
         let payload = test.payload.to_string();
         if payload.len() > LARGEST_PAYLOAD_BYTES {
             let detail = format!("the payload has {} bytes; Lambda takes {LARGEST_PAYLOAD_BYTES}", payload.len());

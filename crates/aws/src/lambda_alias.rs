@@ -12,8 +12,8 @@ use aws_config::retry::RetryConfig;
 use aws_sdk_lambda::error::SdkError;
 use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
 use aws_sdk_lambda::types::AliasRoutingConfiguration;
-use coalmine_core::observation::{Readiness, Routing, VersionInfo};
-use coalmine_core::ports::{Fault, FaultKind, LookError, SetError, SetWeight, TrafficRouter};
+use coalmine_core::observation::{Health, Readiness, Routing, Surroundings, VersionInfo};
+use coalmine_core::ports::{Attach, Fault, FaultKind, LookError, SetError, SetWeight, TrafficRouter};
 use coalmine_core::spec::{LambdaTarget, Target, Version};
 use coalmine_core::units::{Span, Weight};
 
@@ -31,7 +31,7 @@ const THROTTLE_WAITS: [Duration; 2] = [Duration::from_millis(300), Duration::fro
 
 impl TrafficRouter for Aws {
     async fn look(&self, target: &Target) -> Result<Routing, LookError> {
-        let Target::Lambda(LambdaTarget { function, alias, .. }) = target;
+        let Target::Lambda(LambdaTarget { function, alias, .. }) = target else { return Err(no_balancers().into()) };
         let answer = match self.lambda().get_alias().function_name(function).name(alias).send().await {
             Ok(answer) => answer,
             Err(error) if refused_as(&error, |e| e.is_resource_not_found_exception()) => {
@@ -46,7 +46,7 @@ impl TrafficRouter for Aws {
     }
 
     async fn version(&self, target: &Target, version: Option<&Version>) -> Result<VersionInfo, LookError> {
-        let Target::Lambda(LambdaTarget { function, .. }) = target;
+        let Target::Lambda(LambdaTarget { function, .. }) = target else { return Err(no_balancers().into()) };
         let version = match version {
             Some(version) => version.clone(),
             None => self.newest(function).await?,
@@ -76,11 +76,32 @@ impl TrafficRouter for Aws {
         }
         self.update_alias(split).await
     }
+
+    async fn attach(&self, attach: &Attach<'_>) -> Result<(), SetError> {
+        let _ = attach;
+        Err(no_balancers().into())
+    }
+
+    async fn health(&self, target: &Target, baseline: &Version, canary: &Version) -> Result<Health, LookError> {
+        let _ = (target, baseline, canary);
+        Err(no_balancers().into())
+    }
+
+    async fn survey(&self, target: &Target) -> Result<Surroundings, LookError> {
+        let _ = target;
+        Ok(Surroundings::default())
+    }
+}
+
+fn no_balancers() -> Fault {
+    GET_ALIAS.refusal(FaultKind::Rejected, "load balancers are not in this version".to_owned())
 }
 
 impl Aws {
     async fn update_alias(&self, split: &SetWeight<'_>) -> Result<(), SetError> {
-        let Target::Lambda(LambdaTarget { function, alias, .. }) = split.target;
+        let Target::Lambda(LambdaTarget { function, alias, .. }) = split.target else {
+            return Err(no_balancers().into());
+        };
         let Some(revision) = &split.seen.revision else {
             let detail =
                 format!("the look at {} brought no revision to make the write conditional", split.target.key());
@@ -118,7 +139,7 @@ impl Aws {
         if known && !lambdas_own {
             return false;
         }
-        let Target::Lambda(LambdaTarget { function, alias, .. }) = target;
+        let Target::Lambda(LambdaTarget { function, alias, .. }) = target else { return false };
         let request = self.lambda().get_provisioned_concurrency_config().function_name(function).qualifier(alias);
         match request.send().await {
             Ok(answer) => answer.status().is_some_and(|status| status.as_str() == "IN_PROGRESS"),
@@ -197,12 +218,8 @@ fn routing(
         }
     }
     parts.sort_by_key(|(version, _)| *version);
-    Ok(Routing {
-        primary: Version(primary.to_owned()),
-        additional: additional(&parts),
-        revision: revision.map(str::to_owned),
-        in_transition: false,
-    })
+    let revision = revision.map(str::to_owned);
+    Ok(Routing { revision, ..Routing::of(Version(primary.to_owned()), additional(&parts)) })
 }
 
 /// Lambda allows one additional version. Should it ever allow more, none of the versions in the answer is ours alone,
@@ -233,6 +250,7 @@ fn version_info(version: Version, answer: &GetFunctionConfigurationOutput) -> Re
         timeout,
         code_hash: answer.code_sha256().unwrap_or_default().to_owned(),
         published: answer.last_modified().unwrap_or_default().to_owned(),
+        slow_start: Span::ZERO,
     })
 }
 

@@ -54,7 +54,7 @@ pub struct Asked<'a> {
 /// What a check needs to know of one version. Nothing for a distribution without edges.
 #[must_use]
 pub fn queries(asked: Asked<'_>, of: Of<'_>, from: Minute, until: Minute) -> Vec<SeriesQuery> {
-    let Target::Lambda(lambda) = asked.target;
+    let Target::Lambda(lambda) = asked.target else { return Vec::new() };
     let span = Span { period: Period::Minute, from, until };
     let query = |metric: MetricRef, stat: Stat| span.query(&metric, stat);
     match &asked.check.kind {
@@ -96,7 +96,7 @@ pub fn measured(asked: Asked<'_>, of: Of<'_>, series: &[Option<&Series>], minute
 
 /// A distribution's metric, and the edges by which a version is counted; `None` for any other check.
 fn sampled(asked: Asked<'_>, of: Of<'_>) -> Option<(Sampled, Vec<f64>)> {
-    let Target::Lambda(lambda) = asked.target;
+    let Target::Lambda(lambda) = asked.target else { return None };
     let distribution = asked.planned.distribution.as_ref()?;
     let edges = bins::edges_of(distribution, matches!(of, Of::Canary(_)));
     match &asked.check.kind {
@@ -174,7 +174,7 @@ pub struct Traffic {
 /// What [`traffic`] reads.
 #[must_use]
 pub fn history_queries(target: &Target, from: Minute, until: Minute) -> Vec<SeriesQuery> {
-    let Target::Lambda(lambda) = target;
+    let Target::Lambda(lambda) = target else { return Vec::new() };
     let query = |name: &str, scope: Scope<'_>| SeriesQuery {
         metric: lambda_metric(name, lambda, scope),
         stat: Stat::Sum,
@@ -226,7 +226,7 @@ pub enum Bypass {
 /// Whether the traffic goes around the alias that is to be shifted. No traffic at all is no problem here.
 #[must_use]
 pub fn bypass_problem(target: &Target, traffic: &Traffic) -> Option<Bypass> {
-    let Target::Lambda(LambdaTarget { function, alias, .. }) = target;
+    let Target::Lambda(LambdaTarget { function, alias, .. }) = target else { return None };
     let all = traffic.function_invocations;
     let got = traffic.alias_invocations;
     if all <= 0.0 || got >= 0.5 * all {

@@ -89,13 +89,15 @@ fn every_reason() -> Vec<Why> {
         Why::WouldHave { verdict: Verdict::Fail, what },
         Why::MovedByOthers { found: "v41 with 5 % on v42".to_owned() },
         Why::IllegalTransition { from: PhaseName::Promoted, to: PhaseName::Shifting },
+        Why::Attached,
+        Why::Unhealthy { sentence: "green has 1 healthy target of the 5 that 25 % needs".to_owned() },
     ];
     let kinds: BTreeSet<usize> = reasons.iter().map(kind).collect();
     assert_eq!(kinds, (0..KINDS).collect(), "a kind of reason has no example");
     reasons
 }
 
-const KINDS: usize = 26;
+const KINDS: usize = 28;
 
 /// A new kind needs a number here, the next one, and an example above.
 fn kind(why: &Why) -> usize {
@@ -126,6 +128,8 @@ fn kind(why: &Why) -> usize {
         Why::IllegalTransition { .. } => 23,
         Why::Learned { .. } => 24,
         Why::Chosen { .. } => 25,
+        Why::Attached => 26,
+        Why::Unhealthy { .. } => 27,
     }
 }
 

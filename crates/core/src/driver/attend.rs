@@ -11,8 +11,8 @@ use super::{Context, Cut, Neighbours, sampling};
 use crate::analysis::{Analysis, MinuteSample, judge, passes_before};
 use crate::engine::{self, Decision, Effect, Needs};
 use crate::metrics::Series;
-use crate::observation::{AlarmState, Observation, Seen, TestOutcome};
-use crate::ports::{Budget, Fault, Ports, SaveError, SetWeight};
+use crate::observation::{AlarmState, Observation, Routing, Seen, TestOutcome};
+use crate::ports::{Attach, Budget, Fault, Ports, SaveError, SetWeight};
 use crate::report;
 use crate::rollout::{PhaseName, Rollout};
 use crate::units::{Minute, Span, Weight};
@@ -215,6 +215,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             routing,
             alarms: looked.alarms_of(needs),
             canary,
+            health: Seen::NotAsked,
             tests,
             learned,
             samples: Seen::NotAsked,
@@ -280,7 +281,10 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             line.faults.push("too little time left to set a weight safely; the next invocation does".to_owned());
             return;
         }
-        let Effect::SetWeight { weight, seen } = effect;
+        let (weight, seen) = match effect {
+            Effect::SetWeight { weight, seen } => (weight, seen),
+            Effect::Attach { seen } => return self.attach(rollout, seen, line).await,
+        };
         let split = SetWeight {
             target: &rollout.spec.target,
             baseline: &rollout.baseline,
@@ -290,6 +294,14 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         };
         match self.ports.set(&split).await {
             Ok(()) => line.did.push(format!("set {} to {weight} of {}", rollout.canary, line.target)),
+            Err(error) => line.faults.push(error.to_string()),
+        }
+    }
+
+    async fn attach(&self, rollout: &Rollout, seen: &Routing, line: &mut Line) {
+        let attach = Attach { target: &rollout.spec.target, canary: &rollout.canary, seen };
+        match self.ports.attach(&attach).await {
+            Ok(()) => line.did.push(format!("attached {} to {} at weight 0", rollout.canary, line.target)),
             Err(error) => line.faults.push(error.to_string()),
         }
     }

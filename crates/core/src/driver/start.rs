@@ -31,7 +31,7 @@ pub(super) async fn start<P: Ports, B: Budget>(
     let ports = context.ports;
     let (routing, version) = join(ports.look(&spec.target), ports.version(&spec.target, spec.version.as_ref())).await;
     let (routing, version) = both(routing, version)?;
-    let id = spec.name.clone().unwrap_or_else(|| format!("{}-{}", spec.target.short_name(), version.version.0));
+    let id = spec.name.clone().unwrap_or_else(|| spec.target.default_id(&version.version, &spec.release));
     if let Some(existing) = ports.load(&id).await.map_err(failed)? {
         return same_again(existing, &spec, &version);
     }
@@ -120,7 +120,7 @@ impl Parts {
 }
 
 fn check_owner(spec: &RolloutSpec) -> Result<(), Vec<Problem>> {
-    let Target::Lambda(target) = &spec.target;
+    let Target::Lambda(target) = &spec.target else { return Ok(()) };
     if target.owner == Owner::Codedeploy && spec.mode == Mode::Enforce {
         let message =
             "CodeDeploy owns the weights, and answering its hooks is not in this version; use `mode: observe`";
@@ -254,12 +254,12 @@ fn check_routing(
 }
 
 fn function(target: &Target) -> &str {
-    let Target::Lambda(lambda) = target;
+    let Target::Lambda(lambda) = target else { return "" };
     &lambda.function
 }
 
 fn alias(target: &Target) -> &str {
-    let Target::Lambda(lambda) = target;
+    let Target::Lambda(lambda) = target else { return "" };
     &lambda.alias
 }
 

@@ -49,6 +49,7 @@ pub fn begin(start: &Start) -> Rollout {
         clock: DeadlineClock { spent: Span::ZERO, running_since: None },
         chosen: start.plan.auto.map(|auto| auto.first()),
         weights: Vec::new(),
+        carried_by: None,
         sealed_before: None,
         alarms_muted: start.alarms_muted.clone(),
         outbox: Vec::new(),

@@ -40,6 +40,10 @@ fn taken_over(draft: &mut Draft<'_>) -> bool {
     let Some((routing, split)) = draft.split() else { return false };
     let ours = match split {
         Split::Ours(weight) => routing.in_transition || expected(draft).contains(&weight) || in_danger(draft),
+        Split::Uneven { low, high } => {
+            let expected = expected(draft);
+            expected.contains(&low) && expected.contains(&high)
+        }
         Split::Foreign => routing.in_transition,
     };
     if !ours {

@@ -39,6 +39,8 @@ const PAST_HOLDS: Span = Span::from_hours(2);
 pub struct Needs {
     pub routing: bool,
     pub canary: bool,
+    /// How many healthy targets the groups have.
+    pub health: bool,
     pub tests: bool,
     /// The old version's past, to learn from before the first weight.
     pub past: bool,
@@ -72,6 +74,8 @@ pub struct Decision {
 pub enum Effect {
     /// Make `weight` the canary's share, if the target still is as it was `seen`.
     SetWeight { weight: Weight, seen: Routing },
+    /// Attach the canary's target group at weight 0, if the target still is as it was `seen`.
+    Attach { seen: Routing },
 }
 
 impl Effect {
@@ -80,6 +84,7 @@ impl Effect {
     pub fn is_retreat(&self) -> bool {
         match self {
             Self::SetWeight { weight, .. } => *weight == Weight::ZERO,
+            Self::Attach { .. } => false,
         }
     }
 }

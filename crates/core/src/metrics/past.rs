@@ -122,7 +122,7 @@ impl<'a> Past<'a> {
 
     /// Of the alias, then of the versions that were near.
     fn invocations(&self) -> Vec<SeriesQuery> {
-        let Target::Lambda(lambda) = &self.spec.target;
+        let Target::Lambda(lambda) = &self.spec.target else { return Vec::new() };
         let near = near(self.baseline, self.canary);
         let scopes = [Scope::Alias].into_iter().chain(near.iter().map(Scope::Version));
         let span = self.span();

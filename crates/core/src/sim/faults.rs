@@ -7,10 +7,10 @@ use std::task::Poll;
 
 use crate::analysis::MinuteSample;
 use crate::metrics::{Series, SeriesQuery};
-use crate::observation::{AlarmState, Routing, TestOutcome, VersionInfo};
+use crate::observation::{AlarmState, Health, Routing, Surroundings, TestOutcome, VersionInfo};
 use crate::ports::{
-    AlarmSource, CreateError, Fault, FaultKind, LookError, MetricSource, Notifier, Ports, RolloutStore, SaveError,
-    SetError, SetWeight, TestRunner, TrafficRouter, Unreadable,
+    AlarmSource, Attach, CreateError, Fault, FaultKind, LookError, MetricSource, Notifier, Ports, RolloutStore,
+    SaveError, SetError, SetWeight, TestRunner, TrafficRouter, Unreadable,
 };
 use crate::rollout::{DecisionRecord, Notice, Rollout};
 use crate::sim::rng::Rng;
@@ -326,6 +326,18 @@ impl<P: Ports> TrafficRouter for Faulty<'_, P> {
             self.remember_stalling(split);
         }
         go_wrong(way, Operation::Set, self.inner.set(split), Some(SetError::Stale)).await
+    }
+
+    async fn attach(&self, attach: &Attach<'_>) -> Result<(), SetError> {
+        self.inner.attach(attach).await
+    }
+
+    async fn health(&self, target: &Target, baseline: &Version, canary: &Version) -> Result<Health, LookError> {
+        self.inner.health(target, baseline, canary).await
+    }
+
+    async fn survey(&self, target: &Target) -> Result<Surroundings, LookError> {
+        self.inner.survey(target).await
     }
 }
 

@@ -272,6 +272,8 @@ fn consent(rollout: &Rollout, from: Weight, event: &Event, world: &World) -> Res
         }
         Why::MovedByOthers { .. } | Why::WouldHave { .. } => (spec.mode == Mode::Observe, "not observing"),
         Why::Started { .. }
+        | Why::Attached
+        | Why::Unhealthy { .. }
         | Why::Learned { .. }
         | Why::SeenLive
         | Why::PausedBy { .. }
@@ -379,7 +381,7 @@ fn writes_follow_the_intent(before: &Snapshot, after: &Snapshot, world: &World, 
         for rollout in on_target {
             let Split::Ours(weight) = write.routing.split(&rollout.baseline, &rollout.canary) else { continue };
             let from = match was.as_ref().map(|was| was.split(&rollout.baseline, &rollout.canary)) {
-                Some(Split::Ours(from)) => from,
+                Some(Split::Ours(from) | Split::Uneven { low: from, .. }) => from,
                 Some(Split::Foreign) | None => Weight::FULL,
             };
             wanted |= weight == Weight::ZERO || raised_to(before.rollouts.get(&rollout.id), rollout, weight);

@@ -434,9 +434,11 @@ fn normal(rng: &mut Rng) -> f64 {
 
 /// Invocations, Errors and Duration of the version behind the alias, of the alias, and of the function.
 fn series_of(target: &Target, version: &Version) -> [MetricRef; 9] {
-    let Target::Lambda(LambdaTarget { function, .. }) = target;
-    let dimensions =
-        [("FunctionName", function.clone()), ("Resource", target.key()), ("ExecutedVersion", version.0.clone())];
+    let function = match target {
+        Target::Lambda(LambdaTarget { function, .. }) => function.clone(),
+        Target::Alb(_) => target.key(),
+    };
+    let dimensions = [("FunctionName", function), ("Resource", target.key()), ("ExecutedVersion", version.0.clone())];
     let series = |place: usize| MetricRef {
         namespace: "AWS/Lambda".to_owned(),
         metric: ["Invocations", "Errors", "Duration"][place % 3].to_owned(),

@@ -13,10 +13,8 @@ pub fn effective(spec: &RolloutSpec) -> String {
     let mut lines = vec!["coalmine: v1".to_owned()];
     lines.extend(spec.name.iter().map(|name| format!("name: {}", text(name))));
     lines.push(format!("mode: {}", word(spec.mode)));
-    let Target::Lambda(lambda) = &spec.target;
     lines.push("target:".to_owned());
-    let (function, alias) = (text(&lambda.function), text(&lambda.alias));
-    lines.push(format!("  lambda: {{ function: {function}, alias: {alias}, owner: {} }}", word(lambda.owner)));
+    lines.extend(target(&spec.target));
     lines.extend(spec.version.iter().map(|version| format!("version: {}", text(&version.0))));
     let release = &spec.release;
     let (commit, owner, ticket) = (text(&release.commit), text(&release.owner), text(&release.ticket));
@@ -25,7 +23,7 @@ pub fn effective(spec: &RolloutSpec) -> String {
     lines.push(format!("margins: {}", word(spec.margins)));
     lines.push(format!("settle: {}", word(spec.settle)));
     lines.push(format!("after: {{ watch: {} }}", spec.after.watch.spec_form()));
-    lines.extend(list("tests", spec.tests.iter().map(|Test::Invoke(test)| invoke(test))));
+    lines.extend(list("tests", spec.tests.iter().map(test)));
     lines.extend(list("checks", spec.checks.iter().map(check)));
     lines.push(format!(
         "alarms: {{ names: [{}], alreadyRed: {} }}",
@@ -103,6 +101,23 @@ fn list(name: &str, items: impl Iterator<Item = String>) -> Vec<String> {
     match items.is_empty() {
         true => vec![format!("{name}: []")],
         false => [vec![format!("{name}:")], items].concat(),
+    }
+}
+
+fn target(target: &Target) -> Vec<String> {
+    match target {
+        Target::Lambda(lambda) => {
+            let (function, alias) = (text(&lambda.function), text(&lambda.alias));
+            vec![format!("  lambda: {{ function: {function}, alias: {alias}, owner: {} }}", word(lambda.owner))]
+        }
+        Target::Alb(_) => Vec::new(),
+    }
+}
+
+fn test(test: &Test) -> String {
+    match test {
+        Test::Invoke(test) => invoke(test),
+        Test::Http(_) => String::new(),
     }
 }
 

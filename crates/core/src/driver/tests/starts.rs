@@ -96,6 +96,7 @@ fn a_target_in_the_wrong_state_is_refused() {
         timeout: Span::from_seconds(3),
         code_hash: String::new(),
         published: String::new(),
+        slow_start: Span::ZERO,
     };
     inactive.publish_version("checkout", info);
     assert_eq!(refused(&inactive, &spec()), ["version: v42 can take no traffic: its state is Failed"]);

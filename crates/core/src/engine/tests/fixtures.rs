@@ -109,12 +109,8 @@ pub const EVERY_NAME: [PhaseName; 9] = [
 ];
 
 pub fn routing(primary: &str, additional: Option<(&str, u16)>, revision: &str) -> Routing {
-    Routing {
-        primary: version(primary),
-        additional: additional.map(|(number, weight)| (version(number), percent(weight))),
-        revision: Some(revision.to_owned()),
-        in_transition: false,
-    }
+    let additional = additional.map(|(number, weight)| (version(number), percent(weight)));
+    Routing { revision: Some(revision.to_owned()), ..Routing::of(version(primary), additional) }
 }
 
 /// The live routing with this weight on the canary.
@@ -144,7 +140,9 @@ pub fn observation(rollout: &Rollout, now: Timestamp, routing: Routing) -> Obser
             timeout: Span::from_seconds(3),
             code_hash: String::new(),
             published: String::new(),
+            slow_start: Span::ZERO,
         }),
+        health: Seen::NotAsked,
         tests: Seen::NotAsked,
         learned: Seen::Known(empty_plan()),
         samples: Seen::Known(samples),

@@ -128,6 +128,7 @@ impl World {
             timeout: Span::from_seconds(3),
             code_hash: format!("sha256-of-{function}-{version}"),
             published: self.now().to_string(),
+            slow_start: Span::ZERO,
         };
         self.publish_version(function, info);
     }
@@ -289,7 +290,7 @@ fn add<T>(
 
 impl State {
     fn version(&self, target: &Target, version: &Version) -> Option<&VersionInfo> {
-        let Target::Lambda(lambda) = target;
+        let Target::Lambda(lambda) = target else { return None };
         self.functions.get(&lambda.function)?.get(version)
     }
 
@@ -301,7 +302,7 @@ impl State {
         additional: Option<(Version, Weight)>,
         ours: bool,
     ) -> Result<(), String> {
-        let Target::Lambda(LambdaTarget { function, .. }) = target;
+        let Target::Lambda(LambdaTarget { function, .. }) = target else { return Err(target.key()) };
         let not_found = |version: &Version| format!("Function not found: {function}:{}", version.0);
         self.version(target, primary).ok_or_else(|| not_found(primary))?;
         if let Some((version, weight)) = &additional {
@@ -318,13 +319,10 @@ impl State {
             }
         }
         self.revisions += 1;
-        let routing = Routing {
-            primary: primary.clone(),
-            // A weight of zero is no routing at all.
-            additional: additional.filter(|(_, weight)| *weight > Weight::ZERO),
-            revision: Some(format!("revision-{}", self.revisions)),
-            in_transition: false,
-        };
+        // A weight of zero is no routing at all.
+        let additional = additional.filter(|(_, weight)| *weight > Weight::ZERO);
+        let revision = Some(format!("revision-{}", self.revisions));
+        let routing = Routing { revision, ..Routing::of(primary.clone(), additional) };
         self.aliases.insert(target.key(), routing.clone());
         self.alias_writes.push(AliasWrite { at: self.now, target: target.clone(), routing, ours });
         Ok(())

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::{State, World};
 use crate::analysis::MinuteSample;
 use crate::metrics::{Series, SeriesQuery, Stat};
-use crate::observation::{AlarmState, Routing, TestOutcome, VersionInfo};
+use crate::observation::{AlarmState, Health, Routing, Surroundings, TestOutcome, VersionInfo};
 use crate::ports::{
-    AlarmSource, CreateError, Fault, FaultKind, LookError, MetricSource, Notifier, RolloutStore, SaveError, SetError,
-    SetWeight, TestRunner, TrafficRouter, Unreadable,
+    AlarmSource, Attach, CreateError, Fault, FaultKind, LookError, MetricSource, Notifier, RolloutStore, SaveError,
+    SetError, SetWeight, TestRunner, TrafficRouter, Unreadable,
 };
 use crate::rollout::{DecisionRecord, Notice, Rollout};
 use crate::sim::durations::{self, Durations};
@@ -22,7 +22,7 @@ const MOST_QUERIES: usize = 20_000;
 
 impl TrafficRouter for World {
     async fn look(&self, target: &Target) -> Result<Routing, LookError> {
-        let Target::Lambda(lambda) = target;
+        let Target::Lambda(lambda) = target else { return Err(LookError::NotFound(target.key())) };
         let state = self.lock();
         let alias = state.aliases.get(&target.key()).cloned();
         alias.ok_or_else(|| match state.functions.get(&lambda.function) {
@@ -32,7 +32,7 @@ impl TrafficRouter for World {
     }
 
     async fn version(&self, target: &Target, version: Option<&Version>) -> Result<VersionInfo, LookError> {
-        let Target::Lambda(lambda) = target;
+        let Target::Lambda(lambda) = target else { return Err(LookError::NotFound(target.key())) };
         let state = self.lock();
         let function = lambda.function.as_str();
         let versions = state
@@ -67,6 +67,21 @@ impl TrafficRouter for World {
             weight => (split.baseline, Some((split.canary.clone(), weight))),
         };
         state.write_alias(split.target, primary, additional, true).map_err(rejected)
+    }
+
+    async fn attach(&self, attach: &Attach<'_>) -> Result<(), SetError> {
+        let _ = attach;
+        Ok(())
+    }
+
+    async fn health(&self, target: &Target, baseline: &Version, canary: &Version) -> Result<Health, LookError> {
+        let _ = (baseline, canary);
+        Err(LookError::NotFound(target.key()))
+    }
+
+    async fn survey(&self, target: &Target) -> Result<Surroundings, LookError> {
+        let _ = target;
+        Ok(Surroundings::default())
     }
 }
 

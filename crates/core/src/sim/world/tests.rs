@@ -80,7 +80,7 @@ fn writes_by_others_make_an_earlier_look_stale_and_are_on_record() {
 fn what_does_not_exist_is_not_found_by_name() {
     let world = world();
     let elsewhere = |function: &str, alias: &str| {
-        let Target::Lambda(lambda) = target();
+        let Target::Lambda(lambda) = target() else { panic!("an alias") };
         Target::Lambda(LambdaTarget { function: function.to_owned(), alias: alias.to_owned(), ..lambda })
     };
     let look = |target: &Target| run_now(world.look(target)).unwrap().unwrap_err().to_string();
@@ -175,7 +175,7 @@ fn tests_bring_their_outcomes_in_turn() {
 fn a_damaged_rollout_does_not_hide_the_others() {
     let world = world();
     let damaged = rollout();
-    let Target::Lambda(lambda) = target();
+    let Target::Lambda(lambda) = target() else { panic!("an alias") };
     let mut whole = rollout();
     whole.id = "search-7".to_owned();
     whole.spec.target = Target::Lambda(LambdaTarget { function: "search".to_owned(), ..lambda });
