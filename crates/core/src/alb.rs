@@ -39,7 +39,7 @@ fn nearest(wanted: u32) -> (u16, u16) {
 #[must_use]
 pub fn weight_of(canary: u16, baseline: u16) -> Weight {
     let (canary, sum) = (u32::from(canary), u32::from(canary) + u32::from(baseline));
-    let share = if sum == 0 { 0 } else { (canary * 10_000 + sum / 2) / sum };
+    let share = (canary * 10_000 + sum / 2).checked_div(sum).unwrap_or(0);
     u16::try_from(share).ok().and_then(Weight::from_basis_points).unwrap_or(Weight::FULL)
 }
 
