@@ -44,6 +44,10 @@ fn nearest(wanted: u32) -> (u16, u16) {
 /// The share that two weights give to the canary, to the nearest basis point. Nothing, where both are 0.
 #[must_use]
 pub fn weight_of(canary: u16, baseline: u16) -> Weight {
+    // The share of the other one is rounded, too: an exact half must not be rounded up in both.
+    if canary > baseline {
+        return weight_of(baseline, canary).complement();
+    }
     let (canary, sum) = (u32::from(canary), u32::from(canary) + u32::from(baseline));
     let share = (canary * 10_000 + sum / 2).checked_div(sum).unwrap_or(0);
     u16::try_from(share).ok().and_then(Weight::from_basis_points).unwrap_or(Weight::FULL)
