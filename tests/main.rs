@@ -6,10 +6,12 @@
 mod harness;
 mod past;
 
+mod alb_faults;
 mod blind_spots;
 mod clock;
 mod commands;
 mod contract;
+mod contract_alb;
 mod contract_aws;
 mod events;
 mod refusals;

@@ -1,12 +1,21 @@
 //! An emulated AWS with Coalmine deployed into it, and time that passes a minute at a call.
 
+pub mod again;
 mod cloud;
+mod coalmine;
 mod dice;
+mod emulator;
+mod fake_elb;
 mod http;
-mod ministack;
 pub mod python;
+mod serve;
+mod shop;
 mod stage;
 
 pub use cloud::{Cloud, Live};
+pub use coalmine::this_minute;
+pub use emulator::Emulator;
+pub use fake_elb::{FakeElb, State as FakeState, Trouble};
 pub use python::{python, support};
-pub use stage::{Served, Stage, Traffic, datums, this_minute};
+pub use shop::{Elb, Shop, without_weights};
+pub use stage::{Served, Stage, Traffic, datums};
