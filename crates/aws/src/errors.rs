@@ -92,6 +92,11 @@ pub(crate) fn kind_of_answer(code: Option<&str>, status: Option<u16>) -> FaultKi
     }
 }
 
+/// Whether the service itself refused, and as what.
+pub(crate) fn refused_as<E>(error: &SdkError<E>, is: impl Fn(&E) -> bool) -> bool {
+    error.as_service_error().is_some_and(is)
+}
+
 /// The same fault for each of several questions that were asked in one call.
 pub(crate) fn copies(fault: Fault, count: usize) -> Vec<Fault> {
     let Fault { operation, kind, detail, source } = fault;

@@ -1,4 +1,5 @@
 use coalmine_core::observation::Split;
+use coalmine_core::ports::TrafficRouter;
 use serde_json::{Value, json};
 
 use super::*;
