@@ -11,6 +11,7 @@ pub mod python;
 mod serve;
 mod shop;
 mod stage;
+mod stage_alb;
 
 pub use cloud::{Cloud, Live};
 pub use coalmine::this_minute;
@@ -19,3 +20,4 @@ pub use fake_elb::{FakeElb, State as FakeState, Trouble};
 pub use python::{python, support};
 pub use shop::{Elb, Shop, without_weights};
 pub use stage::{Served, Stage, Traffic, datums};
+pub use stage_alb::StageAlb;

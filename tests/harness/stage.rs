@@ -209,8 +209,23 @@ fn per_version(version: &str) -> Value {
     json!({ "Resource": resource(), "ExecutedVersion": version })
 }
 
-/// `Duration` of one minute: as many different values as CloudWatch takes, from 30 ms to 200 ms and more.
+/// `Duration` of one minute.
 fn durations(dice: &mut Dice, minute: Minute, dimensions: &Value, requests: u64, times: f64) -> Vec<Value> {
+    let (values, counts) = spread(dice, requests, times);
+    let mut all = vec![json!({ "Name": "FunctionName", "Value": FUNCTION })];
+    for (name, value) in dimensions.as_object().expect("dimensions are an object") {
+        all.push(json!({ "Name": name, "Value": value }));
+    }
+    let datum = json!({
+        "MetricName": "Duration", "Dimensions": all, "Timestamp": minute.start().epoch_seconds(),
+        "Unit": "Milliseconds", "Values": values, "Counts": counts,
+    });
+    if requests == 0 { Vec::new() } else { vec![datum] }
+}
+
+/// How long the requests of a minute took, as values and their counts: as many different values as CloudWatch takes, from
+/// 30 to 200 and more, so many times.
+pub fn spread(dice: &mut Dice, requests: u64, times: f64) -> (Vec<f64>, Vec<u64>) {
     const VALUES: u32 = 100;
     let (mut left, mut values, mut counts) = (requests, Vec::new(), Vec::new());
     for place in 0..VALUES {
@@ -222,15 +237,7 @@ fn durations(dice: &mut Dice, minute: Minute, dimensions: &Value, requests: u64,
             counts.push(count);
         }
     }
-    let mut all = vec![json!({ "Name": "FunctionName", "Value": FUNCTION })];
-    for (name, value) in dimensions.as_object().expect("dimensions are an object") {
-        all.push(json!({ "Name": name, "Value": value }));
-    }
-    let datum = json!({
-        "MetricName": "Duration", "Dimensions": all, "Timestamp": minute.start().epoch_seconds(),
-        "Unit": "Milliseconds", "Values": values, "Counts": counts,
-    });
-    if requests == 0 { Vec::new() } else { vec![datum] }
+    (values, counts)
 }
 
 /// `Invocations` and `Errors` of one minute; nothing at all where nothing was served.
