@@ -7,6 +7,8 @@ mod harness;
 mod past;
 
 mod alb_faults;
+mod alb_requests;
+mod alb_rollouts;
 mod blind_spots;
 mod clock;
 mod commands;

@@ -12,12 +12,15 @@ mod serve;
 mod shop;
 mod stage;
 mod stage_alb;
+mod weighted_proxy;
 
 pub use cloud::{Cloud, Live};
 pub use coalmine::this_minute;
 pub use emulator::Emulator;
 pub use fake_elb::{FakeElb, State as FakeState, Trouble};
 pub use python::{python, support};
+pub use serve::{Answer, Server};
 pub use shop::{Elb, Shop, without_weights};
 pub use stage::{Served, Stage, Traffic, datums};
 pub use stage_alb::StageAlb;
+pub use weighted_proxy::WeightedProxy;
