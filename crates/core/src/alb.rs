@@ -1,5 +1,11 @@
 //! What is particular to Application Load Balancers: weights of 0 to 999, names in ARNs.
 
+mod surroundings;
+#[cfg(test)]
+mod tests;
+
+pub use surroundings::{Found, idle, problems};
+
 use crate::units::Weight;
 
 /// The largest weight of a target group.
