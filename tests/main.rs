@@ -16,6 +16,7 @@ mod contract;
 mod contract_alb;
 mod contract_aws;
 mod events;
+mod recordings;
 mod refusals;
 mod rollouts;
 mod template;
