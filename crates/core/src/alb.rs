@@ -41,15 +41,13 @@ fn nearest(wanted: u32) -> (u16, u16) {
     (narrow(canary), narrow(baseline))
 }
 
-/// The share that two weights give to the canary, to the nearest basis point. Nothing, where both are 0.
+/// The share that two weights give to the canary, to the nearest basis point; halves away from the middle, so that the
+/// other share is the complement. Nothing, where both are 0.
 #[must_use]
 pub fn weight_of(canary: u16, baseline: u16) -> Weight {
-    // The share of the other one is rounded, too: an exact half must not be rounded up in both.
-    if canary > baseline {
-        return weight_of(baseline, canary).complement();
-    }
+    let half_down = u32::from(canary < baseline);
     let (canary, sum) = (u32::from(canary), u32::from(canary) + u32::from(baseline));
-    let share = (canary * 10_000 + sum / 2).checked_div(sum).unwrap_or(0);
+    let share = (canary * 20_000 + sum).saturating_sub(half_down).checked_div(2 * sum).unwrap_or(0);
     u16::try_from(share).ok().and_then(Weight::from_basis_points).unwrap_or(Weight::FULL)
 }
 

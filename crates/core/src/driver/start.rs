@@ -7,7 +7,7 @@ use futures_util::future::join;
 use super::past::Whose;
 use super::problems::{failed, problem};
 use super::{Context, Settings, start_alb};
-use crate::analysis::{self, JudgePlan, WarmUp};
+use crate::analysis::{self, JudgePlan};
 use crate::command::Answer;
 use crate::engine;
 use crate::metrics::{self, Bypass, Series};
@@ -42,7 +42,7 @@ pub(super) async fn start<P: Ports, B: Budget>(
     let (red, alarm_problems) = check_alarms(context, &spec).await;
     problems.extend(alarm_problems);
     let (mut plan, learned) = look_back(context, &spec, &scene).await;
-    let (traffic_problems, traffic_warnings) = check_traffic(context, &spec, &mut plan, &scene.version).await;
+    let (traffic_problems, traffic_warnings) = check_traffic(context, &spec, &mut plan, &scene).await;
     problems.extend(traffic_problems);
     warnings.extend(traffic_warnings);
     if !problems.is_empty() {
@@ -94,8 +94,6 @@ pub(super) struct Scene {
     pub routing: Routing,
     pub version: VersionInfo,
     pub behind: Option<Behind>,
-    /// Clients stay where they are, whatever the weights: the traffic is not split as they say.
-    pub sticky: bool,
     pub problems: Vec<Problem>,
     pub warnings: Vec<Problem>,
 }
@@ -117,7 +115,7 @@ async fn open<P: Ports, B: Budget>(context: &Context<'_, P, B>, spec: &RolloutSp
     let behind = behind(&rollouts, spec, &version.version)?;
     let problems = check_routing(spec, &routing, &version, may_have_set(&rollouts, &routing));
     let warnings = Vec::new();
-    Ok(Opened::Begins(Box::new(Scene { id, routing, version, behind, sticky: false, problems, warnings })))
+    Ok(Opened::Begins(Box::new(Scene { id, routing, version, behind, problems, warnings })))
 }
 
 /// What the checks found.
@@ -330,7 +328,7 @@ async fn look_back<P: Ports, B: Budget>(
     spec: &RolloutSpec,
     scene: &Scene,
 ) -> (JudgePlan, bool) {
-    let plan = plan_on(spec, scene);
+    let plan = analysis::plan(spec).started_slowly(scene.version.slow_start);
     let lag = context.settings.metric_lag.plus(scene.version.timeout);
     let whose = Whose {
         spec,
@@ -345,35 +343,20 @@ async fn look_back<P: Ports, B: Budget>(
     }
 }
 
-/// The plan for this target.
-fn plan_on(spec: &RolloutSpec, scene: &Scene) -> JudgePlan {
-    let mut plan = analysis::plan(spec);
-    if scene.sticky {
-        plan.split_tolerance = 1.0;
-    }
-    let slow_start = u32::try_from(scene.version.slow_start.minutes_ceil()).unwrap_or(u32::MAX);
-    let distributions = plan.checks.iter_mut().filter_map(|check| check.distribution.as_mut());
-    // Whoever asks for no warm-up gets none.
-    for distribution in distributions.filter(|distribution| distribution.warm_up != WarmUp::default()) {
-        distribution.warm_up.minutes = distribution.warm_up.minutes.saturating_add(slow_start);
-    }
-    plan
-}
-
-/// Whether the alias gets the function's traffic, and whether that is enough for a proof in time. Metrics that cannot be
-/// read are no reason to refuse: the rollout holds without them.
+/// Whether an alias gets its function's traffic, and whether a target's traffic is enough for a proof in time. Metrics
+/// that cannot be read are no reason to refuse: the rollout holds without them.
 async fn check_traffic<P: Ports, B: Budget>(
     context: &Context<'_, P, B>,
     spec: &RolloutSpec,
     plan: &mut JudgePlan,
-    version: &VersionInfo,
+    scene: &Scene,
 ) -> (Vec<Problem>, Vec<Problem>) {
-    let lag = context.settings.metric_lag.plus(version.timeout);
+    let lag = context.settings.metric_lag.plus(scene.version.timeout);
     // Until the traffic is known.
     let _ = analysis::plan_auto(plan, spec, None, lag);
     let until = (context.now - engine::CLOSED_AFTER).minute();
     let from = until.plus(-HISTORY_MINUTES);
-    let queries = metrics::history_queries(&spec.target, from, until);
+    let queries = metrics::history_queries(&spec.target, &scene.routing.primary, from, until);
     let mut answers = Vec::new();
     for answer in context.ports.fetch(&queries).await {
         match answer {
@@ -389,7 +372,7 @@ async fn check_traffic<P: Ports, B: Budget>(
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
     let series: Vec<Option<&Series>> = answers.iter().map(Some).collect();
-    let Some(traffic) = metrics::traffic(&series, from, until) else { return (problems, warnings) };
+    let Some(traffic) = metrics::traffic(&spec.target, &series, from, until) else { return (problems, warnings) };
     match metrics::bypass_problem(&spec.target, &traffic) {
         Some(Bypass::Refuse(message)) => problems.extend(problem("target.lambda.alias", message)),
         Some(Bypass::Warn(message)) => warnings.extend(problem("target.lambda.alias", message)),

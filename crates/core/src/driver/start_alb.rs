@@ -42,8 +42,7 @@ pub(super) async fn open<P: Ports, B: Budget>(
     let version = ports.version(&spec.target, Some(&canary)).await.map_err(|error| looked(&error))?;
     let behind = behind(&rollouts, spec, &canary)?;
     warnings.extend(unseen_errors(spec));
-    let sticky = around.rules.iter().any(|rule| rule.sticky.is_some());
-    Ok(Opened::Begins(Box::new(Scene { id, routing, version, behind, sticky, problems, warnings })))
+    Ok(Opened::Begins(Box::new(Scene { id, routing, version, behind, problems, warnings })))
 }
 
 fn looked(error: &LookError) -> Vec<Problem> {

@@ -204,6 +204,7 @@ fn empty_plan() -> JudgePlan {
         guard: crate::analysis::GuardMode::default(),
         tolerated_ratio: 1.0,
         split_tolerance: 0.1,
+        errors_by_status: false,
         independent: false,
         auto: None,
     }
