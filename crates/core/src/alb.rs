@@ -1,5 +1,11 @@
 //! What is particular to Application Load Balancers: weights of 0 to 999, names in ARNs.
 
+mod surroundings;
+#[cfg(test)]
+mod tests;
+
+pub use surroundings::{Found, idle, problems};
+
 use crate::units::Weight;
 
 /// The largest weight of a target group.
@@ -50,6 +56,15 @@ pub fn weight_of(canary: u16, baseline: u16) -> Weight {
 pub fn settable(weight: Weight) -> Weight {
     let (canary, baseline) = pair(weight);
     weight_of(canary, baseline)
+}
+
+/// How many healthy targets a weight needs: its share of those that carried all traffic, and of that what the spec asks.
+/// One in any case.
+#[must_use]
+pub fn needed(share: Weight, at: Weight, carried_by: u32) -> u32 {
+    const WHOLE: u64 = 10_000;
+    let whole = u64::from(share.basis_points()) * u64::from(at.basis_points()) * u64::from(carried_by);
+    u32::try_from(whole.div_ceil(WHOLE * WHOLE)).unwrap_or(u32::MAX).max(1)
 }
 
 /// `green` of `arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/green/50dc6c495c0c9188`; anything else as it is.

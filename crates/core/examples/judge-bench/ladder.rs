@@ -55,7 +55,8 @@ pub fn climb(plan: &JudgePlan, limit: usize, mut traffic: impl FnMut(f64) -> Vec
     Ending::Undecided
 }
 
-fn share(endings: &[Ending], of: impl Fn(Ending) -> Option<usize>) -> f64 {
+/// The share of the rollouts that ended so.
+pub fn share(endings: &[Ending], of: impl Fn(Ending) -> Option<usize>) -> f64 {
     Times::of(endings.iter().map(|ending| of(*ending)), 0).share()
 }
 
@@ -70,7 +71,13 @@ fn climbs(bench: &Bench, row: &str, runs: u64, rollout: &Rollout, limit: usize) 
 }
 
 pub fn ladders(bench: &Bench) -> Vec<Sheet> {
-    vec![default_checks(bench), healthy_and_bad(bench), at_the_margin(bench), slower_by_the_margin(bench)]
+    vec![
+        default_checks(bench),
+        healthy_and_bad(bench),
+        at_the_margin(bench),
+        noise_that_lasts(bench),
+        slower_by_the_margin(bench),
+    ]
 }
 
 /// Errors and latency, as by default; made-up canaries are warm from the first request on.
@@ -126,6 +133,43 @@ fn service_climbs(
         let mut show = service.play(&plan, rng, &mut traffic);
         climb(&plan, limit, |weight| show.next_at(weight))
     })
+}
+
+/// Noise of each version's own that is there for ten minutes and more, while a release has to be proven fine.
+fn noise_that_lasts(bench: &Bench) -> Sheet {
+    let runs = bench.size(400);
+    let mut sheet = Sheet::new(
+        "Whole rollouts under noise that lasts: promoted within 4 hours",
+        &["traffic", "errors", "texture", "healthy", "minutes", "rolled back", "aim", "+0.5 pt from the start", "aim"],
+    )
+    .about("Errors only, 24 hours of history with the same noise. Minutes of data: mean / median of the healthy ones that were")
+    .about("promoted. The others are worse by exactly the tolerance; 5 % is the aim that was set for noise that does not last.")
+    .about(format!("{runs} runs for each number."));
+    let loads = [5.0, 50.0, 500.0].into_iter().flat_map(|rps| [0.001, 0.01].map(|base| (rps, base)));
+    for ((per_second, base), spread) in loads.flat_map(|load| [0.0, 0.2, 0.5].map(|spread| (load, spread))) {
+        let texture = if spread > 0.0 { Texture::noise(Noise::Lognormal(spread, 0.9)) } else { Texture::CLEAN };
+        let healthy = Rollout::harmless(per_second, base, Weights::Constant(0.05)).textured(texture);
+        let row = format!("lasting {per_second} rps, {}, {}", rate(base), texture.name());
+        let fine = climbs(bench, &row, runs, &healthy, 240);
+        let worse = climbs(bench, &format!("{row}, worse"), runs, &Rollout { excess: 0.005, ..healthy }, 240);
+        let (back, wrong) = (share(&fine, Ending::rolled_back), share(&worse, Ending::promoted));
+        let (limit, shown) = if spread > 0.0 { (0.025, "2.5 %") } else { (0.01, "1 %") };
+        let back_aim = sheet.share_at_most(&format!("{row}, rolled back"), back, runs, limit, shown);
+        let aim = sheet.share_at_most(&format!("{row}, promoted"), wrong, runs, 0.05, "5 %");
+        let minutes = Times::of(fine.iter().filter_map(|it| it.promoted()).map(Some), 240);
+        sheet.row([
+            format!("{per_second} rps"),
+            rate(base),
+            texture.name(),
+            percent(share(&fine, Ending::promoted)),
+            if minutes.share() > 0.0 { minutes.shown() } else { String::new() },
+            percent(back),
+            back_aim,
+            percent(wrong),
+            aim,
+        ]);
+    }
+    sheet
 }
 
 /// Releases that are slower by exactly what latency may be.

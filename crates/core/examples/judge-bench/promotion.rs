@@ -132,6 +132,7 @@ fn proofs_of_textured_traffic(bench: &Bench) -> Sheet {
         (Texture::clusters(10.0), f64::NAN, ""),
         (Texture::noise(Noise::Gamma(0.5)), f64::NAN, ""),
         (Texture::noise(Noise::Lognormal(0.2, 0.9)), f64::NAN, ""),
+        (Texture::noise(Noise::Lognormal(0.5, 0.9)), f64::NAN, ""),
     ];
     let plan = one_step(0.005);
     let past = Past::hours(24);

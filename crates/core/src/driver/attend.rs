@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use futures_util::future::{join, join_all};
+use futures_util::future::{join_all, join3};
 use serde::Serialize;
 
 use super::{Context, Cut, Neighbours, sampling};
@@ -206,7 +206,14 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
                 Seen::NotAsked
             }
         };
-        let (routing, canary) = join(routing, canary).await;
+        let health = async {
+            if needs.health {
+                Seen::from(self.ports.health(target, &rollout.baseline, &rollout.canary).await)
+            } else {
+                Seen::NotAsked
+            }
+        };
+        let (routing, canary, health) = join3(routing, canary, health).await;
         let tests = if needs.tests { self.run_tests(rollout).await } else { Seen::NotAsked };
         let learned = if needs.past { Seen::from(self.look_back_of(rollout).await) } else { Seen::NotAsked };
         Observation {
@@ -215,7 +222,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             routing,
             alarms: looked.alarms_of(needs),
             canary,
-            health: Seen::NotAsked,
+            health,
             tests,
             learned,
             samples: Seen::NotAsked,

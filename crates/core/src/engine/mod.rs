@@ -5,6 +5,7 @@
 
 mod auto;
 mod begin;
+mod health;
 mod live;
 mod observe;
 mod orders;
@@ -19,7 +20,7 @@ mod tests;
 use crate::analysis::{Analysis, Verdict};
 use crate::observation::{AlarmState, Observation, Routing, Seen, Split};
 use crate::rollout::{DecisionRecord, Held, Phase, Rollout};
-use crate::spec::Mode;
+use crate::spec::{Mode, Target};
 use crate::units::{Minute, Span, Timestamp, Weight};
 
 pub use begin::{Start, begin, may_have_set};
@@ -95,6 +96,8 @@ pub fn needs(rollout: &Rollout, now: Timestamp) -> Needs {
     let now = now.max(rollout.now);
     let split = |alarms: bool| Needs {
         routing: true,
+        // A rollback asks nobody whether it is healthy.
+        health: alarms && matches!(rollout.spec.target, Target::Alb(_)),
         alarms: if alarms { rollout.spec.alarms.names.clone() } else { Vec::new() },
         samples: window(rollout, now).filter(|_| alarms),
         ..Needs::default()
@@ -255,6 +258,9 @@ impl<'a> Draft<'a> {
             Seen::NotAsked => {}
         }
         spots.extend(self.seen.judge_failed.iter().map(|bug| format!("the judge failed: {bug}")));
+        if let Seen::Missing(why) = &self.seen.health {
+            spots.push(health::unread(why));
+        }
         match &self.seen.alarms {
             Seen::Missing(why) => spots.push(format!("the alarms could not be read: {why}")),
             Seen::Known(states) => {
@@ -264,6 +270,14 @@ impl<'a> Draft<'a> {
             Seen::NotAsked => {}
         }
         spots
+    }
+
+    /// What the target rearranges by itself, and is left alone meanwhile.
+    fn hold_in_transition(&mut self) {
+        self.hold(match self.next.spec.target {
+            Target::Lambda(_) => "the alias is rearranging its provisioned concurrency",
+            Target::Alb(_) => "the load balancer is rearranging its weights",
+        });
     }
 
     /// Holds for everything that could not be seen, each with its reason.
