@@ -1,9 +1,11 @@
 //! The validated wish: what to roll out, how, and what must be proven on the way.
 
 mod alarms;
+mod balancer;
 mod checks;
 mod decode;
 mod effective;
+mod http;
 mod leaves;
 mod parse;
 mod presets;
@@ -35,11 +37,11 @@ use crate::units::{Span, Weight};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RolloutSpec {
-    /// Defaults to `<function>-<version>` when the rollout starts. The same name and spec is the same rollout.
+    /// Defaults to [`Target::default_id`] when the rollout starts. The same name and spec is the same rollout.
     pub name: Option<String>,
     pub mode: Mode,
     pub target: Target,
-    /// The new version; the newest published one when left out.
+    /// The new version; the newest published one when left out. Never there for a load balancer, whose rule says it.
     pub version: Option<Version>,
     pub release: Release,
     /// How the steps were asked for, in the spec's words: `canary`, `CodeDeployDefault.LambdaAllAtOnce`.
@@ -410,7 +412,8 @@ pub enum RateCounts {
     GoodEvents(MetricRef),
 }
 
-/// A CloudWatch metric; `{version}`, `{function}` and `{alias}` in dimension values are filled in per version.
+/// A CloudWatch metric; the target's placeholders in dimension values, such as `{version}` and `{targetGroup}`, are filled
+/// in per version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MetricRef {

@@ -29,7 +29,7 @@ impl ByHand {
         let now: Timestamp = "2026-11-21T14:00:20Z".parse().unwrap();
         let world = World::new(now);
         ["41", "42"].iter().for_each(|number| world.publish_active("checkout", number));
-        world.write_alias(&target(), &version("41"), None).unwrap();
+        world.write(&target(), &version("41"), None).unwrap();
         world.set_alarm("red", AlarmState::Ok);
         let by_hand = Self { world, now };
         by_hand.ask(json!({ "command": "start", "spec": spec() })).unwrap();
@@ -92,7 +92,7 @@ fn ten_percent() -> Weight {
 /// A live weight that is none of the ladder's made the next step "everything".
 #[test]
 fn drift_never_advances() {
-    let drift = What::AliasWritten {
+    let drift = What::Written {
         primary: version("41"),
         additional: Some((version("42"), Weight::from_basis_points(1_234).unwrap())),
     };
@@ -245,7 +245,7 @@ fn silent_canary_is_not_promoted() {
     for _ in 0..90 {
         by_hand.serve("41", 2000.0, 2.0);
         by_hand.tick();
-        let live = by_hand.world.alias(&target()).unwrap().split(&version("41"), &version("42"));
+        let live = by_hand.world.routing(&target()).unwrap().split(&version("41"), &version("42"));
         assert!(live == Split::Ours(ten_percent()) || live == Split::Ours(Weight::ZERO), "{live:?}");
     }
     assert_eq!(by_hand.phase(), PhaseName::RolledBack);
@@ -305,7 +305,7 @@ fn command_matrix() {
         assert!(order(&by_hand, refused).is_err(), "{refused}");
     }
     assert!(order(&by_hand, "abort").is_ok(), "it is so already");
-    let live = by_hand.world.alias(&target()).unwrap().split(&version("41"), &version("42"));
+    let live = by_hand.world.routing(&target()).unwrap().split(&version("41"), &version("42"));
     assert_eq!(live, Split::Ours(Weight::ZERO));
 }
 

@@ -36,7 +36,7 @@ fn three_rollouts() -> World {
             alias: "live".to_owned(),
             owner: Owner::Coalmine,
         });
-        world.write_alias(&target, &version("41"), None).unwrap();
+        world.write(&target, &version("41"), None).unwrap();
         let mut spec = spec();
         spec["target"]["lambda"]["function"] = function.into();
         let request = Request::parse(&json!({ "command": "start", "spec": spec })).unwrap();

@@ -158,7 +158,7 @@ fn started_with(spec: &Value) -> World {
         world.publish_active("checkout", number);
     }
     let target = target();
-    world.write_alias(&target, &version("41"), None).unwrap();
+    world.write(&target, &version("41"), None).unwrap();
     world.set_alarm("red", crate::observation::AlarmState::Ok);
     let event = json!({ "command": "start", "spec": spec });
     let request = crate::command::Request::parse(&event).unwrap();
@@ -173,14 +173,14 @@ fn a_writer_that_stalls_and_writes_late_strands_nothing() {
     let target = target();
     let stalled = Faulty::once(&world, When::Every(Operation::Set), Way::Stalls);
     tick_at(&world, &stalled, 1);
-    assert_eq!(world.alias(&target).unwrap().additional, None, "not there yet");
+    assert_eq!(world.routing(&target).unwrap().additional, None, "not there yet");
     world.set_alarm("red", crate::observation::AlarmState::Alarm);
     tick_at(&world, &world, 2);
     assert_eq!(world.rollouts()["checkout-42"].phase.name(), PhaseName::RolledBack);
     let answers = run_now(stalled.deliver_stalled()).unwrap();
     assert!(!answers.is_empty() && answers.iter().all(Result::is_err), "{answers:?}");
     assert_eq!(
-        world.alias(&target).unwrap().split(&version("41"), &version("42")),
+        world.routing(&target).unwrap().split(&version("41"), &version("42")),
         crate::observation::Split::Ours(Weight::ZERO)
     );
 }
@@ -196,7 +196,7 @@ fn a_controller_that_looks_late_strands_nothing() {
         let throttled = Faulty::once(&world, When::Every(Operation::Set), Way::Fails(FaultKind::Throttled));
         tick_at(&world, &throttled, 1);
         let read_early = world.rollouts()["checkout-42"].clone();
-        assert_eq!(world.alias(&target()).unwrap().additional, None, "not there yet");
+        assert_eq!(world.routing(&target()).unwrap().additional, None, "not there yet");
         world.set_alarm("red", crate::observation::AlarmState::Alarm);
         tick_at(&world, &world, 2);
         assert_eq!(world.rollouts()["checkout-42"].phase.name(), PhaseName::RolledBack);
@@ -205,7 +205,7 @@ fn a_controller_that_looks_late_strands_nothing() {
         let now = start() + minutes(2);
         let late = crate::driver::Context { ports: &world, budget: &budget, settings: &settings, now };
         run_now(late.attend_all(vec![read_early], true)).unwrap();
-        let split = world.alias(&target()).unwrap().split(&version("41"), &version("42"));
+        let split = world.routing(&target()).unwrap().split(&version("41"), &version("42"));
         assert_eq!(split, crate::observation::Split::Ours(Weight::ZERO));
     }
 }
@@ -229,20 +229,20 @@ fn an_abort_works_though_its_record_fails() {
     let down = Faulty::once(&world, When::Every(Operation::Save), Way::Fails(FaultKind::Failed));
     let problems = abort(&down).unwrap_err();
     assert!(problems[0].message.contains("done all the same: set v42 to 0 % of checkout:live"), "{problems:?}");
-    assert_eq!(world.alias(&target()).unwrap().additional, None);
+    assert_eq!(world.routing(&target()).unwrap().additional, None);
 }
 
 /// The target rearranges itself: whatever would be written now would be lost or refused.
 #[test]
 fn nothing_is_written_while_provisioned_concurrency_moves() {
     let world = started();
-    let writes = world.alias_writes(0).len();
+    let writes = world.writes(0).len();
     world.set_in_transition(&target(), true);
     for minute in 1..4 {
         tick_at(&world, &world, minute);
         assert_eq!(world.rollouts()["checkout-42"].phase.name(), PhaseName::Pending);
     }
-    assert_eq!(world.alias_writes(0).len(), writes);
+    assert_eq!(world.writes(0).len(), writes);
     world.set_in_transition(&target(), false);
     tick_at(&world, &world, 4);
     assert_eq!(world.rollouts()["checkout-42"].phase.name(), PhaseName::Baking);

@@ -31,7 +31,7 @@ fn somebody_else_changes_the_alias_and_the_rollout_stops_and_touches_nothing() {
             ("41", Some((version("43"), ten))),
             ("41", Some((version("42"), Weight::from_basis_points(3_700).unwrap()))),
         ] {
-            let written = What::AliasWritten { primary: version(primary), additional };
+            let written = What::Written { primary: version(primary), additional };
             let scenario = Scenario { events: vec![after(minute, written)], ..good() };
             let outcome = clean_run(&scenario, 3);
             assert_eq!(outcome.ended(), Some(PhaseName::Superseded), "{minute}: {:#?}", outcome.rollout.history);

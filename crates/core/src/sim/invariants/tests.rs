@@ -62,7 +62,7 @@ fn first_step() -> Rollout {
 /// The world at 5 %, with this rollout in its store.
 fn world_with(rollout: &Rollout) -> World {
     let world = world();
-    world.write_alias(&target(), &baseline(), Some((canary(), weight(5)))).unwrap();
+    world.write(&target(), &baseline(), Some((canary(), weight(5)))).unwrap();
     run_now(world.create(rollout)).unwrap().unwrap();
     world
 }
@@ -156,7 +156,7 @@ fn of_write(phase: Phase, blind: Blind) -> Vec<&'static str> {
     let then = Rollout { phase, ..first_step() };
     let world = world_with(&then);
     let before = Snapshot::of(&world);
-    let seen = world.alias(&target()).unwrap();
+    let seen = world.routing(&target()).unwrap();
     let (baseline, canary) = (baseline(), canary());
     let split = SetWeight { target: &target(), baseline: &baseline, canary: &canary, weight: weight(25), seen: &seen };
     run_now(world.set(&split)).unwrap().unwrap();

@@ -121,7 +121,7 @@ fn somebody_elses_weights_are_left_alone() {
     let other = Version("40".to_owned());
     let mut scenario = good().scenario;
     scenario.traffic.versions.insert(other.clone(), Default::default());
-    scenario.events = vec![happening(10, What::AliasWritten { primary: other.clone(), additional: None })];
+    scenario.events = vec![happening(10, What::Written { primary: other.clone(), additional: None })];
     let outcome = ran(&scenario, 1);
     assert_eq!(outcome.ended(), Some(PhaseName::Superseded));
     assert!(matches!(outcome.rollout.history.last().map(|event| &event.why), Some(Why::TakenOver { .. })));

@@ -26,7 +26,7 @@ fn a_wrapper_without_rules_keeps_it_too() {
 }
 
 fn set(world: &World, baseline: &str, canary: &str, weight: Weight) -> Result<(), SetError> {
-    let seen = world.alias(&target()).unwrap();
+    let seen = world.routing(&target()).unwrap();
     let (baseline, canary) = (Version(baseline.to_owned()), Version(canary.to_owned()));
     run_now(world.set(&SetWeight { target: &target(), baseline: &baseline, canary: &canary, weight, seen: &seen }))
         .unwrap()
@@ -52,20 +52,20 @@ fn lambda_refuses_impossible_splits_and_keeps_the_alias() {
         ),
     ] {
         let world = world();
-        let before = world.alias(&target());
+        let before = world.routing(&target());
         assert_eq!(set(&world, old, new, weight).unwrap_err().to_string(), message);
-        assert_eq!(world.alias(&target()), before);
+        assert_eq!(world.routing(&target()), before);
     }
     let world = world();
-    let full = world.write_alias(&target(), &baseline(), Some((canary(), Weight::FULL)));
+    let full = world.write(&target(), &baseline(), Some((canary(), Weight::FULL)));
     assert_eq!(full, Err(Refused("a weight must be less than 1.0".to_owned())));
 }
 
 #[test]
 fn writes_by_others_make_an_earlier_look_stale_and_are_on_record() {
     let world = world();
-    let seen = world.alias(&target()).unwrap();
-    world.write_alias(&target(), &baseline(), None).unwrap();
+    let seen = world.routing(&target()).unwrap();
+    world.write(&target(), &baseline(), None).unwrap();
     let (baseline, canary) = (baseline(), canary());
     let split =
         SetWeight { target: &target(), baseline: &baseline, canary: &canary, weight: Weight::FULL, seen: &seen };
@@ -73,7 +73,7 @@ fn writes_by_others_make_an_earlier_look_stale_and_are_on_record() {
     let none = Routing { revision: None, ..seen.clone() };
     let split = SetWeight { seen: &none, ..split };
     assert!(matches!(run_now(world.set(&split)).unwrap(), Err(SetError::Stale)), "a write needs a revision");
-    assert_eq!(world.alias_writes(0).len(), 2);
+    assert_eq!(world.writes(0).len(), 2);
 }
 
 #[test]
