@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use futures_util::future::{join3, join_all};
+use futures_util::future::{join_all, join3};
 use serde::Serialize;
 
 use super::{Context, Cut, Neighbours, sampling};

@@ -97,7 +97,10 @@ fn too_few(draft: &Draft<'_>, canary: &GroupHealth, needed: u32, weight: Weight)
     let served = draft.seen.health.known().map_or(0, |health| carried_by(draft, health));
     let (green, blue) = (name(&draft.next.canary), name(&draft.next.baseline));
     let why = canary.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-    format!("{green} has {} of the {needed} that {weight} needs ({blue} served all with {served}){why}", targets(canary.healthy))
+    format!(
+        "{green} has {} of the {needed} that {weight} needs ({blue} served all with {served}){why}",
+        targets(canary.healthy)
+    )
 }
 
 fn targets(healthy: u32) -> String {
