@@ -111,7 +111,7 @@ pub(crate) fn copies(fault: Fault, count: usize) -> Vec<Fault> {
 }
 
 /// The SDK wraps what went wrong several times over; what people can act on is at the bottom.
-fn innermost(error: &dyn Error) -> String {
+pub(crate) fn innermost(error: &dyn Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;

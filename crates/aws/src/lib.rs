@@ -15,6 +15,7 @@ mod cloudwatch;
 mod dynamodb;
 mod elb;
 mod errors;
+mod http_test;
 mod invoke;
 mod lambda_alias;
 mod notify;
@@ -43,6 +44,8 @@ pub struct Aws {
     ecs: OnceLock<aws_sdk_ecs::Client>,
     elb: OnceLock<aws_sdk_elasticloadbalancingv2::Client>,
     eventbridge: OnceLock<aws_sdk_eventbridge::Client>,
+    /// Carries the spec's own requests.
+    http: OnceLock<aws_smithy_http_client::Connector>,
     lambda: OnceLock<aws_sdk_lambda::Client>,
     sns: OnceLock<aws_sdk_sns::Client>,
     /// Weighted aliases that are known to have no provisioned concurrency, by target key.
@@ -82,6 +85,7 @@ impl Aws {
             ecs: OnceLock::new(),
             elb: OnceLock::new(),
             eventbridge: OnceLock::new(),
+            http: OnceLock::new(),
             lambda: OnceLock::new(),
             sns: OnceLock::new(),
             unprovisioned: Mutex::default(),

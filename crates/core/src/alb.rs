@@ -1,5 +1,11 @@
 //! What is particular to Application Load Balancers: weights of 0 to 999, names in ARNs.
 
+mod surroundings;
+#[cfg(test)]
+mod tests;
+
+pub use surroundings::{Found, idle, problems};
+
 use crate::units::Weight;
 
 /// The largest weight of a target group.
@@ -35,11 +41,13 @@ fn nearest(wanted: u32) -> (u16, u16) {
     (narrow(canary), narrow(baseline))
 }
 
-/// The share that two weights give to the canary, to the nearest basis point. Nothing, where both are 0.
+/// The share that two weights give to the canary, to the nearest basis point; halves away from the middle, so that the
+/// other share is the complement. Nothing, where both are 0.
 #[must_use]
 pub fn weight_of(canary: u16, baseline: u16) -> Weight {
+    let half_down = u32::from(canary < baseline);
     let (canary, sum) = (u32::from(canary), u32::from(canary) + u32::from(baseline));
-    let share = (canary * 10_000 + sum / 2).checked_div(sum).unwrap_or(0);
+    let share = (canary * 20_000 + sum).saturating_sub(half_down).checked_div(2 * sum).unwrap_or(0);
     u16::try_from(share).ok().and_then(Weight::from_basis_points).unwrap_or(Weight::FULL)
 }
 

@@ -12,12 +12,13 @@ use coalmine_core::spec::{AlbTarget, RuleRef, Version};
 use coalmine_core::units::Weight;
 use futures_util::future::try_join;
 
-use self::actions::Weights;
+use self::actions::{Weights, Wish};
 use crate::Aws;
 use crate::errors::{Call, refused_as};
 
 mod actions;
 mod groups;
+mod owners;
 mod survey;
 mod write;
 
@@ -185,26 +186,38 @@ fn balancer_arn(target: &AlbTarget) -> Result<String, Fault> {
 /// What the rules do together, or in words why they cannot be shifted.
 fn routing(configured: &Configured) -> Result<Routing, String> {
     let Configured { rules, test_rule, pair } = configured;
-    let mut routes = Vec::new();
-    for rule in rules {
-        let said = |what: String| format!("{} {what}", rule.reference.arn());
-        let groups = actions::weights(&rule.actions);
-        if let Some(kind) = actions::unknown(&rule.actions) {
-            return Err(said(format!("has an action of the type {kind}, which this version would lose")));
-        }
-        if groups.is_empty() {
-            return Err(said(format!("{}; there is nothing to shift", actions::instead(&rule.actions))));
-        }
-        routes.push(route(&groups, pair).ok_or_else(|| said("gives no group any traffic".to_owned()))?);
-    }
-    let mut routes = routes.into_iter();
-    let Some((primary, additional)) = routes.next() else { return Err("there are no rules".to_owned()) };
-    let others = routes.filter(|route| *route != (primary.clone(), additional.clone())).collect();
+    let routes = rules.iter().map(|rule| {
+        let weights = shiftable(rule)?;
+        route(&weights, pair).ok_or_else(|| format!("{} gives no group any traffic", rule.reference.arn()))
+    });
+    let routes = routes.collect::<Result<Vec<Route>, String>>()?;
+    let Some((first, others)) = routes.split_first() else { return Err("there are no rules".to_owned()) };
+    let others = others.iter().filter(|route| *route != first).cloned().collect();
     let exact = rules.first().map(|rule| actions::weights(&rule.actions)).unwrap_or_default();
-    let attached = rules.iter().all(|rule| actions::fulfilled(&rule.actions, actions::Wish::Attach(pair)))
-        && test_rule.as_ref().is_none_or(|test| tests_the_new(test, pair, &primary, additional.is_some()));
+    let (primary, additional) = first.clone();
+    let behind_all = rules.iter().all(|rule| actions::fulfilled(&rule.actions, Wish::Attach(pair)));
+    let tested = match test_rule {
+        Some(test) => {
+            shiftable(test)?;
+            tests_the_new(test, pair, &primary, additional.is_some())
+        }
+        None => true,
+    };
     let fingerprint = Some(fingerprint(rules));
-    Ok(Routing { others, attached, fingerprint, exact, ..Routing::of(primary, additional) })
+    Ok(Routing { others, attached: behind_all && tested, fingerprint, exact, ..Routing::of(primary, additional) })
+}
+
+/// Where a rule forwards to, if its actions can be written at all.
+fn shiftable(rule: &Rule) -> Result<Weights, String> {
+    let arn = rule.reference.arn();
+    if let Some(kind) = actions::unknown(&rule.actions) {
+        return Err(format!("{arn} has an action of the type {kind}, which this version would lose"));
+    }
+    let weights = actions::weights(&rule.actions);
+    if weights.is_empty() {
+        return Err(format!("{arn} {}; there is nothing to shift", actions::instead(&rule.actions)));
+    }
+    Ok(weights)
 }
 
 fn fingerprint(rules: &[Rule]) -> String {
@@ -215,7 +228,7 @@ fn fingerprint(rules: &[Rule]) -> String {
 /// still forwards to the old one after a promotion.
 fn tests_the_new(test: &Rule, pair: &[Version; 2], live: &Version, divided: bool) -> bool {
     let mut new = pair.iter().filter(|group| *group != live);
-    divided || new.next().is_none_or(|new| actions::fulfilled(&test.actions, actions::Wish::Alone(new)))
+    divided || new.next().is_none_or(|new| actions::fulfilled(&test.actions, Wish::Alone(new)))
 }
 
 /// `None` where no group has a weight.

@@ -20,6 +20,9 @@ const IDLE: f64 = 360.0;
 const FIRST: f64 = 10.0;
 const WARMING: f64 = 100.0;
 
+/// Histories of each fleet: a run draws one.
+const PASTS: u64 = 20;
+
 /// The second of its minute at which the weight is raised: the latest at which the minute counts as warm-up.
 const RAISED_AT: f64 = 30.0;
 
@@ -135,6 +138,15 @@ fn before(plan: &JudgePlan, per_second: f64, rng: &mut Rng) -> Before {
     Before { plan: learn(&plan, &history), fleet, took: past.concat(), quantiles }
 }
 
+/// Some pasts, because what is learned from one of them is the same in all runs.
+fn pasts(bench: &Bench, plan: &JudgePlan, per_second: f64) -> Vec<Before> {
+    bench.runs(&format!("past {per_second}"), PASTS, |rng| before(plan, per_second, rng))
+}
+
+fn any<'p, T>(pasts: &'p [T], rng: &mut Rng) -> &'p T {
+    &pasts[usize::try_from(rng.below(PASTS)).unwrap_or(0)]
+}
+
 fn binned(took: &[f64], edges: &[f64]) -> Option<Measured> {
     let mut counts = vec![0.0; edges.len() + 1];
     for time in took {
@@ -143,7 +155,8 @@ fn binned(took: &[f64], edges: &[f64]) -> Option<Measured> {
     Bins::new(counts).map(Measured::Bins)
 }
 
-fn minutes_to_fail(before: &Before, weight: f64, slower: &impl Fn(&mut Rng) -> f64, rng: &mut Rng) -> Option<usize> {
+fn minutes_to_fail(pasts: &[Before], weight: f64, slower: &impl Fn(&mut Rng) -> f64, rng: &mut Rng) -> Option<usize> {
+    let before = any(pasts, rng);
     let (edges, higher) = edges_of(&before.plan);
     let mut fleet = before.fleet.clone();
     let mut subject = Subject::new(&before.plan);
@@ -176,17 +189,16 @@ pub fn cold(bench: &Bench) -> Vec<Sheet> {
     )
     .about("Every request is simulated: an environment serves one at a time, its first request takes ten times as long, the next")
     .about("hundred up to twice, falling, and after six idle minutes it is gone. The new version starts with none, in the")
-    .about("middle of a minute. Latency check alone, by default settings; six hours of history of the old version's own fleet.")
-    .about(format!("{runs} runs a row."));
+    .about("middle of a minute. Latency check alone, by default settings; six hours of history of the old version's own fleet,")
+    .about(format!("one of {PASTS}."))
+    .about(format!("{runs} runs a row, without warm-up a quarter."));
     let (usual, bare) = (plan_of("checks: [ latency: {} ]"), latency_plan(0.0));
     for per_second in [0.5, 1.0, 5.0, 50.0] {
-        let runs = if per_second > 5.0 { runs / 2 + 1 } else { runs };
-        let prepared = |plan: &JudgePlan| before(plan, per_second, &mut Rng::stream(bench.seed, 11));
-        let (usual, bare) = (prepared(&usual), prepared(&bare));
+        let (usual, bare) = (pasts(bench, &usual, per_second), pasts(bench, &bare, per_second));
         for weight in [0.01, 0.05, 0.5] {
             let row = format!("cold {per_second} rps, {weight}");
-            let share = |before: &Before, runs: u64| {
-                bench.share(&row, runs, |rng| minutes_to_fail(before, weight, &|_| 1.0, rng).is_some())
+            let share = |pasts: &[Before], runs: u64| {
+                bench.share(&row, runs, |rng| minutes_to_fail(pasts, weight, &|_| 1.0, rng).is_some())
             };
             let (ours, without) = (share(&usual, runs), share(&bare, runs / 4 + 1));
             let aim = sheet.share_at_most(&row, ours, runs, 0.02, "2 %");
@@ -206,13 +218,12 @@ fn found_all_the_same(bench: &Bench) -> Sheet {
     .about("The same fleets; minutes from the first one on, those of the warm-up included, mean / median within 60.")
     .about(format!("{runs} runs a row."));
     let (usual, bare) = (plan_of("checks: [ latency: {} ]"), warm(latency_plan(0.0)));
-    let prepared = |plan: &JudgePlan| before(plan, 50.0, &mut Rng::stream(bench.seed, 12));
-    let (usual, bare) = (prepared(&usual), prepared(&bare));
+    let (usual, bare) = (pasts(bench, &usual, 50.0), pasts(bench, &bare, 50.0));
     let kinds = [("p99 × 2", 0.02, 8.0), ("5 % slow path", 0.05, 10.0), ("everything × 1.5", 1.0, 1.5)];
     for (name, share, factor) in kinds {
         let slower = |rng: &mut Rng| if rng.chance(share) { factor } else { 1.0 };
         let times =
-            |before: &Before| Times::of(bench.runs(name, runs, |rng| minutes_to_fail(before, 0.05, &slower, rng)), 60);
+            |pasts: &[Before]| Times::of(bench.runs(name, runs, |rng| minutes_to_fail(pasts, 0.05, &slower, rng)), 60);
         let (ours, without) = (times(&usual), times(&bare));
         sheet.row([name.to_owned(), ours.shown(), without.shown()]);
     }
@@ -225,21 +236,42 @@ fn above(took: &[f64], edge: f64) -> f64 {
     took.iter().filter(|took| **took > edge).count() as f64 / took.len().max(1) as f64
 }
 
-/// Releases as slow as the last step may just not let pass, if they were as warm as the old version: the factor on everything
-/// that puts 5 points more of the requests above the stretched middle, and the part of them taking eight times as long that
-/// puts 1 point more above the stretched p99.
-fn at_the_tolerance(before: &Before) -> [(&'static str, f64, f64); 2] {
+/// A release as slow as the last step must just not let pass, if it were as warm as the old version.
+#[derive(Debug, Clone, Copy)]
+enum Slow {
+    Not,
+    /// So many times as long that 5 points more of the requests are above the stretched middle.
+    All,
+    /// So many of the requests eight times as long that 1 point more is above the stretched p99.
+    Tail,
+}
+
+impl Slow {
     const STRETCH: f64 = 1.05;
-    let [middle, tail] = before.quantiles;
-    let (mut low, mut high) = (1.0, 2.0);
-    for _ in 0..40 {
-        let factor = f64::midpoint(low, high);
-        let enough = above(&before.took, middle * STRETCH / factor) >= above(&before.took, middle) + 0.05;
-        if enough { high = factor } else { low = factor }
+    const TAIL: f64 = 8.0;
+
+    /// The part of the requests that is slower, and the factor.
+    fn against(self, before: &Before) -> (f64, f64) {
+        let took = &before.took;
+        let [middle, tail] = before.quantiles;
+        match self {
+            Self::Not => (0.0, 1.0),
+            Self::All => {
+                let enough = |factor: f64| above(took, middle * Self::STRETCH / factor) >= above(took, middle) + 0.05;
+                let (mut low, mut high) = (1.0, 2.0);
+                for _ in 0..30 {
+                    let factor = f64::midpoint(low, high);
+                    if enough(factor) { high = factor } else { low = factor }
+                }
+                (1.0, high)
+            }
+            Self::Tail => {
+                let edge = tail * Self::STRETCH;
+                let (usual, slow) = (above(took, edge), above(took, edge / Self::TAIL));
+                ((above(took, tail) + 0.01 - usual) / (slow - usual), Self::TAIL)
+            }
+        }
     }
-    let (usual, slow) = (above(&before.took, tail * STRETCH), above(&before.took, tail * STRETCH / 8.0));
-    let part = (above(&before.took, tail) + 0.01 - usual) / (slow - usual);
-    [("5 points more above p50", 1.0, high), ("1 point more above p99", part, 8.0)]
 }
 
 fn promoted_in_the_end(bench: &Bench) -> Sheet {
@@ -247,38 +279,35 @@ fn promoted_in_the_end(bench: &Bench) -> Sheet {
     let runs = bench.size(100);
     let mut sheet = Sheet::new(
         "Cold environments: whole rollouts over 5, 25 and 50 %, promoted for latency within 12 hours",
-        &["traffic", "release", "promoted", "aim", "minutes", "rolled back", "undecided"],
+        &["traffic", "release", "promoted", "aim", "minutes", "rolled back", "aim", "undecided"],
     )
     .about("The same fleets, each raise in second 24 of a minute; minutes of data. Latency alone, by default settings, the harm side")
     .about("switched on. The slow ones are slower by exactly what the last step must not let pass, if they were as warm as the old")
     .about("version.")
     .about(format!("{runs} runs a row."));
-    for per_second in [5.0, 50.0] {
-        let before = before(&plan_of("checks: [ latency: {} ]"), per_second, &mut Rng::stream(bench.seed, 13));
-        let slow = at_the_tolerance(&before);
-        for (name, part, factor) in [("healthy", 0.0, 1.0)].into_iter().chain(slow) {
-            let row = format!("climbs cold, {per_second} rps, {name}");
-            let slower = |rng: &mut Rng| if part > 0.0 && rng.chance(part) { factor } else { 1.0 };
-            let endings = bench.runs(&row, runs, |rng| climbs(&before, MINUTES, &slower, rng));
-            let (up, back) = (share(&endings, Ending::promoted), share(&endings, Ending::rolled_back));
-            let aim = if part > 0.0 {
-                sheet.share_at_most(&row, up, runs, 0.05, "5 %")
-            } else {
-                sheet.judged(&row, up >= 0.95, "≥ 95 %")
-            };
-            let minutes = Times::of(endings.iter().filter_map(|it| it.promoted()).map(Some), MINUTES);
-            let minutes = if minutes.share() > 0.0 { minutes.shown() } else { String::new() };
-            let undecided = percent((1.0 - up - back).max(0.0));
-            sheet.row([
-                format!("{per_second} rps"),
-                name.to_owned(),
-                percent(up),
-                aim,
-                minutes,
-                percent(back),
-                undecided,
-            ]);
-        }
+    let plan = plan_of("checks: [ latency: {} ]");
+    let releases =
+        [("healthy", Slow::Not), ("5 points more above p50", Slow::All), ("1 point more above p99", Slow::Tail)];
+    for (per_second, (name, slow)) in [5.0, 50.0].into_iter().flat_map(|rps| releases.map(|it| (rps, it))) {
+        let row = format!("climbs cold, {per_second} rps, {name}");
+        let pasts = pasts(bench, &plan, per_second);
+        let against: Vec<(&Before, (f64, f64))> = pasts.iter().map(|before| (before, slow.against(before))).collect();
+        let endings = bench.runs(&row, runs, |rng| {
+            let (before, (part, factor)) = *any(&against, rng);
+            climbs(before, MINUTES, &|rng| if part > 0.0 && rng.chance(part) { factor } else { 1.0 }, rng)
+        });
+        let (up, back) = (share(&endings, Ending::promoted), share(&endings, Ending::rolled_back));
+        let (aim, back_aim) = if matches!(slow, Slow::Not) {
+            let aim = sheet.judged(&row, up >= 0.95, "≥ 95 %");
+            (aim, sheet.share_at_most(&format!("{row}, rolled back"), back, runs, 0.02, "2 %"))
+        } else {
+            (sheet.share_at_most(&row, up, runs, 0.05, "5 %"), String::new())
+        };
+        let minutes = Times::of(endings.iter().filter_map(|it| it.promoted()).map(Some), MINUTES);
+        let minutes = if minutes.share() > 0.0 { minutes.shown() } else { String::new() };
+        let undecided = percent((1.0 - up - back).max(0.0));
+        let cells = [name.to_owned(), percent(up), aim, minutes, percent(back), back_aim, undecided];
+        sheet.row([format!("{per_second} rps")].into_iter().chain(cells));
     }
     sheet
 }

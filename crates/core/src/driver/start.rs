@@ -45,7 +45,7 @@ pub(super) async fn start<P: Ports, B: Budget>(
     let (red, alarm_problems) = check_alarms(context, &spec).await;
     problems.extend(alarm_problems);
     let (mut plan, learned) = look_back(context, &spec, &routing, &version).await;
-    let (traffic_problems, traffic_warnings) = check_traffic(context, &spec, &mut plan, &version).await;
+    let (traffic_problems, traffic_warnings) = check_traffic(context, &spec, &mut plan, &routing, &version).await;
     problems.extend(traffic_problems);
     warnings.extend(traffic_warnings);
     if !problems.is_empty() {
@@ -309,7 +309,7 @@ async fn look_back<P: Ports, B: Budget>(
     routing: &Routing,
     version: &VersionInfo,
 ) -> (JudgePlan, bool) {
-    let plan = analysis::plan(spec);
+    let plan = analysis::plan(spec).started_slowly(version.slow_start);
     let lag = context.settings.metric_lag.plus(version.timeout);
     let whose = Whose {
         spec,
@@ -324,12 +324,13 @@ async fn look_back<P: Ports, B: Budget>(
     }
 }
 
-/// Whether the alias gets the function's traffic, and whether that is enough for a proof in time. Metrics that cannot be
+/// Whether an alias gets its function's traffic, and whether a target's traffic is enough for a proof in time. Metrics that cannot be
 /// read are no reason to refuse: the rollout holds without them.
 async fn check_traffic<P: Ports, B: Budget>(
     context: &Context<'_, P, B>,
     spec: &RolloutSpec,
     plan: &mut JudgePlan,
+    routing: &Routing,
     version: &VersionInfo,
 ) -> (Vec<Problem>, Vec<Problem>) {
     let lag = context.settings.metric_lag.plus(version.timeout);
@@ -337,7 +338,7 @@ async fn check_traffic<P: Ports, B: Budget>(
     let _ = analysis::plan_auto(plan, spec, None, lag);
     let until = (context.now - engine::CLOSED_AFTER).minute();
     let from = until.plus(-HISTORY_MINUTES);
-    let queries = metrics::history_queries(&spec.target, from, until);
+    let queries = metrics::history_queries(&spec.target, &routing.primary, from, until);
     let mut answers = Vec::new();
     for answer in context.ports.fetch(&queries).await {
         match answer {
@@ -353,7 +354,7 @@ async fn check_traffic<P: Ports, B: Budget>(
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
     let series: Vec<Option<&Series>> = answers.iter().map(Some).collect();
-    let Some(traffic) = metrics::traffic(&series, from, until) else { return (problems, warnings) };
+    let Some(traffic) = metrics::traffic(&spec.target, &series, from, until) else { return (problems, warnings) };
     match metrics::bypass_problem(&spec.target, &traffic) {
         Some(Bypass::Refuse(message)) => problems.extend(problem("target.lambda.alias", message)),
         Some(Bypass::Warn(message)) => warnings.extend(problem("target.lambda.alias", message)),
@@ -361,7 +362,11 @@ async fn check_traffic<P: Ports, B: Budget>(
     }
     let Some(load) = traffic.load() else {
         let key = spec.target.key();
-        let message = format!("{key} had no invocations in the last hour: nothing can be proven without traffic");
+        let what = match spec.target {
+            Target::Lambda(_) => "invocations",
+            Target::Alb(_) => "requests",
+        };
+        let message = format!("{key} had no {what} in the last hour: nothing can be proven without traffic");
         warnings.extend(problem("target", message));
         return (problems, warnings);
     };
