@@ -21,8 +21,6 @@ pub enum On {
 }
 
 impl On {
-    pub const BOTH: [Self; 2] = [Self::Lambda, Self::Alb];
-
     /// From v41 to v42 of `checkout`.
     pub fn target(self) -> Target {
         self.target_of("checkout")

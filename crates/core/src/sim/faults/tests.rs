@@ -113,8 +113,7 @@ fn half_a_write_leaves_the_rules_uneven() {
     world.write(&on.target(), &on.canary(), None).unwrap();
     let faulty = Faulty::once(&world, When::Every(Operation::Set), Way::Half);
     let (target, baseline, canary) = (on.target(), on.baseline(), on.canary());
-    let split =
-        SetWeight { target: &target, baseline: &baseline, canary: &canary, weight: Weight::ZERO, seen: &seen };
+    let split = SetWeight { target: &target, baseline: &baseline, canary: &canary, weight: Weight::ZERO, seen: &seen };
     assert!(matches!(run_now(faulty.set(&split)).unwrap(), Err(SetError::Stale)));
     assert_eq!(live(on, &world), Split::Ours(Weight::FULL));
 }

@@ -114,8 +114,7 @@ fn weights_are_set_in_every_rule_and_the_rest_survives() {
     set(&world, &target, small()).unwrap();
     let written = world.writes(before);
     let uneven = Split::Uneven { low: Weight::ZERO, high: small() };
-    let splits: Vec<Split> =
-        written.iter().map(|write| write.routing.split(&ON.baseline(), &ON.canary())).collect();
+    let splits: Vec<Split> = written.iter().map(|write| write.routing.split(&ON.baseline(), &ON.canary())).collect();
     assert_eq!(splits, [uneven, Split::Ours(small())], "one rule after the other");
     for reference in rules() {
         let rule = world.rule(&reference).unwrap();
