@@ -13,7 +13,7 @@ use super::{DOCUMENTS, files, read};
 const OPERATIONS: &str = "docs/operations.md";
 
 /// The rows of the tables under a heading, the header included.
-fn rows(document: &str, heading: &str) -> Vec<Vec<String>> {
+pub(super) fn rows(document: &str, heading: &str) -> Vec<Vec<String>> {
     let text = read(document);
     let section = text.split(&format!("\n## {heading}\n")).nth(1).unwrap_or_else(|| panic!("no `{heading}`"));
     let section = section.split("\n## ").next().unwrap_or_default();
@@ -22,11 +22,11 @@ fn rows(document: &str, heading: &str) -> Vec<Vec<String>> {
 }
 
 /// What stands in backticks.
-fn code(text: &str) -> Vec<&str> {
+pub(super) fn code(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
 
-fn sources(folders: &[&str]) -> String {
+pub(super) fn sources(folders: &[&str]) -> String {
     let read_all = |folder: &&str| {
         let files = files(folder, ".rs").into_iter().filter(|file| !is_test(file));
         files.map(|file| read(&format!("{folder}/{file}"))).collect::<String>()
