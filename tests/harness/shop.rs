@@ -27,8 +27,7 @@ impl Elb {
     pub fn of_moto(moto: &Emulator) -> Self {
         let port = moto.port();
         let body = "Action=DescribeSubnets&Version=2016-11-15";
-        let request =
-            Request { method: "POST", path: "/", service: "ec2", content_type: FORM, target: None, body };
+        let request = Request { method: "POST", path: "/", service: "ec2", content_type: FORM, target: None, body };
         let answer = http::send(port, &request).body;
         let xml = answer.as_str().expect("EC2 speaks XML");
         let all = |tag: &str| -> Vec<String> {
@@ -72,8 +71,7 @@ impl Elb {
     pub fn ecs(&self, action: &str, body: &Value) -> Value {
         let (target, body) = (&format!("AmazonEC2ContainerServiceV20141113.{action}"), &body.to_string());
         let content_type = "application/x-amz-json-1.1";
-        let request =
-            Request { method: "POST", path: "/", service: "ecs", content_type, target: Some(target), body };
+        let request = Request { method: "POST", path: "/", service: "ecs", content_type, target: Some(target), body };
         let response = http::send(self.port, &request);
         assert_eq!(response.status, 200, "{action}: {}", response.body);
         response.body
@@ -81,8 +79,7 @@ impl Elb {
 
     /// A new target group for IP addresses, with no target yet; its ARN.
     pub fn create_group(&self, name: &str, fields: &Value) -> String {
-        let defaults =
-            json!({ "Name": name, "Protocol": "HTTP", "Port": 80, "VpcId": self.vpc, "TargetType": "ip" });
+        let defaults = json!({ "Name": name, "Protocol": "HTTP", "Port": 80, "VpcId": self.vpc, "TargetType": "ip" });
         let created = self.call("CreateTargetGroup", &super::coalmine::with_fields(defaults, fields));
         text(&created["TargetGroups"][0]["TargetGroupArn"])
     }
@@ -93,7 +90,8 @@ impl Elb {
     }
 
     pub fn create_listener(&self, balancer: &str, port: u16, actions: &Value) -> String {
-        let fields = json!({ "LoadBalancerArn": balancer, "Port": port, "Protocol": "HTTP", "DefaultActions": actions });
+        let fields =
+            json!({ "LoadBalancerArn": balancer, "Port": port, "Protocol": "HTTP", "DefaultActions": actions });
         text(&self.call("CreateListener", &fields)["Listeners"][0]["ListenerArn"])
     }
 
@@ -146,7 +144,7 @@ impl Elb {
     }
 }
 
-/// Blue is live behind a listener's default action and behind a rule of it; green has its targets and nothing else.
+/// Blue is live behind a rule of a listener, whose default action answers by itself; green has its targets and nothing else.
 #[derive(Serialize, Deserialize)]
 pub struct Shop {
     pub elb: Elb,
@@ -161,8 +159,8 @@ impl Shop {
     pub fn open(elb: Elb) -> Self {
         let groups = GROUPS.map(|name| elb.create_group(name, &json!({})));
         let balancer = elb.create_balancer("shop");
+        let listener = elb.create_listener(&balancer, 80, &Self::answering());
         let only_blue = json!([{ "Type": "forward", "TargetGroupArn": groups[0] }]);
-        let listener = elb.create_listener(&balancer, 80, &only_blue);
         let rule = elb.create_rule(&listener, 10, "/shop/*", &only_blue);
         let shop = Self { elb, balancer, listener, rule, groups };
         for place in 0..GROUPS.len() {
@@ -174,6 +172,16 @@ impl Shop {
     /// The targets of a group.
     pub fn addresses(group: usize) -> Vec<String> {
         (0..TARGETS).map(|target| format!("172.31.{group}.{}", 10 + target)).collect()
+    }
+
+    /// Actions that forward to nothing.
+    pub fn answering() -> Value {
+        json!([{ "Type": "fixed-response", "FixedResponseConfig": { "StatusCode": "404" } }])
+    }
+
+    /// Blue behind the listener's default action, too.
+    pub fn open_to_all(&self) {
+        self.elb.set_actions(&self.listener, &json!([{ "Type": "forward", "TargetGroupArn": self.groups[0] }]));
     }
 
     /// A forward action to groups by their ARNs.

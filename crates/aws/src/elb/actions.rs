@@ -165,3 +165,6 @@ fn kept(action: &Action) -> Action {
     }
     action
 }
+
+#[cfg(test)]
+mod tests;

@@ -174,3 +174,6 @@ fn reasons(targets: &[TargetHealthDescription]) -> Option<String> {
     let told: Vec<String> = counts.into_iter().map(|(text, count)| format!("{count} x {text}")).collect();
     (!told.is_empty()).then(|| told.join(", "))
 }
+
+#[cfg(test)]
+mod tests;

@@ -156,3 +156,6 @@ fn other_uses(target: &AlbTarget, groups: &[SeenGroup], placed: &[Placed]) -> Ve
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;
