@@ -1,39 +1,29 @@
-//! The adapters' contract on MiniStack. The SDK takes its endpoint from the environment of its process and from nowhere
-//! else, so this test runs itself once more in a process that has one.
+//! The adapters' contract on MiniStack.
 
-use std::process::Command;
+use std::process::Stdio;
 
 use coalmine_aws::{Aws, AwsConfig};
 use coalmine_core::units::Minute;
 use serde_json::json;
 
 use crate::contract_aws::{self as contract, World};
-use crate::harness::{Cloud, Served, datums, this_minute};
+use crate::harness::{Cloud, Served, again, datums, this_minute};
 
-const SECOND_RUN: &str = "COALMINE_CONTRACT_MINUTE";
 const TABLE: &str = "contract";
 const TOPIC: &str = "releases";
 
 #[test]
 fn the_adapters_keep_their_contract() {
-    if let Ok(minute) = std::env::var(SECOND_RUN) {
+    if let Some(minute) = again::told() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         return runtime.block_on(keep(Minute::from_index(minute.parse().unwrap())));
     }
     let cloud = Cloud::start();
     let minute = this_minute().plus(-10);
     set_up(&cloud, minute);
-    let again = Command::new(std::env::current_exe().unwrap())
-        .args(["contract::the_adapters_keep_their_contract", "--exact", "--nocapture"])
-        // A proxy, a profile or an endpoint of the developer's would lead the SDK away from here.
-        .env_clear()
-        .env(SECOND_RUN, minute.index().to_string())
-        .env("AWS_ENDPOINT_URL", cloud.endpoint())
-        .envs([("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")])
-        .output()
-        .unwrap();
-    let said = String::from_utf8([again.stdout, again.stderr].concat()).unwrap();
-    assert!(again.status.success() && said.contains("1 passed"), "{said}");
+    let endpoints = [("AWS_ENDPOINT_URL", cloud.endpoint())];
+    let test = "contract::the_adapters_keep_their_contract";
+    again::run(test, &minute.index().to_string(), &endpoints, Stdio::null());
 }
 
 fn set_up(cloud: &Cloud, minute: Minute) {

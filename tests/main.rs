@@ -6,10 +6,14 @@
 mod harness;
 mod past;
 
+mod alb_faults;
+mod alb_requests;
+mod alb_rollouts;
 mod blind_spots;
 mod clock;
 mod commands;
 mod contract;
+mod contract_alb;
 mod contract_aws;
 mod events;
 mod recordings;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::emulator::Emulator;
 use super::http::{self, Request, Response};
-use super::ministack::Ministack;
 use super::python::{python, support};
 
 /// A zip of `main.py`, whose `handler` answers its event.
@@ -38,12 +38,12 @@ impl Live {
 }
 
 pub struct Cloud {
-    stack: Ministack,
+    stack: Emulator,
 }
 
 impl Cloud {
     pub fn start() -> Self {
-        Self { stack: Ministack::start() }
+        Self { stack: Emulator::ministack() }
     }
 
     pub fn endpoint(&self) -> String {
@@ -209,7 +209,7 @@ impl Cloud {
 
     fn send(&self, method: &str, path: &str, service: &str, target: Option<&str>, body: &Value) -> Response {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        http::send(self.stack.port(), &Request { method, path, service, target, body: &body })
+        http::send(self.stack.port(), &Request { method, path, service, content_type: http::JSON, target, body: &body })
     }
 }
 

@@ -1,20 +1,16 @@
 //! A rollout's world: Coalmine deployed, a function to roll out, and traffic that obeys the alias.
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::ops::{Deref, DerefMut};
 
-use coalmine_core::units::{Minute, Timestamp};
+use coalmine_core::units::Minute;
 use serde_json::{Value, json};
 
 use super::cloud::{Cloud, Live};
+use super::coalmine::{Coalmine, ENDS, with_fields};
 use super::dice::Dice;
 
-const TABLE: &str = "coalmine";
 const FUNCTION: &str = "checkout";
 const ALIAS: &str = "live";
-/// The phases that nothing follows.
-const ENDS: [&str; 3] = ["promoted", "rolledBack", "superseded"];
 
 /// What comes in, minute by minute.
 #[derive(Debug, Clone, Copy)]
@@ -35,11 +31,22 @@ pub struct Served {
 
 /// Versions 1 (live) and 2 (new) of one function.
 pub struct Stage {
-    pub cloud: Cloud,
-    /// The minute that is running. Begins with the real one, because a tick of the past would be dropped.
-    pub minute: Minute,
+    coalmine: Coalmine,
     pub dice: Dice,
-    deployed: RefCell<BTreeSet<&'static str>>,
+}
+
+impl Deref for Stage {
+    type Target = Coalmine;
+
+    fn deref(&self) -> &Coalmine {
+        &self.coalmine
+    }
+}
+
+impl DerefMut for Stage {
+    fn deref_mut(&mut self) -> &mut Coalmine {
+        &mut self.coalmine
+    }
 }
 
 impl Stage {
@@ -60,107 +67,34 @@ impl Stage {
 
     pub fn without_history(seed: u64) -> Self {
         let cloud = Cloud::start();
-        cloud.create_table(TABLE);
         cloud.create_target(FUNCTION);
         let old = cloud.publish(FUNCTION, "old");
         cloud.create_alias(FUNCTION, ALIAS, &old);
         let new = cloud.publish(FUNCTION, "new");
         cloud.wait_for_state(FUNCTION, &new, "Active");
-        Self { cloud, minute: this_minute(), dice: Dice::new(seed), deployed: RefCell::default() }
-    }
-
-    /// Makes one of Coalmine's functions; each is made when it is first needed, because it takes a while.
-    pub fn deploy(&self, handler: &'static str) -> String {
-        let name = format!("coalmine-{handler}");
-        if self.deployed.borrow_mut().insert(handler) {
-            self.cloud.create_bootstrap(&name, handler, &self.environment());
-        }
-        name
-    }
-
-    /// What Coalmine's functions are told.
-    pub fn environment(&self) -> Value {
-        json!({ "COALMINE_TABLE": TABLE, "AWS_ENDPOINT_URL": self.cloud.endpoint() })
+        Self { coalmine: Coalmine::install(cloud, Vec::new()), dice: Dice::new(seed) }
     }
 
     /// The spec of a rollout of version 2, with more fields or others.
     pub fn spec(&self, fields: &Value) -> Value {
-        let mut spec = json!({
+        let spec = json!({
             "coalmine": "v1", "name": "it", "version": "2",
             "target": { "lambda": { "function": FUNCTION, "alias": ALIAS } },
             "checks": [{ "errors": { "tolerate": "0.5pt" } }],
         });
-        for (key, value) in fields.as_object().expect("fields are an object") {
-            spec[key] = value.clone();
-        }
-        spec
+        with_fields(spec, fields)
     }
 
     pub fn start(&self, fields: &Value) -> Value {
-        let started = self.command(&json!({ "command": "start", "spec": self.spec(fields) }));
-        assert!(started.get("errors").is_none(), "{started}");
-        started
-    }
-
-    /// What the command function answers, its errors included.
-    pub fn command(&self, command: &Value) -> Value {
-        self.invoke("command", command)
-    }
-
-    pub fn status(&self) -> Value {
-        self.command(&json!({ "command": "status", "rollout": "it" }))
-    }
-
-    pub fn phase(&self) -> String {
-        let status = self.status();
-        status["phase"]["name"].as_str().unwrap_or_else(|| panic!("no phase in {status}")).to_owned()
-    }
-
-    pub fn has_ended(&self) -> bool {
-        ENDS.contains(&self.phase().as_str())
+        self.start_spec(&self.spec(fields))
     }
 
     pub fn alias_revision(&self) -> String {
         self.cloud.alias_revision(FUNCTION, ALIAS)
     }
 
-    /// Everything that is stored.
-    pub fn items(&self) -> Vec<Value> {
-        self.cloud.items(TABLE)
-    }
-
-    pub fn invoke(&self, handler: &'static str, event: &Value) -> Value {
-        self.try_invoke(handler, event).unwrap_or_else(|error| panic!("{handler} failed: {error}"))
-    }
-
-    /// What one of Coalmine's functions answers, or the error it ends with.
-    pub fn try_invoke(&self, handler: &'static str, event: &Value) -> Result<Value, Value> {
-        self.cloud.invoke(&self.deploy(handler), event)
-    }
-
     pub fn live(&self) -> Live {
         self.cloud.live(FUNCTION, ALIAS)
-    }
-
-    /// A tick ten seconds into the running minute.
-    pub fn tick(&self) -> Value {
-        self.invoke("tick", &self.tick_event())
-    }
-
-    pub fn tick_event(&self) -> Value {
-        let time = Timestamp::from_epoch_seconds(self.minute.start().epoch_seconds() + 10).to_string();
-        json!({ "source": "aws.events", "detail-type": "Scheduled Event", "time": time, "detail": {} })
-    }
-
-    /// The same tick, delivered several times at once.
-    pub fn tick_together(&self, times: usize) {
-        let (name, event) = (self.deploy("tick"), self.tick_event());
-        let cloud = &self.cloud;
-        std::thread::scope(|scope| {
-            for _ in 0..times {
-                scope.spawn(|| cloud.invoke(&name, &event).expect("a tick that loses a race is no failure"));
-            }
-        });
     }
 
     /// Serves the running minute's traffic the way the alias routes it, lets the minute pass, and ticks.
@@ -176,12 +110,6 @@ impl Stage {
         let old = Served { requests: old, errors: self.dice.count(old, traffic.old_fails) };
         let new = Served { requests: new, errors: self.dice.count(new, traffic.new_fails) };
         self.serve(old, new);
-    }
-
-    /// Lets a minute pass in which no metric arrives, and ticks.
-    pub fn next(&mut self) -> Value {
-        self.minute = self.minute.plus(1);
-        self.tick()
     }
 
     /// Passes minutes until the rollout ends; panics when it does not within `limit`.
@@ -266,12 +194,6 @@ impl Stage {
     }
 }
 
-/// The real minute.
-pub fn this_minute() -> Minute {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
-    Timestamp::from_epoch_seconds(i64::try_from(since.as_secs()).expect("before the year 292 billion")).minute()
-}
-
 fn resource() -> String {
     format!("{FUNCTION}:{ALIAS}")
 }
@@ -287,8 +209,23 @@ fn per_version(version: &str) -> Value {
     json!({ "Resource": resource(), "ExecutedVersion": version })
 }
 
-/// `Duration` of one minute: as many different values as CloudWatch takes, from 30 ms to 200 ms and more.
+/// `Duration` of one minute.
 fn durations(dice: &mut Dice, minute: Minute, dimensions: &Value, requests: u64, times: f64) -> Vec<Value> {
+    let (values, counts) = spread(dice, requests, times);
+    let mut all = vec![json!({ "Name": "FunctionName", "Value": FUNCTION })];
+    for (name, value) in dimensions.as_object().expect("dimensions are an object") {
+        all.push(json!({ "Name": name, "Value": value }));
+    }
+    let datum = json!({
+        "MetricName": "Duration", "Dimensions": all, "Timestamp": minute.start().epoch_seconds(),
+        "Unit": "Milliseconds", "Values": values, "Counts": counts,
+    });
+    if requests == 0 { Vec::new() } else { vec![datum] }
+}
+
+/// How long the requests of a minute took, as values and their counts: as many different values as CloudWatch takes, from
+/// 30 to 200 and more, so many times.
+pub fn spread(dice: &mut Dice, requests: u64, times: f64) -> (Vec<f64>, Vec<u64>) {
     const VALUES: u32 = 100;
     let (mut left, mut values, mut counts) = (requests, Vec::new(), Vec::new());
     for place in 0..VALUES {
@@ -300,15 +237,7 @@ fn durations(dice: &mut Dice, minute: Minute, dimensions: &Value, requests: u64,
             counts.push(count);
         }
     }
-    let mut all = vec![json!({ "Name": "FunctionName", "Value": FUNCTION })];
-    for (name, value) in dimensions.as_object().expect("dimensions are an object") {
-        all.push(json!({ "Name": name, "Value": value }));
-    }
-    let datum = json!({
-        "MetricName": "Duration", "Dimensions": all, "Timestamp": minute.start().epoch_seconds(),
-        "Unit": "Milliseconds", "Values": values, "Counts": counts,
-    });
-    if requests == 0 { Vec::new() } else { vec![datum] }
+    (values, counts)
 }
 
 /// `Invocations` and `Errors` of one minute; nothing at all where nothing was served.

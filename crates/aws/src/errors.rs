@@ -92,6 +92,11 @@ pub(crate) fn kind_of_answer(code: Option<&str>, status: Option<u16>) -> FaultKi
     }
 }
 
+/// Whether the service itself refused, and as what.
+pub(crate) fn refused_as<E>(error: &SdkError<E>, is: impl Fn(&E) -> bool) -> bool {
+    error.as_service_error().is_some_and(is)
+}
+
 /// The same fault for each of several questions that were asked in one call.
 pub(crate) fn copies(fault: Fault, count: usize) -> Vec<Fault> {
     let Fault { operation, kind, detail, source } = fault;
@@ -106,7 +111,7 @@ pub(crate) fn copies(fault: Fault, count: usize) -> Vec<Fault> {
 }
 
 /// The SDK wraps what went wrong several times over; what people can act on is at the bottom.
-fn innermost(error: &dyn Error) -> String {
+pub(crate) fn innermost(error: &dyn Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;

@@ -1,4 +1,4 @@
-//! Tests a version by invoking it, before it gets any traffic.
+//! Tests a version before it gets any traffic. A function is invoked.
 
 use std::time::Duration;
 
@@ -24,20 +24,27 @@ const LARGEST_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
 /// A test may take this long, cold start included; a rollout has 20 s of a tick for everything, and would be cut off
 /// there without saying why. A version that takes longer has not passed and not failed: the next tick tests again, and
 /// the rollout's deadline ends it.
-const LONGEST_INVOCATION: Duration = Duration::from_secs(15);
+pub(crate) const LONGEST_TEST: Duration = Duration::from_secs(15);
 
-/// Invocations of one test at the same time.
-const CONCURRENT_INVOCATIONS: usize = 4;
+/// Requests of one test at the same time.
+const CONCURRENT_REQUESTS: usize = 4;
 
 /// Characters of an answer that a message quotes.
 const QUOTED_CHARS: usize = 300;
 
 impl TestRunner for Aws {
     async fn run(&self, target: &Target, version: &Version, test: &Test) -> Result<TestOutcome, Fault> {
-        let Test::Invoke(test) = test;
-        let mut outcomes = stream::iter(0..test.times.max(1))
-            .map(|_| self.invoke(target, version, test))
-            .buffered(CONCURRENT_INVOCATIONS);
+        let times = match test {
+            Test::Invoke(test) => test.times,
+            Test::Http(test) => test.times,
+        };
+        let once = |_| async move {
+            match test {
+                Test::Invoke(test) => self.invoke(target, version, test).await,
+                Test::Http(test) => self.request(test).await,
+            }
+        };
+        let mut outcomes = stream::iter(0..times.max(1)).map(once).buffered(CONCURRENT_REQUESTS);
         while let Some(outcome) = outcomes.next().await {
             match outcome? {
                 TestOutcome::Passed => {}
@@ -51,7 +58,9 @@ impl TestRunner for Aws {
 impl Aws {
     /// Never repeated by itself: a test may have effects, and a second invocation would hide a flaw of the first.
     async fn invoke(&self, target: &Target, version: &Version, test: &InvokeTest) -> Result<TestOutcome, Fault> {
-        let Target::Lambda(LambdaTarget { function, .. }) = target;
+        let Target::Lambda(LambdaTarget { function, .. }) = target else {
+            return Err(INVOKE.refusal(FaultKind::Rejected, "only a Lambda function can be invoked".to_owned()));
+        };
         let payload = test.payload.to_string();
         if payload.len() > LARGEST_PAYLOAD_BYTES {
             let detail = format!("the payload has {} bytes; Lambda takes {LARGEST_PAYLOAD_BYTES}", payload.len());
@@ -68,7 +77,7 @@ impl Aws {
             .config_override(
                 aws_sdk_lambda::config::Builder::new()
                     .retry_config(RetryConfig::disabled())
-                    .timeout_config(timeouts(LONGEST_INVOCATION, LONGEST_INVOCATION)),
+                    .timeout_config(timeouts(LONGEST_TEST, LONGEST_TEST)),
             );
         let answer = request.send().await.map_err(|error| INVOKE.fault(error))?;
         Ok(outcome(version, test.expect.as_ref(), &answer))
@@ -120,7 +129,7 @@ fn difference(path: &str, expect: &Value, came: &Value) -> Option<String> {
     }
 }
 
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut chars = text.chars();
     let start: String = chars.by_ref().take(QUOTED_CHARS).collect();
     match chars.next() {

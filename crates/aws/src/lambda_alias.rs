@@ -9,16 +9,15 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
-use aws_sdk_lambda::error::SdkError;
 use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
 use aws_sdk_lambda::types::AliasRoutingConfiguration;
 use coalmine_core::observation::{Readiness, Routing, VersionInfo};
-use coalmine_core::ports::{Fault, FaultKind, LookError, SetError, SetWeight, TrafficRouter};
-use coalmine_core::spec::{LambdaTarget, Target, Version};
+use coalmine_core::ports::{Fault, FaultKind, LookError, SetError, SetWeight};
+use coalmine_core::spec::{LambdaTarget, Version};
 use coalmine_core::units::{Span, Weight};
 
 use crate::Aws;
-use crate::errors::Call;
+use crate::errors::{Call, refused_as};
 
 const GET_ALIAS: Call = Call::new("GetAlias", "lambda:GetAlias");
 const UPDATE_ALIAS: Call = Call::new("UpdateAlias", "lambda:UpdateAlias");
@@ -27,11 +26,11 @@ const LIST_VERSIONS: Call = Call::new("ListVersionsByFunction", "lambda:ListVers
 const GET_PROVISIONED: Call = Call::new("GetProvisionedConcurrencyConfig", "lambda:GetProvisionedConcurrencyConfig");
 
 /// Waits before a throttled write is tried again: Lambda's control plane allows the whole account 15 calls a second.
-const THROTTLE_WAITS: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(900)];
+pub(crate) const THROTTLE_WAITS: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(900)];
 
-impl TrafficRouter for Aws {
-    async fn look(&self, target: &Target) -> Result<Routing, LookError> {
-        let Target::Lambda(LambdaTarget { function, alias, .. }) = target;
+impl Aws {
+    pub(crate) async fn look_at_alias(&self, target: &LambdaTarget) -> Result<Routing, LookError> {
+        let LambdaTarget { function, alias, .. } = target;
         let answer = match self.lambda().get_alias().function_name(function).name(alias).send().await {
             Ok(answer) => answer,
             Err(error) if refused_as(&error, |e| e.is_resource_not_found_exception()) => {
@@ -45,8 +44,11 @@ impl TrafficRouter for Aws {
         Ok(Routing { in_transition, ..routing })
     }
 
-    async fn version(&self, target: &Target, version: Option<&Version>) -> Result<VersionInfo, LookError> {
-        let Target::Lambda(LambdaTarget { function, .. }) = target;
+    pub(crate) async fn version_of_function(
+        &self,
+        LambdaTarget { function, .. }: &LambdaTarget,
+        version: Option<&Version>,
+    ) -> Result<VersionInfo, LookError> {
         let version = match version {
             Some(version) => version.clone(),
             None => self.newest(function).await?,
@@ -67,20 +69,18 @@ impl TrafficRouter for Aws {
     /// Only a throttled attempt is repeated, because then it is certain that nothing was written. After a timeout the
     /// write may still arrive; a repetition would be one write more that may arrive late. The revision makes a late
     /// one harmless as soon as anything else has been written, and the next tick looks before it writes again.
-    async fn set(&self, split: &SetWeight<'_>) -> Result<(), SetError> {
+    pub(crate) async fn set_alias(&self, target: &LambdaTarget, split: &SetWeight<'_>) -> Result<(), SetError> {
         for wait in THROTTLE_WAITS {
-            match self.update_alias(split).await {
+            match self.update_alias(target, split).await {
                 Err(SetError::Fault(fault)) if fault.kind == FaultKind::Throttled => tokio::time::sleep(wait).await,
                 done => return done,
             }
         }
-        self.update_alias(split).await
+        self.update_alias(target, split).await
     }
-}
 
-impl Aws {
-    async fn update_alias(&self, split: &SetWeight<'_>) -> Result<(), SetError> {
-        let Target::Lambda(LambdaTarget { function, alias, .. }) = split.target;
+    async fn update_alias(&self, target: &LambdaTarget, split: &SetWeight<'_>) -> Result<(), SetError> {
+        let LambdaTarget { function, alias, .. } = target;
         let Some(revision) = &split.seen.revision else {
             let detail =
                 format!("the look at {} brought no revision to make the write conditional", split.target.key());
@@ -107,28 +107,29 @@ impl Aws {
     /// Whether Lambda is moving provisioned concurrency and may rearrange the weights meanwhile. Only a weighted alias
     /// is asked about, and once it was found to have none it is not asked about again until its weights are gone:
     /// Lambda refuses to give provisioned concurrency to a weighted alias.
-    async fn in_transition(&self, target: &Target, routing: &Routing) -> bool {
+    async fn in_transition(&self, target: &LambdaTarget, routing: &Routing) -> bool {
+        let LambdaTarget { function, alias, .. } = target;
+        let key = format!("{function}:{alias}");
         let Some((_, weight)) = &routing.additional else {
-            self.unprovisioned.lock().unwrap_or_else(PoisonError::into_inner).remove(&target.key());
+            self.unprovisioned.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             return false;
         };
         // Nobody but Lambda writes it.
         let lambdas_own = *weight == Weight::FULL;
-        let known = self.unprovisioned.lock().unwrap_or_else(PoisonError::into_inner).contains(&target.key());
+        let known = self.unprovisioned.lock().unwrap_or_else(PoisonError::into_inner).contains(&key);
         if known && !lambdas_own {
             return false;
         }
-        let Target::Lambda(LambdaTarget { function, alias, .. }) = target;
         let request = self.lambda().get_provisioned_concurrency_config().function_name(function).qualifier(alias);
         match request.send().await {
             Ok(answer) => answer.status().is_some_and(|status| status.as_str() == "IN_PROGRESS"),
             Err(error) if refused_as(&error, |e| e.is_provisioned_concurrency_config_not_found_exception()) => {
-                self.unprovisioned.lock().unwrap_or_else(PoisonError::into_inner).insert(target.key());
+                self.unprovisioned.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
                 false
             }
             Err(error) => {
                 let fault = GET_PROVISIONED.fault(error);
-                tracing::warn!(target = target.key(), error = %fault, "provisioned concurrency is not known");
+                tracing::warn!(target = key, error = %fault, "provisioned concurrency is not known");
                 // Not knowing holds for a tick. A permission that is missing would hold for ever.
                 lambdas_own || fault.kind != FaultKind::Denied
             }
@@ -165,10 +166,6 @@ impl Aws {
     }
 }
 
-fn refused_as<E>(error: &SdkError<E>, is: impl Fn(&E) -> bool) -> bool {
-    error.as_service_error().is_some_and(is)
-}
-
 /// What an alias must look like for a weight.
 fn alias_shape(split: &SetWeight<'_>) -> (String, HashMap<String, f64>) {
     let (primary, weights) = match split.weight {
@@ -197,12 +194,8 @@ fn routing(
         }
     }
     parts.sort_by_key(|(version, _)| *version);
-    Ok(Routing {
-        primary: Version(primary.to_owned()),
-        additional: additional(&parts),
-        revision: revision.map(str::to_owned),
-        in_transition: false,
-    })
+    let revision = revision.map(str::to_owned);
+    Ok(Routing { revision, ..Routing::of(Version(primary.to_owned()), additional(&parts)) })
 }
 
 /// Lambda allows one additional version. Should it ever allow more, none of the versions in the answer is ours alone,
@@ -233,6 +226,7 @@ fn version_info(version: Version, answer: &GetFunctionConfigurationOutput) -> Re
         timeout,
         code_hash: answer.code_sha256().unwrap_or_default().to_owned(),
         published: answer.last_modified().unwrap_or_default().to_owned(),
+        slow_start: Span::ZERO,
     })
 }
 

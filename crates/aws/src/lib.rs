@@ -13,10 +13,13 @@ use aws_config::{BehaviorVersion, SdkConfig};
 
 mod cloudwatch;
 mod dynamodb;
+mod elb;
 mod errors;
+mod http_test;
 mod invoke;
 mod lambda_alias;
 mod notify;
+mod router;
 #[cfg(test)]
 mod testing;
 
@@ -38,7 +41,11 @@ pub struct Aws {
     sdk: SdkConfig,
     cloudwatch: OnceLock<aws_sdk_cloudwatch::Client>,
     dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
+    ecs: OnceLock<aws_sdk_ecs::Client>,
+    elb: OnceLock<aws_sdk_elasticloadbalancingv2::Client>,
     eventbridge: OnceLock<aws_sdk_eventbridge::Client>,
+    /// Carries the spec's own requests.
+    http: OnceLock<aws_smithy_http_client::Connector>,
     lambda: OnceLock<aws_sdk_lambda::Client>,
     sns: OnceLock<aws_sdk_sns::Client>,
     /// Weighted aliases that are known to have no provisioned concurrency, by target key.
@@ -75,7 +82,10 @@ impl Aws {
             sdk,
             cloudwatch: OnceLock::new(),
             dynamodb: OnceLock::new(),
+            ecs: OnceLock::new(),
+            elb: OnceLock::new(),
             eventbridge: OnceLock::new(),
+            http: OnceLock::new(),
             lambda: OnceLock::new(),
             sns: OnceLock::new(),
             unprovisioned: Mutex::default(),
@@ -88,6 +98,14 @@ impl Aws {
 
     fn dynamodb(&self) -> &aws_sdk_dynamodb::Client {
         self.dynamodb.get_or_init(|| aws_sdk_dynamodb::Client::new(&self.sdk))
+    }
+
+    fn ecs(&self) -> &aws_sdk_ecs::Client {
+        self.ecs.get_or_init(|| aws_sdk_ecs::Client::new(&self.sdk))
+    }
+
+    fn elb(&self) -> &aws_sdk_elasticloadbalancingv2::Client {
+        self.elb.get_or_init(|| aws_sdk_elasticloadbalancingv2::Client::new(&self.sdk))
     }
 
     fn eventbridge(&self) -> &aws_sdk_eventbridge::Client {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -24,6 +25,8 @@ pub(crate) enum Reply {
         headers: Vec<(&'static str, String)>,
         body: Vec<u8>,
     },
+    /// Comes after a while.
+    Late(Duration, Box<Reply>),
     /// Nothing ever comes back.
     Silence,
     /// The connection breaks.
@@ -47,13 +50,31 @@ impl Reply {
         Self::json(status, &body).with("x-amzn-errortype", code)
     }
 
+    /// An answer of a query protocol, with what is inside of its result.
+    pub fn xml(operation: &str, result: &str) -> Self {
+        let body = format!(
+            "<{operation}Response xmlns=\"http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/\">\
+             <{operation}Result>{result}</{operation}Result></{operation}Response>"
+        );
+        Self::Http { status: 200, headers: Vec::new(), body: body.into_bytes() }
+    }
+
+    /// An error answer of a query protocol.
+    pub fn xml_error(status: u16, code: &str) -> Self {
+        let body = format!(
+            "<ErrorResponse xmlns=\"http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/\"><Error>\
+             <Type>Sender</Type><Code>{code}</Code><Message>because</Message></Error></ErrorResponse>"
+        );
+        Self::Http { status, headers: Vec::new(), body: body.into_bytes() }
+    }
+
     pub fn with(self, name: &'static str, value: &str) -> Self {
         match self {
             Self::Http { status, mut headers, body } => {
                 headers.push((name, value.to_owned()));
                 Self::Http { status, headers, body }
             }
-            other @ (Self::Silence | Self::Broken) => other,
+            other @ (Self::Late(..) | Self::Silence | Self::Broken) => other,
         }
     }
 }
@@ -76,10 +97,32 @@ impl Asked {
         cbor::decode(&self.body)
     }
 
+    /// The parameters of a query protocol, without the operation.
+    pub fn form(&self) -> Vec<(String, String)> {
+        let body = str::from_utf8(&self.body).unwrap();
+        let pairs = body.split('&').map(|pair| pair.split_once('=').unwrap());
+        let pairs = pairs.map(|(name, value)| (unescaped(name), unescaped(value)));
+        pairs.filter(|(name, _)| name != "Action" && name != "Version").collect()
+    }
+
     /// `PUT /2015-03-31/functions/...`
     pub fn line(&self) -> String {
         format!("{} {}", self.method, self.uri.split_once("amazonaws.com").unwrap().1)
     }
+}
+
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let code: Vec<u8> = rest.by_ref().take(2).collect();
+            bytes.push(u8::from_str_radix(str::from_utf8(&code).unwrap(), 16).unwrap());
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).unwrap()
 }
 
 #[derive(Debug, Clone, Default)]
@@ -100,16 +143,26 @@ impl Script {
 
 impl HttpConnector for Script {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let operation = request.headers().get("x-amz-target").unwrap_or_default();
+        let body = request.body().bytes().unwrap_or_default().to_vec();
+        let queried = || {
+            let body = str::from_utf8(&body).ok()?;
+            body.split('&').find_map(|pair| pair.strip_prefix("Action="))
+        };
+        let operation = request.headers().get("x-amz-target").or_else(queried).unwrap_or_default().to_owned();
         self.asked.lock().unwrap().push(Asked {
             method: request.method().to_owned(),
             uri: request.uri().to_owned(),
             operation: operation.rsplit('.').next().unwrap_or_default().to_owned(),
-            body: request.body().bytes().unwrap_or_default().to_vec(),
+            body,
         });
         let reply = self.replies.lock().unwrap().pop_front();
         HttpConnectorFuture::new(async move {
-            match reply.expect("more was asked than the script answers") {
+            let mut reply = reply.expect("more was asked than the script answers");
+            while let Reply::Late(wait, later) = reply {
+                tokio::time::sleep(wait).await;
+                reply = *later;
+            }
+            match reply {
                 Reply::Http { status, headers, body } => {
                     let mut response = HttpResponse::new(status.try_into().unwrap(), body.into());
                     for (name, value) in headers {
@@ -117,7 +170,7 @@ impl HttpConnector for Script {
                     }
                     Ok(response)
                 }
-                Reply::Silence => std::future::pending().await,
+                Reply::Late(..) | Reply::Silence => std::future::pending().await,
                 Reply::Broken => Err(ConnectorError::io("connection reset".into())),
             }
         })

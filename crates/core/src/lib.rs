@@ -3,6 +3,7 @@
 //! Architecture Invariant: this crate does no I/O and reads no clock, environment or randomness. Every decision replays
 //! from a file.
 
+pub mod alb;
 pub mod analysis;
 pub mod command;
 pub mod driver;

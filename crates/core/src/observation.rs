@@ -46,6 +46,28 @@ pub struct Routing {
     pub revision: Option<String>,
     /// The target itself is rearranging its weights (provisioned concurrency is being allocated).
     pub in_transition: bool,
+    /// Of further rules that move together with the first: what each of those that differ from it routes to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<(Version, Option<(Version, Weight)>)>,
+    /// Every rule forwards to both target groups, be it at weight 0. An alias can always take any version.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub attached: bool,
+    /// All that is configured, as text, where there is no revision: what was not so when it was written is not written
+    /// over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// The weights as the service has them, where they are not shares.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exact: Vec<(Version, u16)>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// The routing in the words of one rollout.
@@ -53,32 +75,77 @@ pub struct Routing {
 pub enum Split {
     /// Between our two versions, with this weight on the canary.
     Ours(Weight),
+    /// Between our two versions, and not the same behind every rule: the canary's smallest and largest weight.
+    Uneven { low: Weight, high: Weight },
     /// Another version takes part.
     Foreign,
 }
 
 impl Routing {
+    /// One alias or rule, and nothing to make a write conditional.
+    #[must_use]
+    pub fn of(primary: Version, additional: Option<(Version, Weight)>) -> Self {
+        Self {
+            primary,
+            additional,
+            revision: None,
+            in_transition: false,
+            others: Vec::new(),
+            attached: true,
+            fingerprint: None,
+            exact: Vec::new(),
+        }
+    }
+
     /// How this routing splits between two versions.
     #[must_use]
     pub fn split(&self, baseline: &Version, canary: &Version) -> Split {
-        match &self.additional {
-            None if self.primary == *baseline => Split::Ours(Weight::ZERO),
-            None if self.primary == *canary => Split::Ours(Weight::FULL),
-            Some((version, weight)) if self.primary == *baseline && version == canary => Split::Ours(*weight),
-            Some((version, weight)) if self.primary == *canary && version == baseline => {
-                Split::Ours(weight.complement())
-            }
-            None | Some(_) => Split::Foreign,
+        let first = (&self.primary, self.additional.as_ref());
+        let others = self.others.iter().map(|(primary, additional)| (primary, additional.as_ref()));
+        let weights: Option<Vec<Weight>> =
+            std::iter::once(first).chain(others).map(|route| canary_weight(route, baseline, canary)).collect();
+        let ends = weights.and_then(|weights| Some((*weights.iter().min()?, *weights.iter().max()?)));
+        match ends {
+            None => Split::Foreign,
+            Some((low, high)) if low == high => Split::Ours(low),
+            Some((low, high)) => Split::Uneven { low, high },
         }
+    }
+}
+
+/// `None` where another version takes part.
+fn canary_weight(
+    (primary, additional): (&Version, Option<&(Version, Weight)>),
+    baseline: &Version,
+    canary: &Version,
+) -> Option<Weight> {
+    match additional {
+        None if primary == baseline => Some(Weight::ZERO),
+        None if primary == canary => Some(Weight::FULL),
+        Some((version, weight)) if primary == baseline && version == canary => Some(*weight),
+        Some((version, weight)) if primary == canary && version == baseline => Some(weight.complement()),
+        None | Some(_) => None,
     }
 }
 
 impl std::fmt::Display for Routing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.additional {
-            None => write!(f, "{}", self.primary),
-            Some((version, weight)) => write!(f, "{} with {weight} on {version}", self.primary),
-        }
+        route(f, &self.primary, self.additional.as_ref())?;
+        self.others.iter().try_for_each(|(primary, additional)| {
+            f.write_str(", and behind another rule ")?;
+            route(f, primary, additional.as_ref())
+        })
+    }
+}
+
+fn route(
+    f: &mut std::fmt::Formatter<'_>,
+    primary: &Version,
+    additional: Option<&(Version, Weight)>,
+) -> std::fmt::Result {
+    match additional {
+        None => write!(f, "{primary}"),
+        Some((version, weight)) => write!(f, "{primary} with {weight} on {version}"),
     }
 }
 
@@ -93,6 +160,98 @@ pub struct VersionInfo {
     /// Hash of the code, and when it was published, echoed to the user.
     pub code_hash: String,
     pub published: String,
+    /// How long a new target's share of the requests rises (a target group's slow start).
+    #[serde(default)]
+    pub slow_start: Span,
+}
+
+/// How many targets of either group could answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    pub baseline: GroupHealth,
+    pub canary: GroupHealth,
+}
+
+/// The targets of a group by their state.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupHealth {
+    pub healthy: u32,
+    pub unhealthy: u32,
+    /// Health checks have not decided yet.
+    pub waiting: u32,
+    /// No health checks are made: nothing forwards to the group, or they are switched off.
+    pub not_checked: u32,
+    /// Why targets are not healthy, in the service's words.
+    pub why: Option<String>,
+}
+
+/// What stands around a target, read once at the start: what must not be there, and what forwards where. Nothing for an
+/// alias.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Surroundings {
+    /// The rules of the target, in the spec's order.
+    pub rules: Vec<SeenRule>,
+    /// The two groups of the target, in the spec's order; without those that do not exist.
+    pub groups: Vec<SeenGroup>,
+    /// Other rules of the same load balancer that forward to one of the two groups.
+    pub others: Vec<OtherUse>,
+    /// Services that shift traffic behind this load balancer by themselves.
+    pub owners: Vec<Owning>,
+    /// What could not be looked at within reason, as sentences.
+    pub unread: Vec<String>,
+}
+
+/// A rule, or a listener's default action, as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenRule {
+    pub reference: crate::spec::RuleRef,
+    /// The listener whose default rule this is, where the spec names it as a rule.
+    pub default_of: Option<String>,
+    /// It forwards requests to target groups. Otherwise it redirects or answers by itself.
+    pub forwards: bool,
+    /// Target groups by ARN, with their weights.
+    pub groups: Vec<(Version, u16)>,
+    /// For how long target-group stickiness keeps a client, where it is on.
+    pub sticky: Option<Span>,
+    pub vpc: String,
+}
+
+/// A target group as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenGroup {
+    /// As the spec spells it.
+    pub spelled: String,
+    pub arn: Version,
+    pub vpc: Option<String>,
+    /// ARNs of the load balancers that forward to it.
+    pub balancers: Vec<String>,
+    /// `instance`, `ip`, `lambda` or `alb`.
+    pub kind: String,
+    /// `HTTP`, `HTTPS`; nothing for Lambda functions.
+    pub protocol: Option<String>,
+    /// Health checks are made.
+    pub checked: bool,
+}
+
+/// A group that a rule outside the target forwards to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherUse {
+    pub rule: String,
+    pub group: Version,
+    pub weight: u16,
+}
+
+/// A service that owns rules or groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owning {
+    /// `ECS service prod/cart`.
+    pub service: String,
+    /// How it deploys: `BLUE_GREEN`, `CODE_DEPLOY`.
+    pub by: String,
+    pub rules: Vec<String>,
+    pub groups: Vec<String>,
 }
 
 /// Whether a version can take traffic.
@@ -134,6 +293,8 @@ pub struct Observation {
     /// State by name. A name that CloudWatch does not know is absent: a mistake in the spec, not an OK.
     pub alarms: Seen<BTreeMap<String, AlarmState>>,
     pub canary: Seen<VersionInfo>,
+    /// Of target groups; not asked for an alias.
+    pub health: Seen<Health>,
     pub tests: Seen<Vec<TestOutcome>>,
     /// The plan with what the old version's past says. A past without data is an answer, too.
     pub learned: Seen<JudgePlan>,

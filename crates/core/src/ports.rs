@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::analysis::MinuteSample;
 use crate::metrics::{Series, SeriesQuery};
-use crate::observation::{AlarmState, Routing, TestOutcome, VersionInfo};
+use crate::observation::{AlarmState, Health, Routing, Surroundings, TestOutcome, VersionInfo};
 use crate::rollout::{DecisionRecord, Notice, Rollout};
 use crate::spec::{Target, Test, Version};
 use crate::units::Weight;
@@ -94,6 +94,30 @@ pub trait TrafficRouter {
     /// Makes `weight` the canary's share, absolutely and idempotently: 0 is the baseline alone, 100 % the canary alone.
     /// Takes effect only while the target's revision is `seen`'s.
     fn set(&self, split: &SetWeight<'_>) -> impl Future<Output = Result<(), SetError>> + Send;
+
+    /// Makes every rule forward to the canary's group, too, at weight 0: a group that nothing forwards to is not
+    /// health-checked. Weights stay as they are. Nothing to do for an alias.
+    fn attach(&self, attach: &Attach<'_>) -> impl Future<Output = Result<(), SetError>> + Send;
+
+    /// How many targets either version has. Never asked for an alias.
+    fn health(
+        &self,
+        target: &Target,
+        baseline: &Version,
+        canary: &Version,
+    ) -> impl Future<Output = Result<Health, LookError>> + Send;
+
+    /// What stands around the target, at the start. Nothing for an alias.
+    fn survey(&self, target: &Target) -> impl Future<Output = Result<Surroundings, LookError>> + Send;
+}
+
+/// A target group to be attached at weight 0.
+#[derive(Debug, Clone, Copy)]
+pub struct Attach<'a> {
+    pub target: &'a Target,
+    pub canary: &'a Version,
+    /// The routing that was looked at when this was decided.
+    pub seen: &'a Routing,
 }
 
 /// A weight to be set. Complete: nothing is left to choose.

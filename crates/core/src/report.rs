@@ -11,6 +11,7 @@ pub fn sentence(why: &Why) -> String {
         Why::Started { by } => format!("started by {by}"),
         Why::Learned { sentences } => or_else(sentences, "the old version's past says nothing"),
         Why::Ready => "the target is free and the new version is ready".to_owned(),
+        Why::Attached => "the new target group is attached at weight 0".to_owned(),
         Why::SeenLive => "the weight was seen live".to_owned(),
         Why::Proven { sentences } => or_else(sentences, "proven no worse than tolerated"),
         Why::Chosen { from, to, excess, spent, budget, brake } => {
@@ -44,6 +45,7 @@ pub fn sentence(why: &Why) -> String {
             [name] => format!("alarm {name} is in ALARM"),
             _ => format!("alarms {} are in ALARM", names.join(", ")),
         },
+        Why::Unhealthy { sentence } => sentence.clone(),
         Why::TestFailed { what } => format!("a test of the new version failed: {what}"),
         Why::VersionUnusable { why } => format!("the new version can take no traffic: {why}"),
         Why::Undecided { why, after, then } => format!("{} after {after}: {}", undecided(*why), ending(*then)),

@@ -47,6 +47,10 @@ pub struct Rollout {
     pub chosen: Option<Weight>,
     /// Every weight that was seen live, oldest first.
     pub weights: Vec<WeightSeen>,
+    /// Healthy targets of the old group before the first weight: what carried all traffic then. What a weight needs is
+    /// counted from it; later the old group may shrink, because it gets less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried_by: Option<u32>,
     /// Minutes before this one are stored with the rollout and never read from CloudWatch again.
     pub sealed_before: Option<Minute>,
     /// Alarms that were red at the start and are judged only once they have been OK (`alreadyRed: judge`).
@@ -264,6 +268,8 @@ pub enum Why {
     },
     /// The target is free and the version active.
     Ready,
+    /// The new target group is attached to every rule, at weight 0.
+    Attached,
     /// The wanted weight was seen live.
     SeenLive,
     /// Every check is proven not worse than tolerated.
@@ -316,6 +322,10 @@ pub enum Why {
     },
     Alarm {
         names: Vec<String>,
+    },
+    /// The new target group cannot carry its weight any more.
+    Unhealthy {
+        sentence: String,
     },
     TestFailed {
         what: String,
@@ -441,6 +451,22 @@ impl Rollout {
     #[must_use]
     pub fn is_active(&self) -> bool {
         !self.is_terminal() || !self.outbox.is_empty()
+    }
+
+    /// The version that it left with all the traffic; nothing while it goes on, and where others took the target.
+    #[must_use]
+    pub fn left_live(&self) -> Option<&Version> {
+        match &self.phase {
+            Phase::Promoted { .. } => Some(&self.canary),
+            Phase::RolledBack { .. } => Some(&self.baseline),
+            Phase::Pending { .. }
+            | Phase::Shifting { .. }
+            | Phase::Baking { .. }
+            | Phase::Paused { .. }
+            | Phase::Promoting { .. }
+            | Phase::RollingBack { .. }
+            | Phase::Superseded { .. } => None,
+        }
     }
 
     /// Whether it owns its target: at most one rollout does at any time. One that waits behind another does not.

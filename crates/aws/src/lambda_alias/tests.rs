@@ -1,4 +1,5 @@
 use coalmine_core::observation::Split;
+use coalmine_core::ports::TrafficRouter;
 use serde_json::{Value, json};
 
 use super::*;
@@ -6,7 +7,7 @@ use crate::testing::{Asked, Reply, scripted, target, version};
 
 fn seen(revision: Option<&str>) -> Routing {
     let revision = revision.map(str::to_owned);
-    Routing { primary: version(41), additional: None, revision, in_transition: false }
+    Routing { revision, ..Routing::of(version(41), None) }
 }
 
 fn alias(version: &str, weights: &Value) -> Reply {
@@ -221,6 +222,7 @@ async fn the_newest_version_is_the_largest_number_on_any_page() {
         timeout: Span::from_seconds(30),
         code_hash: "hash".to_owned(),
         published: "2026-11-21T14:00:00.000+0000".to_owned(),
+        slow_start: Span::ZERO,
     };
     assert_eq!(info, expected);
     assert!(script.asked()[1].uri.contains("Marker=more"));

@@ -13,7 +13,7 @@ use super::{DOCUMENTS, files, read};
 const OPERATIONS: &str = "docs/operations.md";
 
 /// The rows of the tables under a heading, the header included.
-fn rows(document: &str, heading: &str) -> Vec<Vec<String>> {
+pub(super) fn rows(document: &str, heading: &str) -> Vec<Vec<String>> {
     let text = read(document);
     let section = text.split(&format!("\n## {heading}\n")).nth(1).unwrap_or_else(|| panic!("no `{heading}`"));
     let section = section.split("\n## ").next().unwrap_or_default();
@@ -22,11 +22,11 @@ fn rows(document: &str, heading: &str) -> Vec<Vec<String>> {
 }
 
 /// What stands in backticks.
-fn code(text: &str) -> Vec<&str> {
+pub(super) fn code(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
 
-fn sources(folders: &[&str]) -> String {
+pub(super) fn sources(folders: &[&str]) -> String {
     let read_all = |folder: &&str| {
         let files = files(folder, ".rs").into_iter().filter(|file| !is_test(file));
         files.map(|file| read(&format!("{folder}/{file}"))).collect::<String>()
@@ -89,13 +89,15 @@ fn every_reason() -> Vec<Why> {
         Why::WouldHave { verdict: Verdict::Fail, what },
         Why::MovedByOthers { found: "v41 with 5 % on v42".to_owned() },
         Why::IllegalTransition { from: PhaseName::Promoted, to: PhaseName::Shifting },
+        Why::Attached,
+        Why::Unhealthy { sentence: "green has 1 healthy target of the 5 that 25 % needs".to_owned() },
     ];
     let kinds: BTreeSet<usize> = reasons.iter().map(kind).collect();
     assert_eq!(kinds, (0..KINDS).collect(), "a kind of reason has no example");
     reasons
 }
 
-const KINDS: usize = 26;
+const KINDS: usize = 28;
 
 /// A new kind needs a number here, the next one, and an example above.
 fn kind(why: &Why) -> usize {
@@ -126,6 +128,8 @@ fn kind(why: &Why) -> usize {
         Why::IllegalTransition { .. } => 23,
         Why::Learned { .. } => 24,
         Why::Chosen { .. } => 25,
+        Why::Attached => 26,
+        Why::Unhealthy { .. } => 27,
     }
 }
 
@@ -211,7 +215,7 @@ fn the_permissions_are_those_that_are_needed() {
     needed.insert("dynamodb:DeleteItem");
     let template = read("template.yaml");
     let is_action = |word: &&str| {
-        let known = ["lambda:", "cloudwatch:", "dynamodb:", "events:", "sns:"];
+        let known = ["lambda:", "elasticloadbalancing:", "ecs:", "cloudwatch:", "dynamodb:", "events:", "sns:"];
         known.iter().any(|service| word.starts_with(service)) && word.chars().any(char::is_uppercase)
     };
     // That alarms may invoke is a permission of theirs.

@@ -1,6 +1,6 @@
 //! What a rollout cannot see, said before it is needed.
 
-use super::{JudgePlan, Measure, grouped};
+use super::{JudgePlan, Measure, PlannedCheck, grouped};
 
 /// Minutes of history without any error, from which it is worth a word: a day.
 const LONG: u32 = 23 * 60;
@@ -11,7 +11,8 @@ const MANY: f64 = 100_000.0;
 /// Where errors are counted by Lambda and there were none in a long history: a handler that catches what fails has none.
 #[must_use]
 pub fn swallowed(plan: &JudgePlan) -> Option<String> {
-    let check = plan.checks.iter().find(|check| check.name == "errors" && check.measure == Measure::Counts)?;
+    let by_invocation = |check: &&PlannedCheck| check.name == "errors" && !plan.errors_by_status;
+    let check = plan.checks.iter().filter(by_invocation).find(|check| check.measure == Measure::Counts)?;
     let learned = check.learned.as_ref()?;
     let past = learned.events.filter(|past| past.events <= 0.0 && past.requests >= MANY)?;
     (learned.minutes >= LONG).then(|| {

@@ -44,7 +44,7 @@ pub use words::{figure, grouped, percent};
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{CheckMode, OnNoData, Tolerance};
-use crate::units::{Minute, Weight};
+use crate::units::{Minute, Span, Weight};
 
 /// What is judged and how strictly; frozen when the rollout starts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,9 +66,12 @@ pub struct JudgePlan {
     #[serde(default = "one")]
     pub tolerated_ratio: f64,
     /// How far the canary's share of the requests may be from its weight, as a share of the weight, before nothing that
-    /// is compared is trusted.
+    /// is compared is trusted. From 1 on, it may be anything.
     #[serde(default = "SplitFound::tolerated")]
     pub split_tolerance: f64,
+    /// Failures are counted by the status that callers get, so that a handler cannot keep them to itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub errors_by_status: bool,
     /// The spec says that requests fail independently, so evidence for promotion is not divided.
     #[serde(default)]
     pub independent: bool,
@@ -92,6 +95,17 @@ impl JudgePlan {
             minutes: most.minutes.max(one.minutes),
             requests: most.requests.max(one.requests),
         })
+    }
+
+    /// The same where traffic comes to new targets slowly: a warm-up, where there is one, is at least as long.
+    #[must_use]
+    pub fn started_slowly(mut self, slow_start: Span) -> Self {
+        let minutes = u32::try_from(slow_start.minutes_ceil()).unwrap_or(u32::MAX);
+        let distributions = self.checks.iter_mut().filter_map(|check| check.distribution.as_mut());
+        for distribution in distributions.filter(|distribution| distribution.warm_up != WarmUp::default()) {
+            distribution.warm_up.minutes = distribution.warm_up.minutes.max(minutes);
+        }
+        self
     }
 }
 

@@ -1,6 +1,6 @@
 //! A rollout's wish as a plan for the judge.
 
-use crate::spec::{Check, CheckKind, CheckMode, Independence, Margins, RolloutSpec, Tolerance};
+use crate::spec::{Check, CheckKind, CheckMode, Independence, Margins, RolloutSpec, Stickiness, Target, Tolerance};
 use crate::units::{Span, Weight};
 
 use super::{
@@ -61,7 +61,8 @@ pub fn plan(spec: &RolloutSpec) -> JudgePlan {
         deadline_minutes: u32::try_from(spec.deadline.minutes_ceil()).unwrap_or(u32::MAX),
         guard: spec.analysis.guard,
         tolerated_ratio: spec.analysis.harm_ratio,
-        split_tolerance: SplitFound::tolerated(),
+        split_tolerance: if may_be_sticky(&spec.target) { 1.0 } else { SplitFound::tolerated() },
+        errors_by_status: matches!(spec.target, Target::Alb(_)),
         independent: spec.analysis.independence == Independence::Assumed,
         auto: AutoPlan::of(spec),
     }
@@ -71,6 +72,15 @@ pub fn plan(spec: &RolloutSpec) -> JudgePlan {
 fn longest(spec: &RolloutSpec) -> Span {
     let approvals = spec.steps.iter().filter_map(|step| step.approve).map(|approval| approval.within);
     approvals.fold(spec.deadline.plus(spec.pause.length), Span::plus)
+}
+
+/// Callers that stay with a group, whatever its weight is, make a share that says nothing. A spec that does not consent
+/// to stickiness is not rolled out on a target that has it.
+fn may_be_sticky(target: &Target) -> bool {
+    match target {
+        Target::Lambda(_) => false,
+        Target::Alb(target) => target.stickiness == Stickiness::DisableOnRollback,
+    }
 }
 
 fn measure(check: &Check) -> Measure {

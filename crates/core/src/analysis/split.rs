@@ -11,7 +11,8 @@ use super::{JudgePlan, MinuteSample, Pair, grouped, percent};
 /// Probability that a split as stated is ever taken for another one.
 const ALPHA: f64 = 0.001;
 
-/// Nobody says how fine Lambda's weights are; ten of its ten thousand steps are borne however small a weight is.
+/// Nobody says how fine Lambda's weights are; ten of its ten thousand steps are borne however small a weight is. It is also
+/// the smallest share that a load balancer can give.
 const COARSE: f64 = 0.001;
 
 /// Requests that the version with less traffic should have in a minute for the minute to count. A minute in which a
@@ -35,7 +36,7 @@ pub struct SplitFound {
 }
 
 impl SplitFound {
-    /// A tenth of the weight: 5 % may be 4.5 to 5.5 %. How Lambda draws is not documented, and a busy service would see
+    /// A tenth of the weight: 5 % may be 4.5 to 5.5 %. How services draw is not documented, and a busy one would see
     /// deviations that harm no comparison.
     #[must_use]
     pub fn tolerated() -> f64 {
@@ -73,10 +74,10 @@ impl Stretch {
         Self { weight, canary: 0.0, baseline: 0.0 }
     }
 
-    /// 0 where all traffic goes one way, for there is no split.
+    /// 0 where all traffic goes one way, for there is no split, and where every split is tolerated.
     fn ln_e(&self, tolerated: f64) -> f64 {
         let share = self.weight.share();
-        if self.weight == Weight::ZERO || self.weight == Weight::FULL {
+        if self.weight == Weight::ZERO || self.weight == Weight::FULL || tolerated >= 1.0 {
             return 0.0;
         }
         let reach = (tolerated * share.min(1.0 - share)).max(COARSE);
@@ -139,8 +140,8 @@ impl SplitWatch {
             threshold,
             sentence: format!(
                 "{} of requests went to the new version ({} of {}), the weight says {}: the comparison cannot be \
-                 trusted, and nothing is promoted; do callers use a version without the alias, or does provisioned \
-                 concurrency of one version spill over?",
+                 trusted, and nothing is promoted; do callers reach one of the versions in another way, are they sticky, \
+                 or does provisioned concurrency of one version spill over?",
                 percent(stretch.canary / all),
                 grouped(stretch.canary),
                 grouped(all),

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use futures_util::future::{join, join_all};
+use futures_util::future::{join_all, join3};
 use serde::Serialize;
 
 use super::{Context, Cut, Neighbours, sampling};
 use crate::analysis::{Analysis, MinuteSample, judge, passes_before};
 use crate::engine::{self, Decision, Effect, Needs};
 use crate::metrics::Series;
-use crate::observation::{AlarmState, Observation, Seen, TestOutcome};
-use crate::ports::{Budget, Fault, Ports, SaveError, SetWeight};
+use crate::observation::{AlarmState, Observation, Routing, Seen, TestOutcome};
+use crate::ports::{Attach, Budget, Fault, Ports, SaveError, SetWeight};
 use crate::report;
 use crate::rollout::{PhaseName, Rollout};
 use crate::units::{Minute, Span, Weight};
@@ -22,7 +22,8 @@ use crate::units::{Minute, Span, Weight};
 const PASSES: usize = 4;
 
 /// No weight is raised by a write that could still be in flight when the invocation is cut off: three throttled attempts
-/// of an UpdateAlias take up to 16 s. A write of 0 is harmless however late it comes.
+/// of an UpdateAlias take up to 16 s, and all rules of a load balancer together 12 s. A write of 0 is harmless however late
+/// it comes.
 const WRITE_RESERVE: Duration = Duration::from_secs(17);
 
 /// Sealed blocks written in one tick, at most. A controller that was away for two hours catches up in one.
@@ -206,7 +207,14 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
                 Seen::NotAsked
             }
         };
-        let (routing, canary) = join(routing, canary).await;
+        let health = async {
+            if needs.health {
+                Seen::from(self.ports.health(target, &rollout.baseline, &rollout.canary).await)
+            } else {
+                Seen::NotAsked
+            }
+        };
+        let (routing, canary, health) = join3(routing, canary, health).await;
         let tests = if needs.tests { self.run_tests(rollout).await } else { Seen::NotAsked };
         let learned = if needs.past { Seen::from(self.look_back_of(rollout).await) } else { Seen::NotAsked };
         Observation {
@@ -215,6 +223,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             routing,
             alarms: looked.alarms_of(needs),
             canary,
+            health,
             tests,
             learned,
             samples: Seen::NotAsked,
@@ -280,7 +289,10 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             line.faults.push("too little time left to set a weight safely; the next invocation does".to_owned());
             return;
         }
-        let Effect::SetWeight { weight, seen } = effect;
+        let (weight, seen) = match effect {
+            Effect::SetWeight { weight, seen } => (weight, seen),
+            Effect::Attach { seen } => return self.attach(rollout, seen, line).await,
+        };
         let split = SetWeight {
             target: &rollout.spec.target,
             baseline: &rollout.baseline,
@@ -290,6 +302,14 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         };
         match self.ports.set(&split).await {
             Ok(()) => line.did.push(format!("set {} to {weight} of {}", rollout.canary, line.target)),
+            Err(error) => line.faults.push(error.to_string()),
+        }
+    }
+
+    async fn attach(&self, rollout: &Rollout, seen: &Routing, line: &mut Line) {
+        let attach = Attach { target: &rollout.spec.target, canary: &rollout.canary, seen };
+        match self.ports.attach(&attach).await {
+            Ok(()) => line.did.push(format!("attached {} to {} at weight 0", rollout.canary, line.target)),
             Err(error) => line.faults.push(error.to_string()),
         }
     }

@@ -1,7 +1,7 @@
 //! Weights that the judge chooses minute by minute: up when what is proven allows, down when it does not.
 
 use super::live::{Bake, apply, confirmed, on_proof};
-use super::{Draft, settled_before};
+use super::{Draft, health, settled_before};
 use crate::analysis::{Advice, AutoPlan, Doubt, Verdict};
 use crate::rollout::{Phase, Rollout, Why};
 use crate::spec::{CheckMode, OnNoData, Step};
@@ -20,15 +20,18 @@ pub(super) fn bake(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
         return;
     };
     let now = draft.next.weight_of_step(bake.step);
-    if now >= plan.largest && (confirmed(draft, bake) || draft.verdict() == Verdict::Pass && !advice.brake) {
+    let settable = |weight: Weight| draft.next.spec.target.settable(weight);
+    let largest = settable(plan.largest);
+    let wanted = plan.next(&advice, now, has_dropped(&draft.next)).map(settable);
+    if now >= largest && (confirmed(draft, bake) || draft.verdict() == Verdict::Pass && !advice.brake) {
         on_proof(draft, bake, step);
         return;
     }
     let baked = draft.now().since(bake.since) >= Span::from_minutes(1);
-    match plan.next(&advice, now, has_dropped(&draft.next)) {
+    match wanted {
         Some(next) if next < now && baked => choose(draft, bake, &advice, next),
         Some(next) if next > now => raise(draft, bake, &advice, next),
-        Some(_) | None if now >= plan.largest => on_proof(draft, bake, step),
+        Some(_) | None if now >= largest => on_proof(draft, bake, step),
         Some(_) | None => draft.hold(format!("{now} is what is affordable until more is proven")),
     }
 }
@@ -50,6 +53,7 @@ fn raise(draft: &mut Draft<'_>, bake: &Bake, advice: &Advice, next: Weight) {
     if matches!(doubt, Some(Doubt::Blind | Doubt::SplitUnexpected)) {
         draft.hold("what the checks ask cannot be told from the data");
     }
+    health::carries(draft, next);
     if draft.holding.is_empty() {
         choose(draft, bake, advice, next);
     }

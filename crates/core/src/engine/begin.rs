@@ -47,8 +47,9 @@ pub fn begin(start: &Start) -> Rollout {
         learned_at: start.learned.then_some(now),
         phase: phase.clone(),
         clock: DeadlineClock { spent: Span::ZERO, running_since: None },
-        chosen: start.plan.auto.map(|auto| auto.first()),
+        chosen: start.plan.auto.map(|auto| start.spec.target.settable(auto.first())),
         weights: Vec::new(),
+        carried_by: None,
         sealed_before: None,
         alarms_muted: start.alarms_muted.clone(),
         outbox: Vec::new(),
@@ -67,5 +68,5 @@ pub fn begin(start: &Start) -> Rollout {
 /// Whether this rollout, rather than somebody else, may have brought a routing about.
 #[must_use]
 pub fn may_have_set(rollout: &Rollout, routing: &Routing) -> bool {
-    matches!(routing.split(&rollout.baseline, &rollout.canary), Split::Ours(_))
+    routing.split(&rollout.baseline, &rollout.canary) != Split::Foreign
 }

@@ -1,8 +1,8 @@
 //! While the canary has, or may have, traffic: danger first, then who owns the target, then time, then progress.
 
-use super::{Draft, auto, transition};
+use super::{Draft, auto, health, transition};
 use crate::analysis::{Doubt, Samples, Verdict, settled_digest};
-use crate::observation::{Routing, Split};
+use crate::observation::Split;
 use crate::rollout::{Held, PauseReason, Phase, Proof, RollBackEnd, Rollout, UndecidedWhy, WeightSeen, Why};
 use crate::spec::{Advance, CheckMode, Ending, OnNoData, Step};
 use crate::units::{Minute, Span, Timestamp, Weight};
@@ -40,6 +40,10 @@ fn taken_over(draft: &mut Draft<'_>) -> bool {
     let Some((routing, split)) = draft.split() else { return false };
     let ours = match split {
         Split::Ours(weight) => routing.in_transition || expected(draft).contains(&weight) || in_danger(draft),
+        Split::Uneven { low, high } => {
+            let expected = expected(draft);
+            expected.contains(&low) && expected.contains(&high) || in_danger(draft)
+        }
         Split::Foreign => routing.in_transition,
     };
     if !ours {
@@ -72,10 +76,10 @@ fn expected(draft: &Draft<'_>) -> Vec<Weight> {
 }
 
 fn in_danger(draft: &Draft<'_>) -> bool {
-    draft.verdict() == Verdict::Fail || !draft.red_alarms().is_empty()
+    draft.verdict() == Verdict::Fail || !draft.red_alarms().is_empty() || health::collapsed(draft).is_some()
 }
 
-/// Alarms and proven harm act in every live phase, paused ones included.
+/// Alarms, proven harm and failed targets act in every live phase, paused ones included.
 fn danger(draft: &mut Draft<'_>) -> bool {
     let names = draft.red_alarms();
     if !names.is_empty() {
@@ -86,6 +90,10 @@ fn danger(draft: &mut Draft<'_>) -> bool {
         let sentences = sentences(draft, Verdict::Fail);
         draft.based_on_analysis = true;
         draft.roll_back(Why::Harm { sentences }, RollBackEnd::RolledBack);
+        return true;
+    }
+    if let Some(why) = health::collapsed(draft) {
+        draft.roll_back(why, RollBackEnd::RolledBack);
         return true;
     }
     false
@@ -182,6 +190,12 @@ fn end_pause(draft: &mut Draft<'_>, then: Ending) {
 }
 
 fn doubt(draft: &Draft<'_>) -> UndecidedWhy {
+    // Proven, and nothing there that could carry more.
+    if let (Verdict::Pass, Phase::Baking { step, .. }) = (draft.verdict(), &draft.next.phase)
+        && health::shortage(draft, draft.next.weight_of_step(step + 1)).is_some()
+    {
+        return UndecidedWhy::Stuck;
+    }
     match draft.analysis.map(|analysis| analysis.doubt) {
         Some(Some(Doubt::LooksWorse)) => UndecidedWhy::LooksWorse,
         Some(Some(Doubt::TooLittleTraffic | Doubt::StillBaking) | None) => UndecidedWhy::TooLittleTraffic,
@@ -208,15 +222,37 @@ pub(super) fn end_undecided(draft: &mut Draft<'_>, why: UndecidedWhy, after: Spa
 fn shifting(draft: &mut Draft<'_>, step: usize, since: Timestamp) {
     let Some((routing, split)) = draft.split() else { return };
     let wanted = draft.next.weight_of_step(step);
-    // Less traffic needs no eyes.
-    let lowers = matches!(split, Split::Ours(live) if wanted < live);
+    note_uneven(draft, since, split);
     if split == Split::Ours(wanted) {
-        draft.next.weights.push(WeightSeen { at: since, weight: wanted });
+        note_weight(draft, since, wanted);
         draft.enter(Phase::Baking { step, since: draft.now(), proof: None, approved: false }, Why::SeenLive);
     } else if routing.in_transition {
-        draft.hold("the alias is rearranging its provisioned concurrency");
-    } else if draft.holding.is_empty() || lowers {
+        draft.hold_in_transition();
+    } else if lowers(split, wanted) || health::carries(draft, wanted) && draft.holding.is_empty() {
         draft.set_weight(wanted, routing);
+    }
+}
+
+/// Less traffic needs no eyes, and no targets.
+fn lowers(split: Split, wanted: Weight) -> bool {
+    match split {
+        Split::Ours(live) => wanted < live,
+        Split::Uneven { low, .. } => wanted <= low,
+        Split::Foreign => false,
+    }
+}
+
+/// A rule that has a weight before the others gives the canary traffic, which is judged from then on.
+fn note_uneven(draft: &mut Draft<'_>, since: Timestamp, split: Split) {
+    if let Split::Uneven { high, .. } = split {
+        note_weight(draft, since, high);
+    }
+}
+
+fn note_weight(draft: &mut Draft<'_>, at: Timestamp, weight: Weight) {
+    let seen = WeightSeen { at, weight };
+    if draft.next.weights.last() != Some(&seen) {
+        draft.next.weights.push(seen);
     }
 }
 
@@ -224,9 +260,9 @@ fn shifting(draft: &mut Draft<'_>, step: usize, since: Timestamp) {
 pub(super) fn apply(draft: &mut Draft<'_>) {
     let moves = matches!(draft.next.phase, Phase::Shifting { .. } | Phase::Promoting { live_since: None, .. });
     let wanted = draft.next.desired_weight().filter(|_| moves);
-    let routing: Option<&Routing> = draft.seen.routing.known();
-    if let (Some(wanted), Some(routing)) = (wanted, routing)
+    if let (Some(wanted), Some((routing, split))) = (wanted, draft.split())
         && !routing.in_transition
+        && (lowers(split, wanted) || health::carries(draft, wanted))
     {
         draft.set_weight(wanted, routing);
     }
@@ -234,7 +270,7 @@ pub(super) fn apply(draft: &mut Draft<'_>) {
 
 /// A pause may come between a write and the look that sees it live. Traffic that is there is judged from then on.
 fn paused(draft: &mut Draft<'_>, since: Timestamp) {
-    let Some((routing, Split::Ours(weight))) = draft.split() else { return };
+    let Some((routing, Split::Ours(weight) | Split::Uneven { high: weight, .. })) = draft.split() else { return };
     let last = draft.next.weights.last().map_or(Weight::ZERO, |seen| seen.weight);
     if weight != last && !routing.in_transition {
         draft.next.weights.push(WeightSeen { at: since, weight });
@@ -263,6 +299,7 @@ fn baking(draft: &mut Draft<'_>, bake: &Bake) {
 }
 
 pub(super) fn on_proof(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
+    health::carries(draft, draft.next.weight_of_step(bake.step + 1));
     hold_for_split(draft);
     if draft.verdict() != Verdict::Pass {
         let unproven = sentences(draft, Verdict::Inconclusive);
@@ -347,6 +384,7 @@ fn set_proof(draft: &mut Draft<'_>, bake: &Bake, proof: Option<Proof>) {
 /// The spec consents to go on without a proof, on its own clock: a step may be shorter than metrics take to come. It does
 /// not consent to go on blind.
 fn unless_harm(draft: &mut Draft<'_>, bake: &Bake, step: &Step) {
+    health::carries(draft, draft.next.weight_of_step(bake.step + 1));
     hold_for_split(draft);
     if data_are_overdue(draft) {
         draft.hold("no data of both versions, though there should be some by now: harm would not show either");
@@ -414,19 +452,23 @@ fn promoting(draft: &mut Draft<'_>, since: Timestamp, live_since: Option<Timesta
     let now = draft.now();
     let Some((routing, split)) = draft.split() else { return };
     let Some(live_since) = live_since else {
+        note_uneven(draft, since, split);
         if split == Split::Ours(Weight::FULL) && !routing.in_transition {
-            draft.next.weights.push(WeightSeen { at: since, weight: Weight::FULL });
+            note_weight(draft, since, Weight::FULL);
             if let Phase::Promoting { live_since, .. } = &mut draft.next.phase {
                 *live_since = Some(now);
             }
             transition::note(&mut draft.next, now, Why::SeenLive);
         } else if routing.in_transition {
-            draft.hold("the alias is rearranging its provisioned concurrency");
-        } else if draft.holding.is_empty() {
+            draft.hold_in_transition();
+        } else if health::carries(draft, Weight::FULL) && draft.holding.is_empty() {
             draft.set_weight(Weight::FULL, routing);
         }
+        health::warn_of_no_way_back(draft);
         return;
     };
+    let ailing = health::ailing(draft);
+    ailing.into_iter().for_each(|why| draft.hold(why));
     let watch = draft.next.spec.after.watch;
     let rest = watch.minus(now.since(live_since));
     if rest > Span::ZERO {
@@ -436,5 +478,7 @@ fn promoting(draft: &mut Draft<'_>, since: Timestamp, live_since: Option<Timesta
     let waited_enough = now.since(live_since) >= watch.plus(draft.next.spec.deadline);
     if draft.holding.is_empty() || waited_enough {
         draft.enter(Phase::Promoted { at: now }, Why::WatchOver { watched: now.since(live_since) });
+    } else {
+        health::warn_of_no_way_back(draft);
     }
 }

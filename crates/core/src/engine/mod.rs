@@ -5,6 +5,7 @@
 
 mod auto;
 mod begin;
+mod health;
 mod live;
 mod observe;
 mod orders;
@@ -19,7 +20,7 @@ mod tests;
 use crate::analysis::{Analysis, Verdict};
 use crate::observation::{AlarmState, Observation, Routing, Seen, Split};
 use crate::rollout::{DecisionRecord, Held, Phase, Rollout};
-use crate::spec::Mode;
+use crate::spec::{Mode, Target};
 use crate::units::{Minute, Span, Timestamp, Weight};
 
 pub use begin::{Start, begin, may_have_set};
@@ -39,6 +40,8 @@ const PAST_HOLDS: Span = Span::from_hours(2);
 pub struct Needs {
     pub routing: bool,
     pub canary: bool,
+    /// How many healthy targets the groups have.
+    pub health: bool,
     pub tests: bool,
     /// The old version's past, to learn from before the first weight.
     pub past: bool,
@@ -72,6 +75,8 @@ pub struct Decision {
 pub enum Effect {
     /// Make `weight` the canary's share, if the target still is as it was `seen`.
     SetWeight { weight: Weight, seen: Routing },
+    /// Attach the canary's target group at weight 0, if the target still is as it was `seen`.
+    Attach { seen: Routing },
 }
 
 impl Effect {
@@ -80,6 +85,7 @@ impl Effect {
     pub fn is_retreat(&self) -> bool {
         match self {
             Self::SetWeight { weight, .. } => *weight == Weight::ZERO,
+            Self::Attach { .. } => false,
         }
     }
 }
@@ -90,15 +96,18 @@ pub fn needs(rollout: &Rollout, now: Timestamp) -> Needs {
     let now = now.max(rollout.now);
     let split = |alarms: bool| Needs {
         routing: true,
+        // A rollback asks nobody whether it is healthy.
+        health: alarms && matches!(rollout.spec.target, Target::Alb(_)),
         alarms: if alarms { rollout.spec.alarms.names.clone() } else { Vec::new() },
         samples: window(rollout, now).filter(|_| alarms),
         ..Needs::default()
     };
     match &rollout.phase {
-        Phase::Pending { behind, ready, .. } => Needs {
+        Phase::Pending { behind: Some(_), .. } => Needs { canary: true, health: false, ..split(true) },
+        Phase::Pending { behind: None, ready, .. } => Needs {
             canary: true,
             tests: *ready && !rollout.spec.tests.is_empty(),
-            past: behind.is_none() && !knows_past(rollout, now),
+            past: !knows_past(rollout, now),
             samples: None,
             ..split(true)
         },
@@ -250,6 +259,9 @@ impl<'a> Draft<'a> {
             Seen::NotAsked => {}
         }
         spots.extend(self.seen.judge_failed.iter().map(|bug| format!("the judge failed: {bug}")));
+        if let Seen::Missing(why) = &self.seen.health {
+            spots.push(health::unread(why));
+        }
         match &self.seen.alarms {
             Seen::Missing(why) => spots.push(format!("the alarms could not be read: {why}")),
             Seen::Known(states) => {
@@ -259,6 +271,14 @@ impl<'a> Draft<'a> {
             Seen::NotAsked => {}
         }
         spots
+    }
+
+    /// What the target rearranges by itself, and is left alone meanwhile.
+    fn hold_in_transition(&mut self) {
+        self.hold(match self.next.spec.target {
+            Target::Lambda(_) => "the alias is rearranging its provisioned concurrency",
+            Target::Alb(_) => "the load balancer is rearranging its weights",
+        });
     }
 
     /// Holds for everything that could not be seen, each with its reason.

@@ -52,18 +52,26 @@ fn follow(draft: &mut Draft<'_>) {
     let now = draft.now();
     let Some((routing, split)) = draft.split() else { return };
     let moved = Why::MovedByOthers { found: routing.to_string() };
-    let Split::Ours(weight) = split else {
+    if split == Split::Foreign {
         draft.supersede(Why::TakenOver { found: routing.to_string() });
         return;
+    }
+    let weight = match split {
+        Split::Ours(weight) => Some(weight),
+        Split::Uneven { .. } | Split::Foreign => None,
     };
     // The watch at 100 % has a limit of its own.
-    let watched = matches!(draft.before.phase, Phase::Promoting { .. }) && weight == Weight::FULL;
+    let watched = matches!(draft.before.phase, Phase::Promoting { .. }) && weight == Some(Weight::FULL);
     if !watched && draft.next.clock.spent_at(now) >= draft.next.spec.deadline {
         let after = draft.next.spec.deadline;
         let then = draft.next.spec.undecided.no_data;
         draft.supersede(Why::Undecided { why: UndecidedWhy::Stuck, after, then });
         return;
     }
+    let Some(weight) = weight else {
+        draft.hold("others have moved the traffic of some rules, and not yet of all");
+        return;
+    };
     let seen_before = draft.next.weights.last().map(|seen| seen.weight);
     if draft.next.chosen.is_some() && weight > Weight::ZERO && weight < Weight::FULL {
         draft.next.chosen = Some(weight);

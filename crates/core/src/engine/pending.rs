@@ -1,9 +1,9 @@
 //! Before the first weight: the target must be free, the version active, the alarms quiet, the tests passed.
 
 use super::live::end_undecided;
-use super::{Draft, knows_past, transition};
+use super::{Draft, Effect, health, knows_past, transition};
 use crate::analysis::findings;
-use crate::observation::{Readiness, Seen, TestOutcome};
+use crate::observation::{Readiness, Routing, Seen, TestOutcome};
 use crate::rollout::{Phase, RollBackEnd, UndecidedWhy, Why};
 use crate::units::Weight;
 
@@ -22,7 +22,10 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
         return;
     }
     let learned = learn(draft);
-    if !check_target(draft) || !check_version(draft) || !check_alarms(draft) || !learned {
+    if !check_target(draft) || !check_attached(draft) || !check_version(draft) || !check_alarms(draft) || !learned {
+        return;
+    }
+    if !health::carries(draft, draft.next.weight_of_step(0)) {
         return;
     }
     if !draft.next.spec.tests.is_empty() {
@@ -52,12 +55,12 @@ fn leave_queue(draft: &mut Draft<'_>) {
         return;
     };
     if routing.in_transition {
-        draft.hold("the alias is rearranging its provisioned concurrency");
+        draft.hold_in_transition();
         return;
     }
     // The rollout before left none of its own weights: these are somebody else's. Nor is there anything to roll out
     // when what it left is this rollout's own version.
-    if routing.additional.is_some() || routing.primary == draft.next.canary {
+    if !is_alone(routing) || routing.primary == draft.next.canary {
         draft.supersede(Why::TakenOver { found: routing.to_string() });
         return;
     }
@@ -91,14 +94,30 @@ fn check_target(draft: &mut Draft<'_>) -> bool {
         return false;
     };
     if routing.in_transition {
-        draft.hold("the alias is rearranging its provisioned concurrency");
+        draft.hold_in_transition();
         return false;
     }
-    if routing.primary != draft.next.baseline || routing.additional.is_some() {
+    if routing.primary != draft.next.baseline || !is_alone(routing) {
         draft.supersede(Why::TakenOver { found: routing.to_string() });
         return false;
     }
     true
+}
+
+/// Whether one version has all the traffic, of every rule.
+fn is_alone(routing: &Routing) -> bool {
+    routing.additional.is_none() && routing.others.is_empty()
+}
+
+/// A target group that nothing forwards to is not health-checked, so the canary's is attached first, at weight 0.
+fn check_attached(draft: &mut Draft<'_>) -> bool {
+    let Some(routing) = draft.seen.routing.known().filter(|routing| !routing.attached) else { return true };
+    if !draft.next.history.iter().any(|event| event.why == Why::Attached) {
+        transition::note(&mut draft.next, draft.seen.now, Why::Attached);
+    }
+    draft.effects.push(Effect::Attach { seen: routing.clone() });
+    draft.hold(format!("{} is attached at weight 0; its health checks begin", draft.next.canary));
+    false
 }
 
 fn check_version(draft: &mut Draft<'_>) -> bool {
@@ -149,6 +168,7 @@ fn begin(draft: &mut Draft<'_>) {
     } else {
         (Phase::Shifting { step: 0, from: Weight::ZERO, since: now }, Why::Ready)
     };
+    draft.next.carried_by = draft.seen.health.known().map(|health| health.baseline.healthy);
     draft.enter(phase, why);
     super::live::apply(draft);
 }

@@ -1,30 +1,35 @@
 //! Rolling back: all traffic to the baseline, verified, and fenced against writes that are still in flight.
 
-use super::Draft;
+use super::{Draft, health};
 use crate::observation::{Routing, Seen, Split};
 use crate::rollout::{Fence, Phase, RollBackEnd, WeightSeen, Why};
-use crate::units::Weight;
+use crate::units::{Span, Weight};
+
+/// Without revisions nothing makes a write stale that is still in flight. By then it has ended: no write is given as long.
+const QUIET: Span = Span::from_seconds(60);
 
 pub(super) fn decide(draft: &mut Draft<'_>) {
-    let Phase::RollingBack { why, fence, ends_as, .. } = &draft.before.phase else { return };
+    let Phase::RollingBack { since, why, fence, ends_as } = &draft.before.phase else { return };
     if let Seen::Missing(reason) = &draft.seen.routing {
         draft.hold(format!("the live weights could not be read: {reason}"));
     }
     let Some((routing, split)) = draft.split() else { return };
-    let Split::Ours(weight) = split else {
+    if split == Split::Foreign {
         draft.supersede(Why::TakenOver { found: routing.to_string() });
         return;
-    };
+    }
     // Lambda itself may hold all traffic on the baseline for a while, on an alias that points to the canary already.
-    let is_back = weight == Weight::ZERO && routing.additional.is_none() && !routing.in_transition;
+    let is_back = split == Split::Ours(Weight::ZERO) && routing.additional.is_none() && !routing.in_transition;
     match fence {
         Fence::Open => start(draft, routing),
-        // A service without revisions cannot fence; its adapter's own guard must do.
+        Fence::Read { revision: None } if is_back && draft.now().since(*since) < QUIET => {
+            draft.hold("all traffic is back; an earlier write could still arrive");
+        }
         Fence::Read { revision } if is_back && (revision.is_none() || *revision != routing.revision) => {
             finish(draft, why, *ends_as);
         }
         Fence::Read { .. } if routing.in_transition => {
-            draft.hold("the alias is rearranging its provisioned concurrency");
+            draft.hold_in_transition();
             draft.set_weight(Weight::ZERO, routing);
         }
         Fence::Read { .. } => draft.set_weight(Weight::ZERO, routing),
@@ -33,8 +38,10 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
 
 /// Where the target was read in the very tick that turns back, the write need not wait for the next one.
 pub(super) fn begin(draft: &mut Draft<'_>) {
-    if let (Phase::RollingBack { .. }, Some((routing, Split::Ours(_)))) = (&draft.next.phase, draft.split()) {
+    let split = draft.split().filter(|(_, split)| *split != Split::Foreign);
+    if let (Phase::RollingBack { .. }, Some((routing, _))) = (&draft.next.phase, split) {
         start(draft, routing);
+        health::warn_of_no_way_back(draft);
     }
 }
 

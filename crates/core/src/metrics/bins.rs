@@ -1,6 +1,6 @@
 //! A distribution in one minute: how many requests lie in each bin, and whether all of them are told of yet.
 
-use super::{Bound, Period, Series, SeriesQuery, Stat};
+use super::{Bound, InMinute, Period, Series, SeriesQuery, Stat};
 use crate::analysis::{Bins, PlannedCheck, PlannedDistribution, ReadBy, edge_quantiles, stretched};
 use crate::spec::MetricRef;
 use crate::units::Minute;
@@ -16,19 +16,47 @@ const PROBED_MINUTES: i64 = 60;
 const ENOUGH_REQUESTS: f64 = 1000.0;
 
 /// A distribution's metric, and what else says how many samples there are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Sampled {
     pub metric: MetricRef,
-    /// Counts every request, whether the other metric has it already or not.
-    pub requests: Option<MetricRef>,
+    /// What one of the metric is in the unit of the edges: 1000 for seconds and edges in milliseconds.
+    pub scale: f64,
+    pub told: Option<Told>,
 }
 
-/// Where the series of one version lie: samples, requests if there are any, then bins or percentiles.
+/// How it is known that a minute's samples are all there.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Told {
+    /// Counts every request, whether the other metric has it already or not.
+    pub requests: MetricRef,
+    /// Counters of requests that never have a sample; absent is zero.
+    pub unsampled: Vec<MetricRef>,
+    /// The share of the requests that must have a sample or be among those.
+    pub share: f64,
+}
+
+impl Sampled {
+    /// How many series come before those of the bins.
+    fn ahead(&self) -> usize {
+        1 + self.told.as_ref().map_or(0, |told| 1 + told.unsampled.len())
+    }
+
+    /// Whether the samples of a minute are as many as they should be. A NaN is not at least anything.
+    fn complete(&self, samples: f64, seen: InMinute<'_>) -> Option<bool> {
+        let Some(told) = &self.told else { return Some(true) };
+        let unsampled: Option<Vec<f64>> = (0..told.unsampled.len()).map(|place| seen.or_zero(2 + place)).collect();
+        Some(samples + unsampled?.iter().sum::<f64>() >= told.share * seen.value(1)?)
+    }
+}
+
+/// Where the series of one version lie: samples; requests and those without a sample, if anything tells; then bins or
+/// percentiles.
 pub(super) fn queries(sampled: &Sampled, check: &PlannedCheck, edges: &[f64], span: Span) -> Vec<SeriesQuery> {
     let Some(distribution) = &check.distribution else { return Vec::new() };
-    let Some(parts) = parts(check, distribution, edges) else { return Vec::new() };
+    let Some(parts) = parts(sampled, check, distribution, edges) else { return Vec::new() };
     let mut all = vec![span.query(&sampled.metric, Stat::SampleCount)];
-    all.extend(sampled.requests.as_ref().map(|requests| span.query(requests, Stat::Sum)));
+    let told = sampled.told.iter().flat_map(|told| [&told.requests].into_iter().chain(&told.unsampled));
+    all.extend(told.map(|metric| span.query(metric, Stat::Sum)));
     all.extend(parts.into_iter().map(|stat| span.query(&sampled.metric, stat)));
     all
 }
@@ -39,18 +67,23 @@ pub(super) fn edges_of(distribution: &PlannedDistribution, canary: bool) -> Vec<
 }
 
 /// `None` without edges, or with some that cannot be asked for.
-fn parts(check: &PlannedCheck, distribution: &PlannedDistribution, edges: &[f64]) -> Option<Vec<Stat>> {
+fn parts(
+    sampled: &Sampled,
+    check: &PlannedCheck,
+    distribution: &PlannedDistribution,
+    edges: &[f64],
+) -> Option<Vec<Stat>> {
     match distribution.read {
-        ReadBy::Counts => between(edges),
+        ReadBy::Counts => between(edges, sampled.scale),
         ReadBy::Percentiles => percentiles(&edge_quantiles(check)),
     }
 }
 
-fn between(edges: &[f64]) -> Option<Vec<Stat>> {
+fn between(edges: &[f64], scale: f64) -> Option<Vec<Stat>> {
     if edges.is_empty() {
         return None;
     }
-    let bounds: Vec<Bound> = edges.iter().map(|edge| Bound::new(*edge)).collect::<Option<_>>()?;
+    let bounds: Vec<Bound> = edges.iter().map(|edge| Bound::new(edge / scale)).collect::<Option<_>>()?;
     let below = [None].into_iter().chain(bounds.iter().copied().map(Some));
     let above = bounds.iter().copied().map(Some).chain([None]);
     Some(below.zip(above).map(|(above, up_to)| Stat::Between(above, up_to)).collect())
@@ -62,51 +95,41 @@ fn percentiles(quantiles: &[f64]) -> Option<Vec<Stat>> {
 
 /// One version's minute; `None` when there is none, when a series could not be read, and while not every request is told
 /// of: what is late is not fast.
-pub(super) fn bins(
-    sampled: &Sampled,
-    check: &PlannedCheck,
-    edges: &[f64],
-    series: &[Option<&Series>],
-    minute: Minute,
-) -> Option<Bins> {
-    let (samples, told) = samples(sampled, series, minute)?;
-    if samples < told {
+pub(super) fn bins(sampled: &Sampled, check: &PlannedCheck, edges: &[f64], seen: InMinute<'_>) -> Option<Bins> {
+    let samples = samples(seen)?;
+    if !sampled.complete(samples, seen)? {
         return None;
     }
     match check.distribution.as_ref()?.read {
         ReadBy::Counts => {
-            let counts = counts(sampled, series, minute)?;
+            let counts = counts(sampled, seen)?;
             let complete = counts.len() == edges.len() + 1 && adds_up(counts.iter().sum(), samples);
             if complete { Bins::new(counts) } else { None }
         }
         ReadBy::Percentiles => {
-            let values = values(sampled, series, minute)?;
+            let values = values(sampled, seen)?;
             let known: Option<Vec<(f64, f64)>> = edge_quantiles(check)
                 .into_iter()
                 .zip(values)
-                .map(|(quantile, value)| Some((quantile, value?)))
+                .map(|(quantile, value)| Some((quantile, sampled.scale * value?)))
                 .collect();
             Bins::new(from_percentiles(&known?, samples, edges)?)
         }
     }
 }
 
-/// How many samples there are, and how many requests there were, as far as that is known.
-fn samples(sampled: &Sampled, series: &[Option<&Series>], minute: Minute) -> Option<(f64, f64)> {
-    let value = |index: usize| series.get(index).copied().flatten()?.get(&minute).copied();
-    let samples = value(0).filter(|samples| samples.is_finite() && *samples > 0.0)?;
-    let told = if sampled.requests.is_some() { value(1)? } else { 0.0 };
-    Some((samples, told))
+fn samples(seen: InMinute<'_>) -> Option<f64> {
+    seen.value(0).filter(|samples| samples.is_finite() && *samples > 0.0)
 }
 
 /// CloudWatch need not have a point for a bin without samples; whether that was the reason shows in the sum.
-fn counts(sampled: &Sampled, series: &[Option<&Series>], minute: Minute) -> Option<Vec<f64>> {
-    Some(values(sampled, series, minute)?.into_iter().map(|value| value.unwrap_or(0.0)).collect())
+fn counts(sampled: &Sampled, seen: InMinute<'_>) -> Option<Vec<f64>> {
+    Some(values(sampled, seen)?.into_iter().map(|value| value.unwrap_or(0.0)).collect())
 }
 
-fn values(sampled: &Sampled, series: &[Option<&Series>], minute: Minute) -> Option<Vec<Option<f64>>> {
-    let first = if sampled.requests.is_some() { 2 } else { 1 };
-    series.get(first..)?.iter().map(|series| Some((*series)?.get(&minute).copied())).collect()
+fn values(sampled: &Sampled, seen: InMinute<'_>) -> Option<Vec<Option<f64>>> {
+    let parts = seen.series.get(sampled.ahead()..)?;
+    parts.iter().map(|series| Some((*series)?.get(&seen.minute).copied())).collect()
 }
 
 /// Bins from percentiles, for metrics that CloudWatch cannot count between bounds: what lies between two percentiles is
@@ -169,8 +192,8 @@ pub(super) fn probe(sampled: &Sampled, series: &[Option<&Series>]) -> Option<boo
     let since = minutes.last_key_value()?.0.plus(-PROBED_MINUTES);
     let minutes = minutes.range(since..).map(|(minute, _)| *minute);
     for minute in minutes {
-        if let (Some((samples, _)), Some(counts)) = (samples(sampled, series, minute), counts(sampled, series, minute))
-        {
+        let seen = InMinute { series, minute };
+        if let (Some(samples), Some(counts)) = (samples(seen), counts(sampled, seen)) {
             counted += counts.iter().sum::<f64>();
             sampled_in_all += samples;
         }
@@ -179,22 +202,22 @@ pub(super) fn probe(sampled: &Sampled, series: &[Option<&Series>]) -> Option<boo
 }
 
 /// Bins at the stretched edges, for metrics that can be counted.
-pub(super) fn stretched_queries(metric: &MetricRef, check: &PlannedCheck, span: Span) -> Vec<SeriesQuery> {
+pub(super) fn stretched_queries(sampled: &Sampled, check: &PlannedCheck, span: Span) -> Vec<SeriesQuery> {
     let counted = check.distribution.as_ref().filter(|distribution| distribution.read == ReadBy::Counts);
-    let stats = counted.and_then(|distribution| between(&edges_of(distribution, true))).unwrap_or_default();
-    stats.into_iter().map(|stat| span.query(metric, stat)).collect()
+    let stats = counted.and_then(|distribution| between(&edges_of(distribution, true), sampled.scale));
+    stats.unwrap_or_default().into_iter().map(|stat| span.query(&sampled.metric, stat)).collect()
 }
 
 /// Hours whose quantiles tell where the edges should be: samples, then the percentiles.
-pub(super) fn quantile_queries(metric: &MetricRef, check: &PlannedCheck, span: Span) -> Vec<SeriesQuery> {
+pub(super) fn quantile_queries(sampled: &Sampled, check: &PlannedCheck, span: Span) -> Vec<SeriesQuery> {
     let Some(percentiles) = percentiles(&edge_quantiles(check)) else { return Vec::new() };
     let stats = [Stat::SampleCount].into_iter().chain(percentiles);
-    stats.map(|stat| span.query(metric, stat)).collect()
+    stats.map(|stat| span.query(&sampled.metric, stat)).collect()
 }
 
-/// Quantile and value, from the series of [`quantile_queries`]: those of the newest hours that have enough requests
-/// together.
-pub(super) fn quantiles(check: &PlannedCheck, series: &[Series]) -> Vec<(f64, f64)> {
+/// Quantile and value in the unit of the edges, from the series of [`quantile_queries`]: those of the newest hours that
+/// have enough requests together.
+pub(super) fn quantiles(sampled: &Sampled, check: &PlannedCheck, series: &[Series]) -> Vec<(f64, f64)> {
     let Some((samples, percentiles)) = series.split_first() else { return Vec::new() };
     let mut left = ENOUGH_REQUESTS;
     let newest = samples.iter().rev().filter(|(_, samples)| samples.is_finite() && **samples > 0.0);
@@ -209,7 +232,7 @@ pub(super) fn quantiles(check: &PlannedCheck, series: &[Series]) -> Vec<(f64, f6
     let mean = |percentile: &Series| {
         let known = hours.iter().filter_map(|(hour, samples)| Some((percentile.get(hour)?, samples)));
         let (sum, weight) = known.fold((0.0, 0.0), |(sum, weight), (value, n)| (sum + value * n, weight + n));
-        (weight > 0.0).then(|| sum / weight)
+        (weight > 0.0).then(|| sampled.scale * sum / weight)
     };
     let pairs = edge_quantiles(check).into_iter().zip(percentiles);
     pairs.filter_map(|(quantile, percentile)| Some((quantile, mean(percentile)?))).collect()

@@ -1,15 +1,18 @@
 //! What is read of the old version's past, and how it becomes a [`History`].
 //!
-//! The past is that of the alias as a whole, because Lambda may have no series per version while one version has all the
-//! traffic. Which version that was cannot be read. So a minute counts when one version alone had it: every series of a
-//! version that was near (the rollout's two and the published ones before them) either has no datapoint in that minute
+//! For Lambda the past is that of the alias as a whole, because Lambda may have no series per version while one version has
+//! all the traffic. Which version that was cannot be read. So a minute counts when one version alone had it: every series
+//! of a version that was near (the rollout's two and the published ones before them) either has no datapoint in that minute
 //! or has all of the alias' invocations. Minutes of earlier rollouts fall out, because there two versions share.
+//!
+//! A target group has series of its own at all times, so there the past is that of the old group, as far as the other one
+//! had no requests. What was on the group before counts, too, as earlier versions behind an alias do.
 
 use std::collections::BTreeMap;
 
-use super::bins::{self, Span};
-use super::{Asked, Of, Period, Scope, Series, SeriesQuery, Stat, lambda_metric, measured, queries, sampled};
-use crate::analysis::{Bins, History, HistoryMinute, JudgePlan, Measure, Measured, ReadBy, choose_edges};
+use super::bins::{self, Sampled, Span};
+use super::{Asked, Of, Period, Series, SeriesQuery, Stat, alb, lambda, measured, queries, sampled};
+use crate::analysis::{Bins, History, HistoryMinute, JudgePlan, Measure, Measured, PlannedCheck, ReadBy, choose_edges};
 use crate::spec::{RolloutSpec, Target, Version};
 use crate::units::Minute;
 
@@ -24,13 +27,7 @@ pub const FARTHEST: i64 = 15 * DAY - 60;
 const QUIET_PER_SECOND: f64 = 1.0;
 const FEW_EVENTS: f64 = 30.0;
 
-/// Versions published before the old one that may have shared the alias with it or with each other.
-const VERSIONS_BEFORE: u64 = 4;
-
-/// Versions looked at in all.
-const VERSIONS_AT_MOST: usize = 12;
-
-/// Minutes from `from` up to, not including, `until`, of the alias before a rollout.
+/// Minutes from `from` up to, not including, `until`, of the target before a rollout.
 #[derive(Debug, Clone, Copy)]
 pub struct Past<'a> {
     pub spec: &'a RolloutSpec,
@@ -56,17 +53,17 @@ impl<'a> Past<'a> {
         for place in self.distributions() {
             let (own, others) = rest.split_at(self.quantiles_of(place).len().min(rest.len()));
             rest = others;
-            if let Some(check) = self.plan.checks.get(place) {
-                plan = choose_edges(&plan, place, &bins::quantiles(check, own));
+            if let Some((sampled, check)) = self.sampled(place) {
+                plan = choose_edges(&plan, place, &bins::quantiles(&sampled, check, own));
             }
         }
         plan
     }
 
-    /// The series of some checks: of the alias, of the versions that were near, then of each check.
+    /// The series of some checks: those that tell which minutes count, then those of each check.
     #[must_use]
     pub fn queries(&self, places: &[usize]) -> Vec<SeriesQuery> {
-        let mut all = self.invocations();
+        let mut all = self.sharing();
         for place in places {
             all.extend(self.of_check(*place));
             all.extend(self.stretched_of(*place));
@@ -77,7 +74,7 @@ impl<'a> Past<'a> {
     /// The past of some checks from the series of [`Self::queries`] in the same order.
     #[must_use]
     pub fn history(&self, places: &[usize], series: &[Series]) -> History {
-        let (invocations, mut rest) = series.split_at(self.invocations().len().min(series.len()));
+        let (sharing, mut rest) = series.split_at(self.sharing().len().min(series.len()));
         let checks = self.plan.checks.len();
         let mut minutes: BTreeMap<Minute, Vec<Option<Measured>>> = BTreeMap::new();
         let mut stretched: Vec<Option<Bins>> = vec![None; checks];
@@ -87,7 +84,7 @@ impl<'a> Past<'a> {
             rest = others;
             let Some(asked) = self.asked(place) else { continue };
             let own: Vec<Option<&Series>> = own.iter().map(Some).collect();
-            for minute in minutes_with_data(&own).filter(|minute| undivided(invocations, *minute)) {
+            for minute in minutes_with_data(&own).filter(|minute| self.undivided(sharing, *minute)) {
                 if let Some(measured) = measured(asked, Of::Alone(self.baseline), &own, minute) {
                     let of_minute = minutes.entry(minute).or_insert_with(|| vec![None; checks]);
                     of_minute.iter_mut().skip(place).take(1).for_each(|of_check| *of_check = Some(measured.clone()));
@@ -103,7 +100,7 @@ impl<'a> Past<'a> {
     /// The distributions of which CloudWatch cannot count what lies between edges, from the series of [`Self::queries`].
     #[must_use]
     pub fn uncountable(&self, places: &[usize], series: &[Series]) -> Vec<usize> {
-        let mut rest = series.get(self.invocations().len()..).unwrap_or_default();
+        let mut rest = series.get(self.sharing().len()..).unwrap_or_default();
         let mut found = Vec::new();
         for place in places.iter().copied() {
             let (own, others) = rest.split_at(self.of_check(place).len().min(rest.len()));
@@ -120,13 +117,20 @@ impl<'a> Past<'a> {
         found
     }
 
-    /// Of the alias, then of the versions that were near.
-    fn invocations(&self) -> Vec<SeriesQuery> {
-        let Target::Lambda(lambda) = &self.spec.target;
-        let near = near(self.baseline, self.canary);
-        let scopes = [Scope::Alias].into_iter().chain(near.iter().map(Scope::Version));
-        let span = self.span();
-        scopes.map(|scope| span.query(&lambda_metric("Invocations", lambda, scope), Stat::Sum)).collect()
+    fn sharing(&self) -> Vec<SeriesQuery> {
+        let metrics = match &self.spec.target {
+            Target::Lambda(target) => lambda::sharing(target, self.baseline, self.canary),
+            Target::Alb(target) => alb::sharing(target, self.baseline, self.canary),
+        };
+        metrics.iter().map(|metric| self.span().query(metric, Stat::Sum)).collect()
+    }
+
+    /// Whether nothing was shared in a minute, from the series of [`Self::sharing`].
+    fn undivided(&self, sharing: &[Series], minute: Minute) -> bool {
+        match self.spec.target {
+            Target::Lambda(_) => lambda::undivided(sharing, minute),
+            Target::Alb(_) => alb::undivided(sharing, minute),
+        }
     }
 
     /// Of a level the past says nothing: it is compared minute by minute.
@@ -138,17 +142,19 @@ impl<'a> Past<'a> {
 
     /// Hour by hour, because only the sum is of use.
     fn stretched_of(&self, place: usize) -> Vec<SeriesQuery> {
-        let sampled =
-            self.asked(place).and_then(|asked| Some((asked.planned, sampled(asked, Of::Alone(self.baseline))?)));
-        let Some((check, (sampled, _))) = sampled else { return Vec::new() };
-        bins::stretched_queries(&sampled.metric, check, self.span().hours())
+        let Some((sampled, check)) = self.sampled(place) else { return Vec::new() };
+        bins::stretched_queries(&sampled, check, self.span().hours())
     }
 
     fn quantiles_of(&self, place: usize) -> Vec<SeriesQuery> {
-        let sampled =
-            self.asked(place).and_then(|asked| Some((asked.planned, sampled(asked, Of::Alone(self.baseline))?)));
-        let Some((check, (sampled, _))) = sampled else { return Vec::new() };
-        bins::quantile_queries(&sampled.metric, check, self.span().hours())
+        let Some((sampled, check)) = self.sampled(place) else { return Vec::new() };
+        bins::quantile_queries(&sampled, check, self.span().hours())
+    }
+
+    /// `None` for a check that is no distribution.
+    fn sampled(&self, place: usize) -> Option<(Sampled, &'a PlannedCheck)> {
+        let asked = self.asked(place)?;
+        Some((sampled(asked, Of::Alone(self.baseline))?.0, asked.planned))
     }
 
     fn distributions(&self) -> impl Iterator<Item = usize> + use<'_> {
@@ -169,26 +175,6 @@ impl<'a> Past<'a> {
 fn minutes_with_data<'a>(series: &[Option<&'a Series>]) -> impl Iterator<Item = Minute> + use<'a> {
     let widest = series.iter().flatten().copied().max_by_key(|series| series.len());
     widest.into_iter().flat_map(|series| series.keys().copied())
-}
-
-/// Whether one version alone had the alias in a minute.
-fn undivided(invocations: &[Series], minute: Minute) -> bool {
-    let Some((alias, versions)) = invocations.split_first() else { return false };
-    let Some(all) = alias.get(&minute) else { return false };
-    versions.iter().filter_map(|version| version.get(&minute)).all(|own| own >= all)
-}
-
-/// The rollout's two versions and those published shortly before them or between them. Versions are counted from 1.
-fn near(baseline: &Version, canary: &Version) -> Vec<Version> {
-    let mut near = vec![baseline.clone(), canary.clone()];
-    if let (Ok(old), Ok(new)) = (baseline.0.parse::<u64>(), canary.0.parse::<u64>()) {
-        let (low, high) = (old.min(new).saturating_sub(VERSIONS_BEFORE).max(1), old.max(new));
-        let others = (low..high).rev().map(|number| Version(number.to_string()));
-        let others: Vec<Version> =
-            others.filter(|version| !near.contains(version)).take(VERSIONS_AT_MOST - 2).collect();
-        near.extend(others);
-    }
-    near
 }
 
 /// The checks of which this past tells too little, so that more of it is worth reading. Only those that count: a
@@ -304,16 +290,92 @@ mod tests {
         assert_eq!(near, ["41", "42", "40", "39", "38", "37"]);
     }
 
-    #[test]
-    fn versions_that_were_near_are_few_and_are_numbers_from_one() {
-        let numbers = |old: &str, new: &str| -> Vec<String> {
-            near(&version(old), &version(new)).into_iter().map(|version| version.0).collect()
+    fn group(name: &str) -> Version {
+        version(&format!("arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/{name}/73e2d6bc24d8a067"))
+    }
+
+    fn behind_a_balancer(checks: &str) -> RolloutSpec {
+        let listener =
+            "arn:aws:elasticloadbalancing:eu-west-1:111122223333:listener/app/shop/50dc6c495c0c9188/f2f7dc8efc522ab2";
+        let target = crate::spec::AlbTarget {
+            rules: vec![crate::spec::RuleRef::DefaultOf(listener.to_owned())],
+            target_groups: ["blue".to_owned(), "green".to_owned()],
+            stickiness: crate::spec::Stickiness::Refuse,
+            min_healthy_share: crate::units::Weight::FULL,
+            test_rule: None,
+            keep_baseline: crate::spec::KeepBaseline::UntilNextRollout,
         };
-        assert_eq!(numbers("1", "2"), ["1", "2"]);
-        assert_eq!(numbers("3", "2"), ["3", "2", "1"], "back to an older one");
-        assert_eq!(numbers("$LATEST", "2"), ["$LATEST", "2"]);
-        assert_eq!(numbers("10", "1000").len(), VERSIONS_AT_MOST);
-        assert_eq!(numbers("0", "18446744073709551615").len(), VERSIONS_AT_MOST);
+        RolloutSpec { target: Target::Alb(target), ..spec(checks) }
+    }
+
+    #[test]
+    fn minutes_in_which_both_groups_had_requests_are_left_out() {
+        let spec = behind_a_balancer("[{errors: {}}]");
+        let plan = plan(&spec);
+        let (blue, green) = (group("blue"), group("green"));
+        let past =
+            Past { spec: &spec, plan: &plan, baseline: &blue, canary: &green, from: end().plus(-8), until: end() };
+        let series: Vec<Series> = past
+            .queries(&[0])
+            .iter()
+            .map(|query| {
+                let of_blue = query.metric.dimensions["TargetGroup"].contains("/blue/");
+                let value = |minute: i64| match (query.metric.metric.as_str(), of_blue, minute) {
+                    // Nobody came.
+                    ("RequestCount", true, -1) => None,
+                    ("RequestCount", true, _) => Some(100.0),
+                    // The rollout before, its last sticky client, and one that had more than the old group.
+                    ("RequestCount", false, -8) => Some(50.0),
+                    ("RequestCount", false, -7) => Some(1.0),
+                    ("RequestCount", false, -6) => Some(900.0),
+                    ("RequestCount", false, -5) => Some(0.0),
+                    ("HTTPCode_Target_5XX_Count", true, -3) => Some(4.0),
+                    _ => None,
+                };
+                let minutes = (past.from.index()..past.until.index()).map(Minute::from_index);
+                minutes.filter_map(|minute| Some((minute, value(minute.minutes_since(end()))?))).collect()
+            })
+            .collect();
+        let history = past.history(&[0], &series);
+        assert_eq!(ago(&history), [-5, -4, -3, -2]);
+        let events: Vec<f64> =
+            history.minutes.iter().map(|minute| minute.measured[0].as_ref().unwrap().count().unwrap().events).collect();
+        assert_eq!(events, [0.0, 0.0, 4.0, 0.0]);
+    }
+
+    #[test]
+    fn a_days_past_of_a_group_fits_one_call_and_has_edges_in_milliseconds() {
+        let spec = behind_a_balancer("[{errors: {}}, {latency: {}}]");
+        let unknown = plan(&spec);
+        let (blue, green) = (group("blue"), group("green"));
+        let past =
+            |plan| Past { spec: &spec, plan, baseline: &blue, canary: &green, from: end().plus(-DAY), until: end() };
+        let quantiles = past(&unknown).quantile_queries();
+        assert!(quantiles.iter().all(|query| query.period == Period::Hour));
+        let series: Vec<Series> = quantiles
+            .iter()
+            .map(|query| {
+                // The p50 is 50 ms, the p99 99 ms.
+                let value = match query.stat {
+                    Stat::Percentile(percent) => percent.value() / 1000.0,
+                    Stat::Sum | Stat::SampleCount | Stat::Average | Stat::Between(..) => 5000.0,
+                };
+                [(Period::Hour.start(end()).plus(-60), value)].into()
+            })
+            .collect();
+        let with_edges = past(&unknown).with_edges(&series);
+        let edges = &with_edges.checks[1].distribution.as_ref().unwrap().edges;
+        assert!(edges.iter().any(|edge| (edge - 50.0).abs() < 0.01), "{edges:?}");
+        assert!(edges.last().is_some_and(|last| (150.0..250.0).contains(last)), "{edges:?}");
+        let queries = past(&with_edges).queries(&[0, 1]);
+        let points: i64 = queries.iter().map(|q| q.until.minutes_since(q.from) / q.period.minutes()).sum();
+        assert!(queries.len() <= 500 && points <= 100_800, "{} queries, {points} points", queries.len());
+        let others: Vec<&str> = queries
+            .iter()
+            .filter(|query| query.metric.dimensions["TargetGroup"].contains("/green/"))
+            .map(|query| query.metric.metric.as_str())
+            .collect();
+        assert_eq!(others, ["RequestCount"], "the other group only says which minutes count");
     }
 
     #[test]

@@ -166,9 +166,10 @@ fn draw(latency: Latency, requests: u64, rng: &mut Rng) -> Drawn {
     Drawn { first, up_to }
 }
 
-/// A statistic of what was told by `now` of one period; `None` when nothing was.
+/// A statistic of what was told by `now` of one period; `None` when nothing was. The metric's unit is so many
+/// milliseconds.
 #[must_use]
-pub fn statistic(stat: Stat, parts: &[Arc<Durations>], now: Timestamp) -> Option<f64> {
+pub fn statistic(stat: Stat, parts: &[Arc<Durations>], now: Timestamp, unit_ms: f64) -> Option<f64> {
     let up_to = |ms: f64| parts.iter().map(|part| part.up_to(ms, now)).sum::<f64>();
     let samples: f64 = parts.iter().map(|part| part.told(now)).sum();
     if samples <= 0.0 {
@@ -176,13 +177,13 @@ pub fn statistic(stat: Stat, parts: &[Arc<Durations>], now: Timestamp) -> Option
     }
     Some(match stat {
         Stat::SampleCount => samples,
-        Stat::Sum => sum(parts, now),
-        Stat::Average => sum(parts, now) / samples,
+        Stat::Sum => sum(parts, now) / unit_ms,
+        Stat::Average => sum(parts, now) / samples / unit_ms,
         Stat::Between(above, below) => {
-            let at = |bound: Option<Bound>, open: f64| bound.map_or(open, |bound| up_to(bound.value()));
+            let at = |bound: Option<Bound>, open: f64| bound.map_or(open, |bound| up_to(bound.value() * unit_ms));
             (at(below, samples) - at(above, 0.0)).max(0.0)
         }
-        Stat::Percentile(percent) => percentile(percent.value() / 100.0 * samples, &up_to),
+        Stat::Percentile(percent) => percentile(percent.value() / 100.0 * samples, &up_to) / unit_ms,
     })
 }
 
@@ -278,7 +279,7 @@ mod tests {
     fn statistics_are_those_of_the_law() {
         let law = Latency::default();
         let parts = [Durations::new(law, 60_000, 1, at()), Durations::new(law, 40_000, 2, at())];
-        let ask = |stat| statistic(stat, &parts, later(600)).unwrap();
+        let ask = |stat| statistic(stat, &parts, later(600), 1.0).unwrap();
         assert!((ask(Stat::SampleCount) - 100_000.0).abs() < 1e-6);
         for (percent, z) in [(5.0, -1.644_854), (50.0, 0.0), (90.0, 1.281_552), (99.0, NORMAL_P99)] {
             let expected = 80.0 * (0.6_f64 * z).exp();
@@ -299,7 +300,7 @@ mod tests {
     fn a_slow_path_and_a_longer_tail_are_where_they_should_be() {
         let share_above = |law: Latency, ms: f64| {
             let parts = [Durations::new(law, 100_000, 3, at())];
-            statistic(between(Some(ms), None), &parts, later(600)).unwrap() / 100_000.0
+            statistic(between(Some(ms), None), &parts, later(600), 1.0).unwrap() / 100_000.0
         };
         let p99 = 80.0 * (0.6 * NORMAL_P99).exp();
         assert!((share_above(Latency::default(), p99) - 0.01).abs() < 0.001);
@@ -312,8 +313,8 @@ mod tests {
     fn a_request_is_told_of_when_it_has_ended() {
         let slow = Latency { median_ms: 30_000.0, sigma: 0.01, slow_share: 0.5, slow_factor: 0.01 };
         let parts = [Durations::new(slow, 1000, 4, at())];
-        let samples = |seconds| statistic(Stat::SampleCount, &parts, later(seconds));
-        assert_eq!(statistic(Stat::SampleCount, &parts, at() - Span::from_seconds(1)), None, "not told yet");
+        let samples = |seconds| statistic(Stat::SampleCount, &parts, later(seconds), 1.0);
+        assert_eq!(statistic(Stat::SampleCount, &parts, at() - Span::from_seconds(1), 1.0), None, "not told yet");
         assert!((samples(5).unwrap() - 500.0).abs() < 80.0, "only the fast ones: {:?}", samples(5));
         assert_eq!(samples(60), Some(1000.0));
     }

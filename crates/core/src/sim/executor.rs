@@ -25,6 +25,19 @@ pub fn run_now<T>(future: impl Future<Output = T>) -> Result<T, Stalled> {
     Err(Stalled)
 }
 
+/// Gives way to whatever runs at the same time, once.
+pub async fn yield_once() {
+    let mut gave_way = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut gave_way, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

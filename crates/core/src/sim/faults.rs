@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 
 use crate::analysis::MinuteSample;
 use crate::metrics::{Series, SeriesQuery};
-use crate::observation::{AlarmState, Routing, TestOutcome, VersionInfo};
+use crate::observation::{AlarmState, Health, Routing, Surroundings, TestOutcome, VersionInfo};
 use crate::ports::{
-    AlarmSource, CreateError, Fault, FaultKind, LookError, MetricSource, Notifier, Ports, RolloutStore, SaveError,
-    SetError, SetWeight, TestRunner, TrafficRouter, Unreadable,
+    AlarmSource, Attach, CreateError, Fault, FaultKind, LookError, MetricSource, Notifier, Ports, RolloutStore,
+    SaveError, SetError, SetWeight, TestRunner, TrafficRouter, Unreadable,
 };
 use crate::rollout::{DecisionRecord, Notice, Rollout};
+use crate::sim::executor::yield_once;
 use crate::sim::rng::Rng;
-use crate::spec::{Target, Test, Version};
+use crate::spec::{AlbTarget, Target, Test, Version};
 use crate::units::Weight;
 
 /// A call takes fewer polls than this. A tick makes some dozens of calls, and a sleep ends after 1 000 polls.
@@ -26,6 +26,9 @@ pub enum Operation {
     Look,
     Version,
     Set,
+    Attach,
+    Health,
+    Survey,
     Fetch,
     States,
     Active,
@@ -41,10 +44,13 @@ pub enum Operation {
 }
 
 impl Operation {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Look,
         Self::Version,
         Self::Set,
+        Self::Attach,
+        Self::Health,
+        Self::Survey,
         Self::Fetch,
         Self::States,
         Self::Active,
@@ -66,6 +72,9 @@ impl Operation {
             Self::Look => "look",
             Self::Version => "version",
             Self::Set => "set",
+            Self::Attach => "attach",
+            Self::Health => "health",
+            Self::Survey => "survey",
             Self::Fetch => "fetch",
             Self::States => "states",
             Self::Active => "active",
@@ -85,9 +94,9 @@ impl Operation {
     #[must_use]
     pub fn writes(self) -> bool {
         match self {
-            Self::Set | Self::Create | Self::Save | Self::Seal | Self::Publish => true,
-            Self::Look | Self::Version | Self::Fetch | Self::States | Self::Active => false,
-            Self::Load | Self::Holder | Self::NamedByAlarm | Self::Sealed | Self::RunTest => false,
+            Self::Set | Self::Attach | Self::Create | Self::Save | Self::Seal | Self::Publish => true,
+            Self::Look | Self::Version | Self::Health | Self::Survey | Self::Fetch | Self::States => false,
+            Self::Active | Self::Load | Self::Holder | Self::NamedByAlarm | Self::Sealed | Self::RunTest => false,
         }
     }
 }
@@ -110,15 +119,17 @@ pub enum Way {
     Fails(FaultKind),
     /// The effect happens, but the answer is a timeout.
     AnswerLost,
-    /// `set`: the target has changed meanwhile; `save`: the rollout has; `create`: it exists. Others fail without
-    /// effect.
+    /// `set` and `attach`: the target has changed meanwhile; `save`: the rollout has; `create`: it exists. Others fail
+    /// without effect.
     Stale,
+    /// `set` and `attach`: the first rule is written, then time is over. Of anything else the answer is lost.
+    Half,
     /// Never answers, no effect.
     Hangs,
     /// A bug of ours: the call panics, without effect.
     Panics,
-    /// `set` only: times out now, and takes effect when [`Faulty::deliver_stalled`] is called, on what was seen then.
-    /// Others fail without effect.
+    /// `set` only: times out now, and takes effect when [`Faulty::deliver_stalled`] is called: on an alias only if it is
+    /// as it was seen, on rules whatever they are by then. Others fail without effect.
     Stalls,
     /// The process dies before the effect: no call has an effect from then on.
     KilledBefore,
@@ -204,8 +215,16 @@ impl<'a, P: Ports> Faulty<'a, P> {
         let mut answers = Vec::new();
         for write in &stalled {
             let StalledWrite { target, baseline, canary, weight, seen } = write;
-            let split = SetWeight { target, baseline, canary, weight: *weight, seen };
-            answers.push(self.inner.set(&split).await);
+            // A rule's write was compared before it stalled; what travels knows of no comparison.
+            let now = match target {
+                Target::Lambda(_) => Ok(seen.clone()),
+                Target::Alb(_) => self.inner.look(target).await,
+            };
+            let split = |seen| SetWeight { target, baseline, canary, weight: *weight, seen };
+            answers.push(match &now {
+                Ok(seen) => self.inner.set(&split(seen)).await,
+                Err(_) => Err(SetError::Stale),
+            });
         }
         answers
     }
@@ -245,7 +264,7 @@ impl<'a, P: Ports> Faulty<'a, P> {
     async fn take_time(&self) {
         let draw = |rng: &Mutex<Rng>| rng.lock().unwrap_or_else(PoisonError::into_inner).below(MOST_WAITING_POLLS);
         for _ in 0..self.pace.as_ref().map_or(0, draw) {
-            pending_once().await;
+            yield_once().await;
         }
     }
 
@@ -260,22 +279,23 @@ impl<'a, P: Ports> Faulty<'a, P> {
         });
     }
 
+    /// The target with its first rule alone, as it is now; `None` for an alias. A target that has changed since it was
+    /// `seen` is not written at all.
+    async fn first_rule(&self, target: &Target, seen: &Routing) -> Result<Option<(Target, Routing)>, SetError> {
+        let Target::Alb(alb) = target else { return Ok(None) };
+        let fault = |error: LookError| Fault::new("look", FaultKind::Failed, error.to_string());
+        if self.inner.look(target).await.map_err(fault)?.fingerprint != seen.fingerprint {
+            return Err(SetError::Stale);
+        }
+        let rules = alb.rules.iter().take(1).cloned().collect();
+        let first = Target::Alb(AlbTarget { rules, ..alb.clone() });
+        let seen = self.inner.look(&first).await.map_err(fault)?;
+        Ok(Some((first, seen)))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Gives way to whatever runs at the same time, once.
-async fn pending_once() {
-    let mut gave_way = false;
-    std::future::poll_fn(|context| {
-        if std::mem::replace(&mut gave_way, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// `effect` is the call itself: unless it is polled it has no effect. `stale` is the operation's own answer to a lost
@@ -290,7 +310,7 @@ async fn go_wrong<T: Send, E: From<Fault> + Send>(
     match way {
         None => effect.await,
         Some(Way::Fails(kind)) => fault(kind, "on purpose"),
-        Some(Way::AnswerLost) => {
+        Some(Way::AnswerLost | Way::Half) => {
             let _lost = effect.await;
             fault(FaultKind::TimedOut, "the answer was lost on purpose")
         }
@@ -325,7 +345,35 @@ impl<P: Ports> TrafficRouter for Faulty<'_, P> {
         if way == Some(Way::Stalls) {
             self.remember_stalling(split);
         }
-        go_wrong(way, Operation::Set, self.inner.set(split), Some(SetError::Stale)).await
+        let first = if way == Some(Way::Half) { self.first_rule(split.target, split.seen).await? } else { None };
+        match &first {
+            Some((target, seen)) => {
+                let half = SetWeight { target, seen, ..*split };
+                go_wrong(way, Operation::Set, self.inner.set(&half), None).await
+            }
+            None => go_wrong(way, Operation::Set, self.inner.set(split), Some(SetError::Stale)).await,
+        }
+    }
+
+    async fn attach(&self, attach: &Attach<'_>) -> Result<(), SetError> {
+        self.take_time().await;
+        let way = self.next(Operation::Attach);
+        let first = if way == Some(Way::Half) { self.first_rule(attach.target, attach.seen).await? } else { None };
+        match &first {
+            Some((target, seen)) => {
+                let half = Attach { target, seen, ..*attach };
+                go_wrong(way, Operation::Attach, self.inner.attach(&half), None).await
+            }
+            None => go_wrong(way, Operation::Attach, self.inner.attach(attach), Some(SetError::Stale)).await,
+        }
+    }
+
+    async fn health(&self, target: &Target, baseline: &Version, canary: &Version) -> Result<Health, LookError> {
+        self.call(Operation::Health, self.inner.health(target, baseline, canary), None).await
+    }
+
+    async fn survey(&self, target: &Target) -> Result<Surroundings, LookError> {
+        self.call(Operation::Survey, self.inner.survey(target), None).await
     }
 }
 
@@ -395,182 +443,4 @@ impl<P: Ports> TestRunner for Faulty<'_, P> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ports::Budget;
-    use crate::sim::budget::SimBudget;
-    use crate::sim::executor::run_now;
-    use crate::sim::samples::{baseline, canary, rollout, target, world};
-    use crate::sim::world::World;
-    use futures_util::future::{Either, select};
-    use std::time::Duration;
-
-    const SMALL: &str = "5%";
-
-    /// Looks at the alias and sets 5 % through `ports`.
-    fn shift(ports: &impl Ports) -> Result<(), String> {
-        let (target, baseline, canary) = (target(), baseline(), canary());
-        let weight = SMALL.parse().unwrap();
-        run_now(async {
-            let seen = ports.look(&target).await.map_err(|error| error.to_string())?;
-            let split = SetWeight { target: &target, baseline: &baseline, canary: &canary, weight, seen: &seen };
-            ports.set(&split).await.map_err(|error| error.to_string())
-        })
-        .unwrap()
-    }
-
-    fn shifted(world: &World) -> bool {
-        world.alias(&target()).unwrap().additional == Some((canary(), SMALL.parse().unwrap()))
-    }
-
-    #[test]
-    fn each_way_answers_and_acts_as_it_says() {
-        let stale = "the target has changed since it was looked at";
-        for (way, answer, acts) in [
-            (Way::Fails(FaultKind::Throttled), "set was throttled: on purpose", false),
-            (Way::AnswerLost, "set timed out: the answer was lost on purpose", true),
-            (Way::Stale, stale, false),
-            (Way::Stalls, "set timed out: stalled on purpose", false),
-            (Way::KilledBefore, "set failed: the process is dead", false),
-            (Way::KilledAfter, "set failed: the process is dead", true),
-        ] {
-            let world = world();
-            let faulty = Faulty::once(&world, When::Nth(Operation::Set, 0), way);
-            assert_eq!(shift(&faulty), Err(answer.to_owned()), "{way:?}");
-            assert_eq!(shifted(&world), acts, "{way:?}");
-            let dead = matches!(way, Way::KilledBefore | Way::KilledAfter);
-            assert_eq!(faulty.is_dead(), dead, "{way:?}");
-            // The rule is over; only the dead do not go on.
-            assert_eq!(shift(&faulty).is_err(), dead, "{way:?}");
-        }
-    }
-
-    #[test]
-    fn rules_pick_the_calls_they_are_about() {
-        let way = Way::Fails(FaultKind::Failed);
-        for (when, outcomes) in [
-            (When::Always, [false, false, false]),
-            (When::Call(2), [true, false, true]),
-            (When::Call(3), [true, false, true]),
-            (When::Every(Operation::Set), [false, false, false]),
-            (When::Nth(Operation::Look, 2), [true, true, false]),
-            (When::Nth(Operation::Save, 0), [true, true, true]),
-        ] {
-            let world = world();
-            let faulty = Faulty::once(&world, when, way);
-            let seen: Vec<bool> = (0..3).map(|_| shift(&faulty).is_ok()).collect();
-            assert_eq!(seen, outcomes, "{when:?}");
-        }
-        let world = world();
-        let faulty = Faulty::healthy(&world);
-        shift(&faulty).unwrap();
-        assert_eq!(faulty.calls(), [Operation::Look, Operation::Set]);
-    }
-
-    #[test]
-    fn a_stalled_write_arrives_late_and_only_on_what_it_saw() {
-        for disturbed in [false, true] {
-            let world = world();
-            let faulty = Faulty::once(&world, When::Every(Operation::Set), Way::Stalls);
-            shift(&faulty).unwrap_err();
-            if disturbed {
-                world.write_alias(&target(), &baseline(), None).unwrap();
-            }
-            assert!(!shifted(&world));
-            let answers = run_now(faulty.deliver_stalled()).unwrap();
-            assert_eq!(answers.len(), 1);
-            assert_eq!(matches!(answers[0], Err(SetError::Stale)), disturbed);
-            assert_eq!(shifted(&world), !disturbed);
-            assert!(run_now(faulty.deliver_stalled()).unwrap().is_empty(), "once");
-        }
-    }
-
-    #[test]
-    fn a_hanging_call_costs_its_slice_and_nothing_more() {
-        let world = world();
-        let faulty = Faulty::once(&world, When::Every(Operation::Active), Way::Hangs);
-        let budget = SimBudget::plenty();
-        let slice = Duration::from_secs(10);
-        let (call, end) = (Box::pin(faulty.active()), Box::pin(budget.sleep(slice)));
-        assert!(matches!(run_now(select(call, end)).unwrap(), Either::Right(_)));
-        assert_eq!(budget.remaining(), Duration::from_secs(50));
-    }
-
-    #[test]
-    fn every_operation_can_fail() {
-        let (rollout, target, canary) = (rollout(), target(), canary());
-        for operation in Operation::ALL {
-            let world = world();
-            let faulty = Faulty::once(&world, When::Every(operation), Way::Fails(FaultKind::Denied));
-            let failed = run_now(async {
-                let test = crate::spec::Test::Invoke(crate::spec::InvokeTest {
-                    payload: serde_json::Value::Null,
-                    expect: None,
-                    times: 1,
-                });
-                let next = Rollout { revision: 1, ..rollout.clone() };
-                let metric = crate::spec::MetricRef {
-                    namespace: String::new(),
-                    metric: String::new(),
-                    dimensions: BTreeMap::new(),
-                };
-                let minute = crate::units::Minute::from_index(0);
-                let query = SeriesQuery {
-                    metric,
-                    stat: crate::metrics::Stat::Sum,
-                    period: crate::metrics::Period::Minute,
-                    from: minute,
-                    until: minute.plus(1),
-                };
-                let seen = faulty.look(&target).await;
-                let looked = world.alias(&target).unwrap();
-                let split = SetWeight {
-                    target: &target,
-                    baseline: &canary,
-                    canary: &canary,
-                    weight: Weight::FULL,
-                    seen: &looked,
-                };
-                let notice = sample_notice(&rollout);
-                [
-                    (Operation::Look, seen.is_err()),
-                    (Operation::Version, faulty.version(&target, Some(&canary)).await.is_err()),
-                    (Operation::Set, faulty.set(&split).await.is_err()),
-                    (Operation::Fetch, faulty.fetch(&[query]).await[0].is_err()),
-                    (Operation::States, faulty.states(&[]).await.is_err()),
-                    (Operation::Active, faulty.active().await.is_err()),
-                    (Operation::Load, faulty.load("a").await.is_err()),
-                    (Operation::Holder, faulty.holder(&target).await.is_err()),
-                    (Operation::NamedByAlarm, faulty.named_by_alarm("a").await.is_err()),
-                    (Operation::Create, faulty.create(&rollout).await.is_err()),
-                    (Operation::Save, faulty.save(&rollout, &next, None).await.is_err()),
-                    (Operation::Seal, faulty.seal("a", &[]).await.is_err()),
-                    (Operation::Sealed, faulty.sealed("a").await.is_err()),
-                    (Operation::Publish, faulty.publish(&notice).await.is_err()),
-                    (Operation::RunTest, faulty.run(&target, &canary, &test).await.is_err()),
-                ]
-            })
-            .unwrap();
-            for (called, is_err) in failed {
-                // A rollout whose creation failed cannot be saved.
-                let follows = operation == Operation::Create && called == Operation::Save;
-                assert_eq!(is_err, called == operation || follows, "{operation:?} made {called:?} fail");
-            }
-            assert_eq!(faulty.calls(), Operation::ALL);
-        }
-    }
-
-    fn sample_notice(rollout: &Rollout) -> Notice {
-        Notice {
-            key: "checkout-42/1".to_owned(),
-            at: rollout.now,
-            rollout: rollout.id.clone(),
-            target: "checkout:live".to_owned(),
-            baseline: rollout.baseline.clone(),
-            canary: rollout.canary.clone(),
-            phase: rollout.phase.name(),
-            weight: Weight::ZERO,
-            why: "started".to_owned(),
-        }
-    }
-}
+mod tests;

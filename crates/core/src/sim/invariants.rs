@@ -3,6 +3,8 @@
 //! These are the promises of the architecture as functions over the world before and after a tick. They look at what is
 //! stored and at what is live, never at how the engine came to it.
 
+mod writes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::world::World;
@@ -42,14 +44,14 @@ pub struct Snapshot {
     pub rollouts: BTreeMap<String, Rollout>,
     /// By the target's key.
     pub live: BTreeMap<String, Routing>,
-    /// Writes to aliases so far.
+    /// Writes to targets so far.
     pub writes: usize,
 }
 
 impl Snapshot {
     #[must_use]
     pub fn of(world: &World) -> Self {
-        Self { at: world.now(), rollouts: world.rollouts(), live: world.aliases(), writes: world.alias_writes(0).len() }
+        Self { at: world.now(), rollouts: world.rollouts(), live: world.live(), writes: world.writes(0).len() }
     }
 }
 
@@ -80,7 +82,7 @@ pub fn check(before: &Snapshot, after: &Snapshot, world: &World, blind: Blind) -
     }
     found.rollout.clear();
     one_holder_per_target(after, world, &mut found);
-    writes_follow_the_intent(before, after, world, blind, &mut found);
+    writes::check(before, after, world, blind, &mut found);
     found.violations
 }
 
@@ -272,6 +274,8 @@ fn consent(rollout: &Rollout, from: Weight, event: &Event, world: &World) -> Res
         }
         Why::MovedByOthers { .. } | Why::WouldHave { .. } => (spec.mode == Mode::Observe, "not observing"),
         Why::Started { .. }
+        | Why::Attached
+        | Why::Unhealthy { .. }
         | Why::Learned { .. }
         | Why::SeenLive
         | Why::PausedBy { .. }
@@ -336,16 +340,25 @@ fn ends_match_the_target(then: &Rollout, now: &Rollout, after: &Snapshot, found:
         | Phase::RollingBack { .. }
         | Phase::Superseded { .. } => return,
     };
-    if let Some(Split::Ours(weight)) = live_split(now, after)
-        && weight != wanted
+    if let Some((low, high)) = live_split(now, after).and_then(ends_of)
+        && (low, high) != (wanted, wanted)
     {
-        found.add("an end is seen live before it is recorded", format!("{:?} with {weight} live", now.phase.name()));
+        found.add("an end is seen live before it is recorded", format!("{:?} with {high} live", now.phase.name()));
     }
 }
 
 fn live_split(rollout: &Rollout, snapshot: &Snapshot) -> Option<Split> {
     let routing = snapshot.live.get(&rollout.spec.target.key())?;
     Some(routing.split(&rollout.baseline, &rollout.canary))
+}
+
+/// The smallest and the largest weight that is live behind any rule, where it is ours to say.
+fn ends_of(split: Split) -> Option<(Weight, Weight)> {
+    match split {
+        Split::Ours(weight) => Some((weight, weight)),
+        Split::Uneven { low, high } => Some((low, high)),
+        Split::Foreign => None,
+    }
 }
 
 fn one_holder_per_target(after: &Snapshot, world: &World, found: &mut Found) {
@@ -365,59 +378,13 @@ fn one_holder_per_target(after: &Snapshot, world: &World, found: &mut Found) {
     }
 }
 
-/// Every weight that Coalmine sets was wanted by a recorded phase that raises, and none rises while blind.
-fn writes_follow_the_intent(before: &Snapshot, after: &Snapshot, world: &World, blind: Blind, found: &mut Found) {
-    let mut live = before.live.clone();
-    for write in world.alias_writes(before.writes) {
-        let key = write.target.key();
-        let was = live.insert(key.clone(), write.routing.clone());
-        if !write.ours {
-            continue;
-        }
-        let on_target = after.rollouts.values().filter(|rollout| rollout.spec.target.key() == key);
-        let mut wanted = false;
-        for rollout in on_target {
-            let Split::Ours(weight) = write.routing.split(&rollout.baseline, &rollout.canary) else { continue };
-            let from = match was.as_ref().map(|was| was.split(&rollout.baseline, &rollout.canary)) {
-                Some(Split::Ours(from)) => from,
-                Some(Split::Foreign) | None => Weight::FULL,
-            };
-            wanted |= weight == Weight::ZERO || raised_to(before.rollouts.get(&rollout.id), rollout, weight);
-            let first_step = rollout.spec.steps.first().is_none_or(|step| step.weight == weight);
-            let first = if rollout.chosen.is_some() { from == Weight::ZERO } else { first_step };
-            let unseen = blind.metrics || blind.sealed && rollout.sealed_before.is_some();
-            if weight > from && (blind.target || unseen && !first) {
-                found.rollout.clone_from(&rollout.id);
-                found.add("the weight never rises while blind", format!("from {from} to {weight}"));
-            }
-        }
-        if !wanted {
-            found.rollout.clear();
-            found.add(
-                "the weight never rises while paused or rolling back",
-                format!("{key} was set to {}, which no recorded phase wanted", write.routing),
-            );
-        }
-    }
-}
-
-/// Whether a phase that sets weights wanted this one, before or since.
-fn raised_to(then: Option<&Rollout>, now: &Rollout, weight: Weight) -> bool {
-    let sets = |phase: PhaseName| matches!(phase, PhaseName::Shifting | PhaseName::Promoting);
-    let before = then.is_some_and(|then| sets(then.phase.name()) && then.desired_weight() == Some(weight));
-    let since = numbered(now)
-        .filter(|(number, _)| then.is_none_or(|then| *number > then.events_total))
-        .any(|(_, event)| event.entered.is_some_and(sets) && event.weight == weight);
-    before || since
-}
-
 fn safe(rollout: &Rollout, after: &Snapshot, found: &mut Found) {
     let in_transition = after.live.get(&rollout.spec.target.key()).is_some_and(|routing| routing.in_transition);
-    if let Some(Split::Ours(weight)) = live_split(rollout, after)
-        && weight > Weight::ZERO
+    if let Some((_, highest)) = live_split(rollout, after).and_then(ends_of)
+        && highest > Weight::ZERO
         && !in_transition
     {
-        let detail = format!("{weight} is live after {TICKS_TO_SAFETY} ticks without a fault");
+        let detail = format!("{highest} is live after {TICKS_TO_SAFETY} ticks without a fault");
         found.add("after a fail or an alarm the live weight is 0 within two fault-free ticks", detail);
     }
 }

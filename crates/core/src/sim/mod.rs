@@ -16,4 +16,4 @@ pub mod traffic;
 pub mod world;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;

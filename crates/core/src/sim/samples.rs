@@ -2,19 +2,104 @@
 
 use serde_json::json;
 
+use super::scenario::{self, Scenario};
 use super::world::World;
 use crate::observation::AlarmState;
 use crate::rollout::Rollout;
 use crate::spec::{LambdaTarget, Owner, Target, Version};
-use crate::units::Timestamp;
+use crate::units::{Timestamp, Weight};
 
 pub fn start() -> Timestamp {
     "2026-11-21T14:00:00Z".parse().unwrap()
 }
 
+/// What a release is on, for tests that run on either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    Lambda,
+    Alb,
+}
+
+impl On {
+    /// From v41 to v42 of `checkout`.
+    pub fn target(self) -> Target {
+        self.target_of("checkout")
+    }
+
+    pub fn target_of(self, function: &str) -> Target {
+        match self {
+            Self::Lambda => {
+                let (function, alias) = (function.to_owned(), "live".to_owned());
+                Target::Lambda(LambdaTarget { function, alias, owner: Owner::Coalmine })
+            }
+            Self::Alb => Target::Alb(scenario::on_alb(function, &baseline(), &canary())),
+        }
+    }
+
+    pub fn version(self, number: &str) -> Version {
+        self.version_of("checkout", number)
+    }
+
+    pub fn version_of(self, function: &str, number: &str) -> Version {
+        let version = Version(number.to_owned());
+        match self {
+            Self::Lambda => version,
+            Self::Alb => scenario::group(function, &version),
+        }
+    }
+
+    pub fn baseline(self) -> Version {
+        self.version("41")
+    }
+
+    pub fn canary(self) -> Version {
+        self.version("42")
+    }
+
+    /// v41 live, v42 there, alarm `checkout-5xx` quiet. Target groups are both attached, and healthy.
+    pub fn world(self) -> World {
+        if self == Self::Lambda {
+            return world();
+        }
+        let (world, target) = (World::new(start()), self.target());
+        [self.baseline(), self.canary()].iter().for_each(|group| world.offer(&target, group));
+        world.write(&target, &self.baseline(), Some((self.canary(), Weight::ZERO))).unwrap();
+        world.set_alarm("checkout-5xx", AlarmState::Ok);
+        world
+    }
+
+    /// A release of an alias, or the same one of target groups.
+    pub fn of(self, scenario: Scenario) -> Scenario {
+        match self {
+            Self::Lambda => scenario,
+            Self::Alb => scenario.on_alb(),
+        }
+    }
+
+    pub fn rollout(self) -> Rollout {
+        let mut rollout = rollout();
+        rollout.spec.target = self.target();
+        (rollout.baseline, rollout.canary) = (self.baseline(), self.canary());
+        rollout.carried_by = (self == Self::Alb).then_some(10);
+        rollout
+    }
+}
+
+/// Each of these tests once on either kind of target.
+macro_rules! on_both {
+    ($($test:ident),+ $(,)?) => {
+        mod on_lambda {
+            $(#[test] fn $test() { super::$test(crate::sim::samples::On::Lambda); })+
+        }
+        mod on_alb {
+            $(#[test] fn $test() { super::$test(crate::sim::samples::On::Alb); })+
+        }
+    };
+}
+pub(crate) use on_both;
+
 pub fn target() -> Target {
-    let (function, alias) = ("checkout".to_owned(), "live".to_owned());
-    Target::Lambda(LambdaTarget { function, alias, owner: Owner::Coalmine })
+    On::Lambda.target()
 }
 
 pub fn baseline() -> Version {
@@ -31,7 +116,7 @@ pub fn world() -> World {
     world.publish_active("checkout", "41");
     world.publish_active("checkout", "42");
     world.publish_active("checkout", "$LATEST");
-    world.write_alias(&target(), &baseline(), None).unwrap();
+    world.write(&target(), &baseline(), None).unwrap();
     world.set_alarm("checkout-5xx", AlarmState::Ok);
     world
 }

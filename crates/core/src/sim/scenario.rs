@@ -1,6 +1,8 @@
 //! A release in a made-up world, from outside: what people, traffic, alarms and faults do, minute by minute, around the
 //! production driver.
 
+mod on_alb;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -11,10 +13,10 @@ use super::faults::{Faulty, Operation, Rule, Way, When};
 use super::invariants::{self, Blind, Snapshot, Violation, Watchdog};
 use super::rng::Rng;
 use super::traffic::{Generator, Piece, Tally, Traffic};
-use super::world::{AliasWrite, Refused, World};
+use super::world::{Refused, Rule as AlbRule, World, Write};
 use crate::command::{Answer, Request};
 use crate::driver::{self, Settings, TickReport};
-use crate::observation::AlarmState;
+use crate::observation::{AlarmState, Split};
 use crate::ports::Fault;
 use crate::rollout::{Notice, PhaseName, Rollout};
 use crate::spec::{LambdaTarget, Mode, Owner, Problem, Target, Version};
@@ -32,8 +34,7 @@ const TICK_SECOND: Span = Span::from_seconds(20);
 /// One release and everything that happens around it.
 #[derive(Debug, Clone)]
 pub struct Scenario {
-    pub function: String,
-    pub alias: String,
+    pub target: Target,
     /// The version that is live before.
     pub baseline: Version,
     /// The spec as the start command gets it. Every version that the traffic names is published and active.
@@ -52,6 +53,8 @@ pub struct Scenario {
     pub ticks_twice: bool,
     /// Two controllers tick at the same time, their calls interleaved.
     pub rival: bool,
+    /// For how long a client keeps its target group.
+    pub sticky: Option<Span>,
 }
 
 /// Something that happens to the world.
@@ -79,8 +82,12 @@ pub enum What {
     AlarmEvent { name: String },
     /// A request, as the command function gets it.
     Command(Value),
-    /// Somebody else writes the alias.
-    AliasWritten { primary: Version, additional: Option<(Version, Weight)> },
+    /// Somebody else writes the alias, or all rules.
+    Written { primary: Version, additional: Option<(Version, Weight)> },
+    /// Somebody else writes one of the target's rules, by its place.
+    RuleWritten { rule: usize, groups: Vec<(Version, u16)> },
+    /// So many targets of a group pass their health checks from now on, and so many do not.
+    Health { group: Version, healthy: u32, unhealthy: u32 },
 }
 
 /// A fault that is there for a while. Its calls are counted anew every tick.
@@ -102,8 +109,8 @@ pub struct Outcome {
     pub rollout: Rollout,
     /// Every other rollout in the store.
     pub others: BTreeMap<String, Rollout>,
-    /// Writes to the alias since the start.
-    pub writes: Vec<AliasWrite>,
+    /// Writes to the target since the start.
+    pub writes: Vec<Write>,
     /// The requests, also those of the hour before the start.
     pub pieces: Vec<Piece>,
     pub notices: Vec<Notice>,
@@ -135,17 +142,14 @@ fn list(problems: &[Problem]) -> String {
 
 /// Runs a scenario. The same seed gives the same outcome.
 pub fn run(scenario: &Scenario, seed: u64) -> Result<Outcome, RunError> {
-    let target = Target::Lambda(LambdaTarget {
-        function: scenario.function.clone(),
-        alias: scenario.alias.clone(),
-        owner: Owner::Coalmine,
-    });
+    let target = scenario.target.clone();
     let started_at = start_of(seed);
     let world = World::new(started_at - HISTORY);
     for version in scenario.traffic.versions.keys().chain([&scenario.baseline]) {
-        world.publish_active(&scenario.function, &version.0);
+        world.offer(&target, version);
     }
-    world.write_alias(&target, &scenario.baseline, None)?;
+    world.write(&target, &scenario.baseline, None)?;
+    world.hold_clients(&target, scenario.sticky);
     scenario.alarms.iter().for_each(|name| world.set_alarm(name, AlarmState::Ok));
     // From a seed of its own, so that the hour's chances are what they would be without it.
     Generator::new(&world, &target, &scenario.traffic, !seed, world.now(), started_at)
@@ -259,10 +263,18 @@ impl<'a> Run<'a> {
 
     /// Schedules what waited for a weight that has been set by now.
     fn wake_waiting(&mut self) {
-        let writes = self.world.alias_writes(0);
+        if self.waiting.is_empty() {
+            return;
+        }
+        let writes = self.world.writes(0);
         let set_at = |weight: Weight| {
-            let carries = |write: &&AliasWrite| write.routing.additional.as_ref().is_some_and(|(_, w)| *w == weight);
-            writes.iter().find(carries).map(|write| write.at)
+            // A split reads the same from either side: what is not on the old version is on the new one.
+            let on_others = |write: &&Write| match &write.routing.additional {
+                Some((version, weight)) if *version == self.scenario.baseline => Some(weight.complement()),
+                Some((_, weight)) => Some(*weight),
+                None => None,
+            };
+            writes.iter().find(|write| on_others(write) == Some(weight)).map(|write| write.at)
         };
         for (weight, span, what) in std::mem::take(&mut self.waiting) {
             match set_at(weight) {
@@ -345,9 +357,15 @@ impl<'a> Run<'a> {
                 let after = Snapshot::of(self.world);
                 self.violations.extend(invariants::check(&before, &after, self.world, blind));
             }
-            What::AliasWritten { primary, additional } => {
-                self.world.write_alias(&self.target, &primary, additional)?;
+            What::Written { primary, additional } => self.world.write(&self.target, &primary, additional)?,
+            What::RuleWritten { rule, groups } => {
+                let impossible = || Refused(format!("{} has no rule {rule}", self.target.key()));
+                let Target::Alb(alb) = &self.target else { return Err(impossible().into()) };
+                let reference = alb.rules.get(rule).ok_or_else(impossible)?;
+                let before = self.world.rule(reference).ok_or_else(impossible)?;
+                self.world.write_rule(&self.target, reference, AlbRule { groups, ..before })?;
             }
+            What::Health { group, healthy, unhealthy } => self.world.set_health(&group, healthy, unhealthy),
         }
         Ok(())
     }
@@ -391,7 +409,7 @@ impl<'a> Run<'a> {
         self.violations.extend(invariants::check_notices(self.world));
         let mut others = self.world.rollouts();
         let rollout = others.remove(id).ok_or(RunError::Nothing)?;
-        let writes = self.world.alias_writes(0).into_iter().filter(|write| write.at >= self.started_at);
+        let writes = self.world.writes(0).into_iter().filter(|write| write.at >= self.started_at);
         Ok(Outcome {
             seed: self.seed,
             started_at: self.started_at,
@@ -430,8 +448,11 @@ impl Scenario {
     #[must_use]
     pub fn of(function: &str, alias: &str, baseline: &Version, spec: Value, traffic: Traffic) -> Self {
         Self {
-            function: function.to_owned(),
-            alias: alias.to_owned(),
+            target: Target::Lambda(LambdaTarget {
+                function: function.to_owned(),
+                alias: alias.to_owned(),
+                owner: Owner::Coalmine,
+            }),
             baseline: baseline.clone(),
             spec,
             traffic,
@@ -443,9 +464,12 @@ impl Scenario {
             longest: Span::from_hours(24),
             ticks_twice: false,
             rival: false,
+            sticky: None,
         }
     }
 }
+
+pub use on_alb::{group, on_alb};
 
 impl Outcome {
     /// How the rollout ended; `None` when it had not when the run stopped.
@@ -454,16 +478,19 @@ impl Outcome {
         Some(self.rollout.phase.name()).filter(|phase| phase.is_terminal())
     }
 
-    /// The canary's share from each moment on, as the alias really had it, from the start.
+    /// The canary's share from each moment on, as the target really had it, from the start. Of several rules that which
+    /// gives most counts.
     #[must_use]
     pub fn weights(&self) -> Vec<(Timestamp, Weight)> {
         let mut weights = vec![(self.started_at, Weight::ZERO)];
         for write in &self.writes {
-            let weight = match &write.routing.additional {
-                Some((version, weight)) if *version == self.rollout.canary => *weight,
-                Some(_) => Weight::ZERO,
-                None if write.routing.primary == self.rollout.canary => Weight::FULL,
-                None => Weight::ZERO,
+            let canary = &self.rollout.canary;
+            let weight = match write.routing.split(&self.rollout.baseline, canary) {
+                Split::Ours(weight) | Split::Uneven { high: weight, .. } => weight,
+                Split::Foreign => match &write.routing.additional {
+                    Some((version, weight)) if version == canary => *weight,
+                    Some(_) | None => Weight::ZERO,
+                },
             };
             if weights.last().is_none_or(|(_, last)| *last != weight) {
                 weights.push((write.at, weight));
@@ -500,7 +527,7 @@ impl Outcome {
         total
     }
 
-    /// Requests of any version that failed because the alias pointed nowhere.
+    /// Requests of any version that failed because the target pointed nowhere.
     #[must_use]
     pub fn unserved(&self) -> u64 {
         self.pieces.iter().flat_map(|piece| piece.versions.values()).map(|tally| tally.unserved).sum()

@@ -1,4 +1,6 @@
-//! Requests to an alias, made from a seeded model: who serves them, which fail, and what CloudWatch shows of it when.
+//! Requests to a target, made from a seeded model: who serves them, which fail, and what CloudWatch shows of it when.
+
+mod series;
 
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
@@ -7,8 +9,8 @@ use std::sync::Arc;
 use super::durations::{ColdStarts, Durations, Latency, Pool};
 use super::rng::Rng;
 use super::world::{Datapoint, World};
-use crate::spec::{LambdaTarget, MetricRef, Target, Version};
-use crate::units::{Minute, Span, Timestamp, Weight};
+use crate::spec::{Target, Version};
+use crate::units::{Minute, Span, Timestamp};
 
 /// What arrives, and how the versions deal with it.
 #[derive(Debug, Clone, PartialEq)]
@@ -153,7 +155,7 @@ pub struct Piece {
     pub versions: BTreeMap<Version, Tally>,
 }
 
-/// Makes the traffic of one alias as time goes by.
+/// Makes the traffic of one target as time goes by.
 #[derive(Debug)]
 pub struct Generator<'a> {
     world: &'a World,
@@ -168,8 +170,10 @@ pub struct Generator<'a> {
     delivery: Rng,
     durations: Rng,
     noise: Rng,
-    /// The series of each version, and of the alias and the function as a whole.
-    series: BTreeMap<Version, [MetricRef; 9]>,
+    /// Where CloudWatch shows what each version did.
+    series: BTreeMap<Version, series::Of>,
+    /// Which part of the clients each version has, where clients stay with their version.
+    clients: BTreeMap<Version, f64>,
     /// What each version is in, from minute to minute.
     moods: BTreeMap<Version, Mood>,
     pools: BTreeMap<Version, Pool>,
@@ -202,6 +206,7 @@ impl<'a> Generator<'a> {
             durations: Rng::stream(seed, 8),
             noise: Rng::stream(seed, 9),
             series: BTreeMap::new(),
+            clients: BTreeMap::new(),
             moods: BTreeMap::new(),
             pools: BTreeMap::new(),
             pieces: Vec::new(),
@@ -251,20 +256,40 @@ impl<'a> Generator<'a> {
     /// Who got what, and what became of it.
     #[allow(clippy::cast_precision_loss, reason = "seconds of a minute")]
     fn serve_piece(&mut self, minute: Minute, from: Timestamp, length: Span) -> Vec<(Version, Served)> {
-        let Some(routing) = self.world.alias(&self.target) else { return Vec::new() };
+        let shares = self.shares(length);
+        let Some(((first, _), others)) = shares.split_first() else { return Vec::new() };
         let mean = self.rate(minute) * length.seconds() as f64;
-        let requests = self.arrivals.poisson(mean);
-        let weight = routing.additional.as_ref().map_or(Weight::ZERO, |(_, weight)| *weight);
-        let rerouted = self.routing.binomial(requests, weight.share());
-        let served = [(Some(routing.primary), requests - rerouted), (routing.additional.map(|(v, _)| v), rerouted)];
-        let asked = served.into_iter().filter_map(|(version, requests)| Some((version?, requests)));
-        let asked: Vec<(Version, u64)> = asked.filter(|(_, requests)| *requests > 0).collect();
+        let (mut requests, mut left) = (self.arrivals.poisson(mean), 1.0);
+        let mut asked = Vec::new();
+        for (version, share) in others {
+            let rerouted = self.routing.binomial(requests, (share / left).min(1.0));
+            (requests, left) = (requests - rerouted, left - share);
+            asked.push((version.clone(), rerouted));
+        }
+        asked.insert(0, (first.clone(), requests));
+        asked.retain(|(_, requests)| *requests > 0);
         let mut all = Vec::new();
         for (version, requests) in asked {
             let served = self.serve(&version, requests, minute, from, length);
             all.push((version, served));
         }
         all
+    }
+
+    /// Who gets which share: as the weights say, but where clients are held fast only those who come back after long do.
+    #[allow(clippy::cast_precision_loss, reason = "seconds of a minute")]
+    fn shares(&mut self, length: Span) -> Vec<(Version, f64)> {
+        let shares = self.world.shares(&self.target);
+        let Some(holds) = self.world.sticky(&self.target) else {
+            self.clients = shares.iter().cloned().collect();
+            return shares;
+        };
+        let fresh = (length.seconds() as f64 / holds.seconds().max(1) as f64).min(1.0);
+        self.clients.values_mut().for_each(|part| *part *= 1.0 - fresh);
+        for (version, share) in shares {
+            *self.clients.entry(version).or_default() += fresh * share;
+        }
+        self.clients.clone().into_iter().collect()
     }
 
     /// Requests a second in a minute.
@@ -344,7 +369,7 @@ impl<'a> Generator<'a> {
         mood
     }
 
-    /// Publishes what Lambda would. A request that no version served has no series: nothing ran.
+    /// Publishes what the service would. A request that no version served has no series: nothing ran.
     fn tell(&mut self, version: &Version, minute: Minute, ended: Timestamp, served: &Served, alone: bool) {
         let tally = served.tally;
         let (failed, fine) = (tally.failed - tally.unserved, tally.requests - tally.failed);
@@ -371,41 +396,37 @@ impl<'a> Generator<'a> {
             let jitter = Span::from_seconds(chance.below(jitter.seconds() + 1));
             ended + lag.plus(jitter)
         };
-        let (requests, failed) = (ran as f64, (part.failed - part.unserved) as f64);
+        let failed = part.failed - part.unserved;
+        let refused = series::refused(&self.target, failed);
+        let (answered, requests, failed, refused) = (ran - refused, ran as f64, failed as f64, refused as f64);
         let invoked = Datapoint { sum: requests, samples: requests, arrives: arrives(invocations, &mut self.delivery) };
         let erred = Datapoint { sum: failed, samples: requests, arrives: arrives(errors, &mut self.delivery) };
         let ends = arrives(durations, &mut self.durations);
-        let cold = served.cold.map(|(cold, latency)| (cold.min(ran), latency));
-        let warm = (ran - cold.map_or(0, |(cold, _)| cold), served.latency);
+        let cold = served.cold.map(|(cold, latency)| (cold.min(answered), latency));
+        let warm = (answered - cold.map_or(0, |(cold, _)| cold), served.latency);
         let took = [Some(warm), cold].into_iter().flatten().filter(|(requests, _)| *requests > 0);
         let took = took
             .map(|(requests, latency)| Durations::new(latency, requests, self.durations.next_u64(), ends))
             .collect();
-        Some(Told { counts: [invoked, erred], took })
+        Some(Told { requests: invoked, failed: erred, refused, took })
     }
 
-    /// In the series of the version, of the alias, and of the function.
     fn put(&mut self, version: &Version, parts: &[(Minute, Told)], alone: bool) {
         let target = &self.target;
-        let series = self.series.entry(version.clone()).or_insert_with(|| series_of(target, version));
-        let whose = usize::from(alone && !self.traffic.delivery.versions_alone);
-        for of in series.chunks(3).skip(whose) {
-            for (place, metric) in of.iter().take(2).enumerate() {
-                let points = parts.iter().filter_map(|(minute, told)| Some((*minute, *told.counts.get(place)?)));
-                self.world.put_datapoints(metric, points);
-            }
-            if let Some(metric) = of.last() {
-                let took = parts.iter().flat_map(|(minute, told)| told.took.iter().map(|part| (*minute, part.clone())));
-                self.world.put_durations(metric, took);
-            }
-        }
+        let of = self.series.entry(version.clone()).or_insert_with(|| series::Of::version(target, version));
+        of.put(self.world, parts, alone && !self.traffic.delivery.versions_alone);
     }
 }
 
-/// What CloudWatch gets of a piece: Invocations and Errors, and the durations.
+/// What CloudWatch gets of a piece.
 #[derive(Debug)]
 struct Told {
-    counts: [Datapoint; 2],
+    /// As many samples as requests, each of them 1.
+    requests: Datapoint,
+    /// As many samples as requests, each of them 0 or 1.
+    failed: Datapoint,
+    /// Of the failed ones so many met no open port: nothing answered, so nothing took any time.
+    refused: f64,
     took: Vec<Arc<Durations>>,
 }
 
@@ -432,186 +453,5 @@ fn normal(rng: &mut Rng) -> f64 {
     (-2.0 * one.ln()).sqrt() * (TAU * two).cos()
 }
 
-/// Invocations, Errors and Duration of the version behind the alias, of the alias, and of the function.
-fn series_of(target: &Target, version: &Version) -> [MetricRef; 9] {
-    let Target::Lambda(LambdaTarget { function, .. }) = target;
-    let dimensions =
-        [("FunctionName", function.clone()), ("Resource", target.key()), ("ExecutedVersion", version.0.clone())];
-    let series = |place: usize| MetricRef {
-        namespace: "AWS/Lambda".to_owned(),
-        metric: ["Invocations", "Errors", "Duration"][place % 3].to_owned(),
-        dimensions: dimensions
-            .iter()
-            .take(3 - place / 3)
-            .map(|(name, value)| ((*name).to_owned(), value.clone()))
-            .collect(),
-    };
-    std::array::from_fn(series)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::metrics::{SeriesQuery, Stat};
-    use crate::observation::Readiness;
-    use crate::ports::{MetricSource, TrafficRouter};
-    use crate::sim::executor::run_now;
-    use crate::sim::samples::{baseline, canary, start, target, world};
-
-    fn steady(per_second: f64) -> Traffic {
-        Traffic {
-            per_second,
-            daily: None,
-            bursts: None,
-            versions: BTreeMap::from([
-                (baseline(), Behaviour::steady(0.01)),
-                (
-                    canary(),
-                    Behaviour {
-                        failing: vec![(Span::ZERO, 0.0), (Span::from_minutes(30), 0.5)],
-                        ..Behaviour::default()
-                    },
-                ),
-            ]),
-            delivery: Delivery::default(),
-        }
-    }
-
-    fn generator<'a>(world: &'a World, traffic: &'a Traffic, seed: u64) -> Generator<'a> {
-        Generator::new(world, &target(), traffic, seed, start(), start())
-    }
-
-    fn total(pieces: &[Piece], version: &Version, minutes: std::ops::Range<i64>) -> Tally {
-        let (from, until) = (start().minute().plus(minutes.start), start().minute().plus(minutes.end));
-        let within = pieces.iter().filter(|piece| piece.from >= from.start() && piece.until <= until.start());
-        let mut total = Tally::default();
-        within.for_each(|piece| total += piece.versions.get(version).copied().unwrap_or_default());
-        total
-    }
-
-    /// All versions' requests by minute.
-    fn requests(pieces: &[Piece]) -> BTreeMap<Minute, u64> {
-        let mut requests = BTreeMap::new();
-        for piece in pieces {
-            let all: u64 = piece.versions.values().map(|tally| tally.requests).sum();
-            *requests.entry(piece.from.minute()).or_default() += all;
-        }
-        requests
-    }
-
-    /// Within five standard deviations of a count's mean.
-    fn assert_near(what: &str, count: u64, mean: f64) {
-        let difference = (count as f64 - mean).abs();
-        assert!(difference <= 5.0 * mean.sqrt(), "{what}: {count}, expected about {mean}");
-    }
-
-    fn minutes(count: u64) -> Timestamp {
-        start() + Span::from_minutes(count)
-    }
-
-    #[test]
-    fn requests_follow_the_weights_in_force_and_fail_as_the_versions_do() {
-        let (world, traffic) = (world(), steady(40.0));
-        let mut generator = generator(&world, &traffic, 5);
-        generator.run_until(minutes(10));
-        world.write_alias(&target(), &baseline(), Some((canary(), "25%".parse().unwrap()))).unwrap();
-        generator.run_until(minutes(60));
-        world.write_alias(&target(), &canary(), None).unwrap();
-        generator.run_until(minutes(70));
-        let of = |version: Version, minutes| total(&generator.pieces, &version, minutes);
-        assert_eq!(of(canary(), 0..10), Tally::default());
-        assert_near("old alone", of(baseline(), 0..10).requests, 24_000.0);
-        assert_near("old beside", of(baseline(), 10..60).requests, 90_000.0);
-        assert_near("old failing", of(baseline(), 10..60).failed, 900.0);
-        assert_near("new at 25 %", of(canary(), 10..60).requests, 30_000.0);
-        assert_eq!(of(canary(), 10..30).failed, 0);
-        assert_near("new failing later", of(canary(), 30..60).failed, 9_000.0);
-        assert_eq!(of(baseline(), 60..70), Tally::default());
-        assert_near("new alone", of(canary(), 60..70).requests, 24_000.0);
-    }
-
-    #[test]
-    fn a_seed_repeats_and_pieces_of_a_minute_make_a_whole() {
-        let traffic = Traffic { bursts: Some(Bursts { chance: 0.5, factor: 3.0 }), ..steady(20.0) };
-        let run = |seed, pieces: &[u64]| {
-            let world = world();
-            let mut generator = generator(&world, &traffic, seed);
-            pieces.iter().for_each(|seconds| generator.run_until(start() + Span::from_seconds(*seconds)));
-            generator.pieces
-        };
-        assert_eq!(run(1, &[600]), run(1, &[600]));
-        assert_ne!(run(1, &[600]), run(2, &[600]));
-        let (whole, pieces) = (run(3, &[6000]), run(3, &(1..=300).map(|k| 20 * k).collect::<Vec<_>>()));
-        let (burst, quiet) = (3.0 * 1200.0, 1200.0);
-        let (whole, pieces) = (requests(&whole), requests(&pieces));
-        for (minute, one) in pieces {
-            let near = |requests: u64, mean: f64| (requests as f64 - mean).abs() < 6.0 * mean.sqrt();
-            let other = whole[&minute];
-            assert!(near(one, burst) && near(other, burst) || near(one, quiet) && near(other, quiet), "{minute:?}");
-        }
-    }
-
-    #[test]
-    fn the_day_rises_and_falls() {
-        let traffic = Traffic { daily: Some(Daily { swing: 0.5, peak_hour: 14.5 }), ..steady(40.0) };
-        let world = world();
-        let mut generator = generator(&world, &traffic, 6);
-        generator.run_until(minutes(24 * 60));
-        let of = |from: i64| total(&generator.pieces, &baseline(), from..from + 60).requests;
-        assert!(of(0) > 140_000 && of(12 * 60) < 74_000, "{} at the peak, {} at the bottom", of(0), of(12 * 60));
-    }
-
-    #[test]
-    fn cloudwatch_shows_what_happened_once_all_has_arrived() {
-        let (world, traffic) = (world(), steady(30.0));
-        world.write_alias(&target(), &baseline(), Some((canary(), "10%".parse().unwrap()))).unwrap();
-        let mut generator = generator(&world, &traffic, 7);
-        generator.run_until(minutes(40));
-        let read = |metric: &MetricRef, stat| {
-            let (from, until) = (start().minute(), start().minute().plus(40));
-            let query =
-                SeriesQuery { metric: metric.clone(), stat, period: crate::metrics::Period::Minute, from, until };
-            run_now(world.fetch(&[query])).unwrap().remove(0).unwrap()
-        };
-        let version = series_of(&target(), &canary());
-        world.set_now(start() + Span::from_seconds(140));
-        let early: f64 = read(&version[0], Stat::Sum).values().sum();
-        assert!(early > 0.0 && early < total(&generator.pieces, &canary(), 0..2).requests as f64);
-        world.set_now(minutes(50));
-        for piece in &generator.pieces {
-            let (minute, tally) = (piece.from.minute(), piece.versions[&canary()]);
-            let (requests, failed) = (tally.requests as f64, tally.failed as f64);
-            let read = |k: usize, stat| read(&version[k], stat).get(&minute).copied();
-            assert_eq!(read(0, Stat::Sum), Some(requests));
-            assert_eq!(read(0, Stat::SampleCount), Some(requests));
-            assert_eq!(read(1, Stat::Sum), Some(failed));
-            assert_eq!(read(1, Stat::SampleCount), Some(requests));
-            let all: u64 = piece.versions.values().map(|tally| tally.requests).sum();
-            assert_eq!(read(3, Stat::Sum), Some(all as f64), "the alias as a whole");
-            assert_eq!(read(6, Stat::Sum), Some(all as f64), "the function as a whole");
-        }
-    }
-
-    #[test]
-    fn a_version_that_cannot_serve_fails_every_request_and_leaves_no_trace() {
-        let (world, traffic) = (world(), steady(30.0));
-        world.write_alias(&target(), &canary(), None).unwrap();
-        let mut info = run_now(world.version(&target(), Some(&canary()))).unwrap().unwrap();
-        info.readiness = Readiness::NotYet("Pending".to_owned());
-        world.publish_version("checkout", info);
-        let mut generator = generator(&world, &traffic, 8);
-        generator.run_until(minutes(5));
-        let tally = total(&generator.pieces, &canary(), 0..5);
-        assert!(tally.requests > 0 && tally.unserved == tally.requests && tally.failed == tally.requests);
-        world.set_now(minutes(20));
-        let metric = series_of(&target(), &canary())[0].clone();
-        let query = SeriesQuery {
-            metric,
-            stat: Stat::Sum,
-            period: crate::metrics::Period::Minute,
-            from: start().minute(),
-            until: start().minute().plus(5),
-        };
-        assert!(run_now(world.fetch(&[query])).unwrap().remove(0).unwrap().is_empty());
-    }
-}
+mod tests;

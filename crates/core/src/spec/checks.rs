@@ -7,12 +7,11 @@ use super::leaves::MetricText;
 use super::problems::{Place, Pos, Problems, quoted};
 use super::raw::{CHECKS_MAX, RawCheck, RawDistribution, RawErrors, RawGauge, RawLatency, RawMean, RawMetric, RawRate};
 use super::strategy::exactly_one;
-use super::{Check, CheckKind, CheckMode, MetricRef, OnNoData, Problem, Quantile, RateCounts, Tolerance, suggest};
+use super::{Check, CheckKind, CheckMode, MetricRef, OnNoData, Quantile, RateCounts, Target, Tolerance, suggest};
 
 /// What came of the list of checks.
 pub struct Judged {
     pub checks: Vec<Check>,
-    pub warnings: Vec<Problem>,
     /// Where it was written, if it was.
     pub place: Option<Place>,
 }
@@ -28,25 +27,65 @@ const HIGHER_DEFAULT: f64 = 0.1;
 const GAUGE_WARNING: &str = "a gauge never rolls back, for two versions' levels may differ for a while by themselves: \
                              it is read as `mode: hold`, which keeps the weight while the new version looks worse";
 
-/// The placeholders of a dimension's value that a Lambda target can fill.
-const PLACEHOLDERS: [&str; 3] = ["version", "function", "alias"];
+/// The placeholders of a dimension's value that a target can fill. The first one tells its two versions apart.
+struct Placeholders {
+    words: &'static [&'static str],
+    /// ``a Lambda target``.
+    whose: &'static str,
+    /// The dimension that most metrics have the first one in.
+    dimension: &'static str,
+}
+
+const LAMBDA: Placeholders =
+    Placeholders { words: &["version", "function", "alias"], whose: "a Lambda target", dimension: "Version" };
+const ALB: Placeholders =
+    Placeholders { words: &["targetGroup", "loadBalancer"], whose: "a load balancer", dimension: "TargetGroup" };
+
+impl Placeholders {
+    fn of(target: &Target) -> &'static Self {
+        match target {
+            Target::Lambda(_) => &LAMBDA,
+            Target::Alb(_) => &ALB,
+        }
+    }
+
+    fn listed(&self) -> String {
+        self.words.iter().map(|word| format!("`{{{word}}}`")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What is wrong with a word in braces.
+    fn problem(&self, word: &str) -> Option<String> {
+        if self.words.contains(&word) {
+            return None;
+        }
+        let listed = self.listed();
+        if let Some(other) = [&LAMBDA, &ALB].into_iter().find(|other| other.words.contains(&word)) {
+            return Some(format!("`{{{word}}}` belongs to {}; {} has {listed}", other.whose, self.whose));
+        }
+        let hint = match suggest::nearest(word, self.words) {
+            Some(near) => format!("did you mean `{{{near}}}`?"),
+            None => format!("known here: {listed}"),
+        };
+        Some(format!("unknown placeholder {}; {hint}", quoted(&format!("{{{word}}}"))))
+    }
+}
 
 /// Reads the list, or takes the default: errors and latency.
-pub fn lower(raw: Option<At<List<RawCheck, CHECKS_MAX>>>, problems: &mut Problems) -> Judged {
-    let mut reader = Reader { seen: BTreeMap::new(), warnings: Vec::new(), problems };
+pub fn lower(raw: Option<At<List<RawCheck, CHECKS_MAX>>>, target: &Target, problems: &mut Problems) -> Judged {
+    let mut reader = Reader { seen: BTreeMap::new(), placeholders: Placeholders::of(target), problems };
     let place = raw.as_ref().map(|at| at.place.clone());
     let checks = match raw {
         None => reader.defaults(),
         Some(At { value: None, .. }) => Vec::new(),
         Some(At { place, value: Some(list) }) => reader.list(list.0, &place),
     };
-    Judged { checks, warnings: reader.warnings, place }
+    Judged { checks, place }
 }
 
 struct Reader<'p> {
     /// Names of the checks so far, and where each was written.
     seen: BTreeMap<String, Pos>,
-    warnings: Vec<Problem>,
+    placeholders: &'static Placeholders,
     problems: &'p mut Problems,
 }
 
@@ -233,7 +272,7 @@ impl Reader<'_> {
     ) -> Check {
         let mode = self.either("gauge", "mode", (mode, raw.mode)).unwrap_or(CheckMode::Hold);
         let mode = if mode == CheckMode::Enforce {
-            self.warnings.push(warning(place, GAUGE_WARNING));
+            self.problems.warn(place, GAUGE_WARNING);
             CheckMode::Hold
         } else {
             mode
@@ -282,10 +321,12 @@ impl Reader<'_> {
                 metric.dimensions.insert(name, text.0);
             }
         }
-        if complete && !metric.dimensions.values().any(|value| value.contains("{version}")) {
+        let Placeholders { words, dimension, .. } = self.placeholders;
+        let telling = words.first().map(|word| format!("{{{word}}}")).unwrap_or_default();
+        if complete && !metric.dimensions.values().any(|value| value.contains(&telling)) {
             let message = format!(
-                "no dimension has `{{version}}`, so both versions would be read from the same metric {}; write the \
-                 dimension that tells them apart, such as `Version: \"{{version}}\"`",
+                "no dimension has `{telling}`, so both versions would be read from the same metric {}; write the \
+                 dimension that tells them apart, such as `{dimension}: \"{telling}\"`",
                 quoted(&metric.metric)
             );
             let place = if dimensions_place.path.is_empty() { place } else { dimensions_place };
@@ -307,15 +348,8 @@ impl Reader<'_> {
                 self.problems.add(place, format!("{} has a `{{` without its `}}`", quoted(text)));
                 return;
             };
-            if ["targetGroup", "loadBalancer"].contains(&word) {
-                let message = format!("`{{{word}}}` belongs to load balancers; a Lambda target has {}", braced());
+            if let Some(message) = self.placeholders.problem(word) {
                 self.problems.add(place, message);
-            } else if !PLACEHOLDERS.contains(&word) {
-                let hint = match suggest::nearest(word, &PLACEHOLDERS) {
-                    Some(near) => format!("did you mean `{{{near}}}`?"),
-                    None => format!("known here: {}", braced()),
-                };
-                self.problems.add(place, format!("unknown placeholder {}; {hint}", quoted(&format!("{{{word}}}"))));
             }
             rest = after;
         }
@@ -325,16 +359,4 @@ impl Reader<'_> {
 /// In place of a metric that is missing, which is then already reported.
 fn nothing() -> MetricRef {
     MetricRef { namespace: String::new(), metric: String::new(), dimensions: BTreeMap::new() }
-}
-
-fn warning(place: &Place, message: &str) -> Problem {
-    let mut warning = Problem::at(place.path.clone(), message);
-    if let Pos::Text(line, column) = place.pos {
-        (warning.line, warning.column) = (Some(line), Some(column));
-    }
-    warning
-}
-
-fn braced() -> String {
-    PLACEHOLDERS.map(|word| format!("`{{{word}}}`")).join(", ")
 }

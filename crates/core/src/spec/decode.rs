@@ -83,6 +83,35 @@ impl<T: JsonSchema, const MAX: usize> JsonSchema for List<T, MAX> {
     }
 }
 
+/// One item, or a list of at most `MAX`.
+#[derive(Debug, Clone)]
+pub struct OneOrMore<T, const MAX: usize>(pub Vec<At<T>>);
+
+impl<T: Decode, const MAX: usize> Decode for OneOrMore<T, MAX> {
+    fn decode(node: &Node, place: &Place, problems: &mut Problems) -> Option<Self> {
+        match &node.tree {
+            Tree::List(_) => List::<T, MAX>::decode(node, place, problems).map(|list| Self(list.0)),
+            Tree::Null | Tree::Bool(_) | Tree::Number(..) | Tree::Text(_) | Tree::Map(_) => {
+                Some(Self(vec![At::read(node, place.clone(), problems)]))
+            }
+        }
+    }
+}
+
+impl<T: JsonSchema, const MAX: usize> JsonSchema for OneOrMore<T, MAX> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        format!("one or more of {}", T::schema_name()).into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<T>();
+        let more = generator.subschema_for::<List<T, MAX>>();
+        schemars::json_schema!({"anyOf": [one, more]})
+    }
+}
+
 /// A mapping with names of the user's own, such as a metric's dimensions.
 #[derive(Debug, Clone)]
 pub struct Table<T, const MAX: usize>(pub BTreeMap<String, At<T>>);

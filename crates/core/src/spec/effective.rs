@@ -4,7 +4,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Advance, Check, CheckKind, InvokeTest, MetricRef, Quantile, RateCounts, RolloutSpec, Step, Target, Test, Tolerance,
+    Advance, AlbTarget, Check, CheckKind, HttpTest, InvokeTest, KeepBaseline, MetricRef, Quantile, RateCounts,
+    RolloutSpec, RuleRef, Step, Target, Test, Tolerance,
 };
 
 /// YAML that [`parse`](super::parse) reads back to an equal spec.
@@ -13,10 +14,8 @@ pub fn effective(spec: &RolloutSpec) -> String {
     let mut lines = vec!["coalmine: v1".to_owned()];
     lines.extend(spec.name.iter().map(|name| format!("name: {}", text(name))));
     lines.push(format!("mode: {}", word(spec.mode)));
-    let Target::Lambda(lambda) = &spec.target;
     lines.push("target:".to_owned());
-    let (function, alias) = (text(&lambda.function), text(&lambda.alias));
-    lines.push(format!("  lambda: {{ function: {function}, alias: {alias}, owner: {} }}", word(lambda.owner)));
+    lines.extend(target(&spec.target));
     lines.extend(spec.version.iter().map(|version| format!("version: {}", text(&version.0))));
     let release = &spec.release;
     let (commit, owner, ticket) = (text(&release.commit), text(&release.owner), text(&release.ticket));
@@ -25,7 +24,7 @@ pub fn effective(spec: &RolloutSpec) -> String {
     lines.push(format!("margins: {}", word(spec.margins)));
     lines.push(format!("settle: {}", word(spec.settle)));
     lines.push(format!("after: {{ watch: {} }}", spec.after.watch.spec_form()));
-    lines.extend(list("tests", spec.tests.iter().map(|Test::Invoke(test)| invoke(test))));
+    lines.extend(list("tests", spec.tests.iter().map(test)));
     lines.extend(list("checks", spec.checks.iter().map(check)));
     lines.push(format!(
         "alarms: {{ names: [{}], alreadyRed: {} }}",
@@ -104,6 +103,56 @@ fn list(name: &str, items: impl Iterator<Item = String>) -> Vec<String> {
         true => vec![format!("{name}: []")],
         false => [vec![format!("{name}:")], items].concat(),
     }
+}
+
+fn target(target: &Target) -> Vec<String> {
+    match target {
+        Target::Lambda(lambda) => {
+            let (function, alias) = (text(&lambda.function), text(&lambda.alias));
+            vec![format!("  lambda: {{ function: {function}, alias: {alias}, owner: {} }}", word(lambda.owner))]
+        }
+        Target::Alb(alb) => balancer(alb),
+    }
+}
+
+fn balancer(alb: &AlbTarget) -> Vec<String> {
+    let (mut rules, mut listeners) = (Vec::new(), Vec::new());
+    for rule in &alb.rules {
+        match rule {
+            RuleRef::Rule(arn) => rules.push(text(arn)),
+            RuleRef::DefaultOf(arn) => listeners.push(text(arn)),
+        }
+    }
+    let arns = |field: &str, arns: Vec<String>| {
+        let arns = (!arns.is_empty()).then(|| arns.join(", "));
+        arns.map(|arns| format!("    {field}: [{arns}]"))
+    };
+    let keep = match alb.keep_baseline {
+        KeepBaseline::UntilNextRollout => "untilNextRollout".to_owned(),
+        KeepBaseline::For(span) => span.spec_form(),
+    };
+    let mut lines = vec!["  alb:".to_owned()];
+    lines.extend(arns("rule", rules));
+    lines.extend(arns("listener", listeners));
+    lines.push(format!("    targetGroups: [{}]", joined(alb.target_groups.iter().map(|group| text(group)))));
+    lines.push(format!("    stickiness: {}", word(alb.stickiness)));
+    lines.push(format!("    minHealthyShare: {}", alb.min_healthy_share.spec_form()));
+    lines.extend(alb.test_rule.iter().map(|arn| format!("    testRule: {}", text(arn))));
+    lines.push(format!("    keepBaseline: {keep}"));
+    lines
+}
+
+fn test(test: &Test) -> String {
+    match test {
+        Test::Invoke(test) => invoke(test),
+        Test::Http(test) => http(test),
+    }
+}
+
+fn http(test: &HttpTest) -> String {
+    let headers = joined(test.headers.iter().map(|(name, value)| format!("{}: {}", text(name), text(value))));
+    let headers = if headers.is_empty() { headers } else { format!(", headers: {{ {headers} }}") };
+    format!("http: {{ url: {}{headers}, expect: {}, times: {} }}", text(&test.url), test.expect, test.times)
 }
 
 fn invoke(test: &InvokeTest) -> String {

@@ -10,7 +10,7 @@ use super::decode::Leaf;
 use super::problems::quoted;
 use super::{
     Advance, AlreadyRed, CheckMode, Ending, GuardMode, Independence, Margins, Mode, Newer, OnNoData, Owner, Quantile,
-    Settle, Tolerance, suggest,
+    Settle, Stickiness, Tolerance, suggest,
 };
 use crate::units::{Span, Weight, parse_decimal};
 
@@ -43,6 +43,8 @@ macro_rules! text_leaf {
         pub struct $name(pub $inner);
     };
 }
+
+pub(super) use text_leaf;
 
 text_leaf!(
     /// The version of the language.
@@ -230,7 +232,7 @@ impl Leaf for MetricText {
     }
 }
 
-fn plain_text(text: &str, least: usize, most: usize) -> Result<String, String> {
+pub(super) fn plain_text(text: &str, least: usize, most: usize) -> Result<String, String> {
     if text.chars().any(char::is_control) {
         return Err(format!("{} has control characters; write it in one line of plain text", quoted(text)));
     }
@@ -274,7 +276,7 @@ impl Leaf for WarmUpTime {
 }
 
 /// The unit's own message repeats the text, so it must be short and plain.
-fn quantity<T, E: ToString>(text: &str, what: &str, parse: fn(&str) -> Result<T, E>) -> Result<T, String> {
+pub(super) fn quantity<T, E: ToString>(text: &str, what: &str, parse: fn(&str) -> Result<T, E>) -> Result<T, String> {
     if text.len() > QUANTITY_CHARS_MAX || text.chars().any(char::is_control) {
         return Err(format!("{} is not {what}", quoted(text)));
     }
@@ -449,6 +451,7 @@ macro_rules! word_leaf {
 word_leaf! {
     Mode: "`enforce` or `observe`";
     Owner: "`coalmine` or `codedeploy`";
+    Stickiness: "`refuse` or `disableOnRollback`";
     Advance: "`onProof` or `unlessHarm`";
     Ending: "`pause`, `rollBack` or `promote`";
     Margins: "`perWeight` or `strict`";
@@ -477,6 +480,8 @@ macro_rules! text_schema {
         }
     )+};
 }
+
+pub(super) use text_schema;
 
 text_schema! {
     Language: {"type": "string", "const": "v1"};

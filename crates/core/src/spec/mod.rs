@@ -1,9 +1,11 @@
 //! The validated wish: what to roll out, how, and what must be proven on the way.
 
 mod alarms;
+mod balancer;
 mod checks;
 mod decode;
 mod effective;
+mod http;
 mod leaves;
 mod parse;
 mod presets;
@@ -26,6 +28,7 @@ pub use tree::DOCUMENT_BYTES_MAX;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::alb;
 use crate::analysis::GuardMode;
 use crate::units::{Span, Weight};
 
@@ -34,11 +37,11 @@ use crate::units::{Span, Weight};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RolloutSpec {
-    /// Defaults to `<function>-<version>` when the rollout starts. The same name and spec is the same rollout.
+    /// Defaults to [`Target::default_id`] when the rollout starts. The same name and spec is the same rollout.
     pub name: Option<String>,
     pub mode: Mode,
     pub target: Target,
-    /// The new version; the newest published one when left out.
+    /// The new version; the newest published one when left out. Never there for a load balancer, whose rule says it.
     pub version: Option<Version>,
     pub release: Release,
     /// How the steps were asked for, in the spec's words: `canary`, `CodeDeployDefault.LambdaAllAtOnce`.
@@ -77,6 +80,7 @@ pub enum Mode {
 #[serde(rename_all = "camelCase")]
 pub enum Target {
     Lambda(LambdaTarget),
+    Alb(AlbTarget),
 }
 
 /// An alias of a Lambda function.
@@ -88,6 +92,59 @@ pub struct LambdaTarget {
     pub owner: Owner,
 }
 
+/// Two target groups behind an Application Load Balancer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AlbTarget {
+    /// All of one load balancer; they move together. Never empty.
+    pub rules: Vec<RuleRef>,
+    /// Names or ARNs, in no order: which group is live is read.
+    pub target_groups: [String; 2],
+    pub stickiness: Stickiness,
+    /// Of the healthy targets that a weight needs, how many must be there; at most 100 %.
+    pub min_healthy_share: Weight,
+    /// A rule's ARN that is to forward to the new group alone, for tests, before the first weight.
+    pub test_rule: Option<String>,
+    pub keep_baseline: KeepBaseline,
+}
+
+/// What forwards to the target groups.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RuleRef {
+    /// A rule, by its ARN.
+    Rule(String),
+    /// The default action of a listener, by the listener's ARN.
+    DefaultOf(String),
+}
+
+impl RuleRef {
+    /// The ARN of the rule, or of the listener.
+    #[must_use]
+    pub fn arn(&self) -> &str {
+        let (Self::Rule(arn) | Self::DefaultOf(arn)) = self;
+        arn
+    }
+}
+
+/// What to do about target-group stickiness, which outlives weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Stickiness {
+    /// A rule with it is not rolled out on.
+    Refuse,
+    /// It is switched off when all traffic is put back.
+    DisableOnRollback,
+}
+
+/// How long the group that had the traffic before stays attached at weight 0 after a promotion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum KeepBaseline {
+    UntilNextRollout,
+    For(Span),
+}
+
 /// Who sets the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -97,33 +154,63 @@ pub enum Owner {
 }
 
 impl Target {
-    /// Names the target in one line: `checkout:live`. Equal for equal targets, whoever owns the weights.
+    /// Names the target in one line: `checkout:live`, `alb/blue+green`. Equal for equal targets, whoever owns the
+    /// weights and however they are spelled.
     #[must_use]
     pub fn key(&self) -> String {
         match self {
             Self::Lambda(lambda) => format!("{}:{}", lambda.function, lambda.alias),
+            // Group names are unique in an account and region. By rules, a rollout on two of them and one on one of the
+            // two would differ.
+            Self::Alb(alb) => format!("alb/{}", alb.names().join("+")),
         }
     }
 
-    /// What a default rollout name begins with.
+    /// The nearest weight that this target can have.
     #[must_use]
-    pub fn short_name(&self) -> &str {
+    pub fn settable(&self, weight: Weight) -> Weight {
         match self {
-            Self::Lambda(lambda) => &lambda.function,
+            Self::Lambda(_) => weight,
+            Self::Alb(_) => alb::settable(weight),
+        }
+    }
+
+    /// The name of a rollout that has none: what is rolled out, on what.
+    #[must_use]
+    pub fn default_id(&self, version: &Version, release: &Release) -> String {
+        match self {
+            Self::Lambda(lambda) => format!("{}-{}", lambda.function, version.0),
+            Self::Alb(alb) => alb.default_id(release),
         }
     }
 }
 
-/// A published version of the target: for Lambda its number as text.
+impl AlbTarget {
+    /// The groups swap roles, so it is not for a group to say what is rolled out: a start that is retried after the
+    /// promotion would find the old group to be the new one.
+    #[must_use]
+    pub fn default_id(&self, release: &Release) -> String {
+        format!("{}-{}", self.names().join("."), release.commit)
+    }
+
+    /// The groups' names, in the same order however they are spelled.
+    fn names(&self) -> [&str; 2] {
+        let mut names = self.target_groups.each_ref().map(|group| alb::group_name(group));
+        names.sort_unstable();
+        names
+    }
+}
+
+/// A version of the target: for Lambda the number of a published one, as text; for a load balancer the ARN of a target group.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Version(pub String);
 
 impl std::fmt::Display for Version {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // People know Lambda's versions as v41; anything else is shown as it is.
+        // People know Lambda's versions as v41, and target groups by their names; anything else is shown as it is.
         let number = !self.0.is_empty() && self.0.bytes().all(|b| b.is_ascii_digit());
-        write!(f, "{}{}", if number { "v" } else { "" }, self.0)
+        write!(f, "{}{}", if number { "v" } else { "" }, alb::group_name(&self.0))
     }
 }
 
@@ -232,6 +319,7 @@ pub struct After {
 #[serde(rename_all = "camelCase")]
 pub enum Test {
     Invoke(InvokeTest),
+    Http(HttpTest),
 }
 
 /// Invoke the new version directly and compare what it answers.
@@ -241,6 +329,18 @@ pub struct InvokeTest {
     pub payload: serde_json::Value,
     /// Every field named here must be in the answer with this value; `None` accepts any answer that is no error.
     pub expect: Option<serde_json::Value>,
+    pub times: u32,
+}
+
+/// Ask the new version over HTTP and look at the status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpTest {
+    /// `http` or `https`; asked with GET.
+    pub url: String,
+    pub headers: std::collections::BTreeMap<String, String>,
+    /// The status that must come.
+    pub expect: u16,
     pub times: u32,
 }
 
@@ -323,7 +423,8 @@ pub enum RateCounts {
     GoodEvents(MetricRef),
 }
 
-/// A CloudWatch metric; `{version}`, `{function}` and `{alias}` in dimension values are filled in per version.
+/// A CloudWatch metric; the target's placeholders in dimension values, such as `{version}` and `{targetGroup}`, are filled
+/// in per version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MetricRef {

@@ -58,7 +58,7 @@ fn finish(node: Option<Node>, mut problems: Problems) -> Result<Validated, Vec<P
     let whole = Place::whole(node.pos);
     let lowered = RawSpec::decode(&node, &whole, &mut problems).map(|raw| validate::lower(raw, &whole, &mut problems));
     match lowered {
-        Some((spec, warnings)) if problems.is_empty() => Ok(Validated { spec, warnings }),
+        Some(spec) if problems.is_empty() => Ok(Validated { spec, warnings: problems.take_warnings() }),
         Some(_) | None => Err(problems.into_sorted()),
     }
 }

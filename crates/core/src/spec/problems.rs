@@ -85,10 +85,24 @@ fn escape(c: char) -> impl Iterator<Item = char> {
     escaped.into_iter().flatten().chain(plain)
 }
 
+fn placed(place: &Place, message: impl Into<String>) -> Problem {
+    let mut problem = Problem::at(place.path.clone(), message);
+    match place.pos {
+        Pos::Text(line, column) => (problem.line, problem.column) = (Some(line), Some(column)),
+        Pos::Defaults(line, column) => {
+            problem.message.push_str(&format!(" (in the defaults, line {line}, column {column})"));
+        }
+        Pos::Nowhere => {}
+    }
+    problem
+}
+
 /// All problems of a document.
 #[derive(Debug, Default)]
 pub struct Problems {
     found: Vec<(Pos, Problem)>,
+    /// What stops nothing, and its author should know all the same.
+    warnings: Vec<(Pos, Problem)>,
     not_shown: usize,
     /// Paths of the mappings with fields that do not belong there.
     with_strays: BTreeSet<String>,
@@ -100,15 +114,19 @@ impl Problems {
             self.not_shown += 1;
             return;
         }
-        let mut problem = Problem::at(place.path.clone(), message);
-        match place.pos {
-            Pos::Text(line, column) => (problem.line, problem.column) = (Some(line), Some(column)),
-            Pos::Defaults(line, column) => {
-                problem.message.push_str(&format!(" (in the defaults, line {line}, column {column})"));
-            }
-            Pos::Nowhere => {}
-        }
-        self.found.push((place.pos, problem));
+        self.found.push((place.pos, placed(place, message)));
+    }
+
+    /// Something that stops nothing. There is at most one for each item of a list, and lists are bounded.
+    pub fn warn(&mut self, place: &Place, message: impl Into<String>) {
+        self.warnings.push((place.pos, placed(place, message)));
+    }
+
+    /// What has been warned of so far, in the order of the document.
+    pub fn take_warnings(&mut self) -> Vec<Problem> {
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.sort_by_key(|(pos, _)| *pos);
+        warnings.into_iter().map(|(_, warning)| warning).collect()
     }
 
     /// The same for a field that does not belong into the mapping `place`.

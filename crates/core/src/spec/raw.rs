@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use super::decode::{Decode, Fields, List, Table, fields};
+use super::balancer::{GroupRef, HealthyShare, Keeping, ListenerArn, RuleArn};
+use super::decode::{Decode, Fields, List, OneOrMore, Table, fields};
+use super::http::{HeaderValue, HttpUrl, Status};
 use super::leaves::{
     AlarmName, AliasName, FailedRequests, FunctionName, HarmRatio, Label, Language, MetricText, Name, Percent,
     PublishedVersion, Slower, Times, Unit, WarmUpTime,
@@ -12,7 +14,7 @@ use super::problems::{Place, Problems};
 use super::tree::Node;
 use super::{
     Advance, AlreadyRed, CheckMode, Ending, GuardMode, Independence, Margins, Mode, Newer, OnNoData, Owner, Quantile,
-    Settle, Tolerance,
+    Settle, Stickiness, Tolerance,
 };
 use crate::units::{Span, Weight};
 
@@ -23,6 +25,12 @@ pub const ALARMS_MAX: usize = 95;
 pub const CHECKS_MAX: usize = 20;
 /// At the shortest bake of a minute still an hour of rollout.
 pub const STEPS_MAX: usize = 50;
+/// Each is a write of its own, and all are written in one tick.
+pub const RULES_MAX: usize = 5;
+/// What one rule can forward to. Two are wanted.
+pub const GROUPS_MAX: usize = 5;
+/// More than a request to a health page has.
+pub const HEADERS_MAX: usize = 10;
 /// Each test is an invocation in one tick.
 pub const TESTS_MAX: usize = 10;
 /// What CloudWatch allows.
@@ -43,13 +51,14 @@ fields! {
         /// The version of the spec language: always `v1`.
         #[expect(dead_code, reason = "reading it is checking it")]
         coalmine: Language [required],
-        /// Default `<function>-<version>`. The same name and spec is the same rollout: a retried start does nothing.
+        /// Default `<function>-<version>`, behind a load balancer `<target group>-<commit>`. The same name and spec is the same rollout: a retried start does nothing.
         name: Name,
         /// `observe` decides and reports everything, but moves nothing. Default `enforce`.
         mode: Mode,
         /// What the traffic is shifted on; exactly one kind.
         target: RawTarget [required],
-        /// The published version to roll out. Default: the newest one.
+        /// The published version of a function to roll out. Default: the newest one. Behind a load balancer it is the target
+        /// group that has no traffic.
         version: PublishedVersion,
         /// Free labels, shown everywhere.
         release: RawRelease,
@@ -88,11 +97,12 @@ fields! {
     /// What the traffic is shifted on.
     #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
     RawTarget refusing [
-        "alb" => "this version shifts Lambda aliases only; load balancers come in a later one",
-        "ecs" => "this version shifts Lambda aliases only; ECS services come in a later one",
+        "ecs" => "ECS services come in a later version; two services with a target group each are shifted by `alb`",
     ] {
         /// An alias of a Lambda function.
         lambda: RawLambda,
+        /// Two target groups behind an Application Load Balancer.
+        alb: RawAlb,
     }
 }
 
@@ -109,9 +119,33 @@ fields! {
 }
 
 fields! {
+    /// Two target groups behind an Application Load Balancer.
+    #[schemars(extend("anyOf" = [{"required": ["rule"]}, {"required": ["listener"]}]))]
+    RawAlb {
+        /// The ARN of the rule that forwards to the two groups; a list of rules that move together.
+        rule: OneOrMore<RuleArn, RULES_MAX>,
+        /// The ARN of a listener whose default action forwards to the two groups; a list of such that move together.
+        listener: OneOrMore<ListenerArn, RULES_MAX>,
+        /// The two target groups, by name or ARN, in any order: which one is live is read from the rule.
+        #[schemars(extend("minItems" = 2, "maxItems" = 2))]
+        target_groups: List<GroupRef, GROUPS_MAX> [required],
+        /// What is done about target-group stickiness, which keeps clients on the new group whatever the weights. `refuse`:
+        /// the rollout does not start; `disableOnRollback`: a rollback switches it off. Default `refuse`.
+        stickiness: Stickiness,
+        /// Of the healthy targets that the next weight needs, how many must be there: 1 % to 100 %. Default `100%`.
+        min_healthy_share: HealthyShare,
+        /// The ARN of a rule that is made to forward to the new group alone before the tests, such as one of a test
+        /// listener.
+        test_rule: RuleArn,
+        /// How long the old group stays attached at weight 0 after the promotion. Always `untilNextRollout` in this version.
+        keep_baseline: Keeping,
+    }
+}
+
+fields! {
     /// Free labels, shown everywhere.
     RawRelease {
-        /// The source revision.
+        /// The source revision. Required for a load balancer's target groups, unless the rollout has a name.
         commit: Label,
         /// Who answers for the release.
         owner: Label,
@@ -220,11 +254,11 @@ fields! {
 fields! {
     /// A test of the new version before it gets any traffic.
     #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
-    RawTest refusing [
-        "http" => "a new Lambda version has no URL of its own before it gets traffic; use `invoke`",
-    ] {
-        /// Invoke the new version directly and look at its answer.
+    RawTest {
+        /// Invoke the new version of a Lambda function directly and look at its answer.
         invoke: RawInvoke,
+        /// Ask the new target group over HTTP and look at the status.
+        http: RawHttp,
     }
 }
 
@@ -235,6 +269,20 @@ fields! {
         payload: Value [required],
         /// Every field named here must be in the answer with this value. Default: any answer that is no error.
         expect: Value,
+        /// How often, 1 to 20. Default 1.
+        times: Times,
+    }
+}
+
+fields! {
+    /// Ask the new target group over HTTP, with GET, and look at the status.
+    RawHttp {
+        /// Where only the new group answers, `http` or `https`.
+        url: HttpUrl [required],
+        /// Headers of the request. They are stored with the rollout, so no secrets.
+        headers: Table<HeaderValue, HEADERS_MAX>,
+        /// The status that must come. Default 200.
+        expect: Status,
         /// How often, 1 to 20. Default 1.
         times: Times,
     }
@@ -378,8 +426,8 @@ fields! {
         namespace: MetricText [required],
         /// The metric's name.
         metric: MetricText [required],
-        /// The metric's dimensions; `{version}`, `{function}` and `{alias}` are filled in, and `{version}` must be
-        /// among them.
+        /// The metric's dimensions. Filled in are `{version}`, `{function}` and `{alias}`, and `{version}` must be among
+        /// them; behind a load balancer `{targetGroup}` and `{loadBalancer}`, and `{targetGroup}` must be.
         dimensions: Table<MetricText, DIMENSIONS_MAX> [required],
     }
 }

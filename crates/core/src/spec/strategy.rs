@@ -3,15 +3,15 @@
 use super::decode::{At, value};
 use super::problems::{Place, Problems};
 use super::raw::{RawApprove, RawCanary, RawLinear, RawStep, RawStrategy, STEPS_MAX};
-use super::{Advance, Approval, Auto, Ending, Step};
+use super::{Advance, Approval, Auto, Ending, Step, Target};
 use crate::units::{Span, Weight};
 
 /// The engine looks once a minute, and metrics are by the minute.
 pub const BAKE_MIN: Span = Span::from_minutes(1);
 const BAKE_DEFAULT: Span = Span::from_minutes(5);
-/// In basis points: 5 %, 25 %, 50 %.
 /// In basis points: more than half of the traffic tells less, not more.
 const AUTO_LARGEST: u16 = 5000;
+/// In basis points: 5 %, 25 %, 50 %.
 const WEIGHTS_DEFAULT: [u16; 3] = [500, 2500, 5000];
 
 /// A strategy, compiled.
@@ -25,7 +25,12 @@ pub struct Plan {
 }
 
 /// Compiles what the spec asks for. What is wrong is added to `problems`, and the plan then is of no use.
-pub fn compile(strategy: Option<At<RawStrategy>>, advance: Option<At<Advance>>, problems: &mut Problems) -> Plan {
+pub fn compile(
+    strategy: Option<At<RawStrategy>>,
+    advance: Option<At<Advance>>,
+    target: &Target,
+    problems: &mut Problems,
+) -> Plan {
     let place = strategy.as_ref().map(|at| at.place.clone());
     let default_advance = advance.as_ref().and_then(|at| at.value).unwrap_or(Advance::OnProof);
     let auto = strategy.as_ref().and_then(|at| at.value.as_ref()?.auto.as_ref()?.value.as_ref()).map(|raw| Auto {
@@ -34,7 +39,9 @@ pub fn compile(strategy: Option<At<RawStrategy>>, advance: Option<At<Advance>>, 
     let (name, steps) = match strategy {
         None => ("steps".to_owned(), default_steps(default_advance)),
         Some(At { value: None, .. }) => (String::new(), Vec::new()),
-        Some(At { place, value: Some(raw) }) => chosen(raw, &place, default_advance, advance.as_ref(), problems),
+        Some(At { place, value: Some(raw) }) => {
+            chosen(raw, &place, default_advance, advance.as_ref(), target, problems)
+        }
     };
     Plan { auto, name, steps, place }
 }
@@ -85,6 +92,7 @@ fn chosen(
     place: &Place,
     advance: Advance,
     written_advance: Option<&At<Advance>>,
+    target: &Target,
     problems: &mut Problems,
 ) -> (String, Vec<Step>) {
     let RawStrategy { steps, auto, canary, linear, blue_green, all_at_once, preset } = raw;
@@ -111,13 +119,13 @@ fn chosen(
     // With several strategies at once each is still looked through, so that all problems are seen.
     let mut compiled = Vec::new();
     if let Some(At { place, value: Some(list) }) = steps {
-        compiled = written_steps(list.0, &place, advance, problems);
+        compiled = written_steps(list.0, &place, advance, target, problems);
     }
     if let Some(canary) = value(canary) {
-        compiled = one_step(canary, advance, problems);
+        compiled = one_step(canary, advance, target, problems);
     }
     if let Some(linear) = value(linear) {
-        compiled = equal_steps(linear, advance, problems);
+        compiled = equal_steps(linear, advance, target, problems);
     }
     (name.to_owned(), compiled)
 }
@@ -135,22 +143,29 @@ fn refuse(advance: Option<&At<Advance>>, wrong: Advance, message: &str, problems
     }
 }
 
-fn written_steps(steps: Vec<At<RawStep>>, place: &Place, advance: Advance, problems: &mut Problems) -> Vec<Step> {
+fn written_steps(
+    steps: Vec<At<RawStep>>,
+    place: &Place,
+    advance: Advance,
+    target: &Target,
+    problems: &mut Problems,
+) -> Vec<Step> {
     if steps.is_empty() {
         problems.add(place, "is empty; write at least one step, or `allAtOnce: {}` for none");
     }
     let mut compiled = Vec::new();
     let mut before: Option<(Weight, Place)> = None;
     for raw in steps.into_iter().filter_map(|step| step.value) {
-        let at = raw.weight.as_ref().map(|at| at.place.clone());
-        let Some(step) = step(raw, advance, problems) else { continue };
-        let Some(at) = at else { continue };
+        let written = raw.weight.clone();
+        let Some(step) = step(raw, advance, target, problems) else { continue };
+        let Some(At { place: at, value: Some(written) }) = written else { continue };
         if let Some((weight, place)) = &before
             && step.weight <= *weight
         {
             let message = format!(
-                "`{}` is not more than the step before it (`{}`{}); weights rise from step to step",
-                step.weight.spec_form(),
+                "`{}`{} is not more than the step before it (`{}`{}); weights rise from step to step",
+                written.spec_form(),
+                if written == step.weight { "" } else { ", to the nearest weight that can be set," },
                 weight.spec_form(),
                 place.pos.suffix()
             );
@@ -163,7 +178,7 @@ fn written_steps(steps: Vec<At<RawStep>>, place: &Place, advance: Advance, probl
 }
 
 /// `None` when the weight is missing or wrong, which is then reported.
-fn step(raw: RawStep, advance: Advance, problems: &mut Problems) -> Option<Step> {
+fn step(raw: RawStep, advance: Advance, target: &Target, problems: &mut Problems) -> Option<Step> {
     let bake = duration(raw.bake, BAKE_DEFAULT, BAKE_MIN, problems);
     if let Some(At { place, value: Some(at_most) }) = &raw.at_most
         && *at_most < bake
@@ -173,7 +188,7 @@ fn step(raw: RawStep, advance: Advance, problems: &mut Problems) -> Option<Step>
         problems.add(place, message);
     }
     let approve = value(raw.approve).map(|raw| approval(raw, problems));
-    let weight = part_of_traffic(raw.weight?, problems)?;
+    let weight = part_of_traffic(raw.weight?, target, problems)?;
     let advance = value(raw.advance).unwrap_or(advance);
     Some(Step { weight, bake, at_most: value(raw.at_most), advance, approve })
 }
@@ -204,17 +219,17 @@ pub fn duration(written: Option<At<Span>>, default: Span, least: Span, problems:
     value(written).unwrap_or(default)
 }
 
-fn one_step(raw: RawCanary, advance: Advance, problems: &mut Problems) -> Vec<Step> {
+fn one_step(raw: RawCanary, advance: Advance, target: &Target, problems: &mut Problems) -> Vec<Step> {
     let bake = duration(raw.bake, BAKE_DEFAULT, BAKE_MIN, problems);
-    let weight = raw.weight.and_then(|weight| part_of_traffic(weight, problems));
+    let weight = raw.weight.and_then(|weight| part_of_traffic(weight, target, problems));
     plain_steps(weight, bake, advance)
 }
 
-fn equal_steps(raw: RawLinear, advance: Advance, problems: &mut Problems) -> Vec<Step> {
+fn equal_steps(raw: RawLinear, advance: Advance, target: &Target, problems: &mut Problems) -> Vec<Step> {
     let bake = duration(raw.every, BAKE_DEFAULT, BAKE_MIN, problems);
     let Some(at) = raw.increment else { return Vec::new() };
     let place = at.place.clone();
-    let Some(increment) = part_of_traffic(at, problems) else { return Vec::new() };
+    let Some(increment) = part_of_traffic(at, target, problems) else { return Vec::new() };
     let weights = rising(increment);
     if weights.len() > STEPS_MAX {
         let message = format!(
@@ -224,19 +239,44 @@ fn equal_steps(raw: RawLinear, advance: Advance, problems: &mut Problems) -> Vec
         );
         problems.add(&place, message);
     }
-    plain_steps(weights, bake, advance)
+    plain_steps(weights.into_iter().map(|weight| target.settable(weight)), bake, advance)
 }
 
-/// A step's weight: above 0 % and below 100 %.
-fn part_of_traffic(weight: At<Weight>, problems: &mut Problems) -> Option<Weight> {
+/// A step's weight, as the target can have it: above 0 % and below 100 %.
+fn part_of_traffic(weight: At<Weight>, target: &Target, problems: &mut Problems) -> Option<Weight> {
     let At { place, value } = weight;
     let message = match value? {
         Weight::ZERO => "a step at 0% sends the new version nothing, so there is nothing to judge; write more than 0%",
         Weight::FULL => "promotion to 100% follows the last step by itself; leave this step out",
-        weight => return Some(weight),
+        weight => return settable(weight, target, &place, problems),
     };
     problems.add(&place, message);
     None
+}
+
+/// The nearest weight that the target can have. A load balancer's are ratios of whole numbers.
+fn settable(weight: Weight, target: &Target, place: &Place, problems: &mut Problems) -> Option<Weight> {
+    let (least, most) = (target.settable(Weight::SMALLEST), target.settable(Weight::SMALLEST.complement()));
+    let only = |which: &str, share: Weight| {
+        format!(
+            "an Application Load Balancer's weights are 0 to 999, so the {which} share beside another group is {}",
+            share.spec_form()
+        )
+    };
+    if weight < least {
+        problems.add(place, only("smallest", least));
+        return None;
+    }
+    if weight > most {
+        problems.add(place, only("largest", most));
+        return None;
+    }
+    let nearest = target.settable(weight);
+    if nearest != weight {
+        let (weight, nearest) = (weight.spec_form(), nearest.spec_form());
+        problems.warn(place, format!("{weight} cannot be set with weights of 0 to 999; {nearest} is"));
+    }
+    Some(nearest)
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! From what was written to a [`RolloutSpec`]: defaults, and the rules that concern more than one field.
 
 use super::checks::{self, Judged};
-use super::decode::{At, value};
+use super::decode::{At, Leaf, value};
+use super::leaves::Name;
 use super::problems::{Place, Problems, quoted};
 use super::raw::{RawAnalysis, RawInvoke, RawLambda, RawPause, RawRelease, RawSpec, RawTarget, RawTest, RawUndecided};
 use super::strategy::{self, BAKE_MIN, Plan};
 use super::{
     Advance, After, Alarms, AlreadyRed, Ending, ErrorBudget, InvokeTest, LambdaTarget, Margins, Mode, Newer, Owner,
-    PausePolicy, Problem, Release, RolloutSpec, Target, Test, Undecided, Version,
+    PausePolicy, Release, RolloutSpec, Target, Test, Undecided, Version, balancer, http,
 };
 use crate::units::Span;
 
@@ -17,20 +18,28 @@ const DEADLINE_DEFAULT: Span = Span::from_hours(2);
 /// Of a test's payload and of its expectation: ten tests with both stay well inside a stored rollout.
 const PAYLOAD_BYTES_MAX: usize = 8 * 1024;
 
+const NOBODYS_RULE: &str = "nothing points this URL at the new group; name a `testRule` under `target.alb`, which is made to \
+                            forward to the new group before the tests, or see to it yourself";
+
 /// Means nothing as long as there are problems: a hole is filled with a default only so that the rest can be looked at.
-pub fn lower(raw: RawSpec, whole: &Place, problems: &mut Problems) -> (RolloutSpec, Vec<Problem>) {
+pub fn lower(mut raw: RawSpec, whole: &Place, problems: &mut Problems) -> RolloutSpec {
+    let target = target(raw.target.take(), problems);
+    if matches!(target, Target::Alb(_)) {
+        require_identity(&raw, whole, problems);
+    }
     let advance_place = raw.advance.as_ref().map(|at| at.place.clone());
-    let plan = strategy::compile(raw.strategy, raw.advance, problems);
-    let Judged { checks, warnings, place: checks_place } = checks::lower(raw.checks, problems);
+    let plan = strategy::compile(raw.strategy, raw.advance, &target, problems);
+    let Judged { checks, place: checks_place } = checks::lower(raw.checks, &target, problems);
     let places = [checks_place, plan.place.clone(), advance_place];
     let place = places.into_iter().flatten().next().unwrap_or_else(|| whole.clone());
     require_provable(&plan, &checks, &place, problems);
     require_budgeted(&plan, &checks, &place, problems);
     let deadline = deadline(raw.deadline, &plan, whole, problems);
-    let spec = RolloutSpec {
+    let tests = value(raw.tests).map(|tests| self::tests(tests.0, &target, problems)).unwrap_or_default();
+    RolloutSpec {
         name: value(raw.name).map(|name| name.0),
         mode: value(raw.mode).unwrap_or(Mode::Enforce),
-        target: target(raw.target, problems),
+        target,
         version: value(raw.version).map(|version| Version(version.0)),
         release: value(raw.release).map(release).unwrap_or_default(),
         strategy: plan.name,
@@ -39,7 +48,7 @@ pub fn lower(raw: RawSpec, whole: &Place, problems: &mut Problems) -> (RolloutSp
         margins: value(raw.margins).unwrap_or(Margins::PerWeight),
         settle: value(raw.settle).unwrap_or_default(),
         after: After { watch: value(raw.after).and_then(|after| value(after.watch)).unwrap_or(WATCH_DEFAULT) },
-        tests: value(raw.tests).map(|tests| self::tests(tests.0, problems)).unwrap_or_default(),
+        tests,
         checks,
         alarms: alarms(raw.alarms, problems),
         analysis: analysis(value(raw.analysis)),
@@ -47,8 +56,36 @@ pub fn lower(raw: RawSpec, whole: &Place, problems: &mut Problems) -> (RolloutSp
         pause: pause(value(raw.pause), problems),
         deadline,
         newer: value(raw.newer).unwrap_or(Newer::Supersede),
-    };
-    (spec, warnings)
+    }
+}
+
+/// Two target groups take turns, so a rollout is known by what is on the new one, or by a name of its own.
+fn require_identity(raw: &RawSpec, whole: &Place, problems: &mut Problems) {
+    if let Some(At { place, value: Some(_) }) = &raw.version {
+        let message = "belongs to Lambda; which group is new is read from the rule. Say under `release` what is on it";
+        problems.add(place, message);
+    }
+    if raw.name.is_some() {
+        return;
+    }
+    let release = raw.release.as_ref().map_or_else(|| whole.field("release", whole.pos), |at| at.place.clone());
+    let commit = raw.release.as_ref().and_then(|at| at.value.as_ref()?.commit.as_ref());
+    let place = commit.map_or_else(|| release.field("commit", release.pos), |at| at.place.clone());
+    match commit.map(|at| at.value.as_ref().map(|label| label.0.as_str())) {
+        // Wrong in itself, which is already reported.
+        Some(None) => {}
+        // One for all of an account's releases names none of them.
+        Some(Some(commit)) if !commit.is_empty() && !place.pos.is_in_defaults() => {
+            if let Err(message) = Name::read(commit) {
+                problems.add(&place, format!("{message}, or give the rollout a `name`"));
+            }
+        }
+        Some(Some(_)) | None => problems.add(
+            &place,
+            "say what is on the new group, `release: { commit: ... }`, or give the rollout a `name`: the groups swap roles, \
+             so nothing else tells two releases apart",
+        ),
+    }
 }
 
 /// A step that waits for a proof needs something that can be proven.
@@ -71,11 +108,16 @@ fn require_budgeted(plan: &Plan, checks: &[super::Check], place: &Place, problem
 }
 
 fn target(raw: Option<At<RawTarget>>, problems: &mut Problems) -> Target {
-    let mut lambda = None;
+    let (mut lambda, mut alb) = (None, None);
     if let Some(At { place, value: Some(raw) }) = raw {
-        let fields = [("lambda", raw.lambda.as_ref().map(|at| &at.place))];
+        let fields =
+            [("lambda", raw.lambda.as_ref().map(|at| &at.place)), ("alb", raw.alb.as_ref().map(|at| &at.place))];
         strategy::exactly_one(&place, "target", &fields, problems);
         lambda = value(raw.lambda);
+        alb = raw.alb.map(|at| balancer::lower(at, problems));
+    }
+    if let Some(alb) = alb {
+        return Target::Alb(alb);
     }
     let lambda = lambda.unwrap_or(RawLambda { function: None, alias: None, owner: None });
     Target::Lambda(LambdaTarget {
@@ -90,13 +132,25 @@ fn release(raw: RawRelease) -> Release {
     Release { commit: label(raw.commit), owner: label(raw.owner), ticket: label(raw.ticket) }
 }
 
-fn tests(raw: Vec<At<RawTest>>, problems: &mut Problems) -> Vec<Test> {
+fn tests(raw: Vec<At<RawTest>>, target: &Target, problems: &mut Problems) -> Vec<Test> {
     let mut tests = Vec::new();
     for At { place, value: raw } in raw {
         let Some(raw) = raw else { continue };
-        strategy::exactly_one(&place, "kind of test", &[("invoke", raw.invoke.as_ref().map(|at| &at.place))], problems);
+        let (invoke, http) = (raw.invoke.as_ref().map(|at| &at.place), raw.http.as_ref().map(|at| &at.place));
+        strategy::exactly_one(&place, "kind of test", &[("invoke", invoke), ("http", http)], problems);
+        match (target, invoke, http) {
+            (Target::Alb(_), Some(place), _) => problems.add(place, "invokes a Lambda function; use `http`"),
+            (Target::Lambda(_), _, Some(place)) => {
+                problems.add(place, "a new Lambda version has no URL of its own before it gets traffic; use `invoke`");
+            }
+            (Target::Alb(alb), None, Some(place)) if alb.test_rule.is_none() => problems.warn(place, NOBODYS_RULE),
+            (Target::Lambda(_) | Target::Alb(_), _, _) => {}
+        }
         if let Some(raw) = value(raw.invoke) {
-            tests.push(Test::Invoke(invoke(raw, problems)));
+            tests.push(Test::Invoke(self::invoke(raw, problems)));
+        }
+        if let Some(raw) = value(raw.http) {
+            tests.push(Test::Http(http::lower(raw, problems)));
         }
     }
     tests

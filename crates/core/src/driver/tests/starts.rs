@@ -22,7 +22,7 @@ fn world(per_second: f64) -> World {
     for number in ["40", "41", "42"] {
         world.publish_active("checkout", number);
     }
-    world.write_alias(&target(), &version("41"), None).unwrap();
+    world.write(&target(), &version("41"), None).unwrap();
     world.set_alarm("red", AlarmState::Ok);
     let traffic = Traffic { per_second, ..traffic(0.004) };
     Generator::new(&world, &target(), &traffic, 1, start() - minutes(60), start()).run_until(start());
@@ -38,9 +38,9 @@ fn ask(world: &World, spec: &Value) -> Result<Answer, Vec<String>> {
 }
 
 fn refused(world: &World, spec: &Value) -> Vec<String> {
-    let before = (world.rollouts().len(), world.alias(&target()));
+    let before = (world.rollouts().len(), world.routing(&target()));
     let problems = ask(world, spec).unwrap_err();
-    assert_eq!((world.rollouts().len(), world.alias(&target())), before, "nothing is written and no weight moves");
+    assert_eq!((world.rollouts().len(), world.routing(&target())), before, "nothing is written and no weight moves");
     problems
 }
 
@@ -79,7 +79,7 @@ fn a_target_in_the_wrong_state_is_refused() {
     );
     let weighted = world(40.0);
     let ten = Weight::from_basis_points(1_000).unwrap();
-    weighted.write_alias(&target(), &version("41"), Some((version("40"), ten))).unwrap();
+    weighted.write(&target(), &version("41"), Some((version("40"), ten))).unwrap();
     assert_eq!(
         refused(&weighted, &spec()),
         [
@@ -96,6 +96,7 @@ fn a_target_in_the_wrong_state_is_refused() {
         timeout: Span::from_seconds(3),
         code_hash: String::new(),
         published: String::new(),
+        slow_start: Span::ZERO,
     };
     inactive.publish_version("checkout", info);
     assert_eq!(refused(&inactive, &spec()), ["version: v42 can take no traffic: its state is Failed"]);

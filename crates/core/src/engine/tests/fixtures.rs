@@ -4,7 +4,7 @@ use crate::analysis::{Analysis, Doubt, JudgePlan, Samples, Verdict};
 use crate::engine::{Start, begin, settled_before};
 use crate::observation::{AlarmState, Observation, Readiness, Routing, Seen, VersionInfo};
 use crate::rollout::{Fence, Held, PauseReason, Phase, PhaseName, RollBackEnd, Rollout, UndecidedWhy, WeightSeen, Why};
-use crate::spec::{Approval, Ending, Mode, RolloutSpec, Version};
+use crate::spec::{AlbTarget, Approval, Ending, KeepBaseline, Mode, RolloutSpec, RuleRef, Stickiness, Target, Version};
 use crate::units::{Span, Timestamp, Weight};
 
 pub fn at(minute: u64) -> Timestamp {
@@ -25,8 +25,40 @@ pub fn spec() -> RolloutSpec {
     crate::spec::parse(text).unwrap().spec
 }
 
+/// The same between two target groups behind a rule and a listener's default action.
+pub fn alb_spec() -> RolloutSpec {
+    let mut spec = spec();
+    let arn = |rest: &str| format!("arn:aws:elasticloadbalancing:eu-west-1:1:{rest}");
+    spec.target = Target::Alb(AlbTarget {
+        rules: vec![
+            RuleRef::Rule(arn("listener-rule/app/shop/9a8b/80/1")),
+            RuleRef::DefaultOf(arn("listener/app/shop/9a8b/443")),
+        ],
+        target_groups: ["blue".to_owned(), "green".to_owned()],
+        stickiness: Stickiness::Refuse,
+        min_healthy_share: Weight::FULL,
+        test_rule: None,
+        keep_baseline: KeepBaseline::UntilNextRollout,
+    });
+    spec
+}
+
+pub fn alb_of(spec: &mut RolloutSpec) -> &mut AlbTarget {
+    let Target::Alb(alb) = &mut spec.target else { panic!("not on a load balancer") };
+    alb
+}
+
+/// A target group by its name.
+pub fn group(name: &str) -> Version {
+    Version(format!("arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/{name}/50dc6c495c0c9188"))
+}
+
 pub fn rollout_of(spec: RolloutSpec) -> Rollout {
-    begin(&Start {
+    begin(&start_of(spec))
+}
+
+pub fn start_of(spec: RolloutSpec) -> Start {
+    Start {
         id: "checkout-42".to_owned(),
         spec,
         plan: empty_plan(),
@@ -40,7 +72,7 @@ pub fn rollout_of(spec: RolloutSpec) -> Rollout {
         alarms_muted: BTreeSet::new(),
         by: "mara".to_owned(),
         now: at(0),
-    })
+    }
 }
 
 /// A rollout in a phase, ten minutes old.
@@ -109,12 +141,8 @@ pub const EVERY_NAME: [PhaseName; 9] = [
 ];
 
 pub fn routing(primary: &str, additional: Option<(&str, u16)>, revision: &str) -> Routing {
-    Routing {
-        primary: version(primary),
-        additional: additional.map(|(number, weight)| (version(number), percent(weight))),
-        revision: Some(revision.to_owned()),
-        in_transition: false,
-    }
+    let additional = additional.map(|(number, weight)| (version(number), percent(weight)));
+    Routing { revision: Some(revision.to_owned()), ..Routing::of(version(primary), additional) }
 }
 
 /// The live routing with this weight on the canary.
@@ -144,7 +172,9 @@ pub fn observation(rollout: &Rollout, now: Timestamp, routing: Routing) -> Obser
             timeout: Span::from_seconds(3),
             code_hash: String::new(),
             published: String::new(),
+            slow_start: Span::ZERO,
         }),
+        health: Seen::NotAsked,
         tests: Seen::NotAsked,
         learned: Seen::Known(empty_plan()),
         samples: Seen::Known(samples),
@@ -174,6 +204,7 @@ fn empty_plan() -> JudgePlan {
         guard: crate::analysis::GuardMode::default(),
         tolerated_ratio: 1.0,
         split_tolerance: 0.1,
+        errors_by_status: false,
         independent: false,
         auto: None,
     }

@@ -1,5 +1,6 @@
 //! The engine over every phase, command and kind of observation.
 
+mod alb;
 mod commands;
 mod fixtures;
 mod small_world;

@@ -30,7 +30,8 @@ impl Stage {
             seen.alarms = alarms(self.alarm);
             seen.tests = Seen::Known(vec![TestOutcome::Passed]);
             let decision = decide(&self.rollout, &seen, Some(&analysis(verdict)));
-            for Effect::SetWeight { weight, .. } in &decision.effects {
+            for effect in &decision.effects {
+                let Effect::SetWeight { weight, .. } = effect else { continue };
                 self.writes += 1;
                 let revision = Some(format!("w{}", self.writes));
                 self.live = Routing { revision, ..live(weight.basis_points() / 100) };

@@ -10,7 +10,8 @@ fn named(name: &str) -> MetricRef {
 }
 
 fn sampled() -> Sampled {
-    Sampled { metric: named("Duration"), requests: Some(named("Invocations")) }
+    let told = Told { requests: named("Invocations"), unsampled: Vec::new(), share: 1.0 };
+    Sampled { metric: named("Duration"), scale: 1.0, told: Some(told) }
 }
 
 /// A latency check with the edges 50, 100, 200 ms, and 400 as twice the p99.
@@ -33,7 +34,7 @@ fn binned(check: &PlannedCheck, values: &[Option<f64>]) -> Option<Vec<f64>> {
     let series: Vec<Series> =
         values.iter().map(|value| value.map(|value| (start(), value)).into_iter().collect()).collect();
     let series: Vec<Option<&Series>> = series.iter().map(Some).collect();
-    bins(&sampled(), check, &edges, &series, start()).map(|bins| bins.counts)
+    bins(&sampled(), check, &edges, InMinute { series: &series, minute: start() }).map(|bins| bins.counts)
 }
 
 fn stats(queries: &[SeriesQuery]) -> Vec<String> {
@@ -82,6 +83,7 @@ fn a_minute_counts_only_when_every_request_is_in_a_bin() {
         ("more durations than invocations", row([Some(100.0), Some(90.0)], all), &whole),
         ("an invocation without its duration yet", row([Some(100.0), Some(101.0)], all), &none),
         ("no samples", row([None, Some(100.0)], all), &none),
+        ("invocations not a number", row([Some(100.0), Some(f64::NAN)], all), &none),
         ("invocations unknown", row([Some(100.0), None], all), &none),
         ("fewer in the bins", row([Some(150.0), Some(100.0)], all), &none),
         ("more in the bins", row([Some(50.0), Some(50.0)], all), &none),
@@ -100,7 +102,7 @@ fn a_minute_counts_only_when_every_request_is_in_a_bin() {
     assert_eq!(binned(&check, &values), Some(vec![50.0, 40.0, 8.0, 0.0, 0.0]));
     let values = row([Some(98.0), Some(98.0)], [Some(50.0), Some(40.0), None, None, None]);
     assert_eq!(binned(&check, &values), None, "eight requests are nowhere");
-    assert_eq!(bins(&sampled(), &check, &[50.0], &[], start()), None);
+    assert_eq!(bins(&sampled(), &check, &[50.0], InMinute { series: &[], minute: start() }), None);
 }
 
 #[test]
@@ -113,7 +115,7 @@ fn a_series_that_could_not_be_read_is_no_empty_bin() {
     let counts = |failed: Option<usize>| {
         let series: Vec<Option<&Series>> =
             all.iter().enumerate().map(|(place, series)| (Some(place) != failed).then_some(*series)).collect();
-        bins(&sampled(), &check, &edges, &series, start())
+        bins(&sampled(), &check, &edges, InMinute { series: &series, minute: start() })
     };
     assert!(counts(None).is_some());
     for failed in 0..all.len() {
@@ -170,9 +172,9 @@ fn the_newest_hours_with_enough_requests_say_where_the_edges_go() {
     let series = |values: &[(i64, f64)]| -> Series { values.iter().map(|(ago, v)| (hour(*ago), *v)).collect() };
     let mut all = vec![series(&[(5, 9000.0), (2, 900.0), (1, 100.0)])];
     all.extend((0..count).map(|_| series(&[(5, 500.0), (2, 100.0), (1, 200.0)])));
-    let found = quantiles(&check, &all);
+    let found = quantiles(&sampled(), &check, &all);
     assert_eq!(found.len(), count);
     assert!(found.iter().all(|(_, value)| (value - 110.0).abs() < 1e-9), "the last 1000: {found:?}");
-    assert_eq!(quantiles(&check, &[]), []);
-    assert_eq!(quantiles(&check, &vec![Series::new(); count + 1]), []);
+    assert_eq!(quantiles(&sampled(), &check, &[]), []);
+    assert_eq!(quantiles(&sampled(), &check, &vec![Series::new(); count + 1]), []);
 }

@@ -3,9 +3,13 @@
 //! The owner of a [`World`] sets its time and changes it from outside, as people and other tools would; the driver
 //! sees it through the ports only.
 
+mod alb;
+mod router;
 mod services;
 #[cfg(test)]
 mod tests;
+
+pub use alb::Rule;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +19,7 @@ use crate::observation::{AlarmState, Readiness, Routing, TestOutcome, VersionInf
 use crate::ports::FaultKind;
 use crate::rollout::{DecisionRecord, Notice, Rollout};
 use crate::sim::durations::Durations;
-use crate::spec::{LambdaTarget, MetricRef, Target, Version};
+use crate::spec::{AlbTarget, LambdaTarget, MetricRef, RuleRef, Target, Version};
 use crate::units::{Minute, Span, Timestamp, Weight};
 
 /// An AWS account in memory.
@@ -33,14 +37,31 @@ pub struct Datapoint {
     pub arrives: Timestamp,
 }
 
-/// One write to an alias, by anybody.
+/// One write to an alias or to a rule, by anybody.
 #[derive(Debug, Clone, PartialEq)]
-pub struct AliasWrite {
+pub struct Write {
     pub at: Timestamp,
     pub target: Target,
+    /// The whole target after it: of several rules one is written after the other.
     pub routing: Routing,
-    /// Through the port, not by [`World::write_alias`].
+    pub change: Change,
+    /// Through the port, not by [`World::write`].
     pub ours: bool,
+}
+
+/// What was written. There is nothing before the first write.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    Alias {
+        before: Option<Routing>,
+        after: Routing,
+    },
+    Rule {
+        before: Option<Rule>,
+        after: Rule,
+        /// By [`attach`](crate::ports::TrafficRouter::attach).
+        attaches: bool,
+    },
 }
 
 /// Why the world refuses something its owner asks for.
@@ -55,7 +76,11 @@ struct State {
     functions: BTreeMap<String, BTreeMap<Version, VersionInfo>>,
     /// By [`Target::key`].
     aliases: BTreeMap<String, Routing>,
-    alias_writes: Vec<AliasWrite>,
+    rules: BTreeMap<RuleRef, Rule>,
+    groups: BTreeMap<Version, alb::Group>,
+    /// Every pair of target groups that was ever written, by [`Target::key`].
+    pairs: BTreeMap<String, AlbTarget>,
+    writes: Vec<Write>,
     /// Counts all alias writes: what revision identifiers are made of.
     revisions: u64,
     metrics: BTreeMap<MetricRef, BTreeMap<Minute, Vec<Datapoint>>>,
@@ -85,7 +110,10 @@ impl World {
                 now,
                 functions: BTreeMap::new(),
                 aliases: BTreeMap::new(),
-                alias_writes: Vec::new(),
+                rules: BTreeMap::new(),
+                groups: BTreeMap::new(),
+                pairs: BTreeMap::new(),
+                writes: Vec::new(),
                 revisions: 0,
                 metrics: BTreeMap::new(),
                 durations: BTreeMap::new(),
@@ -128,6 +156,7 @@ impl World {
             timeout: Span::from_seconds(3),
             code_hash: format!("sha256-of-{function}-{version}"),
             published: self.now().to_string(),
+            slow_start: Span::ZERO,
         };
         self.publish_version(function, info);
     }
@@ -147,21 +176,38 @@ impl World {
         Ok(())
     }
 
+    /// Makes a version of the target that can take traffic.
+    pub fn offer(&self, target: &Target, version: &Version) {
+        match target {
+            Target::Lambda(lambda) => self.publish_active(&lambda.function, &version.0),
+            Target::Alb(_) => self.register_group(version, alb::HOSTS),
+        }
+    }
+
     /// Whether a version exists and can take traffic.
     #[must_use]
     pub fn can_serve(&self, target: &Target, version: &Version) -> bool {
         let state = self.lock();
-        state.version(target, version).is_some_and(|info| info.readiness == Readiness::Active)
+        match target {
+            Target::Lambda(_) => state.version(target, version).is_some_and(|info| info.readiness == Readiness::Active),
+            Target::Alb(_) => state.healthy(version) > 0,
+        }
     }
 
-    /// Writes an alias as somebody other than Coalmine would: without a revision, under Lambda's own rules only.
-    pub fn write_alias(
+    /// Writes an alias, or every rule of a target, as somebody other than Coalmine would: without looking at what is
+    /// there, under the service's own rules only.
+    pub fn write(
         &self,
         target: &Target,
         primary: &Version,
         additional: Option<(Version, Weight)>,
     ) -> Result<(), Refused> {
-        self.lock().write_alias(target, primary, additional, false).map_err(Refused)
+        let mut state = self.lock();
+        match target {
+            Target::Lambda(_) => state.write_alias(target, primary, additional, false),
+            Target::Alb(alb) => state.write_all_rules(alb, primary, additional),
+        }
+        .map_err(Refused)
     }
 
     /// Provisioned concurrency begins or ends to be allocated.
@@ -171,22 +217,50 @@ impl World {
         }
     }
 
-    /// An alias as it is now; `None` when there is none.
+    /// A target as it is now; `None` when there is none.
     #[must_use]
-    pub fn alias(&self, target: &Target) -> Option<Routing> {
-        self.lock().aliases.get(&target.key()).cloned()
+    pub fn routing(&self, target: &Target) -> Option<Routing> {
+        let state = self.lock();
+        match target {
+            Target::Lambda(_) => state.aliases.get(&target.key()).cloned(),
+            Target::Alb(alb) => state.routing_of(alb).ok(),
+        }
     }
 
-    /// Every write to an alias, oldest first, without the first `skip`.
+    /// Who gets which share of a target's requests. The shares come to 1, unless nobody gets any.
     #[must_use]
-    pub fn alias_writes(&self, skip: usize) -> Vec<AliasWrite> {
-        self.lock().alias_writes.iter().skip(skip).cloned().collect()
+    pub fn shares(&self, target: &Target) -> Vec<(Version, f64)> {
+        match target {
+            Target::Alb(alb) => self.lock().shares_of(alb),
+            Target::Lambda(_) => match self.routing(target) {
+                None => Vec::new(),
+                Some(Routing { primary, additional: None, .. }) => vec![(primary, 1.0)],
+                Some(Routing { primary, additional: Some((version, weight)), .. }) => {
+                    vec![(primary, weight.complement().share()), (version, weight.share())]
+                }
+            },
+        }
     }
 
-    /// Every alias as it is now, by [`Target::key`].
+    /// For how long clients stay with their version, where they do.
     #[must_use]
-    pub fn aliases(&self) -> BTreeMap<String, Routing> {
-        self.lock().aliases.clone()
+    pub fn sticky(&self, target: &Target) -> Option<Span> {
+        let Target::Alb(alb) = target else { return None };
+        self.lock().rules_of(alb).ok()?.iter().filter_map(|rule| rule.sticky).max()
+    }
+
+    /// Every write, oldest first, without the first `skip`.
+    #[must_use]
+    pub fn writes(&self, skip: usize) -> Vec<Write> {
+        self.lock().writes.iter().skip(skip).cloned().collect()
+    }
+
+    /// Every target as it is now, by [`Target::key`].
+    #[must_use]
+    pub fn live(&self) -> BTreeMap<String, Routing> {
+        let state = self.lock();
+        let pairs = state.pairs.iter().filter_map(|(key, alb)| Some((key.clone(), state.routing_of(alb).ok()?)));
+        state.aliases.clone().into_iter().chain(pairs).collect()
     }
 
     /// Adds to a metric's minute. What arrives later adds up with what is there.
@@ -289,7 +363,7 @@ fn add<T>(
 
 impl State {
     fn version(&self, target: &Target, version: &Version) -> Option<&VersionInfo> {
-        let Target::Lambda(lambda) = target;
+        let Target::Lambda(lambda) = target else { return None };
         self.functions.get(&lambda.function)?.get(version)
     }
 
@@ -301,7 +375,7 @@ impl State {
         additional: Option<(Version, Weight)>,
         ours: bool,
     ) -> Result<(), String> {
-        let Target::Lambda(LambdaTarget { function, .. }) = target;
+        let Target::Lambda(LambdaTarget { function, .. }) = target else { return Err(target.key()) };
         let not_found = |version: &Version| format!("Function not found: {function}:{}", version.0);
         self.version(target, primary).ok_or_else(|| not_found(primary))?;
         if let Some((version, weight)) = &additional {
@@ -318,15 +392,13 @@ impl State {
             }
         }
         self.revisions += 1;
-        let routing = Routing {
-            primary: primary.clone(),
-            // A weight of zero is no routing at all.
-            additional: additional.filter(|(_, weight)| *weight > Weight::ZERO),
-            revision: Some(format!("revision-{}", self.revisions)),
-            in_transition: false,
-        };
-        self.aliases.insert(target.key(), routing.clone());
-        self.alias_writes.push(AliasWrite { at: self.now, target: target.clone(), routing, ours });
+        // A weight of zero is no routing at all.
+        let additional = additional.filter(|(_, weight)| *weight > Weight::ZERO);
+        let revision = Some(format!("revision-{}", self.revisions));
+        let routing = Routing { revision, ..Routing::of(primary.clone(), additional) };
+        let before = self.aliases.insert(target.key(), routing.clone());
+        let change = Change::Alias { before, after: routing.clone() };
+        self.writes.push(Write { at: self.now, target: target.clone(), routing, change, ours });
         Ok(())
     }
 }

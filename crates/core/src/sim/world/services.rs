@@ -1,4 +1,4 @@
-//! The ports of the made-up AWS.
+//! The ports of the made-up AWS, but for the router.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,74 +6,18 @@ use std::sync::Arc;
 use super::{State, World};
 use crate::analysis::MinuteSample;
 use crate::metrics::{Series, SeriesQuery, Stat};
-use crate::observation::{AlarmState, Routing, TestOutcome, VersionInfo};
+use crate::observation::{AlarmState, TestOutcome};
 use crate::ports::{
-    AlarmSource, CreateError, Fault, FaultKind, LookError, MetricSource, Notifier, RolloutStore, SaveError, SetError,
-    SetWeight, TestRunner, TrafficRouter, Unreadable,
+    AlarmSource, CreateError, Fault, FaultKind, MetricSource, Notifier, RolloutStore, SaveError, TestRunner, Unreadable,
 };
 use crate::rollout::{DecisionRecord, Notice, Rollout};
 use crate::sim::durations::{self, Durations};
 use crate::spec::{Target, Test, Version};
-use crate::units::{Minute, Weight};
+use crate::units::Minute;
 
 /// CloudWatch refuses more queries than this in one GetMetricData call; the port takes any number and splits them, so
 /// here it is only a limit on nonsense: 1 000 rollouts with 20 series each.
 const MOST_QUERIES: usize = 20_000;
-
-impl TrafficRouter for World {
-    async fn look(&self, target: &Target) -> Result<Routing, LookError> {
-        let Target::Lambda(lambda) = target;
-        let state = self.lock();
-        let alias = state.aliases.get(&target.key()).cloned();
-        alias.ok_or_else(|| match state.functions.get(&lambda.function) {
-            Some(_) => LookError::NotFound(format!("function {} has no alias {}", lambda.function, lambda.alias)),
-            None => LookError::NotFound(format!("function {} does not exist", lambda.function)),
-        })
-    }
-
-    async fn version(&self, target: &Target, version: Option<&Version>) -> Result<VersionInfo, LookError> {
-        let Target::Lambda(lambda) = target;
-        let state = self.lock();
-        let function = lambda.function.as_str();
-        let versions = state
-            .functions
-            .get(function)
-            .ok_or_else(|| LookError::NotFound(format!("function {function} does not exist")))?;
-        let found = match version {
-            Some(version) => versions.get(version),
-            None => newest(versions),
-        };
-        found.cloned().ok_or_else(|| {
-            LookError::NotFound(match version {
-                Some(version) => format!("function {function} has no version {}", version.0),
-                None => format!("function {function} has no published version"),
-            })
-        })
-    }
-
-    async fn set(&self, split: &SetWeight<'_>) -> Result<(), SetError> {
-        let mut state = self.lock();
-        let rejected = |detail: String| SetError::Fault(Fault::new("UpdateAlias", FaultKind::Rejected, detail));
-        let live = state
-            .aliases
-            .get(&split.target.key())
-            .ok_or_else(|| rejected(format!("Cannot find alias {}", split.target.key())))?;
-        if split.seen.revision.is_none() || live.revision != split.seen.revision {
-            return Err(SetError::Stale);
-        }
-        let (primary, additional) = match split.weight {
-            Weight::ZERO => (split.baseline, None),
-            Weight::FULL => (split.canary, None),
-            weight => (split.baseline, Some((split.canary.clone(), weight))),
-        };
-        state.write_alias(split.target, primary, additional, true).map_err(rejected)
-    }
-}
-
-/// Versions are numbers as text: 10 is newer than 9.
-fn newest(versions: &BTreeMap<Version, VersionInfo>) -> Option<&VersionInfo> {
-    versions.values().max_by_key(|info| info.version.0.parse::<u64>().ok())
-}
 
 impl MetricSource for World {
     async fn fetch(&self, queries: &[SeriesQuery]) -> Vec<Result<Series, Fault>> {
@@ -126,7 +70,9 @@ impl State {
         for (minute, parts) in minutes.range(query.from..query.until) {
             periods.entry(query.period.start(*minute)).or_default().extend(parts.iter().cloned());
         }
-        let value = |parts: Vec<Arc<Durations>>| durations::statistic(query.stat, &parts, self.now);
+        // Load balancers tell seconds, Lambda milliseconds.
+        let unit_ms = if query.metric.namespace == "AWS/ApplicationELB" { 1000.0 } else { 1.0 };
+        let value = |parts: Vec<Arc<Durations>>| durations::statistic(query.stat, &parts, self.now, unit_ms);
         periods.into_iter().filter_map(|(period, parts)| Some((period, value(parts)?))).collect()
     }
 }
@@ -254,7 +200,11 @@ impl Notifier for World {
 impl TestRunner for World {
     async fn run(&self, target: &Target, version: &Version, _test: &Test) -> Result<TestOutcome, Fault> {
         let mut state = self.lock();
-        if state.version(target, version).is_none() {
+        let exists = match target {
+            Target::Lambda(_) => state.version(target, version).is_some(),
+            Target::Alb(_) => state.groups.contains_key(version),
+        };
+        if !exists {
             return Err(Fault::new("Invoke", FaultKind::Rejected, format!("Function not found: {}", version.0)));
         }
         state.tests_run.insert(version.clone());

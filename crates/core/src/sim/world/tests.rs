@@ -2,31 +2,39 @@ use super::*;
 use crate::metrics::{SeriesQuery, Stat};
 use crate::observation::Readiness;
 use crate::ports::{
-    AlarmSource, LookError, MetricSource, RolloutStore, SetError, SetWeight, TestRunner, TrafficRouter,
+    AlarmSource, LookError, MetricSource, Ports, RolloutStore, SetError, SetWeight, TestRunner, TrafficRouter,
 };
-use crate::sim::contract;
+use crate::sim::contract::{self, Guard};
 use crate::sim::executor::run_now;
 use crate::sim::faults::Faulty;
-use crate::sim::samples::{baseline, canary, rollout, start, target, world};
+use crate::sim::samples::{On, baseline, canary, on_both, rollout, start, target, world};
 use crate::spec::{InvokeTest, Test};
 
-#[test]
-fn the_world_keeps_the_contract_of_the_ports() {
-    let world = world();
-    run_now(contract::router(&world, &target(), &baseline(), &canary())).unwrap().unwrap();
-    run_now(contract::store(&world, &rollout())).unwrap().unwrap();
+on_both!(the_world_keeps_the_contract_of_the_ports, a_wrapper_without_rules_keeps_it_too);
+
+fn guard(on: On) -> Guard {
+    match on {
+        On::Lambda => Guard::Revision,
+        On::Alb => Guard::Content,
+    }
 }
 
-#[test]
-fn a_wrapper_without_rules_keeps_it_too() {
-    let world = world();
-    let faulty = Faulty::healthy(&world);
-    run_now(contract::router(&faulty, &target(), &baseline(), &canary())).unwrap().unwrap();
-    run_now(contract::store(&faulty, &rollout())).unwrap().unwrap();
+fn keep(ports: &impl Ports, on: On) {
+    let (target, baseline, canary) = (on.target(), on.baseline(), on.canary());
+    run_now(contract::router(ports, &target, &baseline, &canary, guard(on))).unwrap().unwrap();
+    run_now(contract::store(ports, &on.rollout())).unwrap().unwrap();
+}
+
+fn the_world_keeps_the_contract_of_the_ports(on: On) {
+    keep(&on.world(), on);
+}
+
+fn a_wrapper_without_rules_keeps_it_too(on: On) {
+    keep(&Faulty::healthy(&on.world()), on);
 }
 
 fn set(world: &World, baseline: &str, canary: &str, weight: Weight) -> Result<(), SetError> {
-    let seen = world.alias(&target()).unwrap();
+    let seen = world.routing(&target()).unwrap();
     let (baseline, canary) = (Version(baseline.to_owned()), Version(canary.to_owned()));
     run_now(world.set(&SetWeight { target: &target(), baseline: &baseline, canary: &canary, weight, seen: &seen }))
         .unwrap()
@@ -52,20 +60,20 @@ fn lambda_refuses_impossible_splits_and_keeps_the_alias() {
         ),
     ] {
         let world = world();
-        let before = world.alias(&target());
+        let before = world.routing(&target());
         assert_eq!(set(&world, old, new, weight).unwrap_err().to_string(), message);
-        assert_eq!(world.alias(&target()), before);
+        assert_eq!(world.routing(&target()), before);
     }
     let world = world();
-    let full = world.write_alias(&target(), &baseline(), Some((canary(), Weight::FULL)));
+    let full = world.write(&target(), &baseline(), Some((canary(), Weight::FULL)));
     assert_eq!(full, Err(Refused("a weight must be less than 1.0".to_owned())));
 }
 
 #[test]
 fn writes_by_others_make_an_earlier_look_stale_and_are_on_record() {
     let world = world();
-    let seen = world.alias(&target()).unwrap();
-    world.write_alias(&target(), &baseline(), None).unwrap();
+    let seen = world.routing(&target()).unwrap();
+    world.write(&target(), &baseline(), None).unwrap();
     let (baseline, canary) = (baseline(), canary());
     let split =
         SetWeight { target: &target(), baseline: &baseline, canary: &canary, weight: Weight::FULL, seen: &seen };
@@ -73,14 +81,14 @@ fn writes_by_others_make_an_earlier_look_stale_and_are_on_record() {
     let none = Routing { revision: None, ..seen.clone() };
     let split = SetWeight { seen: &none, ..split };
     assert!(matches!(run_now(world.set(&split)).unwrap(), Err(SetError::Stale)), "a write needs a revision");
-    assert_eq!(world.alias_writes(0).len(), 2);
+    assert_eq!(world.writes(0).len(), 2);
 }
 
 #[test]
 fn what_does_not_exist_is_not_found_by_name() {
     let world = world();
     let elsewhere = |function: &str, alias: &str| {
-        let Target::Lambda(lambda) = target();
+        let Target::Lambda(lambda) = target() else { panic!("an alias") };
         Target::Lambda(LambdaTarget { function: function.to_owned(), alias: alias.to_owned(), ..lambda })
     };
     let look = |target: &Target| run_now(world.look(target)).unwrap().unwrap_err().to_string();
@@ -175,7 +183,7 @@ fn tests_bring_their_outcomes_in_turn() {
 fn a_damaged_rollout_does_not_hide_the_others() {
     let world = world();
     let damaged = rollout();
-    let Target::Lambda(lambda) = target();
+    let Target::Lambda(lambda) = target() else { panic!("an alias") };
     let mut whole = rollout();
     whole.id = "search-7".to_owned();
     whole.spec.target = Target::Lambda(LambdaTarget { function: "search".to_owned(), ..lambda });

@@ -7,6 +7,8 @@ fn documents() -> Vec<(&'static str, String)> {
     let head = "coalmine: v1\ntarget: {lambda: {function: f, alias: a}}\n";
     let fill = |piece: &str, bytes: usize| piece.repeat(bytes / piece.len());
     let room = DOCUMENT_BYTES_MAX - 200;
+    let alb = "coalmine: v1\nname: a\ntarget: {alb: {";
+    let many_headers: String = (0..20_000).map(|n| format!("{n}x: a,")).collect();
     let unknown_fields: String = (0..20_000).map(|n| format!("{n}x:,")).collect();
     vec![
         ("the document has 10000000 bytes; at most 262144 are read", fill("a: b # c\n", 10_000_000) + "a"),
@@ -28,6 +30,17 @@ fn documents() -> Vec<(&'static str, String)> {
         ("this is not YAML: ", fill("!", room)),
         ("this is not YAML: ", fill("\"", room)),
         ("this is not YAML: ", fill("a:\n\t", room)),
+        ("has 100000 items; at most 5 are allowed", format!("{alb}rule: [{}]}}}}", fill("a,", 200_000))),
+        ("is not the ARN of a rule", format!("{alb}rule: '{}'}}}}", fill("arn:", room))),
+        ("is not the ARN of a listener", format!("{alb}listener: '{}'}}}}", fill("/", room))),
+        ("is neither a target group's name nor its ARN", format!("{alb}targetGroups: ['{}', b]}}}}", fill("-", room))),
+        ("is not a percentage such as `100%`", format!("{alb}minHealthyShare: '{}'}}}}", fill("1%", room))),
+        (
+            "has 200000 characters; at most 2048 are allowed",
+            format!("{head}tests: [http: {{url: {}}}]", fill("http", 200_000)),
+        ),
+        ("has 20000 entries; at most 10 are allowed", format!("{head}tests: [http: {{headers: {{{many_headers}}}}}]")),
+        ("at most 1024 are allowed", format!("{head}tests: [http: {{headers: {{a: {}}}}}]", fill("b", room))),
         ("YAML tags such as `!Ref` mean nothing here", format!("{head}name: !{}", fill("%61", room))),
     ]
 }

@@ -252,6 +252,7 @@ const TABLE: &[(&str, &[&str])] = &[
         "tests: [{http: {url: x}}, {invoke: {times: 21}}]",
         &[
             "4:10 tests[0].http: a new Lambda version has no URL of its own before it gets traffic; use `invoke`",
+            "4:22 tests[0].http.url: `x` is not a URL such as `https://test.example.com/health`",
             "4:28 tests[1].invoke: the field `payload` is missing",
             "4:44 tests[1].invoke.times: `21` is not a number of times from 1 to 20",
         ],
@@ -294,15 +295,19 @@ const DOCUMENTS: &[(&str, &[&str])] = &[
     (
         "coalmine: v2\ntarget: {alb: {}}",
         &[
+            "1:1 release.commit: say what is on the new group, `release: { commit: ... }`, or give the rollout a `name`: the \
+             groups swap roles, so nothing else tells two releases apart",
             "1:11 coalmine: unknown version `v2` of the spec language; this Coalmine knows `v1`",
-            "2:10 target.alb: this version shifts Lambda aliases only; load balancers come in a later one",
+            "2:10 target.alb: the field `targetGroups` is missing",
+            "2:10 target.alb: write `rule` or `listener`, or both: which rules forward to the two groups",
         ],
     ),
     (
         "target: {ecs: {}}",
         &[
             "1:1 the field `coalmine` is missing",
-            "1:10 target.ecs: this version shifts Lambda aliases only; ECS services come in a later one",
+            "1:10 target.ecs: ECS services come in a later version; two services with a target group each are shifted by \
+             `alb`",
         ],
     ),
     (
@@ -348,7 +353,7 @@ fn bad_documents_are_answered_with_exactly_what_is_wrong() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
-fn shown(problem: &Problem) -> String {
+pub(super) fn shown(problem: &Problem) -> String {
     let place = problem.line.zip(problem.column).map_or(String::new(), |(line, column)| format!("{line}:{column} "));
     let path = if problem.path.is_empty() { String::new() } else { format!("{}: ", problem.path) };
     format!("{place}{path}{}", problem.message)
@@ -359,6 +364,13 @@ fn every_enum_refuses_unknown_words_and_names_the_known_ones() {
     for (before, after, path, known) in [
         ("mode: ", "", "mode", "`enforce`, `observe`"),
         ("target: {lambda: {function: f, alias: a, owner: ", "}}", "target.lambda.owner", "`coalmine`, `codedeploy`"),
+        (
+            "target: {alb: {targetGroups: [blue, green], rule: \
+             'arn:aws:elasticloadbalancing:us-east-1:123456789012:listener-rule/app/a/1/2/3', stickiness: ",
+            "}}\nname: a",
+            "target.alb.stickiness",
+            "`refuse`, `disableOnRollback`",
+        ),
         ("margins: ", "", "margins", "`perWeight`, `strict`"),
         ("settle: ", "", "settle", "`auto`, `none`"),
         ("advance: ", "", "advance", "`onProof`, `unlessHarm`"),

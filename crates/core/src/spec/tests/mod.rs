@@ -1,5 +1,6 @@
 //! The language as a whole: documents in, specs or exact problems out.
 
+mod balancer;
 mod hostile;
 mod messages;
 mod round_trip;

@@ -88,11 +88,22 @@ fn any_json() -> Json {
     .boxed()
 }
 
-fn strategy() -> Json {
+/// Whose weights are all that there are, or those that a load balancer can have: in basis points.
+type Weights = (std::ops::Range<u32>, fn(u32) -> u32);
+
+const ANY: Weights = (1..10_000, |weight| weight);
+const BALANCED: Weights = (10..9991, |weight| {
+    let weight = u16::try_from(weight).ok().and_then(Weight::from_basis_points).unwrap();
+    crate::alb::settable(weight).basis_points().into()
+});
+
+fn strategy((range, settable): Weights) -> Json {
     let approve = with(some_of(vec![("otherwise", words(&["rollBack", "promote"]))]), vec![("within", span(1..500))]);
     let step =
         some_of(vec![("bake", span(1..10)), ("atMost", span(10..60)), ("advance", advance()), ("approve", approve)]);
-    let steps = prop::collection::btree_map(1..10_000_u32, step, 1..8).prop_map(|steps| {
+    let steps = prop::collection::btree_map(range.clone(), step, 1..8).prop_map(move |steps| {
+        let steps: std::collections::BTreeMap<u32, Value> =
+            steps.into_iter().map(|(weight, step)| (settable(weight), step)).collect();
         let with_weight = |(weight, mut step): (u32, Value)| {
             step["weight"] = json!(format!("{}.{:02}%", weight / 100, weight % 100));
             step
@@ -104,8 +115,8 @@ fn strategy() -> Json {
     };
     prop_oneof![
         steps,
-        one("canary", vec![("weight", percent(1..10_000)), ("bake", span(1..100))]),
-        one("linear", vec![("increment", percent(200..10_000)), ("every", span(1..2))]),
+        one("canary", vec![("weight", percent(range.clone())), ("bake", span(1..100))]),
+        one("linear", vec![("increment", percent(200..range.end)), ("every", span(1..2))]),
         one("blueGreen", vec![]),
         one("allAtOnce", vec![]),
     ]
@@ -190,7 +201,80 @@ fn plain(text: &Value) -> String {
     text.as_str().unwrap_or_default().replace(['{', '}'], "_")
 }
 
+/// Rules, listeners, or both, of one load balancer.
+fn balancer() -> Json {
+    let arn = |rest: String| format!("arn:aws-cn:elasticloadbalancing:cn-north-1:123456789012:{rest}");
+    let ids = || prop::collection::btree_set("[0-9a-f]{1,16}", 1..3);
+    let rules = ids().prop_map(move |ids| {
+        json!(ids.iter().map(|id| arn(format!("listener-rule/app/a-B/1f/2e/{id}"))).collect::<Vec<_>>())
+    });
+    let listeners = ids()
+        .prop_map(move |ids| json!(ids.iter().map(|id| arn(format!("listener/app/a-B/1f/{id}"))).collect::<Vec<_>>()));
+    let one = |list: Value| list[0].clone();
+    let groups = ("[0-9a-z]{1,31}", any::<[bool; 2]>()).prop_map(move |(name, by_arn)| {
+        let names = [name.clone(), format!("{name}Z")];
+        let spelled = |index: usize| match by_arn[index] {
+            true => arn(format!("targetgroup/{}/0a", names[index])),
+            false => names[index].clone(),
+        };
+        json!([spelled(0), spelled(1)])
+    });
+    let optional = some_of(vec![
+        ("stickiness", words(&["refuse", "disableOnRollback"])),
+        ("minHealthyShare", percent(100..10_001)),
+        ("keepBaseline", words(&["untilNextRollout"])),
+    ]);
+    let test_rule = json!(arn("listener-rule/app/a-B/1f/2e/0123456789abcdef0".to_owned()));
+    let always = with(optional, vec![("targetGroups", groups.boxed()), ("testRule", Just(test_rule).boxed())]);
+    prop_oneof![
+        with(always.clone(), vec![("rule", rules.clone().boxed()), ("listener", listeners.clone().boxed())]),
+        with(always.clone(), vec![("rule", rules.prop_map(one).boxed())]),
+        with(always, vec![("listener", listeners.prop_map(one).boxed())]),
+    ]
+    .boxed()
+}
+
+fn http_tests() -> Json {
+    let headers = prop::collection::btree_map("[A-S][!-~]{0}[a-z-]{0,8}", "([!-~]([ -~]{0,12}[!-~])?)?", 0..4);
+    let headers = headers.prop_map(|headers| json!(headers)).boxed();
+    let optional = some_of(vec![
+        ("headers", headers),
+        ("expect", (100..600_u32).prop_map(Value::from).boxed()),
+        ("times", (1..20_u32).prop_map(Value::from).boxed()),
+    ]);
+    let url = "https?://[a-z0-9.-]{1,20}(:[1-9][0-9]{0,3})?(/[a-z0-9/._~%&=?@:+,;'-]{0,20})?".prop_map(Value::from);
+    let test = with(optional, vec![("url", url.boxed())]).prop_map(|http| json!({ "http": http }));
+    prop::collection::vec(test, 0..3).prop_map(Value::from).boxed()
+}
+
 fn document() -> Json {
+    prop_oneof![3 => lambda_document(), 2 => alb_document()].boxed()
+}
+
+/// What a load balancer's differs in from a function's.
+fn alb_document() -> Json {
+    let told_apart = checks().prop_map(|checks| {
+        let text = checks.to_string().replace("{version}", "x {targetGroup} {loadBalancer}");
+        serde_json::from_str(&text).unwrap()
+    });
+    let parts = (lambda_document(), balancer(), http_tests(), strategy(BALANCED), told_apart, any::<bool>());
+    parts
+        .prop_map(|(mut document, alb, tests, strategy, checks, by_commit)| {
+            let fields = document.as_object_mut().unwrap();
+            fields.remove("version");
+            let own = [("target", json!({ "alb": alb })), ("tests", tests), ("strategy", strategy), ("checks", checks)];
+            fields.extend(own.map(|(field, value)| (field.to_owned(), value)));
+            if by_commit {
+                fields.insert("release".to_owned(), json!({"commit": "3f9c2ab"}));
+            } else {
+                fields.insert("name".to_owned(), json!("a"));
+            }
+            document
+        })
+        .boxed()
+}
+
+fn lambda_document() -> Json {
     let invoke = with(
         some_of(vec![("expect", any_json()), ("times", (1..20_u32).prop_map(Value::from).boxed())]),
         vec![("payload", any_json())],
@@ -209,7 +293,7 @@ fn document() -> Json {
         ("mode", words(&["enforce", "observe"])),
         ("version", (1..1_000_000_u64).prop_map(|n| json!(n.to_string())).boxed()),
         ("release", some_of(vec![("commit", label()), ("owner", label()), ("ticket", label())])),
-        ("strategy", strategy()),
+        ("strategy", strategy(ANY)),
         ("margins", words(&["perWeight", "strict"])),
         ("settle", words(&["auto", "none"])),
         ("advance", advance()),

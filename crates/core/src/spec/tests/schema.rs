@@ -11,6 +11,7 @@ fn every_mapping_has_the_same_fields_in_both() {
     let schema = schema();
     let mut structs: Vec<(&str, Vec<FieldSpec>)> = vec![
         ("RawLambda", raw::RawLambda::known()),
+        ("RawAlb", raw::RawAlb::known()),
         ("RawRelease", raw::RawRelease::known()),
         ("RawStrategy", raw::RawStrategy::known()),
         ("RawStep", raw::RawStep::known()),
@@ -22,6 +23,7 @@ fn every_mapping_has_the_same_fields_in_both() {
         ("RawAfter", raw::RawAfter::known()),
         ("RawTest", raw::RawTest::known()),
         ("RawInvoke", raw::RawInvoke::known()),
+        ("RawHttp", raw::RawHttp::known()),
         ("RawCheck", raw::RawCheck::known()),
         ("RawErrors", raw::RawErrors::known()),
         ("RawLatency", raw::RawLatency::known()),
@@ -127,6 +129,52 @@ fn schema_and_parser_agree_on_documents() {
     }
 }
 
+#[test]
+fn schema_and_parser_agree_on_load_balancers() {
+    let schema = schema();
+    let rule =
+        |n: u32| json!(format!("arn:aws:elasticloadbalancing:us-east-1:123456789012:listener-rule/app/a/1/2/{n}"));
+    let listener = json!("arn:aws:elasticloadbalancing:us-east-1:123456789012:listener/app/a/1/2");
+    let metric = json!({"namespace": "Shop", "metric": "M", "dimensions": {"TargetGroup": "{targetGroup}"}});
+    for (pointer, value, valid) in [
+        ("/target/alb/stickiness", json!("disableOnRollback"), true),
+        ("/target/alb/stickiness", json!("ignore"), false),
+        ("/target/alb/rule", json!(null), false),
+        ("/target/alb/rule", json!([rule(1), rule(2)]), true),
+        ("/target/alb/rule", json!({"arn": rule(1)}), false),
+        ("/target/alb/rule", json!((0..6).map(rule).collect::<Vec<_>>()), false),
+        ("/target/alb/listener", listener.clone(), true),
+        ("/target/alb/listener", json!([listener]), true),
+        ("/target/alb", json!({"listener": listener, "targetGroups": ["blue", "green"]}), true),
+        ("/target/alb", json!({"targetGroups": ["blue", "green"]}), false),
+        ("/target/alb", json!({"listener": listener}), false),
+        ("/target/alb/owner", json!("coalmine"), false),
+        ("/target/alb/targetGroups", json!(["blue"]), false),
+        ("/target/alb/targetGroups", json!(["blue", "green", "red"]), false),
+        ("/target/alb/targetGroups", json!("blue"), false),
+        ("/target/alb/minHealthyShare", json!("50%"), true),
+        ("/target/alb/minHealthyShare", json!(0.5), false),
+        ("/target/alb/testRule", rule(9), true),
+        ("/target/alb/testRule", json!([rule(9)]), false),
+        ("/target/alb/keepBaseline", json!("untilNextRollout"), true),
+        ("/target/alb/keepBaseline", json!(true), false),
+        ("/target/lambda", json!({"function": "f", "alias": "a"}), false),
+        ("/tests", json!([{"http": {"url": "https://a.b/", "headers": {"A": "b"}, "expect": 204, "times": 2}}]), true),
+        ("/tests", json!([{"http": {"headers": {}}}]), false),
+        ("/tests", json!([{"http": {"url": "https://a.b/", "expect": 600}}]), false),
+        ("/tests", json!([{"http": {"url": "https://a.b/", "method": "POST"}}]), false),
+        ("/checks", json!([{"errors": {}}, {"mean": {"name": "m", "metric": metric}}]), true),
+    ] {
+        let mut document = json!({"coalmine": "v1", "name": "a", "target": {"alb": {
+            "rule": rule(1), "targetGroups": ["blue", "green"],
+        }}});
+        let (parent, field) = pointer.rsplit_once('/').unwrap();
+        document.pointer_mut(parent).unwrap()[field] = value;
+        assert_eq!(from_value(&document).is_ok(), valid, "parser: {document}");
+        assert_eq!(allows(&schema, &schema, &document), valid, "schema: {document}");
+    }
+}
+
 /// As much of JSON Schema as the language's schema uses, without patterns.
 fn allows(root: &Value, schema: &Value, value: &Value) -> bool {
     let Value::Object(rules) = schema else { return schema != &json!(false) };
@@ -153,6 +201,7 @@ fn allows(root: &Value, schema: &Value, value: &Value) -> bool {
             fields.iter().all(|(name, field)| known(name) || allows(root, wanted, field))
         }),
         "items" => value.as_array().is_none_or(|items| items.iter().all(|item| allows(root, wanted, item))),
+        "minItems" => !value.is_array() || json!(length).as_u64() >= wanted.as_u64(),
         "maxItems" => !value.is_array() || json!(length).as_u64() <= wanted.as_u64(),
         "minProperties" => !value.is_object() || json!(length).as_u64() >= wanted.as_u64(),
         "maxProperties" => !value.is_object() || json!(length).as_u64() <= wanted.as_u64(),

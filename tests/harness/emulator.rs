@@ -1,4 +1,4 @@
-//! One MiniStack per test: it starts in half a second, and what a test does to it no other test can see.
+//! Emulators of AWS, one per test: they start in half a second, and what a test does to them no other test can see.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -8,18 +8,29 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::python::{python, support};
 
 /// Runs until it is dropped. Should this process die first, the end of the pipe ends it too.
-pub struct Ministack {
+pub struct Emulator {
     supervisor: Child,
     port: u16,
 }
 
-impl Ministack {
-    pub fn start() -> Self {
+impl Emulator {
+    /// Runs functions; has all that Coalmine uses but load balancers with weights.
+    pub fn ministack() -> Self {
+        Self::start("ministack")
+    }
+
+    /// Has load balancers with weights, and services that may own them.
+    pub fn moto() -> Self {
+        Self::start("moto")
+    }
+
+    fn start(which: &str) -> Self {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("ministack-{}-{number}", std::process::id()));
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{which}-{}-{number}", std::process::id()));
         let mut supervisor = Command::new(python())
-            .arg(support("ministack.py"))
+            .arg(support("emulator.py"))
+            .arg(which)
             .arg(&folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -28,7 +39,7 @@ impl Ministack {
         let mut line = String::new();
         let output = supervisor.stdout.take().expect("standard output is piped");
         BufReader::new(output).read_line(&mut line).expect("the supervisor writes text");
-        let port = line.trim().parse().expect("MiniStack starts; see above why it does not");
+        let port = line.trim().parse().expect("the emulator starts; see above why it does not");
         Self { supervisor, port }
     }
 
@@ -37,7 +48,7 @@ impl Ministack {
     }
 }
 
-impl Drop for Ministack {
+impl Drop for Emulator {
     fn drop(&mut self) {
         drop(self.supervisor.stdin.take());
         // Only after this is everything that it started gone.

@@ -1,0 +1,256 @@
+//! Target groups behind an Application Load Balancer.
+//!
+//! A load balancer has no revision that a write could be conditional on: what is there is read, compared with what was
+//! looked at, written, and read again ([`write`]). What somebody else writes in the instant between the comparison and
+//! the write is written over, and nobody can tell afterwards.
+
+use aws_sdk_elasticloadbalancingv2::types::{Action, Listener, Rule as SdkRule, TargetGroup};
+use coalmine_core::alb;
+use coalmine_core::observation::Routing;
+use coalmine_core::ports::{Fault, FaultKind, LookError};
+use coalmine_core::spec::{AlbTarget, RuleRef, Version};
+use coalmine_core::units::Weight;
+use futures_util::future::try_join;
+
+use self::actions::{Weights, Wish};
+use crate::Aws;
+use crate::errors::{Call, refused_as};
+
+mod actions;
+mod groups;
+mod owners;
+mod survey;
+mod write;
+
+const DESCRIBE_RULES: Call = Call::new("DescribeRules", "elasticloadbalancing:DescribeRules");
+const DESCRIBE_LISTENERS: Call = Call::new("DescribeListeners", "elasticloadbalancing:DescribeListeners");
+const DESCRIBE_GROUPS: Call = Call::new("DescribeTargetGroups", "elasticloadbalancing:DescribeTargetGroups");
+
+/// A rule, or a listener's default action, as it is configured.
+#[derive(Debug, Clone)]
+struct Rule {
+    reference: RuleRef,
+    /// It is its listener's default rule, named as a rule.
+    is_default: bool,
+    actions: Vec<Action>,
+}
+
+/// The rules of a target as they are, and which groups the spec means.
+#[derive(Debug)]
+struct Configured {
+    /// In the spec's order.
+    rules: Vec<Rule>,
+    test_rule: Option<Rule>,
+    /// In the spec's order.
+    pair: [Version; 2],
+}
+
+/// What one rule does: the group with the largest share, and another one with its share.
+type Route = (Version, Option<(Version, Weight)>);
+
+impl Aws {
+    pub(crate) async fn look_at_rules(&self, target: &AlbTarget) -> Result<Routing, LookError> {
+        let configured = self.configured(target).await?;
+        routing(&configured).map_err(|detail| DESCRIBE_RULES.refusal(FaultKind::Rejected, detail).into())
+    }
+
+    async fn configured(&self, target: &AlbTarget) -> Result<Configured, LookError> {
+        let test_rule = target.test_rule.iter().map(|arn| RuleRef::Rule(arn.clone()));
+        let references: Vec<RuleRef> = target.rules.iter().cloned().chain(test_rule).collect();
+        let mut rules = self.rules(&references).await?;
+        let test_rule = if target.test_rule.is_some() { rules.pop() } else { None };
+        let pair = self.pair(target, &rules).await?;
+        Ok(Configured { rules, test_rule, pair })
+    }
+
+    /// As they are now, in the order of the question.
+    async fn rules(&self, references: &[RuleRef]) -> Result<Vec<Rule>, LookError> {
+        let arns = |wanted: fn(&RuleRef) -> bool| -> Vec<String> {
+            references.iter().filter(|rule| wanted(rule)).map(|rule| rule.arn().to_owned()).collect()
+        };
+        let (rules, listeners) =
+            (arns(|rule| matches!(rule, RuleRef::Rule(_))), arns(|rule| matches!(rule, RuleRef::DefaultOf(_))));
+        let (rules, listeners) = try_join(self.described_rules(rules), self.described_listeners(listeners)).await?;
+        let found = |reference: &RuleRef| match reference {
+            RuleRef::Rule(arn) => {
+                let rule = rules.iter().find(|rule| rule.rule_arn() == Some(arn)).ok_or_else(|| no_rule(arn))?;
+                let actions = rule.actions().to_vec();
+                Ok(Rule { reference: reference.clone(), is_default: rule.is_default().unwrap_or(false), actions })
+            }
+            RuleRef::DefaultOf(arn) => {
+                let mut all = listeners.iter();
+                let listener =
+                    all.find(|listener| listener.listener_arn() == Some(arn)).ok_or_else(|| no_listener(arn))?;
+                let actions = listener.default_actions().to_vec();
+                Ok(Rule { reference: reference.clone(), is_default: false, actions })
+            }
+        };
+        references.iter().map(found).collect()
+    }
+
+    async fn described_rules(&self, arns: Vec<String>) -> Result<Vec<SdkRule>, LookError> {
+        if arns.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.elb().describe_rules().set_rule_arns(Some(arns.clone())).send().await {
+            Ok(answer) => Ok(answer.rules.unwrap_or_default()),
+            Err(error) if refused_as(&error, |e| e.is_rule_not_found_exception()) => {
+                for arn in &arns {
+                    let alone = self.elb().describe_rules().rule_arns(arn).send().await;
+                    if alone.is_err_and(|error| refused_as(&error, |e| e.is_rule_not_found_exception())) {
+                        return Err(no_rule(arn));
+                    }
+                }
+                Err(DESCRIBE_RULES.fault(error).into())
+            }
+            Err(error) => Err(DESCRIBE_RULES.fault(error).into()),
+        }
+    }
+
+    async fn described_listeners(&self, arns: Vec<String>) -> Result<Vec<Listener>, LookError> {
+        if arns.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.elb().describe_listeners().set_listener_arns(Some(arns.clone())).send().await {
+            Ok(answer) => Ok(answer.listeners.unwrap_or_default()),
+            Err(error) if refused_as(&error, |e| e.is_listener_not_found_exception()) => {
+                for arn in &arns {
+                    let alone = self.elb().describe_listeners().listener_arns(arn).send().await;
+                    if alone.is_err_and(|error| refused_as(&error, |e| e.is_listener_not_found_exception())) {
+                        return Err(no_listener(arn));
+                    }
+                }
+                Err(DESCRIBE_LISTENERS.fault(error).into())
+            }
+            Err(error) => Err(DESCRIBE_LISTENERS.fault(error).into()),
+        }
+    }
+
+    /// The two groups by ARN. A name is unique in an account and region, so a group of that name behind the rule is it,
+    /// and nothing need be asked.
+    async fn pair(&self, target: &AlbTarget, rules: &[Rule]) -> Result<[Version; 2], LookError> {
+        let known: Weights = rules.iter().flat_map(|rule| actions::weights(&rule.actions)).collect();
+        let resolved = target.target_groups.each_ref().map(|spelled| {
+            let named = || known.iter().map(|(group, _)| group).find(|group| alb::group_name(&group.0) == spelled);
+            if spelled.starts_with("arn:") { Some(Version(spelled.clone())) } else { named().cloned() }
+        });
+        let ask = |(spelled, group): (String, Option<Version>)| async move {
+            match group {
+                Some(group) => Ok(group),
+                None => {
+                    let arn = self.group(&spelled).await?.target_group_arn.unwrap_or_default();
+                    Ok::<_, LookError>(Version(arn))
+                }
+            }
+        };
+        let [first, second] = resolved;
+        let [one, other] = target.target_groups.clone();
+        let (first, second) = try_join(ask((one, first)), ask((other, second))).await?;
+        Ok([first, second])
+    }
+
+    /// A target group by its ARN or its name.
+    async fn group(&self, spelled: &str) -> Result<TargetGroup, LookError> {
+        let request = self.elb().describe_target_groups();
+        let request =
+            if spelled.starts_with("arn:") { request.target_group_arns(spelled) } else { request.names(spelled) };
+        match request.send().await {
+            Ok(answer) => answer.target_groups.unwrap_or_default().pop().ok_or_else(|| no_group(spelled)),
+            Err(error) if refused_as(&error, |e| e.is_target_group_not_found_exception()) => Err(no_group(spelled)),
+            Err(error) => Err(DESCRIBE_GROUPS.fault(error).into()),
+        }
+    }
+}
+
+fn no_rule(arn: &str) -> LookError {
+    LookError::NotFound(format!("there is no rule {arn}"))
+}
+
+fn no_listener(arn: &str) -> LookError {
+    LookError::NotFound(format!("there is no listener {arn}"))
+}
+
+fn no_group(spelled: &str) -> LookError {
+    LookError::NotFound(format!("there is no target group {} in this account and region", alb::group_name(spelled)))
+}
+
+/// The load balancer that the rules are of; a rule's ARN has its name: `arn:...:loadbalancer/app/shop/9a8b`.
+fn balancer_arn(target: &AlbTarget) -> Result<String, Fault> {
+    let arn = target.rules.first().map_or("", RuleRef::arn);
+    let parts = arn.split_once(":listener").zip(alb::balancer_dimension(arn));
+    let unnamed = || DESCRIBE_RULES.refusal(FaultKind::Rejected, format!("`{arn}` names no Application Load Balancer"));
+    let ((start, _), balancer) = parts.ok_or_else(unnamed)?;
+    Ok(format!("{start}:loadbalancer/{balancer}"))
+}
+
+/// What the rules do together, or in words why they cannot be shifted.
+fn routing(configured: &Configured) -> Result<Routing, String> {
+    let Configured { rules, test_rule, pair } = configured;
+    let routes = rules.iter().map(|rule| {
+        let weights = shiftable(rule)?;
+        route(&weights, pair).ok_or_else(|| format!("{} gives no group any traffic", rule.reference.arn()))
+    });
+    let routes = routes.collect::<Result<Vec<Route>, String>>()?;
+    let Some((first, others)) = routes.split_first() else { return Err("there are no rules".to_owned()) };
+    let others = others.iter().filter(|route| *route != first).cloned().collect();
+    let exact = rules.first().map(|rule| actions::weights(&rule.actions)).unwrap_or_default();
+    let (primary, additional) = first.clone();
+    let behind_all = rules.iter().all(|rule| actions::fulfilled(&rule.actions, Wish::Attach(pair)));
+    let tested = match test_rule {
+        Some(test) => {
+            shiftable(test)?;
+            tests_the_new(test, pair, &primary, additional.is_some())
+        }
+        None => true,
+    };
+    let fingerprint = Some(fingerprint(rules));
+    Ok(Routing { others, attached: behind_all && tested, fingerprint, exact, ..Routing::of(primary, additional) })
+}
+
+/// Where a rule forwards to, if its actions can be written at all.
+fn shiftable(rule: &Rule) -> Result<Weights, String> {
+    let arn = rule.reference.arn();
+    if let Some(kind) = actions::unknown(&rule.actions) {
+        return Err(format!("{arn} has an action of the type {kind}, which this version would lose"));
+    }
+    let weights = actions::weights(&rule.actions);
+    if weights.is_empty() {
+        return Err(format!("{arn} {}; there is nothing to shift", actions::instead(&rule.actions)));
+    }
+    Ok(weights)
+}
+
+fn fingerprint(rules: &[Rule]) -> String {
+    rules.iter().map(|rule| actions::fingerprint(&rule.actions)).collect::<Vec<_>>().join("\n\n")
+}
+
+/// While one group has all the traffic, the rule for tests must forward to the other one. The groups swap roles, so it
+/// still forwards to the old one after a promotion.
+fn tests_the_new(test: &Rule, pair: &[Version; 2], live: &Version, divided: bool) -> bool {
+    let mut new = pair.iter().filter(|group| *group != live);
+    divided || new.next().is_none_or(|new| actions::fulfilled(&test.actions, Wish::Alone(new)))
+}
+
+/// `None` where no group has a weight.
+fn route(groups: &Weights, pair: &[Version; 2]) -> Option<Route> {
+    let mut live: Vec<&(Version, u16)> = groups.iter().filter(|(_, weight)| *weight > 0).collect();
+    // The largest first; of equals the same one behind every rule.
+    live.sort_by(|(a, of_a), (b, of_b)| of_b.cmp(of_a).then_with(|| a.cmp(b)));
+    let sum: u32 = live.iter().map(|(_, weight)| u32::from(*weight)).sum();
+    let share = |weight: u16| {
+        let rest = u16::try_from(sum - u32::from(weight)).unwrap_or(u16::MAX);
+        alb::weight_of(weight, rest)
+    };
+    let with_share = |(group, weight): &(Version, u16)| (group.clone(), share(*weight));
+    let (ours, foreign): (Vec<_>, Vec<_>) = live.into_iter().partition(|(group, _)| pair.contains(group));
+    let route = match (ours.as_slice(), foreign.first()) {
+        ([], None) => return None,
+        ([], Some((group, _))) => (group.clone(), None),
+        ([(group, _), ..], Some(foreign)) => (group.clone(), Some(with_share(foreign))),
+        ([(group, _), rest @ ..], None) => (group.clone(), rest.first().map(|other| with_share(other))),
+    };
+    Some(route)
+}
+
+#[cfg(test)]
+mod tests;
