@@ -172,7 +172,10 @@ fn a_release_whose_targets_fail_is_rolled_back() {
     assert_eq!(alone(&stage), "blue");
     let why = stage.status()["phase"]["why"].clone();
     assert_eq!(why["kind"], "unhealthy", "{why}");
-    assert!(why["sentence"].as_str().unwrap().starts_with("green has 0 healthy targets of the 1 that 5 % needs"), "{why}");
+    assert!(
+        why["sentence"].as_str().unwrap().starts_with("green has 0 healthy targets of the 1 that 5 % needs"),
+        "{why}"
+    );
 }
 
 #[test]

@@ -248,7 +248,8 @@ async fn what_is_not_there(aws: &Aws, shop: &Shop) {
     let no_group = Target::Alb(AlbTarget { target_groups: groups, ..target(shop, vec![RuleRef::Rule(known)]) });
     let sentence = "there is no target group gren in this account and region";
     assert_eq!(missing(aws.look(&no_group).await.unwrap_err()), sentence);
-    let redirect = json!([{ "Type": "redirect", "RedirectConfig": { "StatusCode": "HTTP_301", "Host": "example.com" } }]);
+    let redirect =
+        json!([{ "Type": "redirect", "RedirectConfig": { "StatusCode": "HTTP_301", "Host": "example.com" } }]);
     let redirecting = Target::Alb(target(shop, vec![RuleRef::Rule(rule(shop, 161, &redirect))]));
     let LookError::Fault(fault) = aws.look(&redirecting).await.unwrap_err() else { panic!("the rule is there") };
     assert!(fault.to_string().contains("redirects; there is nothing to shift"), "{fault}");

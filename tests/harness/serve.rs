@@ -24,7 +24,11 @@ impl Received {
 }
 
 pub enum Answer {
-    Of { status: u16, content_type: &'static str, body: String },
+    Of {
+        status: u16,
+        content_type: &'static str,
+        body: String,
+    },
     /// The connection ends without one.
     Lost,
 }

@@ -27,8 +27,7 @@ impl Elb {
     pub fn of_moto(moto: &Emulator) -> Self {
         let port = moto.port();
         let body = "Action=DescribeSubnets&Version=2016-11-15";
-        let request =
-            Request { method: "POST", path: "/", service: "ec2", content_type: FORM, target: None, body };
+        let request = Request { method: "POST", path: "/", service: "ec2", content_type: FORM, target: None, body };
         let answer = http::send(port, &request).body;
         let xml = answer.as_str().expect("EC2 speaks XML");
         let all = |tag: &str| -> Vec<String> {
@@ -72,8 +71,7 @@ impl Elb {
     pub fn ecs(&self, action: &str, body: &Value) -> Value {
         let (target, body) = (&format!("AmazonEC2ContainerServiceV20141113.{action}"), &body.to_string());
         let content_type = "application/x-amz-json-1.1";
-        let request =
-            Request { method: "POST", path: "/", service: "ecs", content_type, target: Some(target), body };
+        let request = Request { method: "POST", path: "/", service: "ecs", content_type, target: Some(target), body };
         let response = http::send(self.port, &request);
         assert_eq!(response.status, 200, "{action}: {}", response.body);
         response.body
@@ -81,8 +79,7 @@ impl Elb {
 
     /// A new target group for IP addresses, with no target yet; its ARN.
     pub fn create_group(&self, name: &str, fields: &Value) -> String {
-        let defaults =
-            json!({ "Name": name, "Protocol": "HTTP", "Port": 80, "VpcId": self.vpc, "TargetType": "ip" });
+        let defaults = json!({ "Name": name, "Protocol": "HTTP", "Port": 80, "VpcId": self.vpc, "TargetType": "ip" });
         let created = self.call("CreateTargetGroup", &super::coalmine::with_fields(defaults, fields));
         text(&created["TargetGroups"][0]["TargetGroupArn"])
     }
@@ -93,7 +90,8 @@ impl Elb {
     }
 
     pub fn create_listener(&self, balancer: &str, port: u16, actions: &Value) -> String {
-        let fields = json!({ "LoadBalancerArn": balancer, "Port": port, "Protocol": "HTTP", "DefaultActions": actions });
+        let fields =
+            json!({ "LoadBalancerArn": balancer, "Port": port, "Protocol": "HTTP", "DefaultActions": actions });
         text(&self.call("CreateListener", &fields)["Listeners"][0]["ListenerArn"])
     }
 

@@ -127,7 +127,9 @@ fn modify_attributes(state: &mut State, form: &Value) -> Result<Value, Refusal> 
 fn groups(state: &State, form: &Value) -> Result<Value, Refusal> {
     let wanted = |group: &Value| {
         let named = contains(&form["Names"], &group["TargetGroupName"]);
-        let of_balancer = || form["LoadBalancerArn"].is_null() || contains_value(&group["LoadBalancerArns"], &form["LoadBalancerArn"]);
+        let of_balancer = || {
+            form["LoadBalancerArn"].is_null() || contains_value(&group["LoadBalancerArns"], &form["LoadBalancerArn"])
+        };
         named && contains(&form["TargetGroupArns"], &group["TargetGroupArn"]) && of_balancer()
     };
     let shown = state.groups.iter().map(|group| {
@@ -200,9 +202,8 @@ fn balancer_attributes(state: &State, form: &Value) -> Result<Value, Refusal> {
 }
 
 fn listeners(state: &State, form: &Value) -> Result<Value, Refusal> {
-    let of_balancer = |listener: &&Value| {
-        form["LoadBalancerArn"].is_null() || listener["LoadBalancerArn"] == form["LoadBalancerArn"]
-    };
+    let of_balancer =
+        |listener: &&Value| form["LoadBalancerArn"].is_null() || listener["LoadBalancerArn"] == form["LoadBalancerArn"];
     let wanted = |listener: &&Value| contains(&form["ListenerArns"], &listener["ListenerArn"]);
     let shown = state.listeners.iter().filter(of_balancer).filter(wanted).map(|listener| {
         let default = state.rules.iter().find(|rule| rule["Default"] == listener["ListenerArn"]);

@@ -58,11 +58,11 @@ pub fn as_stored(actions: &Value) -> Value {
 
 /// The load balancers that forward to a group, be it at weight 0.
 pub fn balancers_of(state: &State, group: &str) -> Vec<Value> {
-    let of_rule = |rule: &&Value| {
-        items(&rule["Actions"]).iter().any(|action| groups(action).iter().any(|found| found == group))
-    };
+    let of_rule =
+        |rule: &&Value| items(&rule["Actions"]).iter().any(|action| groups(action).iter().any(|found| found == group));
     let listeners: BTreeSet<String> = state.rules.iter().filter(of_rule).map(|rule| plain(&rule["Listener"])).collect();
-    let balancer = |listener: &String| listener.rsplit_once('/').map(|(rest, _)| rest.replace(":listener/", ":loadbalancer/"));
+    let balancer =
+        |listener: &String| listener.rsplit_once('/').map(|(rest, _)| rest.replace(":listener/", ":loadbalancer/"));
     let balancers: BTreeSet<String> = listeners.iter().filter_map(balancer).collect();
     balancers.into_iter().map(Value::from).collect()
 }
@@ -70,7 +70,13 @@ pub fn balancers_of(state: &State, group: &str) -> Vec<Value> {
 fn groups(action: &Value) -> Vec<String> {
     let configured = items(&action["ForwardConfig"]["TargetGroups"]);
     let alone = std::iter::once(&action["TargetGroupArn"]).filter(|_| configured.is_empty());
-    configured.iter().map(|group| &group["TargetGroupArn"]).chain(alone).map(plain).filter(|arn| !arn.is_empty()).collect()
+    configured
+        .iter()
+        .map(|group| &group["TargetGroupArn"])
+        .chain(alone)
+        .map(plain)
+        .filter(|arn| !arn.is_empty())
+        .collect()
 }
 
 fn check_forward(state: &State, rule: &str, action: &Value) -> Result<(), Refusal> {
@@ -123,7 +129,8 @@ fn check_oidc(action: &mut Value, known: Option<&String>) -> Result<String, Refu
         return Err(invalid(&format!("authenticate-oidc needs {missing}")));
     }
     let keeps = config.remove("UseExistingClientSecret").is_some_and(|keeps| keeps == "true");
-    let secret = config.remove("ClientSecret").map(|secret| plain(&secret)).or_else(|| known.cloned().filter(|_| keeps));
+    let secret =
+        config.remove("ClientSecret").map(|secret| plain(&secret)).or_else(|| known.cloned().filter(|_| keeps));
     secret.ok_or_else(|| invalid("authenticate-oidc needs its ClientSecret, or UseExistingClientSecret"))
 }
 
