@@ -24,6 +24,7 @@ fn expected() -> Vec<(&'static str, Action)> {
     use Action::*;
     vec![
         ("abort", Command(Allowed::Stopping, "abort")),
+        ("alarm-alb-5xx", Fired("shop-elb-5xx at 2026-11-21T14:02:40Z")),
         ("alarm-composite-eventbridge", Fired("checkout at 2026-11-21T14:02:40Z")),
         ("alarm-direct-composite", Fired("checkout at 2026-11-21T14:02:40Z")),
         ("alarm-direct-metric", Fired("checkout-5xx at 2026-11-21T14:02:40Z")),

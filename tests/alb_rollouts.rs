@@ -41,6 +41,7 @@ fn a_good_release_is_promoted_and_the_next_one_finds_its_group_live() {
     let mut stage = StageAlb::set_up(101);
     let purple = stage.shop.elb.create_group("purple", &json!({}));
     stage.shop.elb.set_actions(&stage.shop.rule, &authenticated(&stage.shop, &purple));
+    stage.shop.open_to_all();
     let (rule, listener) = (stage.shop.rule.clone(), stage.shop.listener.clone());
     let before = [&rule, &listener].map(|arn| without_weights(&stage.shop.elb.actions(arn)));
     for (name, new) in [("first", "green"), ("second", "blue")] {
@@ -87,6 +88,8 @@ fn as_read(mut actions: Vec<Value>) -> Vec<Value> {
 #[test]
 fn a_linear_release_rises_by_steps_behind_a_default_action() {
     let mut stage = StageAlb::set_up(102);
+    stage.shop.open_to_all();
+    stage.shop.elb.set_actions(&stage.shop.rule, &Shop::answering());
     let listener = stage.shop.listener.clone();
     // What the stage routes by.
     stage.shop.rule.clone_from(&listener);
@@ -272,6 +275,7 @@ fn throttles_lost_answers_and_half_written_rules_do_not_stop_a_release() {
     for registered in fake.state().targets.values_mut().flatten() {
         registered.checks_left = 2;
     }
+    stage.shop.open_to_all();
     let on = json!({ "rule": stage.shop.rule, "listener": stage.shop.listener });
     stage.start_spec(&stage.spec_on(&on, &short()));
     // The attaching, the raise, and the promotion.

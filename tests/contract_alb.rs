@@ -41,6 +41,7 @@ fn keep_again(test: &str, shop: &Shop) {
 
 async fn keep(shop: Shop) {
     let aws = aws().await;
+    shop.open_to_all();
     weights(&aws, &shop).await;
     attaching(&aws, &shop).await;
     several_rules(&aws, &shop).await;

@@ -144,7 +144,7 @@ impl Elb {
     }
 }
 
-/// Blue is live behind a listener's default action and behind a rule of it; green has its targets and nothing else.
+/// Blue is live behind a rule of a listener, whose default action answers by itself; green has its targets and nothing else.
 #[derive(Serialize, Deserialize)]
 pub struct Shop {
     pub elb: Elb,
@@ -159,8 +159,8 @@ impl Shop {
     pub fn open(elb: Elb) -> Self {
         let groups = GROUPS.map(|name| elb.create_group(name, &json!({})));
         let balancer = elb.create_balancer("shop");
+        let listener = elb.create_listener(&balancer, 80, &Self::answering());
         let only_blue = json!([{ "Type": "forward", "TargetGroupArn": groups[0] }]);
-        let listener = elb.create_listener(&balancer, 80, &only_blue);
         let rule = elb.create_rule(&listener, 10, "/shop/*", &only_blue);
         let shop = Self { elb, balancer, listener, rule, groups };
         for place in 0..GROUPS.len() {
@@ -172,6 +172,16 @@ impl Shop {
     /// The targets of a group.
     pub fn addresses(group: usize) -> Vec<String> {
         (0..TARGETS).map(|target| format!("172.31.{group}.{}", 10 + target)).collect()
+    }
+
+    /// Actions that forward to nothing.
+    pub fn answering() -> Value {
+        json!([{ "Type": "fixed-response", "FixedResponseConfig": { "StatusCode": "404" } }])
+    }
+
+    /// Blue behind the listener's default action, too.
+    pub fn open_to_all(&self) {
+        self.elb.set_actions(&self.listener, &json!([{ "Type": "forward", "TargetGroupArn": self.groups[0] }]));
     }
 
     /// A forward action to groups by their ARNs.

@@ -453,6 +453,22 @@ impl Rollout {
         !self.is_terminal() || !self.outbox.is_empty()
     }
 
+    /// The version that it left with all the traffic; nothing while it goes on, and where others took the target.
+    #[must_use]
+    pub fn left_live(&self) -> Option<&Version> {
+        match &self.phase {
+            Phase::Promoted { .. } => Some(&self.canary),
+            Phase::RolledBack { .. } => Some(&self.baseline),
+            Phase::Pending { .. }
+            | Phase::Shifting { .. }
+            | Phase::Baking { .. }
+            | Phase::Paused { .. }
+            | Phase::Promoting { .. }
+            | Phase::RollingBack { .. }
+            | Phase::Superseded { .. } => None,
+        }
+    }
+
     /// Whether it owns its target: at most one rollout does at any time. One that waits behind another does not.
     #[must_use]
     pub fn holds_target(&self) -> bool {

@@ -13,7 +13,7 @@ use super::{DOCUMENTS, files, read};
 const OPERATIONS: &str = "docs/operations.md";
 
 /// The rows of the tables under a heading, the header included.
-fn rows(document: &str, heading: &str) -> Vec<Vec<String>> {
+pub(super) fn rows(document: &str, heading: &str) -> Vec<Vec<String>> {
     let text = read(document);
     let section = text.split(&format!("\n## {heading}\n")).nth(1).unwrap_or_else(|| panic!("no `{heading}`"));
     let section = section.split("\n## ").next().unwrap_or_default();
@@ -22,11 +22,11 @@ fn rows(document: &str, heading: &str) -> Vec<Vec<String>> {
 }
 
 /// What stands in backticks.
-fn code(text: &str) -> Vec<&str> {
+pub(super) fn code(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
 
-fn sources(folders: &[&str]) -> String {
+pub(super) fn sources(folders: &[&str]) -> String {
     let read_all = |folder: &&str| {
         let files = files(folder, ".rs").into_iter().filter(|file| !is_test(file));
         files.map(|file| read(&format!("{folder}/{file}"))).collect::<String>()
@@ -215,7 +215,7 @@ fn the_permissions_are_those_that_are_needed() {
     needed.insert("dynamodb:DeleteItem");
     let template = read("template.yaml");
     let is_action = |word: &&str| {
-        let known = ["lambda:", "cloudwatch:", "dynamodb:", "events:", "sns:"];
+        let known = ["lambda:", "elasticloadbalancing:", "ecs:", "cloudwatch:", "dynamodb:", "events:", "sns:"];
         known.iter().any(|service| word.starts_with(service)) && word.chars().any(char::is_uppercase)
     };
     // That alarms may invoke is a permission of theirs.

@@ -1,5 +1,6 @@
 //! The documents say what is so: every example is run, every name in a table is looked up.
 
+mod balancer;
 mod claims;
 mod shell;
 
@@ -14,16 +15,20 @@ use serde_json::Value;
 
 use crate::validate::print_problem;
 
-const DOCUMENTS: [&str; 10] = [
+const DOCUMENTS: [&str; 14] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "crates/README.md",
+    "docs/alb.md",
     "docs/analyze.md",
     "docs/blind-spots.md",
     "docs/operations.md",
     "docs/spec.md",
     "docs/statistics.md",
+    "examples/alb-ec2/README.md",
+    "examples/alb-ecs/README.md",
+    "examples/alb-lambda/README.md",
     "fuzz/README.md",
 ];
 

@@ -8,6 +8,64 @@ use super::{files, read, repository};
 /// What a `$(...)` becomes once its command has been taken out.
 const ANSWER: &str = "ANSWER";
 
+/// The request to start what a file has.
+const REQUEST: &str = r#"{command: "start", by: "pipeline", spec: .}"#;
+
+/// Calls about what stands behind a load balancer, which is not Coalmine's: with those of their options that are used.
+const TARGETS: [(&str, &str, &[&str]); 13] = [
+    (
+        "autoscaling",
+        "create-auto-scaling-group",
+        &[
+            "--auto-scaling-group-name",
+            "--launch-template",
+            "--min-size",
+            "--max-size",
+            "--desired-capacity",
+            "--target-group-arns",
+            "--vpc-zone-identifier",
+            "--health-check-type",
+            "--health-check-grace-period",
+        ],
+    ),
+    ("autoscaling", "delete-auto-scaling-group", &["--auto-scaling-group-name", "--force-delete"]),
+    ("autoscaling", "update-auto-scaling-group", &["--auto-scaling-group-name", "--min-size"]),
+    (
+        "application-autoscaling",
+        "register-scalable-target",
+        &["--service-namespace", "--resource-id", "--scalable-dimension", "--min-capacity", "--max-capacity"],
+    ),
+    (
+        "cloudwatch",
+        "put-metric-alarm",
+        &[
+            "--alarm-name",
+            "--namespace",
+            "--metric-name",
+            "--dimensions",
+            "--statistic",
+            "--period",
+            "--evaluation-periods",
+            "--threshold",
+            "--comparison-operator",
+            "--treat-missing-data",
+        ],
+    ),
+    ("ecs", "update-service", &["--cluster", "--service", "--task-definition", "--desired-count"]),
+    ("elbv2", "describe-rules", &["--rule-arns", "--query", "--output"]),
+    ("elbv2", "describe-target-groups", &["--names", "--query", "--output"]),
+    ("elbv2", "modify-rule", &["--rule-arn", "--actions"]),
+    ("elbv2", "modify-listener", &["--listener-arn", "--default-actions"]),
+    ("elbv2", "register-targets", &["--target-group-arn", "--targets"]),
+    ("elbv2", "deregister-targets", &["--target-group-arn", "--targets"]),
+    ("lambda", "add-permission", &["--function-name", "--qualifier", "--statement-id", "--principal", "--action"]),
+];
+
+/// The names of a call's options.
+fn options<'w>(words: &'w [&str]) -> impl Iterator<Item = &'w str> {
+    words.iter().copied().filter(|word| word.starts_with("--"))
+}
+
 pub fn check(document: &str, block: &str) {
     let joined = block.replace("\\\n", " ");
     for line in joined.lines().filter(|line| !line.trim().is_empty()) {
@@ -57,7 +115,16 @@ fn check_command(words: &[&str]) -> Result<(), String> {
         ["sam", "deploy", "--guided", rest @ ..] | ["sam", "deploy", rest @ ..] => sam_deploy(rest),
         ["cargo", "run", "--release", "--bin", "coalmine", "--", rest @ ..] | ["coalmine", rest @ ..] => coalmine(rest),
         ["cargo", rest @ ..] => cargo(rest),
-        ["aws", service, operation, rest @ ..] => aws(service, operation, rest),
+        ["jq", "-Rs", REQUEST, "spec.yaml"] => Ok(()),
+        ["aws", "ecs", "wait", what, rest @ ..] => {
+            holds(*what == "services-stable" && options(rest).eq(["--cluster", "--services"]), "other options")
+        }
+        ["aws", service, operation, rest @ ..] => {
+            match TARGETS.iter().find(|(of, does, _)| (of, does) == (service, operation)) {
+                Some((_, _, known)) => holds(options(rest).all(|option| known.contains(&option)), "an unknown option"),
+                None => aws(service, operation, rest),
+            }
+        }
         _ => Err("a command that nothing checks".to_owned()),
     }
 }

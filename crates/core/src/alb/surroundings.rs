@@ -77,8 +77,8 @@ impl Groups<'_> {
         self.0.iter().any(|group| group.arn == *arn)
     }
 
-    fn names(&self) -> String {
-        self.0.map(|group| group_name(&group.arn.0)).join(" or ")
+    fn names(&self, between: &str) -> String {
+        self.0.map(|group| group_name(&group.arn.0)).join(between)
     }
 }
 
@@ -127,7 +127,8 @@ fn check_group(path: &str, group: &SeenGroup, around: &Surroundings, found: &mut
     let ours = super::balancer_dimension(rule.reference.arn());
     let names = group.balancers.iter().map(|arn| balancer(arn));
     if let Some(other) = names.clone().find(|name| Some(*name) != ours.as_deref()) {
-        let message = format!("{name} belongs to load balancer {other}; a target group works with one load balancer only");
+        let message =
+            format!("{name} belongs to load balancer {other}; a target group works with one load balancer only");
         found.problem(path, message);
     }
     if !group.checked && group.kind != "lambda" {
@@ -165,7 +166,8 @@ fn check_rule<'a>(
         ([], []) => found.problem(path, format!("{name} gives no group any traffic: all its weights are 0")),
         ([], foreign) => {
             let names: Vec<&str> = foreign.iter().map(|(group, _)| group_name(&group.0)).collect();
-            let message = format!("{name} forwards to {}, which is neither {}", names.join(" and "), groups.names());
+            let message =
+                format!("{name} forwards to {}, and to neither {}", names.join(" and "), groups.names(" nor "));
             found.problem(GROUPS, message);
         }
         (_, [(third, weight), ..]) => {
@@ -268,7 +270,7 @@ fn check_owners(around: &Surroundings, groups: &Groups<'_>, mode: Mode, found: &
         let of_groups = owner.groups.iter().any(|arn| groups.has(&Version(arn.clone())));
         let what = match (rules.map(|rule| place(&rule.reference)).next(), of_groups) {
             (Some((path, name)), _) => (path, name),
-            (None, true) => (GROUPS, groups.names().replace(" or ", " and ")),
+            (None, true) => (GROUPS, groups.names(" and ")),
             (None, false) => continue,
         };
         // Whoever only watches may watch it.

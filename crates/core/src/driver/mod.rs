@@ -10,6 +10,7 @@ mod problems;
 mod record;
 mod sampling;
 mod start;
+mod start_alb;
 
 #[cfg(test)]
 mod tests;

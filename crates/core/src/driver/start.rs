@@ -6,7 +6,7 @@ use futures_util::future::join;
 
 use super::past::Whose;
 use super::problems::{failed, problem};
-use super::{Context, Settings};
+use super::{Context, Settings, start_alb};
 use crate::analysis::{self, JudgePlan};
 use crate::command::Answer;
 use crate::engine;
@@ -14,7 +14,7 @@ use crate::metrics::{self, Bypass, Series};
 use crate::observation::{AlarmState, Readiness, Routing, VersionInfo};
 use crate::ports::{Budget, CreateError, LookError, Ports};
 use crate::rollout::{Behind, LARGEST_START_BYTES, Rollout};
-use crate::spec::{AlreadyRed, Mode, Newer, Owner, Problem, RolloutSpec, Target, Validated};
+use crate::spec::{AlreadyRed, Mode, Newer, Owner, Problem, RolloutSpec, Target, Validated, Version};
 use crate::units::Timestamp;
 
 /// How much of the past tells what traffic to expect.
@@ -28,34 +28,30 @@ pub(super) async fn start<P: Ports, B: Budget>(
 ) -> Result<Answer, Vec<Problem>> {
     let Validated { spec, mut warnings } = validated;
     check_owner(&spec)?;
-    let ports = context.ports;
-    let (routing, version) = join(ports.look(&spec.target), ports.version(&spec.target, spec.version.as_ref())).await;
-    let (routing, version) = both(routing, version)?;
-    let id = spec.name.clone().unwrap_or_else(|| spec.target.default_id(&version.version, &spec.release));
-    if let Some(existing) = ports.load(&id).await.map_err(failed)? {
-        return same_again(existing, &spec, &version);
-    }
-    if routing.primary == version.version && routing.additional.is_none() {
-        let message = format!("{} is live on {} already: nothing to roll out", version.version, spec.target.key());
-        return Ok(Answer::Nothing { message });
-    }
-    let holder = holder(context, &spec, &version).await?;
-    let mut problems = check_version(&version);
-    problems.extend(check_routing(&spec, &routing, &version, holder.as_ref()));
+    let opened = match &spec.target {
+        Target::Lambda(_) => open(context, &spec).await?,
+        Target::Alb(alb) => start_alb::open(context, &spec, alb).await?,
+    };
+    let mut scene = match opened {
+        Opened::Answered(answer) => return Ok(answer),
+        Opened::Begins(scene) => *scene,
+    };
+    let mut problems = check_version(&scene.version);
+    problems.append(&mut scene.problems);
+    warnings.append(&mut scene.warnings);
     let (red, alarm_problems) = check_alarms(context, &spec).await;
     problems.extend(alarm_problems);
-    let (mut plan, learned) = look_back(context, &spec, &routing, &version).await;
-    let (traffic_problems, traffic_warnings) = check_traffic(context, &spec, &mut plan, &routing, &version).await;
+    let (mut plan, learned) = look_back(context, &spec, &scene).await;
+    let (traffic_problems, traffic_warnings) = check_traffic(context, &spec, &mut plan, &scene).await;
     problems.extend(traffic_problems);
     warnings.extend(traffic_warnings);
     if !problems.is_empty() {
         return Err(problems);
     }
-    let behind = holder.map(|holder| holder.behind);
-    let parts = Parts { id, spec, plan, learned, routing, version, behind, red, by };
+    let parts = Parts { scene, spec, plan, learned, red, by };
     let rollout = engine::begin(&parts.into_start(context.settings, context.now));
     check_size(&rollout)?;
-    match ports.create(&rollout).await {
+    match context.ports.create(&rollout).await {
         Ok(()) => Ok(Answer::about(rollout, warnings)),
         Err(CreateError::Fault(fault)) => Err(failed(fault)),
         Err(error @ (CreateError::Exists | CreateError::TargetTaken { .. })) => {
@@ -85,15 +81,49 @@ pub(super) fn check_size(rollout: &Rollout) -> Result<(), Vec<Problem>> {
     Err(problem("spec", message))
 }
 
+/// What a look at the target came to.
+pub(super) enum Opened {
+    /// There is nothing to begin.
+    Answered(Answer),
+    Begins(Box<Scene>),
+}
+
+/// What is to be rolled out, on what, and what of the target is in the way.
+pub(super) struct Scene {
+    pub id: String,
+    pub routing: Routing,
+    pub version: VersionInfo,
+    pub behind: Option<Behind>,
+    pub problems: Vec<Problem>,
+    pub warnings: Vec<Problem>,
+}
+
+/// An alias and a version.
+async fn open<P: Ports, B: Budget>(context: &Context<'_, P, B>, spec: &RolloutSpec) -> Result<Opened, Vec<Problem>> {
+    let ports = context.ports;
+    let (routing, version) = join(ports.look(&spec.target), ports.version(&spec.target, spec.version.as_ref())).await;
+    let (routing, version) = both(routing, version)?;
+    let id = spec.name.clone().unwrap_or_else(|| spec.target.default_id(&version.version, &spec.release));
+    if let Some(existing) = ports.load(&id).await.map_err(failed)? {
+        return same_again(existing, spec, &version).map(Opened::Answered);
+    }
+    if routing.primary == version.version && routing.additional.is_none() {
+        let message = format!("{} is live on {} already: nothing to roll out", version.version, spec.target.key());
+        return Ok(Opened::Answered(Answer::Nothing { message }));
+    }
+    let rollouts = on_target(context, &spec.target).await?;
+    let behind = behind(&rollouts, spec, &version.version)?;
+    let problems = check_routing(spec, &routing, &version, may_have_set(&rollouts, &routing));
+    let warnings = Vec::new();
+    Ok(Opened::Begins(Box::new(Scene { id, routing, version, behind, problems, warnings })))
+}
+
 /// What the checks found.
 struct Parts {
-    id: String,
+    scene: Scene,
     spec: RolloutSpec,
     plan: JudgePlan,
     learned: bool,
-    routing: Routing,
-    version: VersionInfo,
-    behind: Option<Behind>,
     red: BTreeSet<String>,
     by: String,
 }
@@ -101,16 +131,16 @@ struct Parts {
 impl Parts {
     fn into_start(self, settings: &Settings, now: Timestamp) -> engine::Start {
         engine::Start {
-            id: self.id,
+            id: self.scene.id,
             // Whoever waits for another begins from what that one leaves.
-            learned: self.learned && self.behind.is_none(),
+            learned: self.learned && self.scene.behind.is_none(),
             plan: self.plan,
-            baseline: self.routing.primary,
-            canary: self.version.version,
-            code_hash: self.version.code_hash,
+            baseline: self.scene.routing.primary,
+            canary: self.scene.version.version,
+            code_hash: self.scene.version.code_hash,
             lag: settings.metric_lag,
-            request_timeout: self.version.timeout,
-            behind: self.behind,
+            request_timeout: self.scene.version.timeout,
+            behind: self.scene.behind,
             alarms_muted: self.red,
             by: self.by,
             spec: self.spec,
@@ -158,29 +188,28 @@ fn same_again(existing: Rollout, spec: &RolloutSpec, version: &VersionInfo) -> R
     Err(problem("name", message))
 }
 
-/// The rollouts that have the target or wait for it, and what their presence means for the new one.
-struct Holder {
-    behind: Behind,
-    rollouts: Vec<Rollout>,
-}
-
-async fn holder<P: Ports, B: Budget>(
-    context: &Context<'_, P, B>,
+/// What the presence of others on the target, oldest first, means for the new rollout.
+pub(super) fn behind(
+    rollouts: &[Rollout],
     spec: &RolloutSpec,
-    version: &VersionInfo,
-) -> Result<Option<Holder>, Vec<Problem>> {
-    let rollouts = on_target(context, &spec.target).await?;
+    canary: &Version,
+) -> Result<Option<Behind>, Vec<Problem>> {
     let Some(last) = rollouts.last() else { return Ok(None) };
     let mut behind = Behind { rollout: last.id.clone(), supersedes: true };
-    for other in &rollouts {
-        behind.supersedes &= gives_way(other, spec, version)?;
+    for other in rollouts {
+        behind.supersedes &= gives_way(other, spec, canary)?;
     }
-    Ok(Some(Holder { behind, rollouts }))
+    Ok(Some(behind))
 }
 
-/// Oldest first. One that waits counts although nobody may hold the target at this moment: it must not be overtaken, or
+/// Whether it may be one of these rollouts that weighted the target.
+pub(super) fn may_have_set(rollouts: &[Rollout], routing: &Routing) -> bool {
+    rollouts.iter().any(|other| engine::may_have_set(other, routing))
+}
+
+/// The rollouts that have the target or wait for it, oldest first. One that waits counts although nobody may hold the target at this moment: it must not be overtaken, or
 /// the older version would follow the newer one.
-async fn on_target<P: Ports, B: Budget>(
+pub(super) async fn on_target<P: Ports, B: Budget>(
     context: &Context<'_, P, B>,
     target: &Target,
 ) -> Result<Vec<Rollout>, Vec<Problem>> {
@@ -197,15 +226,24 @@ async fn on_target<P: Ports, B: Budget>(
 }
 
 /// Of two opinions the more careful one counts.
-fn gives_way(other: &Rollout, spec: &RolloutSpec, version: &VersionInfo) -> Result<bool, Vec<Problem>> {
+fn gives_way(other: &Rollout, spec: &RolloutSpec, version: &Version) -> Result<bool, Vec<Problem>> {
     let Rollout { id, baseline, canary, .. } = other;
     let running = format!("rollout {id} ({baseline} to {canary}) is in progress on {}", spec.target.key());
-    if *canary == version.version {
+    let in_its_place = canary == version;
+    if in_its_place && matches!(spec.target, Target::Lambda(_)) {
         return Err(problem("version", format!("{running}: it rolls out the same version")));
     }
     match (other.spec.newer, spec.newer) {
         (Newer::Refuse, _) | (_, Newer::Refuse) => {
             Err(problem("newer", format!("{running}, and `newer: refuse` allows no second one; abort it first")))
+        }
+        // A group may get another release, but not while the one before is yet to be promoted on it.
+        (Newer::Queue, _) | (_, Newer::Queue) if in_its_place => {
+            let message = format!(
+                "{running}, and two target groups have no room for a third release to wait; start it when that one has \
+                 ended, or with `newer: supersede` for both"
+            );
+            Err(problem("newer", message))
         }
         (Newer::Queue, _) | (_, Newer::Queue) => Ok(false),
         (Newer::Supersede, Newer::Supersede) => Ok(true),
@@ -220,12 +258,8 @@ fn check_version(version: &VersionInfo) -> Vec<Problem> {
 }
 
 /// The weights must be ours to set: nobody else's split may be in force.
-fn check_routing(
-    spec: &RolloutSpec,
-    routing: &Routing,
-    version: &VersionInfo,
-    holder: Option<&Holder>,
-) -> Vec<Problem> {
+fn check_routing(spec: &RolloutSpec, routing: &Routing, version: &VersionInfo, ours: bool) -> Vec<Problem> {
+    let Target::Lambda(alias) = &spec.target else { return Vec::new() };
     let key = spec.target.key();
     if routing.primary.0.bytes().any(|b| !b.is_ascii_digit()) {
         let message = format!(
@@ -234,15 +268,11 @@ fn check_routing(
         );
         return problem("target.lambda.alias", message);
     }
-    let may_have_set = |other: &Rollout| engine::may_have_set(other, routing);
-    let ours = holder.is_some_and(|holder| holder.rollouts.iter().any(may_have_set));
     if routing.additional.is_some() && !ours && spec.mode == Mode::Enforce {
         let message = format!(
             "alias {key} is already weighted ({routing}) and no rollout did that; put it on one version first: \
              aws lambda update-alias --function-name {} --name {} --function-version {} --routing-config AdditionalVersionWeights={{}}",
-            function(&spec.target),
-            alias(&spec.target),
-            routing.primary.0
+            alias.function, alias.alias, routing.primary.0
         );
         return problem("target.lambda.alias", message);
     }
@@ -251,16 +281,6 @@ fn check_routing(
         return problem("version", message);
     }
     Vec::new()
-}
-
-fn function(target: &Target) -> &str {
-    let Target::Lambda(lambda) = target else { return "" };
-    &lambda.function
-}
-
-fn alias(target: &Target) -> &str {
-    let Target::Lambda(lambda) = target else { return "" };
-    &lambda.alias
 }
 
 /// The alarms to mute because the spec accepts that they are red, and what is wrong with the others.
@@ -306,16 +326,15 @@ async fn check_alarms<P: Ports, B: Budget>(
 async fn look_back<P: Ports, B: Budget>(
     context: &Context<'_, P, B>,
     spec: &RolloutSpec,
-    routing: &Routing,
-    version: &VersionInfo,
+    scene: &Scene,
 ) -> (JudgePlan, bool) {
-    let plan = analysis::plan(spec).started_slowly(version.slow_start);
-    let lag = context.settings.metric_lag.plus(version.timeout);
+    let plan = analysis::plan(spec).started_slowly(scene.version.slow_start);
+    let lag = context.settings.metric_lag.plus(scene.version.timeout);
     let whose = Whose {
         spec,
         plan: &plan,
-        baseline: &routing.primary,
-        canary: &version.version,
+        baseline: &scene.routing.primary,
+        canary: &scene.version.version,
         until: (context.now - lag).minute(),
     };
     match context.look_back(whose).await {
@@ -324,21 +343,20 @@ async fn look_back<P: Ports, B: Budget>(
     }
 }
 
-/// Whether an alias gets its function's traffic, and whether a target's traffic is enough for a proof in time. Metrics that cannot be
-/// read are no reason to refuse: the rollout holds without them.
+/// Whether an alias gets its function's traffic, and whether a target's traffic is enough for a proof in time. Metrics
+/// that cannot be read are no reason to refuse: the rollout holds without them.
 async fn check_traffic<P: Ports, B: Budget>(
     context: &Context<'_, P, B>,
     spec: &RolloutSpec,
     plan: &mut JudgePlan,
-    routing: &Routing,
-    version: &VersionInfo,
+    scene: &Scene,
 ) -> (Vec<Problem>, Vec<Problem>) {
-    let lag = context.settings.metric_lag.plus(version.timeout);
+    let lag = context.settings.metric_lag.plus(scene.version.timeout);
     // Until the traffic is known.
     let _ = analysis::plan_auto(plan, spec, None, lag);
     let until = (context.now - engine::CLOSED_AFTER).minute();
     let from = until.plus(-HISTORY_MINUTES);
-    let queries = metrics::history_queries(&spec.target, &routing.primary, from, until);
+    let queries = metrics::history_queries(&spec.target, &scene.routing.primary, from, until);
     let mut answers = Vec::new();
     for answer in context.ports.fetch(&queries).await {
         match answer {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::scenario;
+use super::scenario::{self, Scenario};
 use super::world::World;
 use crate::observation::AlarmState;
 use crate::rollout::Rollout;
@@ -21,8 +21,6 @@ pub enum On {
 }
 
 impl On {
-    pub const BOTH: [Self; 2] = [Self::Lambda, Self::Alb];
-
     /// From v41 to v42 of `checkout`.
     pub fn target(self) -> Target {
         self.target_of("checkout")
@@ -68,6 +66,14 @@ impl On {
         world.write(&target, &self.baseline(), Some((self.canary(), Weight::ZERO))).unwrap();
         world.set_alarm("checkout-5xx", AlarmState::Ok);
         world
+    }
+
+    /// A release of an alias, or the same one of target groups.
+    pub fn of(self, scenario: Scenario) -> Scenario {
+        match self {
+            Self::Lambda => scenario,
+            Self::Alb => scenario.on_alb(),
+        }
     }
 
     pub fn rollout(self) -> Rollout {

@@ -162,11 +162,7 @@ impl Target {
             Self::Lambda(lambda) => format!("{}:{}", lambda.function, lambda.alias),
             // Group names are unique in an account and region. By rules, a rollout on two of them and one on one of the
             // two would differ.
-            Self::Alb(alb) => {
-                let mut names = alb.target_groups.each_ref().map(|group| alb::group_name(group));
-                names.sort_unstable();
-                format!("alb/{}", names.join("+"))
-            }
+            Self::Alb(alb) => format!("alb/{}", alb.names().join("+")),
         }
     }
 
@@ -184,9 +180,24 @@ impl Target {
     pub fn default_id(&self, version: &Version, release: &Release) -> String {
         match self {
             Self::Lambda(lambda) => format!("{}-{}", lambda.function, version.0),
-            // The groups swap roles, so a group's name alone would be that of the rollout before the last.
-            Self::Alb(_) => format!("{}-{}", alb::group_name(&version.0), release.commit),
+            Self::Alb(alb) => alb.default_id(release),
         }
+    }
+}
+
+impl AlbTarget {
+    /// The groups swap roles, so it is not for a group to say what is rolled out: a start that is retried after the
+    /// promotion would find the old group to be the new one.
+    #[must_use]
+    pub fn default_id(&self, release: &Release) -> String {
+        format!("{}-{}", self.names().join("."), release.commit)
+    }
+
+    /// The groups' names, in the same order however they are spelled.
+    fn names(&self) -> [&str; 2] {
+        let mut names = self.target_groups.each_ref().map(|group| alb::group_name(group));
+        names.sort_unstable();
+        names
     }
 }
 

@@ -136,6 +136,33 @@ fn a_split_that_is_off_holds_and_says_so() {
     assert!(analysis.split.is_some());
 }
 
+/// Callers who are kept where they were make a share that follows the weight late or never.
+#[test]
+fn where_callers_may_be_sticky_the_split_says_nothing() {
+    let mut samples = settled((0..60).map(|_| pair(30.0, 0.0, 2970.0, 3.0)));
+    samples.minutes.iter_mut().for_each(|sample| sample.weight = weight(50));
+    let found = |stickiness: Stickiness| {
+        judge(&independent(&behind_balancer(stickiness, vec![errors(points(0.5))])), &samples).split
+    };
+    let sentence = found(Stickiness::Refuse).unwrap().sentence;
+    assert!(sentence.starts_with("1 % of requests went to the new version (1,"), "{sentence}");
+    assert!(sentence.contains("reach one of the versions in another way, are they sticky"), "{sentence}");
+    assert_eq!(found(Stickiness::DisableOnRollback), None);
+}
+
+/// New targets get their share of the traffic little by little.
+#[test]
+fn a_slow_start_is_a_warm_up() {
+    let of = |wished: Option<Span>, slow_start: u64| {
+        let kind = CheckKind::Latency { tolerate: 0.05, at: vec![Quantile(0.5)], warm_up: wished };
+        let plan = plan(&spec(vec![check("latency", kind)]));
+        plan.started_slowly(Span::from_seconds(slow_start)).warm_up().minutes
+    };
+    assert_eq!([of(None, 0), of(None, 30), of(None, 90), of(None, 900)], [1, 1, 2, 15]);
+    assert_eq!(of(Some(Span::from_minutes(5)), 90), 5, "the longer one");
+    assert_eq!(of(Some(Span::ZERO), 900), 0, "the spec wants none");
+}
+
 /// A past of a day with this share of errors.
 fn learned(events: f64) -> Option<Learned> {
     let past = EventHistory {
@@ -224,4 +251,7 @@ fn a_handler_that_may_swallow_its_errors_is_named() {
     }
     assert!(!warned(&short));
     assert!(!warned(&independent(&spec(vec![errors(points(0.5))]))));
+    // A load balancer counts the status that callers get.
+    let behind = plan(&behind_balancer(Stickiness::Refuse, vec![errors(points(0.5))]));
+    assert!(!warned(&JudgePlan { checks: with_past(0.0).checks, ..behind }));
 }

@@ -14,7 +14,8 @@ mod simulations;
 mod verdicts;
 
 use crate::spec::{
-    Advance, Check, CheckKind, CheckMode, MetricRef, OnNoData, Quantile, RateCounts, RolloutSpec, Step, Tolerance,
+    Advance, AlbTarget, Check, CheckKind, CheckMode, KeepBaseline, MetricRef, OnNoData, Quantile, RateCounts,
+    RolloutSpec, RuleRef, Step, Stickiness, Target, Tolerance,
 };
 use crate::units::{Minute, Span, Timestamp, Weight};
 
@@ -61,6 +62,19 @@ fn check(name: &str, kind: CheckKind) -> Check {
 pub(super) fn spec(checks: Vec<Check>) -> RolloutSpec {
     let text = "{coalmine: v1, target: {lambda: {function: checkout, alias: live}}}";
     RolloutSpec { checks, ..crate::spec::parse(text).unwrap().spec }
+}
+
+/// The same between two target groups.
+pub(super) fn behind_balancer(stickiness: Stickiness, checks: Vec<Check>) -> RolloutSpec {
+    let target = AlbTarget {
+        rules: vec![RuleRef::DefaultOf("arn:aws:elasticloadbalancing:eu-west-1:1:listener/app/shop/50dc/f2f7".into())],
+        target_groups: ["blue".into(), "green".into()],
+        stickiness,
+        min_healthy_share: Weight::FULL,
+        test_rule: None,
+        keep_baseline: KeepBaseline::UntilNextRollout,
+    };
+    RolloutSpec { target: Target::Alb(target), ..spec(checks) }
 }
 
 /// Judged as if the history said that requests fail independently.

@@ -13,6 +13,14 @@ use crate::sim::world::World;
 use crate::spec::Mode;
 use crate::units::Timestamp;
 
+on_both!(
+    one_rollout_that_fails_does_not_stop_the_others,
+    a_bug_in_what_is_read_for_all_at_once_holds_them_all,
+    a_rollout_that_cannot_be_read_does_not_hide_the_others,
+    a_rollout_that_cannot_be_read_does_not_keep_an_alarm_from_the_others,
+    every_minute_another_rollout_comes_first,
+);
+
 const FUNCTIONS: [&str; 3] = ["basket", "checkout", "search"];
 
 fn start() -> Timestamp {
@@ -24,21 +32,19 @@ fn settings() -> Settings {
 }
 
 /// Three functions, each with a rollout of 42 that was just started.
-fn three_rollouts() -> World {
+fn three_rollouts(on: On) -> World {
     let world = World::new(start());
     world.set_alarm("red", AlarmState::Ok);
     for function in FUNCTIONS {
+        let target = on.target_of(function);
         for number in ["41", "42"] {
-            world.publish_active(function, number);
+            world.offer(&target, &on.version_of(function, number));
         }
-        let target = Target::Lambda(LambdaTarget {
-            function: function.to_owned(),
-            alias: "live".to_owned(),
-            owner: Owner::Coalmine,
-        });
-        world.write(&target, &version("41"), None).unwrap();
-        let mut spec = spec();
-        spec["target"]["lambda"]["function"] = function.into();
+        world.write(&target, &on.version_of(function, "41"), None).unwrap();
+        let mut scenario = good();
+        scenario.target = On::Lambda.target_of(function);
+        scenario.spec["target"]["lambda"]["function"] = function.into();
+        let spec = on.of(scenario).spec;
         let request = Request::parse(&json!({ "command": "start", "spec": spec })).unwrap();
         run_now(command(&world, request, start(), &SimBudget::plenty(), &settings())).unwrap().unwrap();
     }
@@ -55,12 +61,11 @@ fn phases(world: &World) -> Vec<PhaseName> {
     world.rollouts().values().map(|rollout| rollout.phase.name()).collect()
 }
 
-#[test]
-fn one_rollout_that_fails_does_not_stop_the_others() {
+fn one_rollout_that_fails_does_not_stop_the_others(on: On) {
     let ways = [Way::Panics, Way::Hangs, Way::Fails(FaultKind::Denied), Way::AnswerLost];
     for operation in [Operation::Look, Operation::Version, Operation::Set, Operation::Save, Operation::Publish] {
         for (nth, way) in (0..3).flat_map(|nth| ways.map(|way| (nth, way))) {
-            let world = three_rollouts();
+            let world = three_rollouts(on);
             let faulty = Faulty::once(&world, When::Nth(operation, nth), way);
             let report = tick_once(&world, &faulty, 1);
             let told = format!("{way:?} at {operation:?} {nth}: {report:?}");
@@ -76,10 +81,9 @@ fn one_rollout_that_fails_does_not_stop_the_others() {
     }
 }
 
-#[test]
-fn a_bug_in_what_is_read_for_all_at_once_holds_them_all() {
+fn a_bug_in_what_is_read_for_all_at_once_holds_them_all(on: On) {
     for operation in [Operation::States, Operation::Fetch] {
-        let world = three_rollouts();
+        let world = three_rollouts(on);
         tick_once(&world, &world, 1);
         for minute in 2..6 {
             let faulty = Faulty::once(&world, When::Every(operation), Way::Panics);
@@ -93,18 +97,16 @@ fn a_bug_in_what_is_read_for_all_at_once_holds_them_all() {
     }
 }
 
-#[test]
-fn a_rollout_that_cannot_be_read_does_not_hide_the_others() {
-    let world = three_rollouts();
+fn a_rollout_that_cannot_be_read_does_not_hide_the_others(on: On) {
+    let world = three_rollouts(on);
     world.damage_rollout("checkout-42");
     let report = tick_once(&world, &world, 1);
     assert_eq!((report.lines.len(), report.unreadable.len()), (2, 1), "{report:?}");
     assert!(report.unreadable[0].starts_with("rollout checkout-42 cannot be read"), "{report:?}");
 }
 
-#[test]
-fn a_rollout_that_cannot_be_read_does_not_keep_an_alarm_from_the_others() {
-    let world = three_rollouts();
+fn a_rollout_that_cannot_be_read_does_not_keep_an_alarm_from_the_others(on: On) {
+    let world = three_rollouts(on);
     for minute in 1..3 {
         tick_once(&world, &world, minute);
     }
@@ -119,14 +121,13 @@ fn a_rollout_that_cannot_be_read_does_not_keep_an_alarm_from_the_others() {
     let back = [PhaseName::RolledBack, PhaseName::Baking, PhaseName::RolledBack];
     assert_eq!(phases(&world), back);
     // Where none can be read it is a failure, which Lambda repeats and then keeps.
-    let damaged = three_rollouts();
+    let damaged = three_rollouts(on);
     FUNCTIONS.iter().for_each(|function| damaged.damage_rollout(&format!("{function}-42")));
     assert!(ring(&damaged).is_err());
 }
 
-#[test]
-fn every_minute_another_rollout_comes_first() {
-    let world = three_rollouts();
+fn every_minute_another_rollout_comes_first(on: On) {
+    let world = three_rollouts(on);
     let mut firsts: Vec<String> =
         (1..4).map(|minute| tick_once(&world, &world, minute).lines[0].rollout.clone()).collect();
     firsts.sort();

@@ -12,8 +12,28 @@ use crate::units::{Timestamp, Weight};
 
 const SEED: u64 = 7;
 
+on_both!(
+    a_good_release_survives_being_killed_at_every_call,
+    a_bad_release_is_rolled_back_though_killed_at_every_call,
+    an_alarm_rolls_back_though_killed_at_every_call,
+    every_single_failed_lost_or_stale_answer_is_survived,
+    with_the_table_failing_a_rollback_still_happens,
+    with_the_table_failing_nothing_advances,
+    with_any_one_service_failing_for_half_an_hour_nothing_is_lost,
+    ticks_that_come_twice_change_nothing,
+    two_controllers_at_once_equal_one,
+    a_writer_that_stalls_and_writes_late_strands_nothing,
+    a_controller_that_looks_late_strands_nothing,
+    an_abort_works_though_its_record_fails,
+);
+
 /// More calls than any tick of these scenarios makes.
-const CALLS: usize = 14;
+fn calls(on: On) -> usize {
+    match on {
+        On::Lambda => 14,
+        On::Alb => 20,
+    }
+}
 
 fn at_minute(minute: u64, rule: Rule) -> FaultWindow {
     // The start command comes at the full minute, the tick 20 s later.
@@ -22,12 +42,13 @@ fn at_minute(minute: u64, rule: Rule) -> FaultWindow {
 }
 
 /// Runs the scenario once per minute, call and way, with that one fault; returns how many runs there were.
-fn with_each_fault(scenario: &Scenario, ways: &[Way]) -> usize {
+fn with_each_fault(on: On, scenario: Scenario, ways: &[Way]) -> usize {
+    let scenario = &on.of(scenario);
     let undisturbed = clean_run(scenario, SEED);
     let length = undisturbed.stopped_at.since(undisturbed.started_at).minutes_ceil();
     let mut runs = 0;
     for minute in 0..u64::try_from(length).unwrap() {
-        for call in 0..CALLS {
+        for call in 0..calls(on) {
             for way in ways {
                 let fault = at_minute(minute, Rule { when: When::Call(call), way: *way });
                 let mut disturbed = scenario.clone();
@@ -48,82 +69,74 @@ fn with_each_fault(scenario: &Scenario, ways: &[Way]) -> usize {
     runs
 }
 
-#[test]
-fn a_good_release_survives_being_killed_at_every_call() {
-    assert!(with_each_fault(&good(), &[Way::KilledBefore, Way::KilledAfter]) > 300);
+fn a_good_release_survives_being_killed_at_every_call(on: On) {
+    assert!(with_each_fault(on, good(), &[Way::KilledBefore, Way::KilledAfter]) > 300);
 }
 
-#[test]
-fn a_bad_release_is_rolled_back_though_killed_at_every_call() {
-    assert!(with_each_fault(&bad(), &[Way::KilledBefore, Way::KilledAfter]) > 100);
+fn a_bad_release_is_rolled_back_though_killed_at_every_call(on: On) {
+    assert!(with_each_fault(on, bad(), &[Way::KilledBefore, Way::KilledAfter]) > 100);
 }
 
-#[test]
-fn an_alarm_rolls_back_though_killed_at_every_call() {
-    assert!(with_each_fault(&alarmed(), &[Way::KilledBefore, Way::KilledAfter]) > 200);
+fn an_alarm_rolls_back_though_killed_at_every_call(on: On) {
+    assert!(with_each_fault(on, alarmed(), &[Way::KilledBefore, Way::KilledAfter]) > 200);
 }
 
-#[test]
-fn every_single_failed_lost_or_stale_answer_is_survived() {
+fn every_single_failed_lost_or_stale_answer_is_survived(on: On) {
     let ways = [Way::Fails(FaultKind::Throttled), Way::AnswerLost, Way::Stale];
-    assert!(with_each_fault(&bad(), &ways) > 150);
-    assert!(with_each_fault(&alarmed(), &ways) > 300);
+    assert!(with_each_fault(on, bad(), &ways) > 150);
+    assert!(with_each_fault(on, alarmed(), &ways) > 300);
 }
 
 /// The one exception to saving before acting.
-#[test]
-fn with_the_table_failing_a_rollback_still_happens() {
+fn with_the_table_failing_a_rollback_still_happens(on: On) {
     let from = minutes(2);
     let rule = Rule { when: When::Every(Operation::Save), way: Way::Fails(FaultKind::Failed) };
     let mut scenario = bad();
     scenario.faults.push(FaultWindow { from, until: minutes(30), rule });
-    let outcome = run(&scenario, SEED).unwrap();
+    let outcome = run(&on.of(scenario), SEED).unwrap();
     let back = outcome.turned_back().expect("the canary's traffic was taken away");
     assert!(back < outcome.started_at + minutes(12), "while the table was down: {back}");
     assert_eq!(outcome.ended(), Some(PhaseName::RolledBack));
 }
 
-#[test]
-fn with_the_table_failing_nothing_advances() {
+fn with_the_table_failing_nothing_advances(on: On) {
     let rule = Rule { when: When::Every(Operation::Save), way: Way::Fails(FaultKind::Failed) };
     let mut scenario = good();
     scenario.faults.push(FaultWindow { from: minutes(3), until: minutes(30), rule });
-    let outcome = clean_run(&scenario, SEED);
+    let outcome = clean_run(&on.of(scenario), SEED);
     let during = |at: Timestamp| at >= outcome.started_at + minutes(3) && at < outcome.started_at + minutes(30);
     assert!(outcome.writes.iter().all(|write| !during(write.at)), "{:?}", outcome.writes);
     assert_eq!(outcome.ended(), Some(PhaseName::Promoted));
 }
 
-#[test]
-fn with_any_one_service_failing_for_half_an_hour_nothing_is_lost() {
+fn with_any_one_service_failing_for_half_an_hour_nothing_is_lost(on: On) {
     for operation in Operation::ALL {
         for way in [Way::Fails(FaultKind::Failed), Way::Hangs, Way::AnswerLost] {
             let rule = Rule { when: When::Every(operation), way };
             let mut scenario = good();
             scenario.faults.push(FaultWindow { from: minutes(3), until: minutes(20), rule });
-            let outcome = run(&scenario, SEED).unwrap();
+            let outcome = run(&on.of(scenario), SEED).unwrap();
             assert_eq!(outcome.violations, [], "{operation:?} {way:?}: {:#?}", outcome.rollout.history);
             assert_eq!(outcome.ended(), Some(PhaseName::Promoted), "{operation:?} {way:?}: {:#?}", outcome.rollout);
         }
     }
 }
 
-#[test]
-fn ticks_that_come_twice_change_nothing() {
+fn ticks_that_come_twice_change_nothing(on: On) {
     for (scenario, end) in
         [(good(), PhaseName::Promoted), (bad(), PhaseName::RolledBack), (alarmed(), PhaseName::RolledBack)]
     {
-        let outcome = clean_run(&Scenario { ticks_twice: true, ..scenario }, SEED);
+        let outcome = clean_run(&on.of(Scenario { ticks_twice: true, ..scenario }), SEED);
         assert_eq!(outcome.ended(), Some(end));
     }
 }
 
-#[test]
-fn two_controllers_at_once_equal_one() {
+fn two_controllers_at_once_equal_one(on: On) {
     for seed in 0..40 {
         for (scenario, end) in
             [(good(), PhaseName::Promoted), (bad(), PhaseName::RolledBack), (alarmed(), PhaseName::RolledBack)]
         {
+            let scenario = on.of(scenario);
             let alone = clean_run(&scenario, seed);
             let rivals = clean_run(&Scenario { rival: true, ..scenario }, seed);
             assert_eq!((alone.ended(), rivals.ended()), (Some(end), Some(end)), "seed {seed}");
@@ -148,17 +161,17 @@ fn start() -> Timestamp {
 }
 
 /// A world with a rollout of 42 that has just been started.
-fn started() -> World {
-    started_with(&spec())
+fn started(on: On) -> World {
+    started_with(on, &spec_on(on))
 }
 
-fn started_with(spec: &Value) -> World {
+/// Target groups are both attached and healthy.
+fn started_with(on: On, spec: &Value) -> World {
     let world = World::new(start());
     for number in ["40", "41", "42"] {
-        world.publish_active("checkout", number);
+        world.offer(&on.target(), &on.version(number));
     }
-    let target = target();
-    world.write(&target, &version("41"), None).unwrap();
+    world.write(&on.target(), &on.baseline(), Some((on.canary(), Weight::ZERO))).unwrap();
     world.set_alarm("red", crate::observation::AlarmState::Ok);
     let event = json!({ "command": "start", "spec": spec });
     let request = crate::command::Request::parse(&event).unwrap();
@@ -166,76 +179,81 @@ fn started_with(spec: &Value) -> World {
     world
 }
 
-/// The controller that set the first weight stalls, and its write arrives when the rollout has long been rolled back.
-#[test]
-fn a_writer_that_stalls_and_writes_late_strands_nothing() {
-    let world = started();
-    let target = target();
+/// The phase of the one rollout there is.
+fn phase(world: &World) -> PhaseName {
+    world.rollouts()["checkout-42"].phase.name()
+}
+
+/// The controller that set the first weight stalls, and its write arrives when the rollout has long turned back. An alias
+/// refuses it. Rules take it, and so the rollout does not end before it must have arrived.
+fn a_writer_that_stalls_and_writes_late_strands_nothing(on: On) {
+    let world = started(on);
     let stalled = Faulty::once(&world, When::Every(Operation::Set), Way::Stalls);
     tick_at(&world, &stalled, 1);
-    assert_eq!(world.routing(&target).unwrap().additional, None, "not there yet");
+    assert_eq!(live(&world, on), Split::Ours(Weight::ZERO), "not there yet");
     world.set_alarm("red", crate::observation::AlarmState::Alarm);
     tick_at(&world, &world, 2);
-    assert_eq!(world.rollouts()["checkout-42"].phase.name(), PhaseName::RolledBack);
+    let ends = if on == On::Lambda { PhaseName::RolledBack } else { PhaseName::RollingBack };
+    assert_eq!(phase(&world), ends);
     let answers = run_now(stalled.deliver_stalled()).unwrap();
-    assert!(!answers.is_empty() && answers.iter().all(Result::is_err), "{answers:?}");
-    assert_eq!(
-        world.routing(&target).unwrap().split(&version("41"), &version("42")),
-        crate::observation::Split::Ours(Weight::ZERO)
-    );
+    assert!(!answers.is_empty() && answers.iter().all(|answer| answer.is_err() == (on == On::Lambda)), "{answers:?}");
+    let stranded = if on == On::Lambda { Weight::ZERO } else { "10%".parse().unwrap() };
+    assert_eq!(live(&world, on), Split::Ours(stranded));
+    tick_at(&world, &world, 3);
+    assert_eq!((phase(&world), live(&world, on)), (PhaseName::RolledBack, Split::Ours(Weight::ZERO)));
 }
 
 /// A tick that read the rollout before another invocation rolled it back, and looks at the alias only afterwards: the
 /// alias looks as it should before the first step, and the weight that is still wanted needs no save.
-#[test]
-fn a_controller_that_looks_late_strands_nothing() {
+fn a_controller_that_looks_late_strands_nothing(on: On) {
     for steps in [json!({ "steps": [{ "weight": "10%", "bake": "3m" }] }), json!({ "allAtOnce": {} })] {
-        let mut spec = spec();
+        let mut spec = spec_on(on);
         spec["strategy"] = steps;
-        let world = started_with(&spec);
+        let world = started_with(on, &spec);
         let throttled = Faulty::once(&world, When::Every(Operation::Set), Way::Fails(FaultKind::Throttled));
         tick_at(&world, &throttled, 1);
         let read_early = world.rollouts()["checkout-42"].clone();
-        assert_eq!(world.routing(&target()).unwrap().additional, None, "not there yet");
+        assert_eq!(live(&world, on), Split::Ours(Weight::ZERO), "not there yet");
         world.set_alarm("red", crate::observation::AlarmState::Alarm);
         tick_at(&world, &world, 2);
-        assert_eq!(world.rollouts()["checkout-42"].phase.name(), PhaseName::RolledBack);
+        let ends = if on == On::Lambda { PhaseName::RolledBack } else { PhaseName::RollingBack };
+        assert_eq!(phase(&world), ends);
         world.set_alarm("red", crate::observation::AlarmState::Ok);
         let (settings, budget) = (settings(), SimBudget::plenty());
         let now = start() + minutes(2);
         let late = crate::driver::Context { ports: &world, budget: &budget, settings: &settings, now };
         run_now(late.attend_all(vec![read_early], true)).unwrap();
-        let split = world.routing(&target()).unwrap().split(&version("41"), &version("42"));
-        assert_eq!(split, crate::observation::Split::Ours(Weight::ZERO));
+        assert_eq!(live(&world, on), Split::Ours(Weight::ZERO));
     }
 }
 
 /// One failed save is tried again; a table that stays down does not keep the traffic on the new version.
-#[test]
-fn an_abort_works_though_its_record_fails() {
+fn an_abort_works_though_its_record_fails(on: On) {
     let abort = |ports: &Faulty<'_, World>| {
         let event = json!({ "command": "abort", "rollout": "checkout-42", "by": "mara" });
         let request = crate::command::Request::parse(&event).unwrap();
         let now = start() + minutes(2);
         run_now(crate::driver::command(ports, request, now, &SimBudget::plenty(), &settings())).unwrap()
     };
-    let world = started();
+    let world = started(on);
     tick_at(&world, &world, 1);
     let once = Faulty::once(&world, When::Nth(Operation::Save, 0), Way::Fails(FaultKind::Throttled));
     abort(&once).unwrap();
-    assert_eq!(world.rollouts()["checkout-42"].phase.name(), PhaseName::RolledBack);
-    let world = started();
+    tick_at(&world, &world, 3);
+    assert_eq!((phase(&world), live(&world, on)), (PhaseName::RolledBack, Split::Ours(Weight::ZERO)));
+    let world = started(on);
     tick_at(&world, &world, 1);
     let down = Faulty::once(&world, When::Every(Operation::Save), Way::Fails(FaultKind::Failed));
     let problems = abort(&down).unwrap_err();
-    assert!(problems[0].message.contains("done all the same: set v42 to 0 % of checkout:live"), "{problems:?}");
-    assert_eq!(world.routing(&target()).unwrap().additional, None);
+    let done = format!("done all the same: set {} to 0 % of {}", on.canary(), on.target().key());
+    assert!(problems[0].message.contains(&done), "{problems:?}");
+    assert_eq!(live(&world, on), Split::Ours(Weight::ZERO));
 }
 
 /// The target rearranges itself: whatever would be written now would be lost or refused.
 #[test]
 fn nothing_is_written_while_provisioned_concurrency_moves() {
-    let world = started();
+    let world = started(On::Lambda);
     let writes = world.writes(0).len();
     world.set_in_transition(&target(), true);
     for minute in 1..4 {

@@ -2,6 +2,7 @@
 
 mod auto;
 mod field_bugs;
+mod groups;
 mod isolation;
 mod killed;
 mod past;
@@ -14,14 +15,16 @@ mod watched;
 
 use serde_json::{Value, json};
 
+use crate::observation::Split;
+use crate::sim::samples::{On, on_both};
 use crate::sim::scenario::{Happening, Moment, Outcome, Scenario, What, run};
 use crate::sim::traffic::{Behaviour, Delivery, Traffic};
-use crate::spec::{LambdaTarget, Owner, Target, Version};
+use crate::sim::world::World;
+use crate::spec::{Target, Version};
 use crate::units::Span;
 
 fn target() -> Target {
-    let (function, alias) = ("checkout".to_owned(), "live".to_owned());
-    Target::Lambda(LambdaTarget { function, alias, owner: Owner::Coalmine })
+    On::Lambda.target()
 }
 
 fn version(number: &str) -> Version {
@@ -70,6 +73,16 @@ fn alarmed() -> Scenario {
     let half = crate::units::Weight::from_basis_points(5_000).unwrap();
     let when = Moment::AfterWeight(half, Span::from_seconds(90));
     Scenario { events: vec![Happening { when, what: ring }], ..good() }
+}
+
+/// The spec of the same release on either kind of target.
+fn spec_on(on: On) -> Value {
+    on.of(good()).spec
+}
+
+/// The weight of either kind of target that is live, in the words of the release of 42.
+fn live(world: &World, on: On) -> Split {
+    world.routing(&on.target()).unwrap().split(&on.baseline(), &on.canary())
 }
 
 fn minutes(minutes: u64) -> Span {

@@ -434,7 +434,7 @@ fn chosen_weights_are_ones_that_can_be_set() {
     let alb = alb_spec().target;
     let auto = AutoPlan {
         harm_budget: 40.0,
-        requests_per_minute: 2_400.0,
+        requests_per_minute: 40_000_000.0,
         error_rate: 0.0,
         lag_minutes: 4.0,
         largest: percent(50),
@@ -446,12 +446,12 @@ fn chosen_weights_are_ones_that_can_be_set() {
     start.spec.steps.truncate(1);
     let begun = begin(&start);
     assert_eq!(begun.weight_of_step(0), alb.settable(first));
-    let mut changed = 0;
-    for points in (20..=4_000).step_by(7) {
+    let mut rounded = 0;
+    for points in 1_200..=2_100 {
         let weight = Weight::from_basis_points(points).unwrap();
         let advice = Advice { weight, brake: false, excess: 0.01, spent: 0.0 };
         let mut rollout = Rollout { baseline: group("blue"), canary: group("green"), ..begun.clone() };
-        let before = percent(5);
+        let before = percent(10);
         rollout.chosen = Some(before);
         rollout.phase = Phase::Baking { step: 0, since: at(10), proof: None, approved: false };
         rollout.carried_by = Some(20);
@@ -459,10 +459,10 @@ fn chosen_weights_are_ones_that_can_be_set() {
         let seen = Observation { health: healthy(20, 20), ..observation(&rollout, at(20), routing) };
         let judged = Analysis { auto: Some(advice), ..analysis(Verdict::Inconclusive) };
         for effect in decide(&rollout, &seen, Some(&judged)).effects {
-            let Effect::SetWeight { weight, .. } = effect else { panic!("{effect:?}") };
-            assert_eq!(weight, alb.settable(weight), "{points}");
-            changed += 1;
+            let Effect::SetWeight { weight: set, .. } = effect else { panic!("{effect:?}") };
+            assert_eq!(set, alb.settable(weight), "{points}");
+            rounded += usize::from(set != weight);
         }
     }
-    assert!(changed > 300, "{changed}");
+    assert!(rounded > 0, "or this proves nothing");
 }

@@ -1,11 +1,12 @@
 //! Every phase against every kind of observation: what must never happen.
 
 use super::fixtures::*;
+use crate::alb::needed;
 use crate::analysis::{Analysis, Verdict};
 use crate::engine::{Decision, Effect, decide};
-use crate::observation::{AlarmState, Observation, Seen, Split};
-use crate::rollout::{Phase, PhaseName, Rollout};
-use crate::spec::{Ending, Mode};
+use crate::observation::{AlarmState, GroupHealth, Health, Observation, Routing, Seen, Split};
+use crate::rollout::{Fence, Held, Phase, PhaseName, Rollout};
+use crate::spec::{Ending, Mode, Target};
 use crate::units::{Timestamp, Weight};
 
 struct Case {
@@ -28,10 +29,99 @@ impl Case {
         let routing = self.seen.routing.known()?;
         Some(routing.split(&self.rollout.baseline, &self.rollout.canary))
     }
+
+    /// The target after a write of this weight, the `nth`.
+    fn after(&self, weight: Weight, nth: usize) -> Routing {
+        let revision = self.seen.routing.known().and_then(|routing| routing.revision.as_ref());
+        Routing { revision: revision.map(|_| format!("w{nth}")), ..live(weight.basis_points() / 100) }
+    }
+
+    /// Whether the canary's targets can carry a weight, as far as is known.
+    fn carries(&self, weight: Weight) -> bool {
+        let Target::Alb(alb) = &self.rollout.spec.target else { return true };
+        let healthy = self.seen.health.known().map(|health| health.canary.healthy);
+        healthy >= Some(needed(alb.min_healthy_share, weight, 20))
+    }
+
+    fn collapsed(&self) -> bool {
+        let nobody = self.seen.health.known().is_some_and(|health| health.canary.healthy == 0);
+        let live = self.live().is_some_and(|split| !matches!(split, Split::Foreign | Split::Ours(Weight::ZERO)));
+        nobody && live
+    }
+}
+
+fn every_case() -> Vec<Case> {
+    let mut cases = every_case_of_an_alias();
+    cases.extend(every_case_of_target_groups());
+    cases
+}
+
+/// 16 phases × 11 routings × 4 verdicts × 4 states of health × 2 alarm states × 2 moments.
+fn every_case_of_target_groups() -> Vec<Case> {
+    let uneven = |low: u16, high: u16| {
+        let other = live(high);
+        Seen::Known(Routing { others: vec![(other.primary, other.additional)], ..unguarded(live(low)) })
+    };
+    let mut routings: Vec<(String, Seen<Routing>)> =
+        [0, 5, 25, 50, 37, 100].map(|weight| (weight.to_string(), Seen::Known(unguarded(live(weight))))).into();
+    routings.extend([(0, 5), (5, 25), (25, 37)].map(|(low, high)| (format!("{low} and {high}"), uneven(low, high))));
+    routings.push(("v40".to_owned(), Seen::Known(unguarded(routing("40", None, "")))));
+    routings.push(("unreadable".to_owned(), Seen::Missing("DescribeRules was throttled".to_owned())));
+    let mut cases = Vec::new();
+    for (phase_name, phase) in every_phase() {
+        for (live_name, live) in &routings {
+            for verdict in VERDICTS {
+                for (health_name, health) in every_health() {
+                    for alarm in [AlarmState::Ok, AlarmState::Alarm] {
+                        for now in [at(11), at(700)] {
+                            let rollout = on_target_groups(rollout_in(phase.clone()));
+                            let mut seen = observation(&rollout, now, super::fixtures::live(0));
+                            (seen.routing, seen.alarms, seen.health) = (live.clone(), alarms(alarm), health.clone());
+                            let name = format!(
+                                "{phase_name}, live {live_name}, {verdict:?}, alarm {alarm:?}, {health_name}, {now}"
+                            );
+                            cases.push(Case { name, rollout, seen, analysis: verdict.map(analysis) });
+                        }
+                    }
+                }
+            }
+        }
+    }
+    cases
+}
+
+const VERDICTS: [Option<Verdict>; 4] = [None, Some(Verdict::Pass), Some(Verdict::Inconclusive), Some(Verdict::Fail)];
+
+fn every_health() -> [(&'static str, Seen<Health>); 4] {
+    let of = |healthy, unhealthy| {
+        let canary = GroupHealth { healthy, unhealthy, ..GroupHealth::default() };
+        Seen::Known(Health { baseline: GroupHealth { healthy: 20, ..GroupHealth::default() }, canary })
+    };
+    [
+        ("all healthy", of(20, 0)),
+        ("few healthy", of(5, 0)),
+        ("collapsed", of(0, 20)),
+        ("health unread", Seen::Missing("DescribeTargetHealth was throttled".to_owned())),
+    ]
+}
+
+/// The same rollout, where nothing has a revision.
+fn on_target_groups(rollout: Rollout) -> Rollout {
+    let mut rollout = Rollout { spec: alb_spec(), ..rollout };
+    if let Phase::RollingBack { fence, .. } = &mut rollout.phase {
+        *fence = Fence::Read { revision: None };
+    }
+    let begun = !matches!(rollout.phase, Phase::Pending { .. } | Phase::Paused { held: Held::Pending, .. });
+    rollout.carried_by = begun.then_some(20);
+    rollout
+}
+
+fn unguarded(routing: Routing) -> Routing {
+    Routing { revision: None, ..routing }
 }
 
 /// 16 phases × 8 routings × 4 verdicts × 4 alarm states × 3 moments × 2 modes.
-fn every_case() -> Vec<Case> {
+fn every_case_of_an_alias() -> Vec<Case> {
     let routings = [
         ("0", Seen::Known(live(0))),
         ("5", Seen::Known(live(5))),
@@ -42,7 +132,6 @@ fn every_case() -> Vec<Case> {
         ("v40", Seen::Known(routing("40", None, "r2"))),
         ("unreadable", Seen::Missing("GetAlias was throttled".to_owned())),
     ];
-    let verdicts = [None, Some(Verdict::Pass), Some(Verdict::Inconclusive), Some(Verdict::Fail)];
     let alarm_states = [
         ("ok", alarms(AlarmState::Ok)),
         ("alarm", alarms(AlarmState::Alarm)),
@@ -52,7 +141,7 @@ fn every_case() -> Vec<Case> {
     let mut cases = Vec::new();
     for (phase_name, phase) in every_phase() {
         for (live_name, live) in &routings {
-            for verdict in verdicts {
+            for verdict in VERDICTS {
                 for (alarm_name, alarm) in &alarm_states {
                     for now in [at(11), at(30), at(700)] {
                         for mode in [Mode::Enforce, Mode::Observe] {
@@ -86,7 +175,7 @@ fn weights_set(decision: &Decision) -> Vec<Weight> {
 fn no_weight_rises_blind_or_without_a_reason() {
     for case in every_case() {
         let decision = case.decide();
-        let Some(Split::Ours(live)) = case.live() else {
+        let (Some(Split::Ours(live)) | Some(Split::Uneven { low: live, .. })) = case.live() else {
             assert_eq!(decision.effects, [], "{}: an unknown or foreign target is never written", case.name);
             continue;
         };
@@ -95,6 +184,7 @@ fn no_weight_rises_blind_or_without_a_reason() {
                 continue;
             }
             assert_eq!(case.seen.mode, Mode::Enforce, "{}", case.name);
+            assert!(case.carries(weight), "{}: {weight}", case.name);
             assert!(
                 case.seen.alarms.known().is_some_and(|states| states.get("red") == Some(&AlarmState::Ok)),
                 "{}",
@@ -114,7 +204,7 @@ fn no_weight_rises_blind_or_without_a_reason() {
 }
 
 #[test]
-fn harm_and_alarms_take_the_weight_to_zero_in_every_live_phase() {
+fn harm_alarms_and_failed_targets_take_the_weight_to_zero_in_every_live_phase() {
     let live_phase = |rollout: &Rollout| {
         let name = rollout.phase.name();
         let no_traffic = rollout.desired_weight().is_none();
@@ -124,7 +214,7 @@ fn harm_and_alarms_take_the_weight_to_zero_in_every_live_phase() {
     let mut checked = 0;
     for case in every_case().iter().filter(|case| live_phase(&case.rollout) && case.seen.mode == Mode::Enforce) {
         let red = case.seen.alarms.known().is_some_and(|states| states.get("red") == Some(&AlarmState::Alarm));
-        if !red && case.verdict() != Some(Verdict::Fail) {
+        if !red && case.verdict() != Some(Verdict::Fail) && !case.collapsed() {
             continue;
         }
         let decision = case.decide();
@@ -169,8 +259,7 @@ fn the_same_tick_twice_changes_nothing_more() {
         if let (Some(Effect::SetWeight { weight, .. }), Seen::Known(routing)) =
             (first.effects.last(), &mut seen.routing)
         {
-            *routing =
-                crate::observation::Routing { revision: Some("r3".to_owned()), ..live(weight.basis_points() / 100) };
+            *routing = case.after(*weight, 0);
         }
         let mut current = first.next;
         let mut passes = 0;
@@ -185,10 +274,7 @@ fn the_same_tick_twice_changes_nothing_more() {
             if let (Some(Effect::SetWeight { weight, .. }), Seen::Known(routing)) =
                 (again.effects.last(), &mut seen.routing)
             {
-                *routing = crate::observation::Routing {
-                    revision: Some(format!("r{}", passes + 3)),
-                    ..live(weight.basis_points() / 100)
-                };
+                *routing = case.after(*weight, passes);
             }
         }
     }
@@ -211,17 +297,16 @@ fn time_never_runs_backwards() {
 fn everything_ends() {
     for case in every_case().iter().filter(|case| case.seen.mode == Mode::Enforce && !case.rollout.is_terminal()) {
         let mut current = case.rollout.clone();
-        let mut live = case.seen.routing.known().cloned().unwrap_or_else(|| super::fixtures::live(0));
+        let mut live = case.seen.routing.known().cloned().unwrap_or_else(|| case.after(Weight::ZERO, 0));
         let mut seen = case.seen.clone();
         seen.routing = Seen::Known(live.clone());
         seen.analysis_quiet();
         let mut minute = 11;
         while !current.is_terminal() && minute < 5000 {
-            seen.now = at(minute);
+            seen.now = at(minute as u64);
             let decision = decide(&current, &seen, Some(&analysis(Verdict::Inconclusive)));
             if let Some(Effect::SetWeight { weight, .. }) = decision.effects.last() {
-                let revision = Some(format!("m{minute}"));
-                live = crate::observation::Routing { revision, ..super::fixtures::live(weight.basis_points() / 100) };
+                live = case.after(*weight, minute);
                 seen.routing = Seen::Known(live.clone());
             }
             current = decision.next;
@@ -236,6 +321,9 @@ impl Observation {
     fn analysis_quiet(&mut self) {
         self.alarms = alarms(AlarmState::Ok);
         self.target_held_by = None;
+        if self.health != Seen::NotAsked {
+            self.health = every_health()[0].1.clone();
+        }
     }
 }
 

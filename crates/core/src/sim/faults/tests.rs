@@ -1,17 +1,26 @@
 use super::*;
+use crate::observation::Split;
 use crate::ports::Budget;
 use crate::sim::budget::SimBudget;
 use crate::sim::executor::run_now;
-use crate::sim::samples::{baseline, canary, rollout, target, world};
+use crate::sim::samples::{On, on_both, world};
 use crate::sim::world::World;
+use crate::units::Weight;
 use futures_util::future::{Either, select};
 use std::time::Duration;
 
 const SMALL: &str = "5%";
 
-/// Looks at the alias and sets 5 % through `ports`.
-fn shift(ports: &impl Ports) -> Result<(), String> {
-    let (target, baseline, canary) = (target(), baseline(), canary());
+on_both!(
+    each_way_answers_and_acts_as_it_says,
+    rules_pick_the_calls_they_are_about,
+    a_stalled_write_arrives_late,
+    every_operation_can_fail,
+);
+
+/// Looks at the target and sets 5 % through `ports`.
+fn shift(on: On, ports: &impl Ports) -> Result<(), String> {
+    let (target, baseline, canary) = (on.target(), on.baseline(), on.canary());
     let weight = SMALL.parse().unwrap();
     run_now(async {
         let seen = ports.look(&target).await.map_err(|error| error.to_string())?;
@@ -21,12 +30,15 @@ fn shift(ports: &impl Ports) -> Result<(), String> {
     .unwrap()
 }
 
-fn shifted(world: &World) -> bool {
-    world.routing(&target()).unwrap().additional == Some((canary(), SMALL.parse().unwrap()))
+fn live(on: On, world: &World) -> Split {
+    world.routing(&on.target()).unwrap().split(&on.baseline(), &on.canary())
 }
 
-#[test]
-fn each_way_answers_and_acts_as_it_says() {
+fn shifted(on: On, world: &World) -> bool {
+    live(on, world) == Split::Ours(SMALL.parse().unwrap())
+}
+
+fn each_way_answers_and_acts_as_it_says(on: On) {
     let stale = "the target has changed since it was looked at";
     for (way, answer, acts) in [
         (Way::Fails(FaultKind::Throttled), "set was throttled: on purpose", false),
@@ -36,19 +48,18 @@ fn each_way_answers_and_acts_as_it_says() {
         (Way::KilledBefore, "set failed: the process is dead", false),
         (Way::KilledAfter, "set failed: the process is dead", true),
     ] {
-        let world = world();
+        let world = on.world();
         let faulty = Faulty::once(&world, When::Nth(Operation::Set, 0), way);
-        assert_eq!(shift(&faulty), Err(answer.to_owned()), "{way:?}");
-        assert_eq!(shifted(&world), acts, "{way:?}");
+        assert_eq!(shift(on, &faulty), Err(answer.to_owned()), "{way:?}");
+        assert_eq!(shifted(on, &world), acts, "{way:?}");
         let dead = matches!(way, Way::KilledBefore | Way::KilledAfter);
         assert_eq!(faulty.is_dead(), dead, "{way:?}");
         // The rule is over; only the dead do not go on.
-        assert_eq!(shift(&faulty).is_err(), dead, "{way:?}");
+        assert_eq!(shift(on, &faulty).is_err(), dead, "{way:?}");
     }
 }
 
-#[test]
-fn rules_pick_the_calls_they_are_about() {
+fn rules_pick_the_calls_they_are_about(on: On) {
     let way = Way::Fails(FaultKind::Failed);
     for (when, outcomes) in [
         (When::Always, [false, false, false]),
@@ -58,33 +69,53 @@ fn rules_pick_the_calls_they_are_about() {
         (When::Nth(Operation::Look, 2), [true, true, false]),
         (When::Nth(Operation::Save, 0), [true, true, true]),
     ] {
-        let world = world();
+        let world = on.world();
         let faulty = Faulty::once(&world, when, way);
-        let seen: Vec<bool> = (0..3).map(|_| shift(&faulty).is_ok()).collect();
+        let seen: Vec<bool> = (0..3).map(|_| shift(on, &faulty).is_ok()).collect();
         assert_eq!(seen, outcomes, "{when:?}");
     }
-    let world = world();
+    let world = on.world();
     let faulty = Faulty::healthy(&world);
-    shift(&faulty).unwrap();
+    shift(on, &faulty).unwrap();
     assert_eq!(faulty.calls(), [Operation::Look, Operation::Set]);
 }
 
-#[test]
-fn a_stalled_write_arrives_late_and_only_on_what_it_saw() {
+/// On an alias only if it is as it was seen. Rules know of no comparison.
+fn a_stalled_write_arrives_late(on: On) {
     for disturbed in [false, true] {
-        let world = world();
+        let world = on.world();
         let faulty = Faulty::once(&world, When::Every(Operation::Set), Way::Stalls);
-        shift(&faulty).unwrap_err();
+        shift(on, &faulty).unwrap_err();
         if disturbed {
-            world.write(&target(), &baseline(), None).unwrap();
+            world.write(&on.target(), &on.baseline(), None).unwrap();
         }
-        assert!(!shifted(&world));
+        assert!(!shifted(on, &world));
         let answers = run_now(faulty.deliver_stalled()).unwrap();
         assert_eq!(answers.len(), 1);
-        assert_eq!(matches!(answers[0], Err(SetError::Stale)), disturbed);
-        assert_eq!(shifted(&world), !disturbed);
+        let refused = disturbed && on == On::Lambda;
+        assert_eq!(matches!(answers[0], Err(SetError::Stale)), refused);
+        assert_eq!(shifted(on, &world), !refused);
         assert!(run_now(faulty.deliver_stalled()).unwrap().is_empty(), "once");
     }
+}
+
+#[test]
+fn half_a_write_leaves_the_rules_uneven() {
+    let (on, low) = (On::Alb, Weight::ZERO);
+    let world = on.world();
+    let faulty = Faulty::once(&world, When::Nth(Operation::Set, 0), Way::Half);
+    assert_eq!(shift(on, &faulty), Err("set timed out: the answer was lost on purpose".to_owned()));
+    assert_eq!(live(on, &world), Split::Uneven { low, high: SMALL.parse().unwrap() });
+    shift(on, &faulty).unwrap();
+    assert!(shifted(on, &world), "the rest is made up for");
+    // What somebody else has changed meanwhile is not written over, not even by half.
+    let seen = world.routing(&on.target()).unwrap();
+    world.write(&on.target(), &on.canary(), None).unwrap();
+    let faulty = Faulty::once(&world, When::Every(Operation::Set), Way::Half);
+    let (target, baseline, canary) = (on.target(), on.baseline(), on.canary());
+    let split = SetWeight { target: &target, baseline: &baseline, canary: &canary, weight: Weight::ZERO, seen: &seen };
+    assert!(matches!(run_now(faulty.set(&split)).unwrap(), Err(SetError::Stale)));
+    assert_eq!(live(on, &world), Split::Ours(Weight::FULL));
 }
 
 #[test]
@@ -98,11 +129,10 @@ fn a_hanging_call_costs_its_slice_and_nothing_more() {
     assert_eq!(budget.remaining(), Duration::from_secs(50));
 }
 
-#[test]
-fn every_operation_can_fail() {
-    let (rollout, target, canary) = (rollout(), target(), canary());
+fn every_operation_can_fail(on: On) {
+    let (rollout, target, canary) = (on.rollout(), on.target(), on.canary());
     for operation in Operation::ALL {
-        let world = world();
+        let world = on.world();
         let faulty = Faulty::once(&world, When::Every(operation), Way::Fails(FaultKind::Denied));
         let failed = run_now(async {
             let test = crate::spec::Test::Invoke(crate::spec::InvokeTest {
@@ -123,8 +153,8 @@ fn every_operation_can_fail() {
             };
             let seen = faulty.look(&target).await;
             let looked = world.routing(&target).unwrap();
-            let split =
-                SetWeight { target: &target, baseline: &canary, canary: &canary, weight: Weight::FULL, seen: &looked };
+            let (baseline, weight) = (&rollout.baseline, Weight::ZERO);
+            let split = SetWeight { target: &target, baseline, canary: &canary, weight, seen: &looked };
             let attach = Attach { target: &target, canary: &canary, seen: &looked };
             let notice = sample_notice(&rollout);
             [
@@ -150,9 +180,10 @@ fn every_operation_can_fail() {
         })
         .unwrap();
         for (called, is_err) in failed {
-            // A rollout whose creation failed cannot be saved.
+            // A rollout whose creation failed cannot be saved, and an alias has no targets whose health could be asked for.
             let follows = operation == Operation::Create && called == Operation::Save;
-            assert_eq!(is_err, called == operation || follows, "{operation:?} made {called:?} fail");
+            let never = on == On::Lambda && called == Operation::Health;
+            assert_eq!(is_err, called == operation || follows || never, "{operation:?} made {called:?} fail");
         }
         assert_eq!(faulty.calls(), Operation::ALL);
     }

@@ -3,7 +3,9 @@ use crate::metrics::{SeriesQuery, Stat};
 use crate::observation::Readiness;
 use crate::ports::{MetricSource, TrafficRouter};
 use crate::sim::executor::run_now;
-use crate::sim::samples::{baseline, canary, start, target, world};
+use crate::sim::samples::{On, baseline, canary, start, target, world};
+use crate::sim::scenario::Scenario;
+use crate::sim::world::Rule;
 use crate::spec::MetricRef;
 
 fn steady(per_second: f64) -> Traffic {
@@ -158,4 +160,80 @@ fn a_version_that_cannot_serve_fails_every_request_and_leaves_no_trace() {
         until: start().minute().plus(5),
     };
     assert!(run_now(world.fetch(&[query])).unwrap().remove(0).unwrap().is_empty());
+}
+
+fn read(world: &World, metric: &MetricRef, stat: Stat, minutes: i64) -> BTreeMap<Minute, f64> {
+    let (from, until) = (start().minute(), start().minute().plus(minutes));
+    let query = SeriesQuery { metric: metric.clone(), stat, period: crate::metrics::Period::Minute, from, until };
+    run_now(world.fetch(&[query])).unwrap().remove(0).unwrap()
+}
+
+/// As the metrics of target groups are read by whoever judges.
+#[test]
+fn target_groups_have_series_of_what_happened_and_none_of_what_did_not() {
+    let on = On::Alb;
+    let (world, traffic) = (on.world(), on.of(Scenario { traffic: steady(30.0), ..release() }).traffic);
+    world.write(&on.target(), &on.baseline(), Some((on.canary(), "10%".parse().unwrap()))).unwrap();
+    let mut generator = Generator::new(&world, &on.target(), &traffic, 7, start(), start());
+    generator.run_until(minutes(40));
+    world.set_now(minutes(50));
+    let metric = |name: &str, version: &Version| MetricRef {
+        namespace: "AWS/ApplicationELB".to_owned(),
+        metric: name.to_owned(),
+        dimensions: BTreeMap::from([
+            ("LoadBalancer".to_owned(), "app/shop/50dc6c495c0c9188".to_owned()),
+            ("TargetGroup".to_owned(), crate::alb::group_dimension(&version.0).unwrap().to_owned()),
+        ]),
+    };
+    for version in [on.baseline(), on.canary()] {
+        let of = |name: &str, stat| read(&world, &metric(name, &version), stat, 40);
+        let (requests, failed) = (of("RequestCount", Stat::Sum), of("HTTPCode_Target_5XX_Count", Stat::Sum));
+        let refused = of("TargetConnectionErrorCount", Stat::Sum);
+        let took = of("TargetResponseTime", Stat::SampleCount);
+        for piece in &generator.pieces {
+            let (minute, tally) = (piece.from.minute(), piece.versions[&version]);
+            let at = |series: &BTreeMap<Minute, f64>| series.get(&minute).copied();
+            assert_eq!(at(&requests), Some(tally.requests as f64));
+            let (answered, none) = (at(&failed).unwrap_or(0.0), at(&refused).unwrap_or(0.0));
+            assert_eq!(answered + none, tally.failed as f64);
+            assert_eq!(at(&failed).is_none(), answered == 0.0, "no datapoint of zero");
+            let answers = at(&took).unwrap();
+            assert!((answers - (tally.requests as f64 - none)).abs() < 1e-6, "{answers}");
+        }
+        let all: f64 = of("TargetResponseTime", Stat::Average).values().sum();
+        assert!((all / 40.0 - 0.0958).abs() < 0.01, "seconds: {all}");
+    }
+    assert_eq!(read(&world, &metric("TargetConnectionErrorCount", &on.canary()), Stat::Sum, 30), BTreeMap::new());
+    let hit = read(&world, &metric("TargetConnectionErrorCount", &on.canary()), Stat::Sum, 40);
+    assert!(hit.len() >= 9, "{hit:?}");
+}
+
+fn release() -> Scenario {
+    Scenario::of("checkout", "live", &baseline(), serde_json::json!({ "version": "42" }), steady(30.0))
+}
+
+#[test]
+fn clients_that_are_held_stay_when_the_weights_change() {
+    let on = On::Alb;
+    let (world, traffic) = (on.world(), on.of(Scenario { traffic: steady(40.0), ..release() }).traffic);
+    world.write(&on.target(), &on.canary(), None).unwrap();
+    let mut generator = Generator::new(&world, &on.target(), &traffic, 9, start(), start());
+    generator.run_until(minutes(5));
+    let Target::Alb(alb) = on.target() else { panic!("target groups") };
+    let stick = |sticky| {
+        for reference in &alb.rules {
+            let groups = vec![(on.baseline(), 1), (on.canary(), 0)];
+            let rule = Rule { groups, sticky, actions_before: 1 };
+            world.write_rule(&on.target(), reference, rule).unwrap();
+        }
+    };
+    stick(Some(Span::from_minutes(10)));
+    generator.run_until(minutes(6));
+    let of = |generator: &Generator<'_>, minutes| total(&generator.pieces, &on.canary(), minutes).requests;
+    assert_near("nine tenths are held", of(&generator, 5..6), 0.9 * 2400.0);
+    generator.run_until(minutes(15));
+    assert!(of(&generator, 14..15) < 1200, "they come back one by one");
+    stick(None);
+    generator.run_until(minutes(16));
+    assert_eq!(of(&generator, 15..16), 0, "let go");
 }

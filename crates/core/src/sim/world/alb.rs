@@ -240,3 +240,6 @@ impl State {
 pub(super) fn fingerprint(rules: &[Rule]) -> String {
     format!("{rules:?}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,27 +2,35 @@ use super::*;
 use crate::metrics::{SeriesQuery, Stat};
 use crate::observation::Readiness;
 use crate::ports::{
-    AlarmSource, LookError, MetricSource, RolloutStore, SetError, SetWeight, TestRunner, TrafficRouter,
+    AlarmSource, LookError, MetricSource, Ports, RolloutStore, SetError, SetWeight, TestRunner, TrafficRouter,
 };
-use crate::sim::contract;
+use crate::sim::contract::{self, Guard};
 use crate::sim::executor::run_now;
 use crate::sim::faults::Faulty;
-use crate::sim::samples::{baseline, canary, rollout, start, target, world};
+use crate::sim::samples::{On, baseline, canary, on_both, rollout, start, target, world};
 use crate::spec::{InvokeTest, Test};
 
-#[test]
-fn the_world_keeps_the_contract_of_the_ports() {
-    let world = world();
-    run_now(contract::router(&world, &target(), &baseline(), &canary())).unwrap().unwrap();
-    run_now(contract::store(&world, &rollout())).unwrap().unwrap();
+on_both!(the_world_keeps_the_contract_of_the_ports, a_wrapper_without_rules_keeps_it_too);
+
+fn guard(on: On) -> Guard {
+    match on {
+        On::Lambda => Guard::Revision,
+        On::Alb => Guard::Content,
+    }
 }
 
-#[test]
-fn a_wrapper_without_rules_keeps_it_too() {
-    let world = world();
-    let faulty = Faulty::healthy(&world);
-    run_now(contract::router(&faulty, &target(), &baseline(), &canary())).unwrap().unwrap();
-    run_now(contract::store(&faulty, &rollout())).unwrap().unwrap();
+fn keep(ports: &impl Ports, on: On) {
+    let (target, baseline, canary) = (on.target(), on.baseline(), on.canary());
+    run_now(contract::router(ports, &target, &baseline, &canary, guard(on))).unwrap().unwrap();
+    run_now(contract::store(ports, &on.rollout())).unwrap().unwrap();
+}
+
+fn the_world_keeps_the_contract_of_the_ports(on: On) {
+    keep(&on.world(), on);
+}
+
+fn a_wrapper_without_rules_keeps_it_too(on: On) {
+    keep(&Faulty::healthy(&on.world()), on);
 }
 
 fn set(world: &World, baseline: &str, canary: &str, weight: Weight) -> Result<(), SetError> {

@@ -1,0 +1,92 @@
+//! Starting between two target groups: which of them is new is read, and so is what stands around them.
+
+use futures_util::future::join;
+
+use super::Context;
+use super::problems::{failed, problem};
+use super::start::{Opened, Scene, behind, may_have_set, on_target};
+use crate::alb::{self, Found};
+use crate::command::Answer;
+use crate::observation::{Routing, Surroundings};
+use crate::ports::{Budget, LookError, Ports};
+use crate::rollout::Rollout;
+use crate::spec::{AlbTarget, Problem, RolloutSpec, Version};
+
+const TARGET: &str = "target.alb";
+
+pub(super) async fn open<P: Ports, B: Budget>(
+    context: &Context<'_, P, B>,
+    spec: &RolloutSpec,
+    alb: &AlbTarget,
+) -> Result<Opened, Vec<Problem>> {
+    let ports = context.ports;
+    // Before anything is read of the target: a release that is under way, or was, may have changed all of it.
+    let id = spec.name.clone().unwrap_or_else(|| alb.default_id(&spec.release));
+    if let Some(existing) = ports.load(&id).await.map_err(failed)? {
+        return again(context, existing, spec).await.map(Opened::Answered);
+    }
+    let (routing, around) = join(ports.look(&spec.target), ports.survey(&spec.target)).await;
+    let rollouts = on_target(context, &spec.target).await?;
+    let moved = routing.as_ref().is_ok_and(|routing| may_have_set(&rollouts, routing));
+    let around = around.map_err(|error| looked(&error))?;
+    let Found { problems, mut warnings } = alb::problems(alb, &around, spec.mode, moved);
+    let (routing, canary) = match (routing, canary(&around, &rollouts)) {
+        (Ok(routing), Some(canary)) => (routing, canary),
+        // The survey says it better.
+        (Err(_) | Ok(_), _) if !problems.is_empty() => return Err(problems),
+        (Err(error), _) => return Err(looked(&error)),
+        (Ok(routing), None) => {
+            return Err(problem(TARGET, format!("which group is the new one cannot be told: all is on {routing}")));
+        }
+    };
+    let version = ports.version(&spec.target, Some(&canary)).await.map_err(|error| looked(&error))?;
+    let behind = behind(&rollouts, spec, &canary)?;
+    warnings.extend(unseen_errors(spec));
+    Ok(Opened::Begins(Box::new(Scene { id, routing, version, behind, problems, warnings })))
+}
+
+fn looked(error: &LookError) -> Vec<Problem> {
+    problem(TARGET, error)
+}
+
+/// The group without traffic. While a rollout divides it, that one's: a newer release takes its place there.
+fn canary(around: &Surroundings, rollouts: &[Rollout]) -> Option<Version> {
+    let running = || rollouts.last().map(|rollout| &rollout.canary);
+    alb::idle(around).or_else(running).cloned()
+}
+
+/// The same name and spec is the same rollout. One that has ended is no answer where its end is not what is live: then
+/// this is another release under its name.
+async fn again<P: Ports, B: Budget>(
+    context: &Context<'_, P, B>,
+    existing: Rollout,
+    spec: &RolloutSpec,
+) -> Result<Answer, Vec<Problem>> {
+    let Rollout { id, baseline, canary, .. } = &existing;
+    if existing.spec != *spec {
+        let message =
+            format!("a rollout {id} exists with another spec ({baseline} to {canary}); give this one another name");
+        return Err(problem("name", message));
+    }
+    if let Some(left) = existing.left_live() {
+        let routing = context.ports.look(&spec.target).await.map_err(|error| looked(&error))?;
+        let Routing { primary, additional, others, .. } = &routing;
+        if primary != left || additional.is_some() || !others.is_empty() {
+            let message = format!(
+                "rollout {id} of this release has ended with {left} live, and now it is {routing}; give this one another name"
+            );
+            return Err(problem("name", message));
+        }
+    }
+    Ok(Answer::about(existing, Vec::new()))
+}
+
+/// What the load balancer answers by itself is counted for no target group.
+fn unseen_errors(spec: &RolloutSpec) -> Vec<Problem> {
+    if !spec.alarms.names.is_empty() {
+        return Vec::new();
+    }
+    let message = "none is named, so nothing sees the errors that the load balancer itself answers with (502, 503, 504: targets \
+                   that hang, hang up or are gone): they are counted for no target group. Name an alarm on HTTPCode_ELB_5XX_Count";
+    problem("alarms", message)
+}
