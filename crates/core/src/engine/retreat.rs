@@ -14,6 +14,7 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
         draft.hold(format!("the live weights could not be read: {reason}"));
     }
     let Some((routing, split)) = draft.split() else { return };
+    draft.lost_rules().into_iter().for_each(|why| draft.hold(why));
     if split == Split::Foreign {
         draft.supersede(Why::TakenOver { found: routing.to_string() });
         return;
