@@ -469,6 +469,24 @@ fn chosen_weights_are_ones_that_can_be_set() {
     assert!(rounded > 0, "or this proves nothing");
 }
 
+/// A write that reached one rule alone, and a person who does not wait for the other one.
+#[test]
+fn a_promotion_in_the_middle_of_a_raise_is_not_taken_for_a_foreign_write() {
+    let mut stage = Stage::baking(alb_spec());
+    stage.reached = 1;
+    while stage.rollout.phase.name() == PhaseName::Baking {
+        stage.tick(Verdict::Pass);
+    }
+    stage.ticks(2, Verdict::Pass);
+    assert_eq!((stage.rollout.phase.name(), &stage.rules[..]), (PhaseName::Shifting, &[percent(25), percent(5)][..]));
+    stage.ask(OrderKind::Promote);
+    stage.tick(Verdict::Pass);
+    assert_eq!(stage.rollout.phase.name(), PhaseName::Promoting, "{}", stage.last_reason());
+    stage.reached = 2;
+    stage.ticks(2, Verdict::Pass);
+    assert_eq!(stage.rules, [Weight::FULL; 2]);
+}
+
 /// What the remaining rules do with the traffic is known, and goes back; it does not rise.
 #[test]
 fn a_rule_that_is_gone_holds_every_raise_and_no_rollback() {
