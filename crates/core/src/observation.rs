@@ -295,6 +295,8 @@ pub struct Observation {
     /// The switch that turns every writer off is on.
     pub mode: Mode,
     pub routing: Seen<Routing>,
+    /// The routing is missing because there is no such alias, or none of the rules, any more.
+    pub target_gone: bool,
     /// State by name. A name that CloudWatch does not know is absent: a mistake in the spec, not an OK.
     pub alarms: Seen<BTreeMap<String, AlarmState>>,
     pub canary: Seen<VersionInfo>,

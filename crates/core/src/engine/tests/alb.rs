@@ -506,3 +506,26 @@ fn a_rule_that_is_gone_holds_every_raise_and_no_rollback() {
     assert!(stage.holding.contains(&said), "{:?}", stage.holding);
     assert_eq!(stage.tick(Verdict::Inconclusive), PhaseName::RolledBack);
 }
+
+/// A rule that is made anew has another ARN: the old one never comes back, and the groups must not be held for ever.
+#[test]
+fn a_rollback_ends_where_nothing_is_left_to_take_back() {
+    let mut stage = Stage::baking(alb_spec());
+    stage.ask(OrderKind::Abort);
+    let after = |minutes: u64, target_gone: bool| {
+        let now = stage.now + Span::from_minutes(minutes);
+        let routing = Seen::Missing("there is no rule r1".to_owned());
+        let decision = decide(&stage.rollout, &Observation { now, routing, target_gone, ..stage.seen() }, None);
+        assert_eq!(decision.holding, ["the live weights could not be read: there is no rule r1"]);
+        decision.next
+    };
+    for (minutes, gone) in [(9, true), (10, false), (600, false)] {
+        assert_eq!(after(minutes, gone).phase.name(), PhaseName::RollingBack, "{minutes} {gone}");
+    }
+    let ended = after(10, true);
+    assert_eq!(ended.phase.name(), PhaseName::Superseded);
+    assert_eq!(
+        report::sentence(&ended.history.last().unwrap().why),
+        "somebody else changed the target, it is now on nothing: there is no rule r1; nothing was touched"
+    );
+}
