@@ -131,10 +131,22 @@ fn canary_weight(
 
 impl std::fmt::Display for Routing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.additional {
-            None => write!(f, "{}", self.primary),
-            Some((version, weight)) => write!(f, "{} with {weight} on {version}", self.primary),
-        }
+        route(f, &self.primary, self.additional.as_ref())?;
+        self.others.iter().try_for_each(|(primary, additional)| {
+            f.write_str(", and behind another rule ")?;
+            route(f, primary, additional.as_ref())
+        })
+    }
+}
+
+fn route(
+    f: &mut std::fmt::Formatter<'_>,
+    primary: &Version,
+    additional: Option<&(Version, Weight)>,
+) -> std::fmt::Result {
+    match additional {
+        None => write!(f, "{primary}"),
+        Some((version, weight)) => write!(f, "{primary} with {weight} on {version}"),
     }
 }
 

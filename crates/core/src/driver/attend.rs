@@ -22,7 +22,8 @@ use crate::units::{Minute, Span, Weight};
 const PASSES: usize = 4;
 
 /// No weight is raised by a write that could still be in flight when the invocation is cut off: three throttled attempts
-/// of an UpdateAlias take up to 16 s. A write of 0 is harmless however late it comes.
+/// of an UpdateAlias take up to 16 s, and all rules of a load balancer together 12 s. A write of 0 is harmless however late
+/// it comes.
 const WRITE_RESERVE: Duration = Duration::from_secs(17);
 
 /// Sealed blocks written in one tick, at most. A controller that was away for two hours catches up in one.

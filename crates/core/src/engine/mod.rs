@@ -103,10 +103,11 @@ pub fn needs(rollout: &Rollout, now: Timestamp) -> Needs {
         ..Needs::default()
     };
     match &rollout.phase {
-        Phase::Pending { behind, ready, .. } => Needs {
+        Phase::Pending { behind: Some(_), .. } => Needs { canary: true, health: false, ..split(true) },
+        Phase::Pending { behind: None, ready, .. } => Needs {
             canary: true,
             tests: *ready && !rollout.spec.tests.is_empty(),
-            past: behind.is_none() && !knows_past(rollout, now),
+            past: !knows_past(rollout, now),
             samples: None,
             ..split(true)
         },

@@ -53,6 +53,8 @@ pub struct Scenario {
     pub ticks_twice: bool,
     /// Two controllers tick at the same time, their calls interleaved.
     pub rival: bool,
+    /// For how long a client keeps its target group.
+    pub sticky: Option<Span>,
 }
 
 /// Something that happens to the world.
@@ -147,6 +149,7 @@ pub fn run(scenario: &Scenario, seed: u64) -> Result<Outcome, RunError> {
         world.offer(&target, version);
     }
     world.write(&target, &scenario.baseline, None)?;
+    world.hold_clients(&target, scenario.sticky);
     scenario.alarms.iter().for_each(|name| world.set_alarm(name, AlarmState::Ok));
     // From a seed of its own, so that the hour's chances are what they would be without it.
     Generator::new(&world, &target, &scenario.traffic, !seed, world.now(), started_at)
@@ -461,6 +464,7 @@ impl Scenario {
             longest: Span::from_hours(24),
             ticks_twice: false,
             rival: false,
+            sticky: None,
         }
     }
 }

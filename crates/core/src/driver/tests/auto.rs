@@ -2,12 +2,21 @@
 
 use serde_json::json;
 
-use super::{after, bad, clean_run, good, minutes, version};
+use super::{after, bad, clean_run, good, minutes};
 use crate::observation::AlarmState;
 use crate::ports::FaultKind;
 use crate::rollout::{PhaseName, Why};
 use crate::sim::faults::{Operation, Rule, Way, When};
+use crate::sim::samples::{On, on_both};
 use crate::sim::scenario::{FaultWindow, Outcome, Scenario, What, run};
+
+on_both!(
+    a_good_release_climbs_by_what_is_proven_and_is_promoted,
+    a_bad_release_costs_about_what_is_budgeted,
+    an_alarm_takes_the_chosen_weight_away_at_once,
+    a_pause_keeps_the_chosen_weight,
+    blind_minutes_raise_nothing,
+);
 
 fn chosen(scenario: Scenario, strategy: serde_json::Value) -> Scenario {
     let mut scenario = scenario;
@@ -24,10 +33,9 @@ fn weights(outcome: &Outcome) -> Vec<u16> {
     outcome.weights().into_iter().map(|(_, weight)| weight.basis_points()).collect()
 }
 
-#[test]
-fn a_good_release_climbs_by_what_is_proven_and_is_promoted() {
+fn a_good_release_climbs_by_what_is_proven_and_is_promoted(on: On) {
     for (strategy, seed) in [(json!({ "auto": { "harmBudget": 100 } }), 1), (json!({ "auto": {} }), 2)] {
-        let outcome = clean_run(&Scenario { ticks_twice: true, ..chosen(good(), strategy) }, seed);
+        let outcome = clean_run(&on.of(Scenario { ticks_twice: true, ..chosen(good(), strategy) }), seed);
         assert_eq!(outcome.ended(), Some(PhaseName::Promoted), "{:#?}", outcome.rollout.history);
         let weights = weights(&outcome);
         assert!(weights.len() >= 6 && weights[1] < 500, "begins with a trickle: {weights:?}");
@@ -40,33 +48,30 @@ fn a_good_release_climbs_by_what_is_proven_and_is_promoted() {
 }
 
 /// A fifth of its requests fail. The budget is a plan: what it costs is about that.
-#[test]
-fn a_bad_release_costs_about_what_is_budgeted() {
-    let outcome = clean_run(&budgeted(bad()), 3);
+fn a_bad_release_costs_about_what_is_budgeted(on: On) {
+    let outcome = clean_run(&on.of(budgeted(bad())), 3);
     assert_eq!(outcome.ended(), Some(PhaseName::RolledBack), "{:#?}", outcome.rollout.history);
-    let failed = outcome.tally(&version("42")).failed;
+    let failed = outcome.tally(&on.canary()).failed;
     assert!((5..=150).contains(&failed), "{failed} failed: {:?}", weights(&outcome));
 }
 
-#[test]
-fn an_alarm_takes_the_chosen_weight_away_at_once() {
+fn an_alarm_takes_the_chosen_weight_away_at_once(on: On) {
     let state = AlarmState::Alarm;
     let scenario =
         Scenario { events: vec![after(9, What::Alarm { name: "red".to_owned(), state })], ..budgeted(good()) };
-    let outcome = clean_run(&scenario, 4);
+    let outcome = clean_run(&on.of(scenario), 4);
     assert_eq!(outcome.ended(), Some(PhaseName::RolledBack));
     assert!(outcome.turned_back().is_some_and(|at| at.since(outcome.started_at) <= minutes(10)));
 }
 
 /// A pause keeps the weight that was chosen, and the rollout goes on from there.
-#[test]
-fn a_pause_keeps_the_chosen_weight() {
+fn a_pause_keeps_the_chosen_weight(on: On) {
     let order = |minute, command: &str| {
         let command = json!({ "command": command, "rollout": "checkout-42", "reason": "" });
         after(minute, What::Command(command))
     };
     let scenario = Scenario { events: vec![order(9, "pause"), order(40, "resume")], ..budgeted(good()) };
-    let outcome = clean_run(&scenario, 5);
+    let outcome = clean_run(&on.of(scenario), 5);
     assert_eq!(outcome.ended(), Some(PhaseName::Promoted), "{:#?}", outcome.rollout.history);
     let (paused, resumed) = (outcome.started_at + minutes(10), outcome.started_at + minutes(40));
     let meanwhile = outcome.writes.iter().filter(|write| write.at > paused && write.at < resumed);
@@ -74,11 +79,10 @@ fn a_pause_keeps_the_chosen_weight() {
 }
 
 /// Nothing rises while the metrics cannot be read, and what is missed is made up for afterwards.
-#[test]
-fn blind_minutes_raise_nothing() {
+fn blind_minutes_raise_nothing(on: On) {
     let rule = Rule { when: When::Every(Operation::Fetch), way: Way::Fails(FaultKind::Failed) };
     let window = FaultWindow { from: minutes(6), until: minutes(30), rule };
-    let outcome = clean_run(&Scenario { faults: vec![window], ..budgeted(good()) }, 6);
+    let outcome = clean_run(&on.of(Scenario { faults: vec![window], ..budgeted(good()) }), 6);
     let (from, until) = (outcome.started_at + minutes(7), outcome.started_at + minutes(30));
     let risen = outcome.weights().windows(2).any(|pair| pair[1].1 > pair[0].1 && pair[1].0 > from && pair[1].0 < until);
     assert!(!risen, "{:?}", outcome.weights());

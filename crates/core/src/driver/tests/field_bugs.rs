@@ -16,23 +16,41 @@ use crate::sim::world::{Datapoint, World};
 use crate::spec::Mode;
 use crate::units::{Timestamp, Weight};
 
+on_both!(
+    drift_never_advances,
+    crash_before_and_after_every_effect,
+    open_period_is_dropped,
+    bad_query_holds,
+    all_checks_error_is_inconclusive,
+    no_samples_never_passes,
+    judge_is_a_function,
+    fail_beats_inconclusive,
+    abort_before_data_rolls_back,
+    silent_canary_is_not_promoted,
+    notify_once_after_the_fact,
+    command_matrix,
+    what_nobody_can_be_told_is_given_up_in_the_end,
+);
+
 const SEED: u64 = 31;
 
 /// A world that is fed by hand, minute by minute, with a rollout of v42 that has just been started.
 struct ByHand {
+    on: On,
     world: World,
     now: Timestamp,
 }
 
 impl ByHand {
-    fn new() -> Self {
+    /// Target groups are both attached and healthy.
+    fn new(on: On) -> Self {
         let now: Timestamp = "2026-11-21T14:00:20Z".parse().unwrap();
         let world = World::new(now);
-        ["41", "42"].iter().for_each(|number| world.publish_active("checkout", number));
-        world.write(&target(), &version("41"), None).unwrap();
+        ["41", "42"].iter().for_each(|number| world.offer(&on.target(), &on.version(number)));
+        world.write(&on.target(), &on.baseline(), Some((on.canary(), Weight::ZERO))).unwrap();
         world.set_alarm("red", AlarmState::Ok);
-        let by_hand = Self { world, now };
-        by_hand.ask(json!({ "command": "start", "spec": spec() })).unwrap();
+        let by_hand = Self { on, world, now };
+        by_hand.ask(json!({ "command": "start", "spec": spec_on(on) })).unwrap();
         by_hand
     }
 
@@ -61,9 +79,16 @@ impl ByHand {
         let minute = self.now.minute();
         let rollout = self.rollout();
         let (check, planned) = (&rollout.spec.checks[0], &rollout.plan.checks[0]);
-        let asked = metrics::Asked { check, planned, target: &target() };
-        let series = metrics::queries(asked, metrics::Of::Baseline(&version(number)), minute, minute.plus(1));
-        for (query, sum) in series.iter().zip([failed, 0.0, requests]) {
+        let target = self.on.target();
+        let asked = metrics::Asked { check, planned, target: &target };
+        let version = self.on.version(number);
+        let of = metrics::Of::Baseline(&version);
+        let series = metrics::queries(asked, of, minute, minute.plus(1));
+        let sums = match self.on {
+            On::Lambda => [failed, 0.0, requests],
+            On::Alb => [requests, failed, 0.0],
+        };
+        for (query, sum) in series.iter().zip(sums) {
             if query.stat == metrics::Stat::Sum {
                 let datapoint = Datapoint { sum, samples: requests, arrives: self.now };
                 self.world.put_datapoint(&query.metric, minute, datapoint);
@@ -89,22 +114,28 @@ fn ten_percent() -> Weight {
     Weight::from_basis_points(1_000).unwrap()
 }
 
+/// Where a rollout is in the tick that turns back: rules have no revisions, and so it waits for writes in flight.
+fn turning_back(on: On) -> PhaseName {
+    match on {
+        On::Lambda => PhaseName::RolledBack,
+        On::Alb => PhaseName::RollingBack,
+    }
+}
+
 /// A live weight that is none of the ladder's made the next step "everything".
-#[test]
-fn drift_never_advances() {
+fn drift_never_advances(on: On) {
     let drift = What::Written {
         primary: version("41"),
         additional: Some((version("42"), Weight::from_basis_points(1_234).unwrap())),
     };
-    let outcome = clean_run(&Scenario { events: vec![after(3, drift)], ..good() }, SEED);
+    let outcome = clean_run(&on.of(Scenario { events: vec![after(3, drift)], ..good() }), SEED);
     assert_eq!(outcome.ended(), Some(PhaseName::Superseded));
     assert!(highest(&outcome) < Weight::from_basis_points(1_235).unwrap());
 }
 
 /// A crash between the route and the status made two steps in one bake.
-#[test]
-fn crash_before_and_after_every_effect() {
-    let undisturbed = clean_run(&good(), SEED);
+fn crash_before_and_after_every_effect(on: On) {
+    let undisturbed = clean_run(&on.of(good()), SEED);
     let sets = [(0, 1), (4, 12), (8, 20)];
     for (from, until) in sets {
         for operation in [Operation::Set, Operation::Save] {
@@ -113,7 +144,7 @@ fn crash_before_and_after_every_effect() {
                 let rule = Rule { when: When::Nth(operation, 0), way };
                 scenario.faults.push(FaultWindow { from: minutes(from), until: minutes(until), rule });
                 // The invariants of every run are: one step per bake, no rise without its reason.
-                let outcome = clean_run(&scenario, SEED);
+                let outcome = clean_run(&on.of(scenario), SEED);
                 assert_eq!(outcome.ended(), undisturbed.ended(), "{operation:?} {way:?} from {from}");
             }
         }
@@ -121,9 +152,8 @@ fn crash_before_and_after_every_effect() {
 }
 
 /// The newest period, which is still open, was read as the value.
-#[test]
-fn open_period_is_dropped() {
-    let mut by_hand = ByHand::new();
+fn open_period_is_dropped(on: On) {
+    let mut by_hand = ByHand::new(on);
     by_hand.tick();
     assert_eq!(by_hand.phase(), PhaseName::Baking);
     by_hand.serve("41", 2000.0, 2.0);
@@ -133,15 +163,14 @@ fn open_period_is_dropped() {
     by_hand.tick();
     assert_eq!(by_hand.phase(), PhaseName::Baking, "the minute ended 20 s ago");
     by_hand.tick();
-    assert_eq!(by_hand.phase(), PhaseName::RolledBack, "closed");
+    assert_eq!(by_hand.phase(), turning_back(on), "closed");
 }
 
 /// An error was overwritten by the next call's, and the value counted as good.
-#[test]
-fn bad_query_holds() {
+fn bad_query_holds(on: On) {
     let mut scenario = good();
     scenario.faults.push(failing_service(Operation::Fetch, 3, 30));
-    let outcome = clean_run(&scenario, SEED);
+    let outcome = clean_run(&on.of(scenario), SEED);
     let during = |at: Timestamp| at >= outcome.started_at + minutes(3) && at < outcome.started_at + minutes(30);
     assert!(outcome.writes.iter().all(|write| !during(write.at)), "{:?}", outcome.writes);
     let mut held = outcome.reports.iter().filter(|report| during(report.now)).flat_map(|report| &report.lines);
@@ -150,20 +179,18 @@ fn bad_query_holds() {
 }
 
 /// All metrics in error were a score of 100.
-#[test]
-fn all_checks_error_is_inconclusive() {
+fn all_checks_error_is_inconclusive(on: On) {
     let mut scenario = good();
     scenario.faults.push(failing_service(Operation::Fetch, 1, 24 * 60));
-    let outcome = clean_run(&scenario, SEED);
+    let outcome = clean_run(&on.of(scenario), SEED);
     assert_eq!((outcome.ended(), highest(&outcome)), (Some(PhaseName::RolledBack), ten_percent()));
 }
 
 /// No data passed unless an option said otherwise.
-#[test]
-fn no_samples_never_passes() {
+fn no_samples_never_passes(on: On) {
     let mut scenario = good();
     scenario.traffic.per_second = 0.0;
-    let outcome = clean_run(&scenario, SEED);
+    let outcome = clean_run(&on.of(scenario), SEED);
     assert_eq!((outcome.ended(), highest(&outcome)), (Some(PhaseName::RolledBack), ten_percent()));
 }
 
@@ -185,11 +212,10 @@ fn unknown_word_is_a_spec_error() {
 }
 
 /// Random noise in the judge: the same metrics, another verdict.
-#[test]
-fn judge_is_a_function() {
+fn judge_is_a_function(on: On) {
     let bytes = |outcome: &Outcome| serde_json::to_string(&outcome.rollout).unwrap();
-    assert_eq!(bytes(&clean_run(&bad(), SEED)), bytes(&clean_run(&bad(), SEED)));
-    let mut by_hand = ByHand::new();
+    assert_eq!(bytes(&clean_run(&on.of(bad()), SEED)), bytes(&clean_run(&on.of(bad()), SEED)));
+    let mut by_hand = ByHand::new(on);
     while by_hand.phase() != PhaseName::RolledBack {
         by_hand.serve("41", 2000.0, 2.0);
         by_hand.serve("42", 200.0, 9.0);
@@ -204,15 +230,14 @@ fn judge_is_a_function() {
 }
 
 /// One metric's error overwrote another's failure.
-#[test]
-fn fail_beats_inconclusive() {
+fn fail_beats_inconclusive(on: On) {
     let mut scenario = bad();
     let metric = |name: &str| json!({ "namespace": "Shop", "metric": name, "dimensions": { "Version": "{version}" } });
     let silent = json!({ "rate": {
         "name": "declined", "events": metric("Declined"), "requests": metric("Payments"), "tolerate": "2pt",
     } });
     scenario.spec["checks"].as_array_mut().unwrap().insert(0, silent);
-    let outcome = clean_run(&scenario, SEED);
+    let outcome = clean_run(&on.of(scenario), SEED);
     assert_eq!(outcome.ended(), Some(PhaseName::RolledBack));
     assert!(outcome.stopped_at < outcome.started_at + minutes(10), "long before the deadline");
     assert!(Verdict::Fail > Verdict::Inconclusive && Verdict::Inconclusive > Verdict::Pass);
@@ -228,35 +253,32 @@ fn no_checks_is_a_spec_error() {
 }
 
 /// An analysis that was stopped before its first measurement was successful.
-#[test]
-fn abort_before_data_rolls_back() {
+fn abort_before_data_rolls_back(on: On) {
     for minute in [0, 1] {
         let abort = What::Command(json!({ "command": "abort", "rollout": "checkout-42", "by": "mara" }));
-        let outcome = clean_run(&Scenario { events: vec![after(minute, abort)], ..good() }, SEED);
+        let outcome = clean_run(&on.of(Scenario { events: vec![after(minute, abort)], ..good() }), SEED);
         assert_eq!(outcome.ended(), Some(PhaseName::RolledBack));
         assert_eq!(outcome.weights().last().map(|(_, weight)| *weight), Some(Weight::ZERO));
     }
 }
 
 /// No datapoints of the new version were its health.
-#[test]
-fn silent_canary_is_not_promoted() {
-    let mut by_hand = ByHand::new();
+fn silent_canary_is_not_promoted(on: On) {
+    let mut by_hand = ByHand::new(on);
     for _ in 0..90 {
         by_hand.serve("41", 2000.0, 2.0);
         by_hand.tick();
-        let live = by_hand.world.routing(&target()).unwrap().split(&version("41"), &version("42"));
+        let live = live(&by_hand.world, on);
         assert!(live == Split::Ours(ten_percent()) || live == Split::Ours(Weight::ZERO), "{live:?}");
     }
     assert_eq!(by_hand.phase(), PhaseName::RolledBack);
 }
 
 /// The alert came again with every retry, and before anything had happened.
-#[test]
-fn notify_once_after_the_fact() {
+fn notify_once_after_the_fact(on: On) {
     let mut scenario = alarmed();
     scenario.faults.push(failing_service(Operation::Publish, 2, 40));
-    let outcome = clean_run(&scenario, SEED);
+    let outcome = clean_run(&on.of(scenario), SEED);
     let keys: std::collections::BTreeSet<&String> = outcome.notices.iter().map(|notice| &notice.key).collect();
     assert_eq!(keys.len(), outcome.notices.len(), "each once");
     let told = outcome.notices.iter().find(|notice| notice.phase == PhaseName::RolledBack).unwrap();
@@ -265,13 +287,13 @@ fn notify_once_after_the_fact() {
     let mut unsure = alarmed();
     let rule = Rule { when: When::Every(Operation::Publish), way: Way::AnswerLost };
     unsure.faults.push(FaultWindow { from: minutes(2), until: minutes(5), rule });
-    clean_run(&unsure, SEED);
+    clean_run(&on.of(unsure), SEED);
 }
 
 /// Two controllers on one target were only logged.
 #[test]
 fn second_rollout_on_a_target_is_refused() {
-    let by_hand = ByHand::new();
+    let by_hand = ByHand::new(On::Lambda);
     by_hand.world.publish_active("checkout", "43");
     let mut second = spec();
     second["version"] = "43".into();
@@ -284,15 +306,14 @@ fn second_rollout_on_a_target_is_refused() {
 /// Fakes that tests share must be reset; here nothing is shared.
 #[test]
 fn every_test_owns_its_world() {
-    let (mut one, other) = (ByHand::new(), ByHand::new());
+    let (mut one, other) = (ByHand::new(On::Lambda), ByHand::new(On::Lambda));
     one.tick();
     assert_eq!((one.phase(), other.phase()), (PhaseName::Baking, PhaseName::Pending));
 }
 
 /// Abort while paused, promote while rolling back: phases, not flags. The whole table is the engine's.
-#[test]
-fn command_matrix() {
-    let mut by_hand = ByHand::new();
+fn command_matrix(on: On) {
+    let mut by_hand = ByHand::new(on);
     by_hand.tick();
     let order = |by_hand: &ByHand, command: &str| {
         by_hand.ask(json!({ "command": command, "rollout": "checkout-42", "by": "mara" }))
@@ -300,19 +321,17 @@ fn command_matrix() {
     order(&by_hand, "pause").unwrap();
     assert_eq!(by_hand.phase(), PhaseName::Paused);
     order(&by_hand, "abort").unwrap();
-    assert_eq!(by_hand.phase(), PhaseName::RolledBack);
+    assert_eq!(by_hand.phase(), turning_back(on));
     for refused in ["promote", "resume", "approve", "pause"] {
         assert!(order(&by_hand, refused).is_err(), "{refused}");
     }
     assert!(order(&by_hand, "abort").is_ok(), "it is so already");
-    let live = by_hand.world.routing(&target()).unwrap().split(&version("41"), &version("42"));
-    assert_eq!(live, Split::Ours(Weight::ZERO));
+    assert_eq!(live(&by_hand.world, on), Split::Ours(Weight::ZERO));
 }
 
 /// A notifier that is gone for good, not for an hour: ended rollouts must not be attended to for ever.
-#[test]
-fn what_nobody_can_be_told_is_given_up_in_the_end() {
-    let by_hand = ByHand::new();
+fn what_nobody_can_be_told_is_given_up_in_the_end(on: On) {
+    let by_hand = ByHand::new(on);
     let gone = Rule { when: When::Every(Operation::Publish), way: Way::Fails(FaultKind::Rejected) };
     let ports = Faulty::new(&by_hand.world, vec![gone]);
     let abort = Request::parse(&json!({ "command": "abort", "rollout": "checkout-42" })).unwrap();

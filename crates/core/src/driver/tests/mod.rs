@@ -10,6 +10,7 @@ mod presets;
 mod recordings;
 mod shared_target;
 mod starts;
+mod starts_alb;
 mod wall;
 mod watched;
 

@@ -11,6 +11,13 @@ use crate::sim::scenario::FaultWindow;
 use crate::sim::traffic::Noise;
 use crate::units::Weight;
 
+on_both!(
+    a_day_of_the_past_is_learned_before_the_first_weight_and_told,
+    a_healthy_release_is_promoted_by_proof_of_errors_and_latency,
+    a_release_with_twice_the_p99_is_rolled_back_for_latency,
+    a_past_that_cannot_be_read_holds_the_start_until_it_can,
+);
+
 /// Errors and latency, as by default, at two weights.
 fn both_checks(old: Behaviour, new: Behaviour) -> Scenario {
     let mut spec = spec();
@@ -39,9 +46,8 @@ fn why_rolled_back(outcome: &Outcome) -> String {
     harm.unwrap_or_default()
 }
 
-#[test]
-fn a_day_of_the_past_is_learned_before_the_first_weight_and_told() {
-    let outcome = clean_run(&both_checks(steady(), steady()), 1);
+fn a_day_of_the_past_is_learned_before_the_first_weight_and_told(on: On) {
+    let outcome = clean_run(&on.of(both_checks(steady(), steady())), 1);
     let rollout = &outcome.rollout;
     let (errors, latency) = (learned(rollout, "errors").unwrap(), learned(rollout, "latency").unwrap());
     let a_day = 1430..=1440;
@@ -73,10 +79,9 @@ fn what_is_learned_fits_the_room_that_is_kept_for_it() {
     }
 }
 
-#[test]
-fn a_healthy_release_is_promoted_by_proof_of_errors_and_latency() {
+fn a_healthy_release_is_promoted_by_proof_of_errors_and_latency(on: On) {
     for seed in 1..=3 {
-        let outcome = clean_run(&both_checks(steady(), steady()), seed);
+        let outcome = clean_run(&on.of(both_checks(steady(), steady())), seed);
         assert_eq!(outcome.ended(), Some(PhaseName::Promoted), "seed {seed}: {:#?}", outcome.rollout.history);
         let said = |why: &Why| if let Why::Proven { sentences } = why { Some(sentences.len()) } else { None };
         let proven = outcome.rollout.history.iter().filter_map(|event| said(&event.why));
@@ -84,11 +89,10 @@ fn a_healthy_release_is_promoted_by_proof_of_errors_and_latency() {
     }
 }
 
-#[test]
-fn a_release_with_twice_the_p99_is_rolled_back_for_latency() {
+fn a_release_with_twice_the_p99_is_rolled_back_for_latency(on: On) {
     for seed in 1..=3 {
         let slow = steady().taking(Span::ZERO, Latency::default().with_tail(2.0));
-        let outcome = clean_run(&both_checks(steady(), slow), seed);
+        let outcome = clean_run(&on.of(both_checks(steady(), slow)), seed);
         assert_eq!(outcome.ended(), Some(PhaseName::RolledBack), "seed {seed}: {:#?}", outcome.rollout.history);
         let why = why_rolled_back(&outcome);
         assert!(why.starts_with("latency: "), "seed {seed}: {why}");
@@ -148,12 +152,11 @@ fn the_past_is_that_of_the_alias_where_lambda_has_no_series_of_a_version_alone()
     assert!(learned(&rollout, "latency").unwrap().minutes > 1430);
 }
 
-#[test]
-fn a_past_that_cannot_be_read_holds_the_start_until_it_can() {
+fn a_past_that_cannot_be_read_holds_the_start_until_it_can(on: On) {
     let rule = Rule { when: When::Every(Operation::Fetch), way: Way::Fails(FaultKind::Throttled) };
     let faults = vec![FaultWindow { from: Span::ZERO, until: minutes(10), rule }];
     let scenario = Scenario { faults, ..both_checks(steady(), steady()) };
-    let outcome = clean_run(&scenario, 51);
+    let outcome = clean_run(&on.of(scenario), 51);
     let first = outcome.reached(Weight::from_basis_points(2_000).unwrap()).unwrap();
     assert!((minutes(10)..minutes(12)).contains(&first.since(outcome.started_at)), "{first}");
     assert_eq!(outcome.ended(), Some(PhaseName::Promoted));
@@ -163,7 +166,7 @@ fn a_past_that_cannot_be_read_holds_the_start_until_it_can() {
 
     let for_ever = vec![FaultWindow { from: Span::ZERO, until: minutes(600), rule }];
     let scenario = Scenario { faults: for_ever, longest: minutes(90), ..both_checks(steady(), steady()) };
-    let outcome = clean_run(&scenario, 52);
+    let outcome = clean_run(&on.of(scenario), 52);
     assert_eq!(outcome.writes, [], "no weight without the past: {:#?}", outcome.rollout.history);
     assert_ne!(outcome.rollout.phase.name(), PhaseName::Pending, "the deadline ends it");
 }

@@ -4,6 +4,12 @@ use super::*;
 use crate::rollout::PhaseName;
 use crate::units::Weight;
 
+on_both!(
+    somebody_else_changes_the_target_and_the_rollout_stops_and_touches_nothing,
+    people_pause_resume_and_abort,
+    steady_late_data_delays_a_promotion_and_does_not_prevent_it,
+);
+
 fn start_of(number: &str, newer: &str) -> What {
     let mut spec = spec();
     spec["version"] = number.into();
@@ -22,8 +28,7 @@ fn ends(outcome: &Outcome) -> (Option<PhaseName>, Option<PhaseName>) {
     (outcome.ended(), outcome.others.get("checkout-43").map(|other| other.phase.name()))
 }
 
-#[test]
-fn somebody_else_changes_the_alias_and_the_rollout_stops_and_touches_nothing() {
+fn somebody_else_changes_the_target_and_the_rollout_stops_and_touches_nothing(on: On) {
     let ten = Weight::from_basis_points(1_000).unwrap();
     for minute in [2, 5, 9, 14, 18] {
         for (primary, additional) in [
@@ -33,7 +38,7 @@ fn somebody_else_changes_the_alias_and_the_rollout_stops_and_touches_nothing() {
         ] {
             let written = What::Written { primary: version(primary), additional };
             let scenario = Scenario { events: vec![after(minute, written)], ..good() };
-            let outcome = clean_run(&scenario, 3);
+            let outcome = clean_run(&on.of(scenario), 3);
             assert_eq!(outcome.ended(), Some(PhaseName::Superseded), "{minute}: {:#?}", outcome.rollout.history);
             let theirs = outcome.writes.iter().rposition(|write| write.at == outcome.started_at + minutes(minute));
             assert_eq!(theirs, Some(outcome.writes.len() - 1), "nothing is written after theirs");
@@ -88,19 +93,18 @@ fn the_more_careful_of_two_opinions_counts() {
     assert_eq!(ends(&clean_run(&scenario, 5)), (Some(PhaseName::Promoted), Some(PhaseName::Promoted)));
 }
 
-#[test]
-fn people_pause_resume_and_abort() {
+fn people_pause_resume_and_abort(on: On) {
     let ask = |minute, command: &str| {
         after(minute, What::Command(json!({ "command": command, "rollout": "checkout-42", "by": "mara" })))
     };
     let paused = Scenario { events: vec![ask(5, "pause"), ask(35, "resume")], ..good() };
-    let outcome = clean_run(&paused, 9);
+    let outcome = clean_run(&on.of(paused), 9);
     assert_eq!(outcome.ended(), Some(PhaseName::Promoted));
     assert!(outcome.stopped_at.since(outcome.started_at) > minutes(40));
-    let aborted = clean_run(&Scenario { events: vec![ask(5, "abort")], ..good() }, 9);
+    let aborted = clean_run(&on.of(Scenario { events: vec![ask(5, "abort")], ..good() }), 9);
     assert_eq!(aborted.ended(), Some(PhaseName::RolledBack));
     assert_eq!(aborted.turned_back(), Some(aborted.started_at + minutes(5)), "in the same invocation");
-    let promoted = clean_run(&Scenario { events: vec![ask(3, "promote")], ..good() }, 9);
+    let promoted = clean_run(&on.of(Scenario { events: vec![ask(3, "promote")], ..good() }), 9);
     assert_eq!(promoted.reached(Weight::FULL), Some(promoted.started_at + minutes(3)));
 }
 
@@ -132,12 +136,11 @@ fn a_release_that_comes_between_an_end_and_the_next_ones_turn_overtakes_nobody()
 }
 
 /// Two in a hundred requests are told ten minutes late, all the time: the newest minutes never look the same twice.
-#[test]
-fn steady_late_data_delays_a_promotion_and_does_not_prevent_it() {
+fn steady_late_data_delays_a_promotion_and_does_not_prevent_it(on: On) {
     let mut scenario = good();
     scenario.traffic.delivery.late_per_mille = 20;
     scenario.traffic.delivery.late_by = minutes(10);
-    let outcome = clean_run(&scenario, 3);
+    let outcome = clean_run(&on.of(scenario), 3);
     assert_eq!(outcome.ended(), Some(PhaseName::Promoted));
     assert!(outcome.stopped_at < outcome.started_at + minutes(60), "{}", outcome.stopped_at);
 }

@@ -415,8 +415,8 @@ fn health_is_asked_for_wherever_a_weight_may_rise_or_fail() {
     for (name, phase) in every_phase() {
         let rollout = Rollout { spec: alb_spec(), ..rollout_in(phase.clone()) };
         let needs = needs(&rollout, at(20));
-        let rolling_back = matches!(phase, Phase::RollingBack { .. });
-        assert_eq!(needs.health, needs.routing && !rolling_back, "{name}");
+        let idle = matches!(phase, Phase::RollingBack { .. } | Phase::Pending { behind: Some(_), .. });
+        assert_eq!(needs.health, needs.routing && !idle, "{name}");
         assert!(!crate::engine::needs(&rollout_in(phase), at(20)).health, "{name}: an alias has no targets");
     }
     let mut blind = Stage::baking(alb_spec());

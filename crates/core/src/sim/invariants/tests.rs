@@ -4,9 +4,19 @@ use super::*;
 use crate::ports::{RolloutStore, SetWeight, TrafficRouter};
 use crate::rollout::{DecisionRecord, Fence, Notice, PauseReason, WeightSeen};
 use crate::sim::executor::run_now;
-use crate::sim::samples::{baseline, canary, rollout, start, target, world};
-use crate::spec::Step;
+use crate::sim::samples::{On, on_both, start};
+use crate::sim::world::Rule;
+use crate::spec::{RuleRef, Step, Target};
 use crate::units::Minute;
+
+on_both!(
+    a_weight_rises_only_with_a_proof_or_a_consent,
+    what_is_stored_changes_only_as_it_may,
+    a_target_has_one_holder,
+    weights_are_set_only_as_recorded_and_never_while_blind,
+    danger_and_deadlines_are_acted_on_in_time,
+    every_transition_is_told_under_its_own_key,
+);
 
 fn weight(percent: u16) -> Weight {
     Weight::from_basis_points(percent * 100).unwrap()
@@ -48,8 +58,8 @@ fn paused() -> Phase {
 }
 
 /// Steps of 5, 25 and 50 % for five minutes each; the first one has been baking for five minutes.
-fn first_step() -> Rollout {
-    let mut rollout = rollout();
+fn first_step(on: On) -> Rollout {
+    let mut rollout = on.rollout();
     let step = rollout.spec.steps[0].clone();
     rollout.spec.steps = [5, 25, 50].map(|percent| Step { weight: weight(percent), ..step.clone() }).to_vec();
     rollout.weights = vec![WeightSeen { at: start(), weight: weight(5) }];
@@ -61,8 +71,9 @@ fn first_step() -> Rollout {
 
 /// The world at 5 %, with this rollout in its store.
 fn world_with(rollout: &Rollout) -> World {
-    let world = world();
-    world.write(&target(), &baseline(), Some((canary(), weight(5)))).unwrap();
+    let on = if matches!(rollout.spec.target, Target::Alb(_)) { On::Alb } else { On::Lambda };
+    let world = on.world();
+    world.write(&on.target(), &on.baseline(), Some((on.canary(), weight(5)))).unwrap();
     run_now(world.create(rollout)).unwrap().unwrap();
     world
 }
@@ -97,9 +108,8 @@ fn proven(minute: u64, percent: u16, digest: Option<u64>) -> Event {
     Event { digest, ..event(minute, PhaseName::Shifting, percent, why) }
 }
 
-#[test]
-fn a_weight_rises_only_with_a_proof_or_a_consent() {
-    let then = first_step();
+fn a_weight_rises_only_with_a_proof_or_a_consent(on: On) {
+    let then = first_step(on);
     let to_25 = |why| push(&then, shifting(1, 5), event(5, PhaseName::Shifting, 25, why));
     let promoted = Why::PromotedBy { by: "mara".to_owned(), reason: String::new() };
     for (now, verdict, wanted) in [
@@ -124,9 +134,8 @@ fn a_weight_rises_only_with_a_proof_or_a_consent() {
     assert!(of_change(&then, &twice, Some(Verdict::Pass)).contains(&ONE_STEP));
 }
 
-#[test]
-fn what_is_stored_changes_only_as_it_may() {
-    let then = first_step();
+fn what_is_stored_changes_only_as_it_may(on: On) {
+    let then = first_step(on);
     let ended = Rollout { phase: Phase::Promoted { at: start() }, ..then.clone() };
     let revived = Rollout { phase: baking(0, 0), revision: then.revision + 1, ..then.clone() };
     let touched = Rollout { revision: then.revision + 1, ..then.clone() };
@@ -140,31 +149,33 @@ fn what_is_stored_changes_only_as_it_may() {
     assert_eq!(of_change(&then, &back, None), ["an end is seen live before it is recorded"]);
 }
 
-#[test]
-fn a_target_has_one_holder() {
-    let world = world_with(&first_step());
+fn a_target_has_one_holder(on: On) {
+    let world = world_with(&first_step(on));
     let before = Snapshot::of(&world);
     let mut after = before.clone();
-    after.rollouts.insert("rival".to_owned(), Rollout { id: "rival".to_owned(), ..first_step() });
+    after.rollouts.insert("rival".to_owned(), Rollout { id: "rival".to_owned(), ..first_step(on) });
     assert_eq!(broken(&check(&before, &after, &world, Blind::default())), ["one active rollout per target"]);
     after.rollouts.clear();
     assert_eq!(broken(&check(&before, &after, &world, Blind::default())), ["one active rollout per target"]);
 }
 
 /// Sets 25 % through the port while the rollout is in this phase.
-fn of_write(phase: Phase, blind: Blind) -> Vec<&'static str> {
-    let then = Rollout { phase, ..first_step() };
+fn of_write(on: On, phase: Phase, blind: Blind) -> Vec<&'static str> {
+    let then = Rollout { phase, ..first_step(on) };
     let world = world_with(&then);
     let before = Snapshot::of(&world);
-    let seen = world.routing(&target()).unwrap();
-    let (baseline, canary) = (baseline(), canary());
-    let split = SetWeight { target: &target(), baseline: &baseline, canary: &canary, weight: weight(25), seen: &seen };
-    run_now(world.set(&split)).unwrap().unwrap();
+    set(&world, on, weight(25));
     broken(&check(&before, &Snapshot::of(&world), &world, blind))
 }
 
-#[test]
-fn weights_are_set_only_as_recorded_and_never_while_blind() {
+fn set(world: &World, on: On, weight: Weight) {
+    let (target, baseline, canary) = (on.target(), on.baseline(), on.canary());
+    let seen = world.routing(&target).unwrap();
+    let split = SetWeight { target: &target, baseline: &baseline, canary: &canary, weight, seen: &seen };
+    run_now(world.set(&split)).unwrap().unwrap();
+}
+
+fn weights_are_set_only_as_recorded_and_never_while_blind(on: On) {
     let unwanted = "the weight never rises while paused or rolling back";
     let blind = "the weight never rises while blind";
     let sees = Blind::default();
@@ -178,7 +189,9 @@ fn weights_are_set_only_as_recorded_and_never_while_blind() {
         (shifting(1, 5), Blind { metrics: true, ..sees }, vec![blind]),
         (shifting(1, 5), Blind { sealed: true, ..sees }, vec![]),
     ] {
-        assert_eq!(of_write(phase.clone(), blindness), wanted, "{phase:?} {blindness:?}");
+        // Each of two rules is a write of its own.
+        let wanted = if on == On::Alb { wanted.repeat(2) } else { wanted };
+        assert_eq!(of_write(on, phase.clone(), blindness), wanted, "{phase:?} {blindness:?}");
     }
 }
 
@@ -194,9 +207,8 @@ fn of_idle_ticks(rollout: &Rollout, minute: u64, alarm: AlarmState) -> [usize; 3
     })
 }
 
-#[test]
-fn danger_and_deadlines_are_acted_on_in_time() {
-    let of = |phase: Phase, minute, alarm| of_idle_ticks(&Rollout { phase, ..first_step() }, minute, alarm);
+fn danger_and_deadlines_are_acted_on_in_time(on: On) {
+    let of = |phase: Phase, minute, alarm| of_idle_ticks(&Rollout { phase, ..first_step(on) }, minute, alarm);
     assert_eq!(of(baking(0, 0), 5, AlarmState::Ok), [0, 0, 0]);
     assert_eq!(of(baking(0, 0), 5, AlarmState::Alarm), [0, 1, 1], "an alarm that nobody acts on");
     assert_eq!(of(paused(), 5, AlarmState::Alarm), [0, 1, 1], "in a pause, too");
@@ -206,9 +218,9 @@ fn danger_and_deadlines_are_acted_on_in_time() {
     let watched = Phase::Promoting { from: weight(50), since: start(), live_since: Some(start()) };
     assert_eq!(of(watched.clone(), 40, AlarmState::Ok), [0, 0, 0]);
     assert_eq!(of(watched, 153, AlarmState::Ok), [0, 1, 1], "a watch for ever");
-    let muted = Rollout { alarms_muted: ["checkout-5xx".to_owned()].into(), ..first_step() };
+    let muted = Rollout { alarms_muted: ["checkout-5xx".to_owned()].into(), ..first_step(on) };
     assert_eq!(of_idle_ticks(&muted, 5, AlarmState::Alarm), [0, 0, 0], "red before the start");
-    let observed = Rollout { phase: rolling_back(), ..first_step() };
+    let observed = Rollout { phase: rolling_back(), ..first_step(on) };
     let world = world_with(&observed);
     let now = Snapshot::of(&world);
     let mut watchdog = Watchdog::default();
@@ -216,17 +228,16 @@ fn danger_and_deadlines_are_acted_on_in_time() {
     assert_eq!(faulty, [0, 0, 0], "faults are no fault of the controller");
 }
 
-#[test]
-fn every_transition_is_told_under_its_own_key() {
-    let rollout = first_step();
+fn every_transition_is_told_under_its_own_key(on: On) {
+    let rollout = first_step(on);
     let world = world_with(&rollout);
     let notice = |number: u64, why: &str| Notice {
         key: format!("checkout-42/{number}"),
         at: start(),
         rollout: "checkout-42".to_owned(),
         target: "checkout:live".to_owned(),
-        baseline: baseline(),
-        canary: canary(),
+        baseline: on.baseline(),
+        canary: on.canary(),
         phase: PhaseName::Baking,
         weight: weight(5),
         why: why.to_owned(),
@@ -242,4 +253,119 @@ fn every_transition_is_told_under_its_own_key() {
     assert_eq!(check_notices(&world), []);
     publish(notice(2, "otherwise"));
     assert_eq!(check_notices(&world).len(), 1, "one key, two stories");
+}
+
+/// What is said of rules that Coalmine writes like this, in the step of 25 %.
+fn of_rules(world: &World, rules: &[(usize, Rule)], attaches: bool) -> Vec<&'static str> {
+    let then = Rollout { phase: shifting(1, 5), ..first_step(On::Alb) };
+    run_now(world.create(&then)).unwrap().unwrap();
+    let before = Snapshot::of(world);
+    for (place, rule) in rules {
+        world.write_rule_as_ours(&On::Alb.target(), &references()[*place], rule.clone(), attaches);
+    }
+    broken(&check(&before, &Snapshot::of(world), world, Blind::default()))
+}
+
+fn references() -> Vec<RuleRef> {
+    let Target::Alb(alb) = On::Alb.target() else { panic!("target groups") };
+    alb.rules
+}
+
+#[test]
+fn no_group_gets_more_than_its_targets_carry() {
+    let carries = "no group gets a weight above what its healthy targets carry";
+    // Ten targets carried all, so 25 % needs three.
+    for (healthy, wanted) in [(10, 0), (3, 0), (2, 2), (0, 2)] {
+        let then = Rollout { phase: shifting(1, 5), ..first_step(On::Alb) };
+        let world = world_with(&then);
+        world.set_health(&On::Alb.canary(), healthy, 10 - healthy);
+        let before = Snapshot::of(&world);
+        set(&world, On::Alb, weight(25));
+        let found = broken(&check(&before, &Snapshot::of(&world), &world, Blind::default()));
+        assert_eq!(found, [carries].repeat(wanted), "{healthy} healthy targets");
+        // Back it goes however few there are.
+        let before = Snapshot::of(&world);
+        set(&world, On::Alb, Weight::ZERO);
+        assert_eq!(broken(&check(&before, &Snapshot::of(&world), &world, Blind::default())), Vec::<&str>::new());
+    }
+    let world = On::Alb.world();
+    let unknown = Rollout { carried_by: None, phase: shifting(1, 5), ..first_step(On::Alb) };
+    run_now(world.create(&unknown)).unwrap().unwrap();
+    let before = Snapshot::of(&world);
+    set(&world, On::Alb, weight(25));
+    let found = broken(&check(&before, &Snapshot::of(&world), &world, Blind::default()));
+    assert_eq!(found, [carries; 2], "nobody counted what carried everything");
+}
+
+#[test]
+fn what_else_is_on_an_action_survives_every_write() {
+    let on = On::Alb;
+    let survives = "everything else on the action survives";
+    let world = || {
+        let world = on.world();
+        world.register_group(&on.version("43"), 1);
+        for reference in references() {
+            let rule = world.rule(&reference).unwrap().with(&on.version("43"), 0);
+            let rule = Rule { sticky: Some(Span::from_minutes(5)), ..rule };
+            world.write_rule(&on.target(), &reference, rule).unwrap();
+        }
+        world
+    };
+    let rule = world().rule(&references()[0]).unwrap();
+    let raised = rule.with(&on.baseline(), 3).with(&on.canary(), 1);
+    let less = |rule: &Rule| Rule { groups: rule.groups[..2].to_vec(), ..rule.clone() };
+    for (written, wanted) in [
+        (raised.clone(), vec![]),
+        (less(&raised), vec![survives]),
+        (raised.with(&on.version("44"), 0), vec![survives]),
+        (Rule { sticky: None, ..raised.clone() }, vec![survives]),
+        (Rule { sticky: None, ..rule.clone() }, vec![survives]),
+        (Rule { actions_before: 0, ..raised.clone() }, vec![survives]),
+    ] {
+        let world = world();
+        world.register_group(&on.version("44"), 1);
+        assert_eq!(of_rules(&world, &[(0, written.clone())], false), wanted, "{written:?}");
+    }
+}
+
+#[test]
+fn attaching_gives_no_traffic() {
+    let on = On::Alb;
+    let world = || {
+        let world = on.world();
+        world.write(&on.target(), &on.baseline(), None).unwrap();
+        world
+    };
+    let rule = world().rule(&references()[1]).unwrap();
+    let attaches = "attaching writes weight 0 and nothing else";
+    assert_eq!(of_rules(&world(), &[(1, rule.with(&on.canary(), 0))], true), Vec::<&str>::new());
+    let with_traffic = rule.with(&on.canary(), 1).with(&on.baseline(), 3);
+    assert_eq!(of_rules(&world(), &[(1, with_traffic)], true), [attaches]);
+    let heavier = rule.with(&on.canary(), 0).with(&on.baseline(), 2);
+    assert_eq!(of_rules(&world(), &[(1, heavier)], true), [attaches]);
+}
+
+/// Behind one rule the canary may still have traffic.
+#[test]
+fn rules_that_differ_are_as_bad_as_the_worst_of_them() {
+    let on = On::Alb;
+    let rollout = Rollout { phase: rolling_back(), ..first_step(on) };
+    let world = world_with(&rollout);
+    let back = world.rule(&references()[0]).unwrap().with(&on.baseline(), 1).with(&on.canary(), 0);
+    world.write_rule(&on.target(), &references()[0], back.clone()).unwrap();
+    let mut watchdog = Watchdog::default();
+    let now = Snapshot::of(&world);
+    let mut tick = || watchdog.after_tick(&now, &now, &world, true, Mode::Enforce).len();
+    assert_eq!([tick(), tick()], [0, 1]);
+    let ended = Phase::RolledBack { at: start(), why: Why::Ready };
+    let end = |world: &World| {
+        let (before, mut after) = (Snapshot::of(world), Snapshot::of(world));
+        let ended = Rollout { phase: ended.clone(), revision: rollout.revision + 1, ..rollout.clone() };
+        after.rollouts.insert(rollout.id.clone(), ended);
+        broken(&check(&before, &after, world, Blind::default()))
+    };
+    let live = "an end is seen live before it is recorded";
+    assert!(end(&world).contains(&live));
+    world.write_rule(&on.target(), &references()[1], back).unwrap();
+    assert!(!end(&world).contains(&live));
 }

@@ -1,7 +1,18 @@
 use super::*;
 use crate::ports::FaultKind;
 use crate::rollout::Why;
+use crate::sim::samples::{On, on_both};
 use crate::sim::tour::{self, Stop};
+
+on_both!(
+    the_tour_ends_as_announced_with_any_seed,
+    the_same_seed_gives_the_same_outcome,
+    two_controllers_at_once_equal_one,
+    faults_that_stop_change_nothing_in_the_end,
+    no_data_is_never_good_news,
+    people_are_obeyed,
+    somebody_elses_weights_are_left_alone,
+);
 
 fn good() -> Stop {
     tour::stops()[0].clone()
@@ -37,11 +48,11 @@ fn during(from: u64, until: u64, when: When, way: Way) -> FaultWindow {
     FaultWindow { from: minutes(from), until: minutes(until), rule: Rule { when, way } }
 }
 
-#[test]
-fn the_tour_ends_as_announced_with_any_seed() {
+fn the_tour_ends_as_announced_with_any_seed(on: On) {
     for stop in tour::stops() {
+        let scenario = on.of(stop.scenario);
         for seed in 1..=5 {
-            let outcome = ran(&stop.scenario, seed);
+            let outcome = ran(&scenario, seed);
             assert_eq!(outcome.ended(), Some(stop.announced), "{} with seed {seed}", stop.title);
             let told: Vec<PhaseName> = outcome.notices.iter().map(|notice| notice.phase).collect();
             assert_eq!((told.first(), told.last()), (Some(&PhaseName::Pending), Some(&stop.announced)));
@@ -49,19 +60,18 @@ fn the_tour_ends_as_announced_with_any_seed() {
     }
 }
 
-#[test]
-fn the_same_seed_gives_the_same_outcome() {
-    let scenario = bad().scenario;
+fn the_same_seed_gives_the_same_outcome(on: On) {
+    let scenario = on.of(bad().scenario);
     assert_eq!(run(&scenario, 4).unwrap(), run(&scenario, 4).unwrap());
     assert_ne!(run(&scenario, 4).unwrap().pieces, run(&scenario, 5).unwrap().pieces);
 }
 
-#[test]
-fn two_controllers_at_once_equal_one() {
+fn two_controllers_at_once_equal_one(on: On) {
     for stop in tour::stops() {
+        let scenario = on.of(stop.scenario);
         for seed in 1..=5 {
-            let alone = ran(&stop.scenario, seed);
-            let both = ran(&Scenario { rival: true, ..stop.scenario.clone() }, seed);
+            let alone = ran(&scenario, seed);
+            let both = ran(&Scenario { rival: true, ..scenario.clone() }, seed);
             assert_eq!(both.rollout.history, alone.rollout.history, "{} with seed {seed}", stop.title);
             assert_eq!(both.weights(), alone.weights(), "{} with seed {seed}", stop.title);
         }
@@ -69,35 +79,34 @@ fn two_controllers_at_once_equal_one() {
 }
 
 /// Eleven minutes of any fault of any call delay a rollback at most; they change neither the end nor any promise.
-#[test]
-fn faults_that_stop_change_nothing_in_the_end() {
+fn faults_that_stop_change_nothing_in_the_end(on: On) {
     // The start itself must get through.
     let from = Span::from_seconds(1);
     for operation in Operation::ALL {
-        for way in [Way::Fails(FaultKind::Throttled), Way::AnswerLost, Way::Stale, Way::Hangs, Way::KilledAfter] {
+        for way in
+            [Way::Fails(FaultKind::Throttled), Way::AnswerLost, Way::Stale, Way::Half, Way::Hangs, Way::KilledAfter]
+        {
             let rule = Rule { when: When::Every(operation), way };
             let faults = vec![FaultWindow { from, until: minutes(12), rule }];
-            let outcome = ran(&Scenario { faults, ticks_twice: false, ..bad().scenario }, 6);
+            let outcome = ran(&on.of(Scenario { faults, ticks_twice: false, ..bad().scenario }), 6);
             assert_eq!(outcome.ended(), Some(PhaseName::RolledBack), "{operation:?} {way:?}");
         }
     }
 }
 
-#[test]
-fn no_data_is_never_good_news() {
+fn no_data_is_never_good_news(on: On) {
     let faults = vec![during(1, 600, When::Every(Operation::Fetch), Way::Fails(FaultKind::Failed))];
-    let outcome = ran(&Scenario { faults, ..good().scenario }, 1);
+    let outcome = ran(&on.of(Scenario { faults, ..good().scenario }), 1);
     assert_eq!(outcome.ended(), Some(PhaseName::RolledBack));
     assert!(outcome.stopped_at.since(outcome.started_at) > Span::from_hours(2), "held until its deadline");
 }
 
-#[test]
-fn people_are_obeyed() {
+fn people_are_obeyed(on: On) {
     let with = |events: Vec<Happening>| {
         let mut scenario = Scenario { events, ..good().scenario };
         // Shorter than by default: every minute of it is a tick.
         scenario.spec["pause"] = json!({ "for": "2h", "then": "rollBack" });
-        let outcome = ran(&scenario, 1);
+        let outcome = ran(&on.of(scenario), 1);
         let weights = outcome.weights().iter().map(|(_, weight)| weight.to_string()).collect::<Vec<_>>();
         assert!(outcome.refused.is_empty(), "{:?}", outcome.refused);
         (outcome, weights.join(", "))
@@ -116,16 +125,16 @@ fn people_are_obeyed() {
     assert!(turned_back >= minutes(122) && turned_back <= minutes(124), "{turned_back}");
 }
 
-#[test]
-fn somebody_elses_weights_are_left_alone() {
+fn somebody_elses_weights_are_left_alone(on: On) {
     let other = Version("40".to_owned());
     let mut scenario = good().scenario;
     scenario.traffic.versions.insert(other.clone(), Default::default());
     scenario.events = vec![happening(10, What::Written { primary: other.clone(), additional: None })];
-    let outcome = ran(&scenario, 1);
+    let outcome = ran(&on.of(scenario), 1);
     assert_eq!(outcome.ended(), Some(PhaseName::Superseded));
     assert!(matches!(outcome.rollout.history.last().map(|event| &event.why), Some(Why::TakenOver { .. })));
-    assert!(outcome.writes.last().is_some_and(|write| !write.ours && write.routing.primary == other));
+    let theirs = on.version("40");
+    assert!(outcome.writes.last().is_some_and(|write| !write.ours && write.routing.primary == theirs));
 }
 
 #[test]

@@ -122,6 +122,17 @@ impl World {
         state.groups.get(group).map(|group| group.health(state.now)).unwrap_or_default()
     }
 
+    /// Switches stickiness on or off in every rule of a target.
+    pub fn hold_clients(&self, target: &Target, sticky: Option<Span>) {
+        let Target::Alb(alb) = target else { return };
+        let mut state = self.lock();
+        for reference in &alb.rules {
+            if let Some(rule) = state.rules.get_mut(reference) {
+                rule.sticky = sticky;
+            }
+        }
+    }
+
     /// A rule as it is now.
     #[must_use]
     pub fn rule(&self, reference: &RuleRef) -> Option<Rule> {
@@ -131,6 +142,12 @@ impl World {
     /// Writes one rule of a target as somebody other than Coalmine would.
     pub fn write_rule(&self, target: &Target, reference: &RuleRef, rule: Rule) -> Result<(), Refused> {
         self.lock().modify_rule(target, reference, rule, false, false).map_err(Refused)
+    }
+
+    /// As Coalmine would if it were wrong.
+    #[cfg(test)]
+    pub fn write_rule_as_ours(&self, target: &Target, reference: &RuleRef, rule: Rule, attaches: bool) {
+        self.lock().modify_rule(target, reference, rule, true, attaches).unwrap();
     }
 }
 
