@@ -196,8 +196,9 @@ fn the_next_release_finds_the_roles_swapped() {
     }
 }
 
-/// While the rule is divided neither group comes first in it: what the new release has to be compared with, and the
-/// traffic to expect, are the old group's all the same.
+/// There are two groups, so what is released meanwhile can only be where the first release is. While the rule is divided
+/// neither group comes first in it: what the new release has to be compared with, and the traffic to expect, are the old
+/// group's all the same.
 #[test]
 fn a_release_in_the_place_of_another_begins_from_the_old_group() {
     for minute in [0, 3, 13] {
@@ -206,5 +207,7 @@ fn a_release_in_the_place_of_another_begins_from_the_old_group() {
         let next = &outcome.others["checkout-43"];
         assert_eq!((&next.baseline, &next.canary), (&ON.baseline(), &ON.canary()));
         assert_eq!(next.phase.name(), PhaseName::Promoted, "{minute}: {:#?}", next.history);
+        let first = outcome.weights().iter().filter(|(_, weight)| *weight == percent(10)).count();
+        assert_eq!(first, if minute == 0 { 1 } else { 2 }, "back to the old group first");
     }
 }
