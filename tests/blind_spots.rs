@@ -1,6 +1,7 @@
 //! The snippets of docs/blind-spots.md publish what the check beside them reads.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 use coalmine_core::analysis;
@@ -87,4 +88,28 @@ fn python_snippets_publish_what_the_check_reads() {
         }
         assert_eq!(published.len(), 2, "{said}");
     }
+}
+
+/// The alarms for what no target group counts: CloudFormation takes them, and the spec beside them names them.
+#[test]
+fn the_template_has_the_alarms_that_the_spec_names() {
+    let [template] = blocks("yaml template")[..] else { panic!("one template") };
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("alarms-{}.yaml", std::process::id()));
+    std::fs::write(&file, template).unwrap();
+    let lint = Command::new(python::python())
+        .args(["-c", "from cfnlint.runner import main; main()"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let said = String::from_utf8_lossy(&lint.stdout);
+    assert!(lint.status.success() && said.is_empty(), "{said}{}", String::from_utf8_lossy(&lint.stderr));
+
+    let named = |line: &'static str| Some(line.trim().strip_prefix("AlarmName: ")?.to_owned());
+    let alarms: BTreeSet<String> = template.lines().filter_map(named).collect();
+    let beside = blocks("yaml").into_iter().find(|block| block.starts_with("alarms:")).unwrap();
+    let head = "coalmine: v1\ntarget: { lambda: { function: checkout, alias: live } }\n";
+    let spec = spec::parse(&format!("{head}{beside}\n")).unwrap().spec;
+    assert_eq!(spec.alarms.names.into_iter().collect::<BTreeSet<String>>(), alarms);
+    assert_eq!(alarms.len(), 2);
 }

@@ -18,12 +18,13 @@ const NAMESPACE: &str = "AWS/ApplicationELB";
 const REQUESTS: &str = "RequestCount";
 
 /// Requests to which no target answered at all. The last two are of Lambda functions; a group of another kind never has
-/// them, as a function never has the first, so nobody need know of which kind a group is.
-const UNANSWERED: [&str; 3] = ["TargetConnectionErrorCount", "LambdaUserError", "LambdaInternalError"];
+/// them, as a function never has the others, so nobody need know of which kind a group is.
+const UNANSWERED: [&str; 4] =
+    ["TargetConnectionErrorCount", "TargetTLSNegotiationErrorCount", "LambdaUserError", "LambdaInternalError"];
 
 /// Every failure that is counted for a group. A target's 500s, and requests that no target answered. What the balancer
 /// answers by itself (502, 503, 504) has no group; see docs/blind-spots.md.
-const FAILURES: [&str; 4] = ["HTTPCode_Target_5XX_Count", UNANSWERED[0], UNANSWERED[1], UNANSWERED[2]];
+const FAILURES: [&str; 5] = ["HTTPCode_Target_5XX_Count", UNANSWERED[0], UNANSWERED[1], UNANSWERED[2], UNANSWERED[3]];
 
 /// The share of a minute's requests that must have told how long they took, or that nobody answered. Not all of them can
 /// be waited for: what ended in a timeout (504), or because the caller left (460), never tells, and is counted for no

@@ -83,8 +83,8 @@ fn seen(check: &Check, planned: &PlannedCheck, values: &[Option<f64>]) -> Option
     measured(asked(check, planned, &target()), Of::Baseline(&group("blue")), &series, start())
 }
 
-/// From requests, 5xx, connection errors, and the two of Lambda.
-fn counted(values: [Option<f64>; 5]) -> Option<(f64, f64)> {
+/// From requests, 5xx, failed connections, failed handshakes, and the two of Lambda.
+fn counted(values: [Option<f64>; 6]) -> Option<(f64, f64)> {
     let check = errors();
     let planned = plan(&spec(vec![check.clone()])).checks.remove(0);
     seen(&check, &planned, &values)?.count().map(|count| (count.requests, count.events))
@@ -109,6 +109,7 @@ fn a_groups_series_have_both_dimensions() {
         "RequestCount",
         "HTTPCode_Target_5XX_Count",
         "TargetConnectionErrorCount",
+        "TargetTLSNegotiationErrorCount",
         "LambdaUserError",
         "LambdaInternalError",
     ];
@@ -166,20 +167,21 @@ fn what_is_no_group_of_a_balancer_has_no_series() {
 
 #[test]
 fn an_absent_counter_is_zero_where_requests_were_counted_and_nowhere_else() {
-    let counted_as = |values: [Option<f64>; 5], expected: Option<(f64, f64)>| {
+    let counted_as = |values: [Option<f64>; 6], expected: Option<(f64, f64)>| {
         assert_eq!(counted(values), expected, "{values:?}");
     };
-    counted_as([Some(100.0), None, None, None, None], Some((100.0, 0.0)));
-    counted_as([Some(100.0), Some(3.0), None, None, None], Some((100.0, 3.0)));
-    counted_as([Some(100.0), Some(1.0), Some(2.0), Some(3.0), Some(4.0)], Some((100.0, 10.0)));
-    counted_as([Some(0.0), None, None, None, None], Some((0.0, 0.0)));
+    counted_as([Some(100.0), None, None, None, None, None], Some((100.0, 0.0)));
+    counted_as([Some(100.0), Some(3.0), None, None, None, None], Some((100.0, 3.0)));
+    counted_as([Some(100.0), Some(1.0), Some(2.0), None, Some(3.0), Some(4.0)], Some((100.0, 10.0)));
+    counted_as([Some(100.0), None, None, Some(5.0), None, None], Some((100.0, 5.0)));
+    counted_as([Some(0.0), None, None, None, None, None], Some((0.0, 0.0)));
     // A quiet minute is not one without failures, and failures of nobody knows how many requests are no rate.
-    counted_as([None, None, None, None, None], None);
-    counted_as([None, Some(3.0), None, None, None], None);
-    counted_as([None, None, Some(7.0), None, None], None);
+    counted_as([None, None, None, None, None, None], None);
+    counted_as([None, Some(3.0), None, None, None, None], None);
+    counted_as([None, None, Some(7.0), None, None, None], None);
     for hostile in [f64::NAN, f64::INFINITY, -1.0] {
-        for place in 0..5 {
-            let mut values = [Some(100.0), Some(1.0), None, None, Some(2.0)];
+        for place in 0..6 {
+            let mut values = [Some(100.0), Some(1.0), None, None, None, Some(2.0)];
             values[place] = Some(hostile);
             counted_as(values, None);
         }
@@ -189,9 +191,13 @@ fn an_absent_counter_is_zero_where_requests_were_counted_and_nowhere_else() {
 /// A Lambda function in a target group has no status of its own where it throws: the balancer answers 502.
 #[test]
 fn a_function_in_a_group_fails_by_counters_of_its_own() {
-    assert_eq!(counted([Some(100.0), None, None, Some(5.0), None]), Some((100.0, 5.0)));
-    assert_eq!(counted([Some(100.0), None, None, None, Some(5.0)]), Some((100.0, 5.0)));
-    assert_eq!(counted([Some(100.0), Some(2.0), None, Some(5.0), None]), Some((100.0, 7.0)), "500s that it answered");
+    assert_eq!(counted([Some(100.0), None, None, None, Some(5.0), None]), Some((100.0, 5.0)));
+    assert_eq!(counted([Some(100.0), None, None, None, None, Some(5.0)]), Some((100.0, 5.0)));
+    assert_eq!(
+        counted([Some(100.0), Some(2.0), None, None, Some(5.0), None]),
+        Some((100.0, 7.0)),
+        "500s that it answered"
+    );
 }
 
 #[test]
@@ -199,8 +205,8 @@ fn a_counter_that_could_not_be_read_is_no_zero() {
     let check = errors();
     let planned = plan(&spec(vec![check.clone()])).checks.remove(0);
     let known: Series = [(start(), 50.0)].into();
-    for failed in 0..5 {
-        let series: Vec<Option<&Series>> = (0..5).map(|place| (place != failed).then_some(&known)).collect();
+    for failed in 0..6 {
+        let series: Vec<Option<&Series>> = (0..6).map(|place| (place != failed).then_some(&known)).collect();
         let green = group("green");
         assert_eq!(
             measured(asked(&check, &planned, &target()), Of::Canary(&green), &series, start()),
@@ -211,11 +217,11 @@ fn a_counter_that_could_not_be_read_is_no_zero() {
 }
 
 /// What the judge says of a canary beside a baseline with one failure in 900 requests, after so many minutes.
-fn judged(canary: [Option<f64>; 5], minutes: i64) -> Analysis {
+fn judged(canary: [Option<f64>; 6], minutes: i64) -> Analysis {
     let check = errors();
     let plan: JudgePlan = plan(&spec(vec![check.clone()]));
-    let of = |values: &[Option<f64>; 5]| seen(&check, &plan.checks[0], values);
-    let baseline = [Some(900.0), Some(1.0), None, None, None];
+    let of = |values: &[Option<f64>; 6]| seen(&check, &plan.checks[0], values);
+    let baseline = [Some(900.0), Some(1.0), None, None, None, None];
     let half = Weight::from_basis_points(1000).unwrap();
     let sample = |minute: i64| MinuteSample {
         minute: start().plus(minute),
@@ -232,15 +238,19 @@ fn judged(canary: [Option<f64>; 5], minutes: i64) -> Analysis {
 #[test]
 fn a_canary_whose_every_connection_fails_is_proven_bad() {
     for attempts in [100.0, 130.0, 300.0] {
-        let canary = [Some(100.0), None, Some(attempts), None, None];
+        let canary = [Some(100.0), None, Some(attempts), None, None, None];
         assert_eq!(counted(canary), Some((100.0, 100.0)));
         assert_eq!(judged(canary, 3).verdict, Verdict::Fail, "{attempts} failed connections");
     }
     // 500s that are answered a minute after their requests.
-    assert_eq!(judged([Some(100.0), Some(104.0), None, None, None], 3).verdict, Verdict::Fail);
+    assert_eq!(judged([Some(100.0), Some(104.0), None, None, None, None], 3).verdict, Verdict::Fail);
     // And the same canary without failures is not.
-    assert_ne!(judged([Some(100.0), None, None, None, None], 3).verdict, Verdict::Fail);
-    assert_ne!(judged([None, None, Some(130.0), None, None], 30).verdict, Verdict::Pass, "no data is never good news");
+    assert_ne!(judged([Some(100.0), None, None, None, None, None], 3).verdict, Verdict::Fail);
+    assert_ne!(
+        judged([None, None, Some(130.0), None, None, None], 30).verdict,
+        Verdict::Pass,
+        "no data is never good news"
+    );
 }
 
 /// How many of the values (in seconds, as the balancer sends them) the statistic has; or their percentile.
@@ -289,6 +299,7 @@ fn response_times_are_asked_for_in_seconds_and_judged_in_milliseconds() {
             "TargetResponseTime SampleCount",
             "RequestCount Sum",
             "TargetConnectionErrorCount Sum",
+            "TargetTLSNegotiationErrorCount Sum",
             "LambdaUserError Sum",
             "LambdaInternalError Sum",
             "TargetResponseTime TC(:0.05)",
@@ -299,7 +310,7 @@ fn response_times_are_asked_for_in_seconds_and_judged_in_milliseconds() {
         ]
     );
     assert_eq!(
-        asked_for(Of::Canary(&green))[5..7],
+        asked_for(Of::Canary(&green))[6..8],
         ["TargetResponseTime TC(:0.0525)", "TargetResponseTime TC(0.0525:0.105)"]
     );
     // 10, 51, 99, 150 ms and a second.
@@ -314,7 +325,8 @@ fn response_times_are_asked_for_in_seconds_and_judged_in_milliseconds() {
 fn told(requests: f64, samples: f64, unconnected: Option<f64>) -> bool {
     let check = latency();
     let planned = with_edges(&check, ReadBy::Counts);
-    let values = [Some(samples), Some(requests), unconnected, None, None, Some(samples), None, None, None, None];
+    let mut values = vec![Some(samples), Some(requests), unconnected, None, None, None];
+    values.extend([Some(samples), None, None, None, None]);
     seen(&check, &planned, &values).is_some()
 }
 
@@ -367,15 +379,15 @@ fn nobody_counts_what_goes_around_a_balancer() {
     let requests: Series = [(start(), 100.0), (start().plus(1), 300.0), (start().plus(3), 99.0)].into();
     let failed: Series = [(start().plus(1), 6.0)].into();
     let none = Series::new();
-    let series = [Some(&requests), Some(&failed), None, Some(&none), Some(&none)];
+    let series = [Some(&requests), Some(&failed), None, Some(&none), Some(&none), Some(&none)];
     let until = start().plus(3);
     assert_eq!(traffic(&target(), &series, start(), until), None, "a failed look");
-    let series = [Some(&requests), Some(&failed), Some(&failed), Some(&none), Some(&none)];
+    let series = [Some(&requests), Some(&failed), Some(&failed), Some(&none), Some(&none), Some(&none)];
     let seen = traffic(&target(), &series, start(), until).unwrap();
     let expected = Traffic { requests: 400.0, around: None, errors: 12.0, minutes_with_data: 2, minutes: 3 };
     assert_eq!(seen, expected);
     assert_eq!(crate::metrics::bypass_problem(&target(), &seen), None);
-    let silent = [Some(&none); 5];
+    let silent = [Some(&none); 6];
     assert_eq!(traffic(&target(), &silent, start(), until).unwrap().load(), None);
 }
 
@@ -393,7 +405,7 @@ proptest! {
     /// With requests and sane counters there is a count, it has every failure or all requests, and one failure more never
     /// makes it look better.
     #[test]
-    fn failures_are_never_lost(values in prop::array::uniform5(counter()), place in 1usize..5) {
+    fn failures_are_never_lost(values in prop::array::uniform6(counter()), place in 1usize..6) {
         let sane = |value: &Option<f64>| value.is_none_or(|value| value.is_finite() && value >= 0.0);
         let count = counted(values);
         prop_assert_eq!(count.is_some(), values[0].is_some() && values.iter().all(sane));
