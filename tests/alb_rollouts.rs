@@ -271,7 +271,6 @@ fn throttles_lost_answers_and_half_written_rules_do_not_stop_a_release() {
     let mut stage = StageAlb::on(Elb::at(fake.port()), None, 111);
     let served = [Served { requests: 2400, errors: 10 }, Served::default()];
     (1..=62).for_each(|ago| stage.serve(stage.minute.plus(-ago), served));
-    fake.state().first_checks = 0;
     for registered in fake.state().targets.values_mut().flatten() {
         registered.checks_left = 2;
     }

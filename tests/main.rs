@@ -7,6 +7,7 @@ mod harness;
 mod past;
 
 mod alb_faults;
+mod alb_refusals;
 mod alb_requests;
 mod alb_rollouts;
 mod blind_spots;

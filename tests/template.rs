@@ -86,6 +86,29 @@ fn the_stack_is_what_the_functions_expect() {
     assert_eq!(table["TimeToLiveSpecification"], json!({ "AttributeName": "ttl", "Enabled": true }));
 }
 
+/// Whoever limits the stack to some functions and load balancers gets no permission to change others.
+#[test]
+fn what_moves_traffic_is_limited_by_parameters() {
+    let plain: Value = serde_json::from_str(&translated()).unwrap();
+    let statements = plain["Resources"]["Act"]["Properties"]["PolicyDocument"]["Statement"].as_array().unwrap();
+    for (action, parameter, resources) in [
+        ("lambda:UpdateAlias", "${TargetFunctions}", 2),
+        ("lambda:InvokeFunction", "${TargetFunctions}", 1),
+        ("elasticloadbalancing:ModifyListener", ":listener/app/${TargetLoadBalancers}/*", 2),
+        ("elasticloadbalancing:ModifyRule", ":listener-rule/app/${TargetLoadBalancers}/*", 2),
+    ] {
+        let allows = |statement: &&Value| statement["Action"].to_string().contains(&format!("\"{action}\""));
+        let found: Vec<&Value> = statements.iter().filter(allows).collect();
+        assert_eq!(found.len(), 1, "{action}");
+        let resource = &found[0]["Resource"];
+        let all = resource.as_array().cloned().unwrap_or_else(|| vec![resource.clone()]);
+        assert_eq!(all.len(), resources, "{action}");
+        let name = parameter.split(['$', '}']).nth(1).unwrap();
+        assert!(all.iter().all(|arn| arn.to_string().contains(name)), "{action}: {resource}");
+        assert!(all.iter().any(|arn| arn.to_string().contains(parameter)), "{action}: {resource}");
+    }
+}
+
 /// The permissions that the adapters' calls name are what their errors ask for when one is denied.
 #[test]
 fn the_roles_allow_every_call_that_the_adapters_make() {

@@ -15,7 +15,7 @@ mod stage_alb;
 mod weighted_proxy;
 
 pub use cloud::{Cloud, Live};
-pub use coalmine::this_minute;
+pub use coalmine::{this_minute, with_fields};
 pub use emulator::Emulator;
 pub use fake_elb::{FakeElb, State as FakeState, Trouble};
 pub use python::{python, support};

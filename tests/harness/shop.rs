@@ -25,17 +25,22 @@ pub struct Elb {
 impl Elb {
     /// In the network that every account of moto begins with.
     pub fn of_moto(moto: &Emulator) -> Self {
-        let port = moto.port();
-        let body = "Action=DescribeSubnets&Version=2016-11-15";
+        let elb = Self { port: moto.port(), vpc: String::new(), subnets: Vec::new() };
+        let xml = elb.ec2("Action=DescribeSubnets");
+        let vpc = all(&xml, "vpcId").first().expect("there is a default VPC").clone();
+        Self { vpc, subnets: all(&xml, "subnetId"), ..elb }
+    }
+
+    fn ec2(&self, form: &str) -> String {
+        let body = &format!("{form}&Version=2016-11-15");
         let request = Request { method: "POST", path: "/", service: "ec2", content_type: FORM, target: None, body };
-        let answer = http::send(port, &request).body;
-        let xml = answer.as_str().expect("EC2 speaks XML");
-        let all = |tag: &str| -> Vec<String> {
-            let tag = format!("<{tag}>");
-            xml.split(&tag).skip(1).filter_map(|part| part.split('<').next().map(str::to_owned)).collect()
-        };
-        let vpc = all("vpcId").first().expect("there is a default VPC").clone();
-        Self { port, vpc, subnets: all("subnetId") }
+        text(&http::send(self.port, &request).body)
+    }
+
+    /// Another network.
+    pub fn create_vpc(&self) -> String {
+        let xml = self.ec2("Action=CreateVpc&CidrBlock=10.9.0.0/16");
+        all(&xml, "vpcId").first().unwrap_or_else(|| panic!("no VPC in {xml}")).clone()
     }
 
     /// Where networks are but names.
@@ -207,6 +212,12 @@ pub fn without_weights(actions: &[Value]) -> Vec<Value> {
         }
     }
     actions
+}
+
+/// The texts of all such elements.
+fn all(xml: &str, tag: &str) -> Vec<String> {
+    let tag = format!("<{tag}>");
+    xml.split(&tag).skip(1).filter_map(|part| part.split('<').next().map(str::to_owned)).collect()
 }
 
 fn targets(addresses: &[String]) -> Vec<Value> {

@@ -49,7 +49,8 @@ pub struct Routing {
     /// Of further rules that move together with the first: what each of those that differ from it routes to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<(Version, Option<(Version, Weight)>)>,
-    /// Every rule forwards to both target groups, be it at weight 0. An alias can always take any version.
+    /// Every rule forwards to both target groups, be it at weight 0, and the rule for tests to the new one, while the old
+    /// one has all the traffic. An alias can always take any version.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub attached: bool,
     /// All that is configured, as text, where there is no revision: what was not so when it was written is not written

@@ -72,7 +72,8 @@ pub enum LookError {
 /// Setting a weight.
 #[derive(Debug, thiserror::Error)]
 pub enum SetError {
-    /// The target has changed since it was looked at. Nothing was written; the next tick looks again.
+    /// The target has changed since it was looked at, and nothing was written; or, where a write cannot be conditional,
+    /// it is not afterwards what was written. The next tick looks again.
     #[error("the target has changed since it was looked at")]
     Stale,
     #[error(transparent)]

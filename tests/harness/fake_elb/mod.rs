@@ -8,7 +8,6 @@ mod wire;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -22,8 +21,6 @@ pub enum Trouble {
     Failed,
     /// Done, and the connection ends without an answer.
     Lost,
-    /// Nothing happens for so long; then it is done.
-    Hangs(Duration),
     /// Somebody else is quicker: runs just before the call.
     Before(Box<dyn FnOnce(&mut State) + Send>),
     /// Runs just after the call, before its answer arrives.
@@ -56,8 +53,6 @@ pub struct State {
     pub rules: Vec<Value>,
     /// OIDC client secrets by rule: they are never shown.
     pub secrets: BTreeMap<String, String>,
-    /// How many looks at its health a newly attached target needs.
-    pub first_checks: u32,
     troubles: BTreeMap<&'static str, VecDeque<Trouble>>,
     calls: Vec<String>,
     made: u64,
@@ -139,10 +134,6 @@ fn answer(state: &Mutex<State>, received: &Received) -> Answer {
         Trouble::Lost => {
             done(&mut locked());
             Answer::Lost
-        }
-        Trouble::Hangs(wait) => {
-            std::thread::sleep(wait);
-            done(&mut locked())
         }
         Trouble::Before(write) => {
             let mut state = locked();

@@ -102,10 +102,9 @@ fn modify_listener(state: &mut State, form: &Value) -> Result<Value, Refusal> {
 
 fn register(state: &mut State, form: &Value) -> Result<Value, Refusal> {
     let group = known_group(state, form)?;
-    let checks_left = state.first_checks;
     let registered = state.targets.entry(group).or_default();
     for target in items(&form["Targets"]) {
-        registered.push(Registered { id: plain(&target["Id"]), checks_left, says: None });
+        registered.push(Registered { id: plain(&target["Id"]), checks_left: 0, says: None });
     }
     Ok(json!({}))
 }

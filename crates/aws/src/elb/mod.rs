@@ -1,7 +1,7 @@
 //! Target groups behind an Application Load Balancer.
 //!
 //! A load balancer has no revision that a write could be conditional on: what is there is read, compared with what was
-//! looked at, written, and read again ([`write`]). What somebody else writes in the instant between the comparison and
+//! looked at, written, and read again ([`mod@write`]). What somebody else writes in the instant between the comparison and
 //! the write is written over, and nobody can tell afterwards.
 
 use aws_sdk_elasticloadbalancingv2::types::{Action, Listener, Rule as SdkRule, TargetGroup};

@@ -1,3 +1,5 @@
+use std::slice::from_ref;
+
 use coalmine_core::observation::Split;
 use coalmine_core::ports::{Attach, SetError, SetWeight, TrafficRouter};
 use coalmine_core::spec::{KeepBaseline, Stickiness, Target};
@@ -258,7 +260,7 @@ async fn a_write_changes_the_two_weights_and_nothing_else() {
     let after = OIDC.to_owned() + &forward_with(&[("purple", 0), ("blue", 19), ("green", 1)], STICKY);
     let (before, after) = (rules(&[("r1", &before)]), rules(&[("r1", &after)]));
     let (result, asked) =
-        set(&balancer(), percent(5), &[before.clone()], vec![before, done("ModifyRule"), after]).await;
+        set(&balancer(), percent(5), from_ref(&before), vec![before.clone(), done("ModifyRule"), after]).await;
     result.unwrap();
     assert_eq!(operations(&asked), ["DescribeRules", "ModifyRule", "DescribeRules"]);
     let sent = [
@@ -320,7 +322,7 @@ async fn what_has_changed_since_the_look_is_not_written_over() {
         forward_with(&[("blue", 1), ("green", 0)], STICKY),
         OIDC.to_owned() + &forward(&[("blue", 1), ("green", 0)]),
     ] {
-        let (result, asked) = set(&balancer(), percent(5), &[before.clone()], vec![rules(&[("r1", &now)])]).await;
+        let (result, asked) = set(&balancer(), percent(5), from_ref(&before), vec![rules(&[("r1", &now)])]).await;
         assert!(matches!(result, Err(SetError::Stale)), "{now}");
         assert_eq!(operations(&asked), ["DescribeRules"]);
     }
@@ -379,7 +381,7 @@ async fn only_a_throttled_write_of_a_rule_is_repeated() {
         ),
     ] {
         let replies = [before.clone()].into_iter().chain(replies).collect();
-        let (result, asked) = set(&balancer(), percent(5), &[before.clone()], replies).await;
+        let (result, asked) = set(&balancer(), percent(5), from_ref(&before), replies).await;
         let said = result.map_or_else(|error| error.to_string(), |()| "done".to_owned());
         assert!(said.starts_with(outcome), "{said}");
         assert_eq!(operations(&asked).iter().filter(|name| **name == "ModifyRule").count(), attempts, "{outcome}");
@@ -427,7 +429,7 @@ async fn all_rules_together_have_one_limit() {
 async fn a_default_rule_is_never_written_as_a_rule() {
     let target = AlbTarget { rules: vec![RuleRef::Rule(rule("default"))], ..balancer() };
     let before = rules(&[("default", &plain("blue"))]);
-    let (result, asked) = set(&target, percent(5), &[before.clone()], vec![before]).await;
+    let (result, asked) = set(&target, percent(5), from_ref(&before), vec![before.clone()]).await;
     let refused = result.unwrap_err().to_string();
     assert!(
         refused.ends_with("is the default rule of its listener, which is changed by the listener's ARN"),

@@ -21,6 +21,7 @@ checks:
       name: declined
       events: { namespace: Shop, metric: Declined, dimensions: { Version: "{version}" } }
       requests: { namespace: Shop, metric: Payments, dimensions: { Version: "{version}" } }
+      tolerate: 0.5pt
 "#;
 
 /// The quickest of a few times that a day of 10 % of 50 requests a second is judged.

@@ -51,7 +51,7 @@ fields! {
         /// The version of the spec language: always `v1`.
         #[expect(dead_code, reason = "reading it is checking it")]
         coalmine: Language [required],
-        /// Default `<function>-<version>`, behind a load balancer `<target group>-<commit>`. The same name and spec is the same rollout: a retried start does nothing.
+        /// Default `<function>-<version>`, behind a load balancer `<target group>.<target group>-<commit>`. The same name and spec is the same rollout: a retried start does nothing.
         name: Name,
         /// `observe` decides and reports everything, but moves nothing. Default `enforce`.
         mode: Mode,

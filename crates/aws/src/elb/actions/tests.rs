@@ -74,7 +74,7 @@ fn stickiness_is_left_alone_unless_all_traffic_is_put_back_with_consent() {
     assert_eq!(after(&sticky, true), Some((Some(false), None)));
     assert_eq!(after(&off, true), Some((Some(false), None)));
     assert_eq!(stickiness(std::slice::from_ref(&sticky)), Some(Span::from_hours(1)));
-    assert_eq!((stickiness(&[off.clone()]), stickiness(&[plain])), (None, None));
+    assert_eq!((stickiness(std::slice::from_ref(&off)), stickiness(&[plain])), (None, None));
     // Weights alone do not fulfil it.
     let zero = |enabled| [with_stickiness(forwarding_to(&[("blue", 1), ("green", 0)]), enabled, Some(60))];
     assert!(!fulfilled(&zero(true), split(&pair, Weight::ZERO, true)));
