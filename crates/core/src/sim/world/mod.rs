@@ -51,6 +51,7 @@ pub struct Write {
 
 /// What was written. There is nothing before the first write.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "a made-up world has few writes")]
 pub enum Change {
     Alias {
         before: Option<Routing>,
