@@ -41,6 +41,7 @@ fn expected() -> Vec<(&'static str, Action)> {
         ("command-promote", Command(Allowed::Everything, "promote")),
         ("command-resume", Command(Allowed::Everything, "resume")),
         ("command-start", Command(Allowed::Everything, "start")),
+        ("command-start-alb", Command(Allowed::Everything, "start")),
         ("command-status", Command(Allowed::Everything, "status")),
         ("hook-codedeploy", Hook(hook::Hook::CodeDeploy { deployment: "d-8FQ5W7X2R".to_owned() })),
         ("hook-ecs", Hook(hook::Hook::Ecs { stage: "POST_TEST_TRAFFIC_SHIFT".to_owned() })),

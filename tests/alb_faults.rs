@@ -102,7 +102,9 @@ fn a_secret_that_is_never_shown_survives_every_write() {
 #[test]
 fn a_default_rule_is_not_written_as_a_rule() {
     on_the_fake("a_default_rule_is_not_written_as_a_rule", async |world: World| {
+        world.shop.open_to_all();
         let arn = world.fake.state().rules[0]["RuleArn"].as_str().unwrap().to_owned();
+        world.fake.state().rules[0]["Actions"] = json!([Shop::forward(&[(&world.shop.groups[0], 1)])]);
         let target = target(&world.shop, vec![RuleRef::Rule(arn)]);
         let refused = fault(world.set(&target, percent(5)).await);
         assert_eq!((refused.kind, world.writes()), (FaultKind::Rejected, 0));

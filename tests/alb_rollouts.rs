@@ -48,13 +48,13 @@ fn a_good_release_is_promoted_and_the_next_one_finds_its_group_live() {
         stage.rollout = name.to_owned();
         let spec = stage.spec_on(&json!({ "rule": rule, "listener": listener }), &short());
         stage.start_spec(&spec);
-        assert_eq!(stage.new_share(), 0.0, "start moves nothing by itself");
+        assert_eq!(stage.new_percent(), 0, "start moves nothing by itself");
         let mut shares = vec![0.0];
         while !stage.has_ended() {
             assert!(shares.len() < 60, "not over in an hour: {shares:?} {:#}", stage.status());
             stage.pass(&HEALTHY);
             shares.push(stage.new_share());
-            assert_eq!(stage.new_share(), stage.new_share_of(&listener), "both rules move together");
+            assert_eq!(stage.new_percent(), stage.new_percent_of(&listener), "both rules move together");
         }
         shares.dedup();
         assert_eq!((stage.phase().as_str(), shares.as_slice()), ("promoted", [0.0, 0.2, 1.0].as_slice()));
@@ -78,7 +78,7 @@ fn as_read(mut actions: Vec<Value>) -> Vec<Value> {
             // Off is what is so where nothing is said.
             config.retain(|_, value| !["null", "{\"Enabled\":false}", "[]"].contains(&value.to_string().as_str()));
         }
-        if fields.get("ForwardConfig").is_some_and(|config| config.to_string() == "{}") {
+        if fields.get("ForwardConfig").is_some_and(|config| config.as_object().is_some_and(serde_json::Map::is_empty)) {
             fields.remove("ForwardConfig");
         }
     }
@@ -193,7 +193,7 @@ fn no_weight_is_given_to_more_requests_than_the_healthy_targets_carry() {
         stage.pass(&HEALTHY);
         assert!(stage.new_share() <= 0.25, "one target of four carries a quarter");
     }
-    assert_eq!(stage.new_share(), 0.25);
+    assert_eq!(stage.new_percent(), 25);
     stage.shop.elb.register(&stage.shop.groups[1], &Shop::addresses(1));
     assert_eq!(stage.pass_until_ended(&HEALTHY, 40), "promoted");
 }
@@ -289,5 +289,5 @@ fn throttles_lost_answers_and_half_written_rules_do_not_stop_a_release() {
     }
     shares.dedup();
     assert_eq!((stage.phase().as_str(), shares.as_slice()), ("promoted", [0.0, 0.2, 1.0].as_slice()));
-    assert_eq!(stage.new_share_of(&stage.shop.listener), 1.0);
+    assert_eq!(stage.new_percent_of(&stage.shop.listener), 100);
 }

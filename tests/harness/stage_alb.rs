@@ -81,14 +81,25 @@ impl StageAlb {
 
     /// The new group's share of the requests behind the shop's rule.
     pub fn new_share(&self) -> f64 {
-        self.new_share_of(&self.shop.rule)
+        let (new, old) = self.weights_of(&self.shop.rule);
+        new as f64 / (new + old) as f64
+    }
+
+    /// The same in whole percent.
+    pub fn new_percent(&self) -> u64 {
+        self.new_percent_of(&self.shop.rule)
     }
 
     /// Behind this rule, or this listener's default action.
-    pub fn new_share_of(&self, arn: &str) -> f64 {
+    pub fn new_percent_of(&self, arn: &str) -> u64 {
+        let (new, old) = self.weights_of(arn);
+        100 * new / (new + old)
+    }
+
+    fn weights_of(&self, arn: &str) -> (u64, u64) {
         let weights = self.shop.elb.weights(arn);
-        let of = |group: usize| weights.get(GROUPS[group]).copied().unwrap_or_default() as f64;
-        of(self.new) / (of(self.new) + of(1 - self.new))
+        let of = |group: usize| weights.get(GROUPS[group]).copied().unwrap_or_default();
+        (of(self.new), of(1 - self.new))
     }
 
     /// Serves the running minute's traffic the way the shop's rule routes it, lets the minute pass, and ticks.

@@ -343,6 +343,17 @@ async fn look_back<P: Ports, B: Budget>(
     }
 }
 
+/// Of series of so many kinds, one after the other for each version, those of a kind together.
+fn added_up(series: &[Series], kinds: usize) -> Vec<Series> {
+    let mut sums = vec![Series::new(); kinds];
+    for of_version in series.chunks(kinds.max(1)) {
+        for (sum, one) in sums.iter_mut().zip(of_version) {
+            one.iter().for_each(|(minute, value)| *sum.entry(*minute).or_default() += value);
+        }
+    }
+    sums
+}
+
 /// Whether an alias gets its function's traffic, and whether a target's traffic is enough for a proof in time. Metrics
 /// that cannot be read are no reason to refuse: the rollout holds without them.
 async fn check_traffic<P: Ports, B: Budget>(
@@ -356,7 +367,13 @@ async fn check_traffic<P: Ports, B: Budget>(
     let _ = analysis::plan_auto(plan, spec, None, lag);
     let until = (context.now - engine::CLOSED_AFTER).minute();
     let from = until.plus(-HISTORY_MINUTES);
-    let queries = metrics::history_queries(&spec.target, &scene.routing.primary, from, until);
+    let of = |version: &Version| metrics::history_queries(&spec.target, version, from, until);
+    let mut queries = of(&scene.routing.primary);
+    let kinds = queries.len();
+    // An alias counts all its requests, a target group its own: the other one may have had the traffic until a moment ago.
+    if let Target::Alb(_) = spec.target {
+        queries.extend(of(&scene.version.version));
+    }
     let mut answers = Vec::new();
     for answer in context.ports.fetch(&queries).await {
         match answer {
@@ -371,7 +388,8 @@ async fn check_traffic<P: Ports, B: Budget>(
     }
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
-    let series: Vec<Option<&Series>> = answers.iter().map(Some).collect();
+    let series = added_up(&answers, kinds);
+    let series: Vec<Option<&Series>> = series.iter().map(Some).collect();
     let Some(traffic) = metrics::traffic(&spec.target, &series, from, until) else { return (problems, warnings) };
     match metrics::bypass_problem(&spec.target, &traffic) {
         Some(Bypass::Refuse(message)) => problems.extend(problem("target.lambda.alias", message)),

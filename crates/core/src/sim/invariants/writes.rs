@@ -11,8 +11,9 @@ use crate::units::Weight;
 pub(super) fn check(before: &Snapshot, after: &Snapshot, world: &World, blind: Blind, found: &mut Found) {
     for write in world.writes(before.writes).iter().filter(|write| write.ours) {
         let key = write.target.key();
-        let on_target: Vec<&Rollout> =
-            after.rollouts.values().filter(|rollout| rollout.spec.target.key() == key).collect();
+        let ended = |id: &String| before.rollouts.get(id).is_some_and(Rollout::is_terminal);
+        let on_target = after.rollouts.values().filter(|rollout| rollout.spec.target.key() == key);
+        let on_target: Vec<&Rollout> = on_target.filter(|rollout| !ended(&rollout.id)).collect();
         found.rollout.clear();
         if !on_target.iter().any(|rollout| intended(before, rollout, write)) {
             found.add(
@@ -25,6 +26,8 @@ pub(super) fn check(before: &Snapshot, after: &Snapshot, world: &World, blind: B
             let Some((from, to)) = weights(rollout, write) else { continue };
             if to > from {
                 raised_with_open_eyes(rollout, from, to, blind, found);
+            }
+            if to > from && intended(before, rollout, write) {
                 carried(rollout, to, world, found);
             }
             if let (Target::Alb(alb), Change::Rule { before: Some(before), after, attaches }) =

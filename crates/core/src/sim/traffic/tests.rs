@@ -195,8 +195,8 @@ fn target_groups_have_series_of_what_happened_and_none_of_what_did_not() {
             let at = |series: &BTreeMap<Minute, f64>| series.get(&minute).copied();
             assert_eq!(at(&requests), Some(tally.requests as f64));
             let (answered, none) = (at(&failed).unwrap_or(0.0), at(&refused).unwrap_or(0.0));
-            assert_eq!(answered + none, tally.failed as f64);
-            assert_eq!(at(&failed).is_none(), answered == 0.0, "no datapoint of zero");
+            assert_eq!(Some(answered + none), Some(tally.failed as f64));
+            assert_eq!(at(&failed).is_none(), answered <= 0.0, "no datapoint of zero");
             let answers = at(&took).unwrap();
             assert!((answers - (tally.requests as f64 - none)).abs() < 1e-6, "{answers}");
         }

@@ -51,7 +51,7 @@ pub struct Write {
 
 /// What was written. There is nothing before the first write.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(clippy::large_enum_variant, reason = "a world writes a handful of them")]
+#[allow(clippy::large_enum_variant, reason = "a made-up world has few writes")]
 pub enum Change {
     Alias {
         before: Option<Routing>,
