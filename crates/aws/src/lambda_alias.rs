@@ -11,7 +11,7 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
 use aws_sdk_lambda::types::AliasRoutingConfiguration;
-use coalmine_core::observation::{Readiness, Routing, VersionInfo};
+use coalmine_core::observation::{Readiness, Routing, Surroundings, VersionInfo};
 use coalmine_core::ports::{Fault, FaultKind, LookError, SetError, SetWeight};
 use coalmine_core::spec::{LambdaTarget, Version};
 use coalmine_core::units::{Span, Weight};
@@ -134,6 +134,17 @@ impl Aws {
                 lambdas_own || fault.kind != FaultKind::Denied
             }
         }
+    }
+
+    pub(crate) async fn around_alias(&self, target: &LambdaTarget) -> Result<Surroundings, LookError> {
+        let LambdaTarget { function, alias, .. } = target;
+        let request = self.lambda().get_provisioned_concurrency_config().function_name(function).qualifier(alias);
+        let provisioned = match request.send().await {
+            Ok(_) => true,
+            Err(error) if refused_as(&error, |e| e.is_provisioned_concurrency_config_not_found_exception()) => false,
+            Err(error) => return Err(GET_PROVISIONED.fault(error).into()),
+        };
+        Ok(Surroundings { provisioned, ..Surroundings::default() })
     }
 
     async fn newest(&self, function: &str) -> Result<Version, LookError> {

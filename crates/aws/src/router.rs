@@ -47,7 +47,7 @@ impl TrafficRouter for Aws {
 
     async fn survey(&self, target: &Target) -> Result<Surroundings, LookError> {
         match target {
-            Target::Lambda(_) => Ok(Surroundings::default()),
+            Target::Lambda(alias) => self.around_alias(alias).await,
             Target::Alb(balancer) => self.surroundings(balancer).await,
         }
     }

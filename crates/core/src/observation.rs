@@ -192,8 +192,7 @@ pub struct GroupHealth {
     pub why: Option<String>,
 }
 
-/// What stands around a target, read once at the start: what must not be there, and what forwards where. Nothing for an
-/// alias.
+/// What stands around a target, read once at the start: what must not be there, and what forwards where.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Surroundings {
     /// The rules of the target, in the spec's order.
@@ -204,6 +203,8 @@ pub struct Surroundings {
     pub others: Vec<OtherUse>,
     /// Services that shift traffic behind this load balancer by themselves.
     pub owners: Vec<Owning>,
+    /// The alias has provisioned concurrency: calls beyond it need not be split as the weights say.
+    pub provisioned: bool,
     /// What could not be looked at within reason, as sentences.
     pub unread: Vec<String>,
 }

@@ -108,7 +108,7 @@ pub trait TrafficRouter {
         canary: &Version,
     ) -> impl Future<Output = Result<Health, LookError>> + Send;
 
-    /// What stands around the target, at the start. Nothing for an alias.
+    /// What stands around the target, at the start.
     fn survey(&self, target: &Target) -> impl Future<Output = Result<Surroundings, LookError>> + Send;
 }
 

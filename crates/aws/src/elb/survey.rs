@@ -46,7 +46,7 @@ impl Aws {
         unread.extend(unsearched);
         let others = other_uses(target, &groups, &placed);
         let rules = rules.iter().map(|rule| seen_rule(rule, &vpc)).collect();
-        Ok(Surroundings { rules, groups, others, owners, unread })
+        Ok(Surroundings { rules, groups, others, owners, provisioned: false, unread })
     }
 
     /// `None` where there is no such group.

@@ -258,3 +258,17 @@ async fn what_does_not_exist_is_named() {
         assert_eq!(script.unused(), 0);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn provisioned_concurrency_is_told_at_the_start() {
+    let none = || Reply::error(404, "ProvisionedConcurrencyConfigNotFoundException");
+    let some = Reply::json(200, &json!({ "Status": "READY", "RequestedProvisionedConcurrentExecutions": 5 }));
+    for (reply, provisioned) in [(some, true), (none(), false)] {
+        let (aws, script) = scripted([reply]);
+        assert_eq!(aws.survey(&target()).await.unwrap().provisioned, provisioned);
+        assert!(script.asked()[0].uri.contains("Qualifier=live"), "{}", script.asked()[0].uri);
+    }
+    let (aws, _) = scripted([Reply::error(403, "AccessDeniedException")]);
+    let error = aws.survey(&target()).await.unwrap_err().to_string();
+    assert!(error.contains("lambda:GetProvisionedConcurrencyConfig"), "{error}");
+}

@@ -107,7 +107,20 @@ impl JudgePlan {
         }
         self
     }
+
+    /// The same where calls may go elsewhere than the weights say: a split may be off by half of the weight.
+    #[must_use]
+    pub fn spilling(mut self, spills: bool) -> Self {
+        if spills {
+            self.split_tolerance = self.split_tolerance.max(SPILLED);
+        }
+        self
+    }
 }
+
+/// Of the weight, in both directions: what provisioned concurrency may move. Twice the stated share or none of it is no
+/// spillover any more.
+const SPILLED: f64 = 0.5;
 
 fn one() -> f64 {
     1.0

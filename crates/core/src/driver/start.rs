@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::future::join;
+use futures_util::future::join3;
 
 use super::past::Whose;
 use super::problems::{failed, problem};
@@ -11,7 +11,7 @@ use crate::analysis::{self, JudgePlan};
 use crate::command::Answer;
 use crate::engine;
 use crate::metrics::{self, Bypass, Series};
-use crate::observation::{AlarmState, Readiness, Routing, VersionInfo};
+use crate::observation::{AlarmState, Readiness, Routing, Surroundings, VersionInfo};
 use crate::ports::{Budget, CreateError, LookError, Ports};
 use crate::rollout::{Behind, LARGEST_START_BYTES, Rollout};
 use crate::spec::{AlreadyRed, Mode, Newer, Owner, Problem, RolloutSpec, Target, Validated, Version};
@@ -96,12 +96,16 @@ pub(super) struct Scene {
     pub behind: Option<Behind>,
     pub problems: Vec<Problem>,
     pub warnings: Vec<Problem>,
+    /// Calls may go elsewhere than the weights say.
+    pub spills: bool,
 }
 
 /// An alias and a version.
 async fn open<P: Ports, B: Budget>(context: &Context<'_, P, B>, spec: &RolloutSpec) -> Result<Opened, Vec<Problem>> {
     let ports = context.ports;
-    let (routing, version) = join(ports.look(&spec.target), ports.version(&spec.target, spec.version.as_ref())).await;
+    let looks =
+        join3(ports.look(&spec.target), ports.version(&spec.target, spec.version.as_ref()), ports.survey(&spec.target));
+    let (routing, version, around) = looks.await;
     let (routing, version) = both(routing, version)?;
     let id = spec.name.clone().unwrap_or_else(|| spec.target.default_id(&version.version, &spec.release));
     if let Some(existing) = ports.load(&id).await.map_err(failed)? {
@@ -114,8 +118,26 @@ async fn open<P: Ports, B: Budget>(context: &Context<'_, P, B>, spec: &RolloutSp
     let rollouts = on_target(context, &spec.target).await?;
     let behind = behind(&rollouts, spec, &version.version)?;
     let problems = check_routing(spec, &routing, &version, may_have_set(&rollouts, &routing));
-    let warnings = Vec::new();
-    Ok(Opened::Begins(Box::new(Scene { id, routing, version, behind, problems, warnings })))
+    let (spills, warnings) = spillover(&spec.target, around);
+    Ok(Opened::Begins(Box::new(Scene { id, routing, version, behind, problems, warnings, spills })))
+}
+
+/// Whether calls may go elsewhere than the weights say, and what to say of it. Not knowing is no reason to refuse: a split
+/// that is off holds the rollout and says so.
+fn spillover(target: &Target, around: Result<Surroundings, LookError>) -> (bool, Vec<Problem>) {
+    let key = target.key();
+    let message = match around {
+        Ok(around) if !around.provisioned => return (false, Vec::new()),
+        Ok(_) => {
+            let message = format!(
+                "alias {key} has provisioned concurrency: calls beyond it need not be split as the weights say, so a split \
+                 that is off by up to half of the weight is accepted"
+            );
+            return (true, problem("target.lambda.alias", message));
+        }
+        Err(error) => format!("whether alias {key} has provisioned concurrency is not known: {error}"),
+    };
+    (false, problem("target.lambda.alias", message))
 }
 
 /// What the checks found.
@@ -328,7 +350,7 @@ async fn look_back<P: Ports, B: Budget>(
     spec: &RolloutSpec,
     scene: &Scene,
 ) -> (JudgePlan, bool) {
-    let plan = analysis::plan(spec).started_slowly(scene.version.slow_start);
+    let plan = analysis::plan(spec).started_slowly(scene.version.slow_start).spilling(scene.spills);
     let lag = context.settings.metric_lag.plus(scene.version.timeout);
     let whose = Whose {
         spec,

@@ -49,7 +49,7 @@ pub(super) async fn open<P: Ports, B: Budget>(
     let version = ports.version(&spec.target, Some(&canary)).await.map_err(|error| looked(&error))?;
     let behind = behind(&rollouts, spec, &canary)?;
     warnings.extend(unseen_errors(spec));
-    Ok(Opened::Begins(Box::new(Scene { id, routing, version, behind, problems, warnings })))
+    Ok(Opened::Begins(Box::new(Scene { id, routing, version, behind, problems, warnings, spills: false })))
 }
 
 fn looked(error: &LookError) -> Vec<Problem> {

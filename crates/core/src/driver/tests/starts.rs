@@ -182,3 +182,31 @@ fn a_new_rollout_has_room_to_grow() {
     assert!(problems[0].to_string().starts_with("spec: the rollout would have 24"), "{problems:?}");
     assert!(problems[0].message.contains("at most 245760 can be kept with its history"), "{problems:?}");
 }
+
+/// What goes beyond provisioned concurrency need not be split as the weights say.
+#[test]
+fn provisioned_concurrency_widens_the_split_check_and_says_so() {
+    let started = |world: &World| match ask(world, &spec()).unwrap() {
+        Answer::Rollout(answer) => {
+            let warnings = answer.warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
+            (answer.rollout.plan.split_tolerance, warnings)
+        }
+        other => panic!("{other:?}"),
+    };
+    let (usual, warnings) = started(&world(40.0));
+    assert_eq!((usual < 0.5, warnings.len()), (true, 0), "{warnings:?}");
+    let provisioned = world(40.0);
+    provisioned.provision(&target());
+    let (wider, warnings) = started(&provisioned);
+    assert_eq!(
+        (wider > 0.4, warnings),
+        (
+            true,
+            vec![
+                "target.lambda.alias: alias checkout:live has provisioned concurrency: calls beyond it need not be split as \
+                 the weights say, so a split that is off by up to half of the weight is accepted"
+                    .to_owned()
+            ]
+        )
+    );
+}

@@ -77,6 +77,8 @@ struct State {
     functions: BTreeMap<String, BTreeMap<Version, VersionInfo>>,
     /// By [`Target::key`].
     aliases: BTreeMap<String, Routing>,
+    /// Aliases with provisioned concurrency, by [`Target::key`].
+    provisioned: BTreeSet<String>,
     rules: BTreeMap<RuleRef, Rule>,
     groups: BTreeMap<Version, alb::Group>,
     /// Every pair of target groups that was ever written, by [`Target::key`].
@@ -111,6 +113,7 @@ impl World {
                 now,
                 functions: BTreeMap::new(),
                 aliases: BTreeMap::new(),
+                provisioned: BTreeSet::new(),
                 rules: BTreeMap::new(),
                 groups: BTreeMap::new(),
                 pairs: BTreeMap::new(),
@@ -286,6 +289,11 @@ impl World {
             Some(kind) => state.broken_metrics.insert(metric_name.to_owned(), kind),
             None => state.broken_metrics.remove(metric_name),
         };
+    }
+
+    /// Gives an alias provisioned concurrency.
+    pub fn provision(&self, target: &Target) {
+        self.lock().provisioned.insert(target.key());
     }
 
     /// Sets an alarm's state; the alarm exists from then on.

@@ -71,7 +71,10 @@ impl TrafficRouter for World {
 
     async fn survey(&self, target: &Target) -> Result<Surroundings, LookError> {
         match target {
-            Target::Lambda(_) => Ok(Surroundings::default()),
+            Target::Lambda(_) => {
+                let provisioned = self.lock().provisioned.contains(&target.key());
+                Ok(Surroundings { provisioned, ..Surroundings::default() })
+            }
             Target::Alb(alb) => self.lock().surroundings(alb),
         }
     }
