@@ -49,6 +49,9 @@ pub struct Routing {
     /// Of further rules that move together with the first: what each of those that differ from it routes to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<(Version, Option<(Version, Weight)>)>,
+    /// Why rules of the target cannot be shifted (any more), a sentence each. The other rules are told, and can be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<String>,
     /// Every rule forwards to both target groups, be it at weight 0, and the rule for tests to the new one, while the old
     /// one has all the traffic. An alias can always take any version.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
@@ -92,6 +95,7 @@ impl Routing {
             revision: None,
             in_transition: false,
             others: Vec::new(),
+            lost: Vec::new(),
             attached: true,
             fingerprint: None,
             exact: Vec::new(),
@@ -291,6 +295,8 @@ pub struct Observation {
     /// The switch that turns every writer off is on.
     pub mode: Mode,
     pub routing: Seen<Routing>,
+    /// The routing is missing because there is no such alias, or none of the rules, any more.
+    pub target_gone: bool,
     /// State by name. A name that CloudWatch does not know is absent: a mistake in the spec, not an OK.
     pub alarms: Seen<BTreeMap<String, AlarmState>>,
     pub canary: Seen<VersionInfo>,

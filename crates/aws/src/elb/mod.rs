@@ -38,9 +38,12 @@ struct Rule {
 /// The rules of a target as they are, and which groups the spec means.
 #[derive(Debug)]
 struct Configured {
-    /// In the spec's order.
+    /// In the spec's order, without those of which there is nothing to shift.
     rules: Vec<Rule>,
-    test_rule: Option<Rule>,
+    /// Why a rule is not among them, a sentence each.
+    lost: Vec<String>,
+    /// Or why it cannot be written.
+    test_rule: Option<Result<Rule, String>>,
     /// In the spec's order.
     pair: [Version; 2],
 }
@@ -57,14 +60,32 @@ impl Aws {
     async fn configured(&self, target: &AlbTarget) -> Result<Configured, LookError> {
         let test_rule = target.test_rule.iter().map(|arn| RuleRef::Rule(arn.clone()));
         let references: Vec<RuleRef> = target.rules.iter().cloned().chain(test_rule).collect();
-        let mut rules = self.rules(&references).await?;
-        let test_rule = if target.test_rule.is_some() { rules.pop() } else { None };
+        let mut found = self.found(&references).await?;
+        let test_rule = if target.test_rule.is_some() { found.pop() } else { None };
+        let test_rule = test_rule.map(|rule| rule.map_err(|error| error.to_string()));
+        // What goes through one rule is shifted, and taken back, whatever has become of another.
+        let (mut rules, mut lost) = (Vec::new(), Vec::new());
+        for rule in found {
+            match rule.and_then(with_traffic) {
+                Ok(rule) => rules.push(rule),
+                Err(error) => lost.push(error),
+            }
+        }
+        if rules.is_empty() && !lost.is_empty() {
+            return Err(lost.swap_remove(0));
+        }
+        let lost = lost.iter().map(LookError::to_string).collect();
         let pair = self.pair(target, &rules).await?;
-        Ok(Configured { rules, test_rule, pair })
+        Ok(Configured { rules, lost, test_rule, pair })
     }
 
     /// As they are now, in the order of the question.
     async fn rules(&self, references: &[RuleRef]) -> Result<Vec<Rule>, LookError> {
+        self.found(references).await?.into_iter().collect()
+    }
+
+    /// Each as it is now, or that there is none, in the order of the question.
+    async fn found(&self, references: &[RuleRef]) -> Result<Vec<Result<Rule, LookError>>, LookError> {
         let arns = |wanted: fn(&RuleRef) -> bool| -> Vec<String> {
             references.iter().filter(|rule| wanted(rule)).map(|rule| rule.arn().to_owned()).collect()
         };
@@ -85,9 +106,10 @@ impl Aws {
                 Ok(Rule { reference: reference.clone(), is_default: false, actions })
             }
         };
-        references.iter().map(found).collect()
+        Ok(references.iter().map(found).collect())
     }
 
+    /// Those that there are. One that is not there hides the others in an answer about all.
     async fn described_rules(&self, arns: Vec<String>) -> Result<Vec<SdkRule>, LookError> {
         if arns.is_empty() {
             return Ok(Vec::new());
@@ -95,18 +117,21 @@ impl Aws {
         match self.elb().describe_rules().set_rule_arns(Some(arns.clone())).send().await {
             Ok(answer) => Ok(answer.rules.unwrap_or_default()),
             Err(error) if refused_as(&error, |e| e.is_rule_not_found_exception()) => {
-                for arn in &arns {
-                    let alone = self.elb().describe_rules().rule_arns(arn).send().await;
-                    if alone.is_err_and(|error| refused_as(&error, |e| e.is_rule_not_found_exception())) {
-                        return Err(no_rule(arn));
+                let mut found = Vec::new();
+                for arn in arns {
+                    match self.elb().describe_rules().rule_arns(arn).send().await {
+                        Ok(answer) => found.extend(answer.rules.unwrap_or_default()),
+                        Err(error) if refused_as(&error, |e| e.is_rule_not_found_exception()) => {}
+                        Err(error) => return Err(DESCRIBE_RULES.fault(error).into()),
                     }
                 }
-                Err(DESCRIBE_RULES.fault(error).into())
+                Ok(found)
             }
             Err(error) => Err(DESCRIBE_RULES.fault(error).into()),
         }
     }
 
+    /// The same of listeners.
     async fn described_listeners(&self, arns: Vec<String>) -> Result<Vec<Listener>, LookError> {
         if arns.is_empty() {
             return Ok(Vec::new());
@@ -114,13 +139,15 @@ impl Aws {
         match self.elb().describe_listeners().set_listener_arns(Some(arns.clone())).send().await {
             Ok(answer) => Ok(answer.listeners.unwrap_or_default()),
             Err(error) if refused_as(&error, |e| e.is_listener_not_found_exception()) => {
-                for arn in &arns {
-                    let alone = self.elb().describe_listeners().listener_arns(arn).send().await;
-                    if alone.is_err_and(|error| refused_as(&error, |e| e.is_listener_not_found_exception())) {
-                        return Err(no_listener(arn));
+                let mut found = Vec::new();
+                for arn in arns {
+                    match self.elb().describe_listeners().listener_arns(arn).send().await {
+                        Ok(answer) => found.extend(answer.listeners.unwrap_or_default()),
+                        Err(error) if refused_as(&error, |e| e.is_listener_not_found_exception()) => {}
+                        Err(error) => return Err(DESCRIBE_LISTENERS.fault(error).into()),
                     }
                 }
-                Err(DESCRIBE_LISTENERS.fault(error).into())
+                Ok(found)
             }
             Err(error) => Err(DESCRIBE_LISTENERS.fault(error).into()),
         }
@@ -185,39 +212,43 @@ fn balancer_arn(target: &AlbTarget) -> Result<String, Fault> {
 
 /// What the rules do together, or in words why they cannot be shifted.
 fn routing(configured: &Configured) -> Result<Routing, String> {
-    let Configured { rules, test_rule, pair } = configured;
-    let routes = rules.iter().map(|rule| {
-        let weights = shiftable(rule)?;
-        route(&weights, pair).ok_or_else(|| format!("{} gives no group any traffic", rule.reference.arn()))
-    });
-    let routes = routes.collect::<Result<Vec<Route>, String>>()?;
+    let Configured { rules, lost, test_rule, pair } = configured;
+    let mut lost = lost.clone();
+    lost.extend(rules.iter().filter_map(unwritable));
+    if rules.iter().all(|rule| unwritable(rule).is_some()) {
+        return Err(lost.pop().unwrap_or_else(|| "there are no rules".to_owned()));
+    }
+    let routes = rules.iter().filter_map(|rule| route(&actions::weights(&rule.actions), pair));
+    let routes: Vec<Route> = routes.collect();
     let Some((first, others)) = routes.split_first() else { return Err("there are no rules".to_owned()) };
     let others = others.iter().filter(|route| *route != first).cloned().collect();
     let exact = rules.first().map(|rule| actions::weights(&rule.actions)).unwrap_or_default();
     let (primary, additional) = first.clone();
     let behind_all = rules.iter().all(|rule| actions::fulfilled(&rule.actions, Wish::Attach(pair)));
     let tested = match test_rule {
-        Some(test) => {
-            shiftable(test)?;
-            tests_the_new(test, pair, &primary, additional.is_some())
-        }
+        Some(Ok(test)) => tests_the_new(test, pair, &primary, additional.is_some()),
+        Some(Err(_)) => additional.is_some(),
         None => true,
     };
     let fingerprint = Some(fingerprint(rules));
-    Ok(Routing { others, attached: behind_all && tested, fingerprint, exact, ..Routing::of(primary, additional) })
+    Ok(Routing { others, lost, attached: behind_all && tested, fingerprint, exact, ..Routing::of(primary, additional) })
 }
 
-/// Where a rule forwards to, if its actions can be written at all.
-fn shiftable(rule: &Rule) -> Result<Weights, String> {
-    let arn = rule.reference.arn();
-    if let Some(kind) = actions::unknown(&rule.actions) {
-        return Err(format!("{arn} has an action of the type {kind}, which this version would lose"));
-    }
+/// A rule that gives somebody traffic. Of another one there is nothing to shift.
+fn with_traffic(rule: Rule) -> Result<Rule, LookError> {
     let weights = actions::weights(&rule.actions);
-    if weights.is_empty() {
-        return Err(format!("{arn} {}; there is nothing to shift", actions::instead(&rule.actions)));
-    }
-    Ok(weights)
+    let why = match weights.iter().all(|(_, weight)| *weight == 0) {
+        false => return Ok(rule),
+        true if weights.is_empty() => format!("{}; there is nothing to shift", actions::instead(&rule.actions)),
+        true => "gives no group any traffic".to_owned(),
+    };
+    Err(DESCRIBE_RULES.refusal(FaultKind::Rejected, format!("{} {why}", rule.reference.arn())).into())
+}
+
+/// Why a rule that forwards cannot be written.
+fn unwritable(rule: &Rule) -> Option<String> {
+    let kind = actions::unknown(&rule.actions)?;
+    Some(format!("{} has an action of the type {kind}, which this version would lose", rule.reference.arn()))
 }
 
 fn fingerprint(rules: &[Rule]) -> String {

@@ -2,13 +2,14 @@
 
 use aws_sdk_elasticloadbalancingv2::types::{Rule as SdkRule, TargetGroup};
 use coalmine_core::observation::{OtherUse, SeenGroup, SeenRule, Surroundings};
-use coalmine_core::ports::LookError;
+use coalmine_core::ports::{FaultKind, LookError};
 use coalmine_core::spec::{AlbTarget, RuleRef, Version};
 use futures_util::future::{try_join, try_join4};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+use super::actions::Wish;
 use super::owners::Claimed;
-use super::{DESCRIBE_LISTENERS, DESCRIBE_RULES, Rule, actions, balancer_arn};
+use super::{DESCRIBE_LISTENERS, DESCRIBE_RULES, Rule, actions, balancer_arn, no_rule};
 use crate::Aws;
 use crate::errors::{Call, refused_as};
 
@@ -30,6 +31,9 @@ impl Aws {
         let groups = try_join(self.existing(one), self.existing(other));
         let (rules, vpc, groups, (placed, mut unread)) =
             try_join4(self.rules(&target.rules), self.vpc(&balancer), groups, self.all_rules(&balancer)).await?;
+        if let Some(arn) = target.test_rule.as_ref().filter(|_| unread.is_empty()) {
+            check_test_rule(arn, &placed)?;
+        }
         let groups: Vec<SeenGroup> = [(one, groups.0), (other, groups.1)]
             .into_iter()
             .filter_map(|(spelled, group)| Some(seen_group(spelled, &group?)))
@@ -125,6 +129,18 @@ fn seen_group(spelled: &str, group: &TargetGroup) -> SeenGroup {
         protocol: group.protocol().map(|protocol| protocol.as_str().to_owned()),
         checked: group.health_check_enabled().unwrap_or(true),
     }
+}
+
+/// The rule for tests is written before the first weight. What will not let that happen is better said at the start.
+fn check_test_rule(arn: &str, placed: &[Placed]) -> Result<(), LookError> {
+    let (_, rule) = placed.iter().find(|(_, rule)| rule.rule_arn() == Some(arn)).ok_or_else(|| no_rule(arn))?;
+    let refused = |why: String| DESCRIBE_RULES.refusal(FaultKind::Rejected, format!("testRule {arn} {why}"));
+    if rule.is_default().unwrap_or(false) {
+        let why = "is the default rule of its listener, which ModifyRule cannot change; add a rule with a condition, such as the path *";
+        return Err(refused(why.to_owned()).into());
+    }
+    actions::rewritten(rule.actions(), Wish::Alone(&Version(String::new()))).map_err(refused)?;
+    Ok(())
 }
 
 /// How the target names a rule: a default rule by its listener. `None` for a rule that is not its own.

@@ -195,10 +195,12 @@ async fn what_is_not_there_is_named() {
     let (one, no_rule) = (rules(&[("r1", &plain("blue"))]), gone("RuleNotFound"));
     let answers = vec![no_rule.clone(), one.clone(), no_rule];
     let (routing, _) = look(two.clone(), answers).await;
-    assert_eq!(routing.unwrap_err().to_string(), format!("there is no rule {}", rule("r2")));
+    assert_eq!(routing.unwrap().lost, [format!("there is no rule {}", rule("r2"))]);
     // An answer without it is no better.
-    let (routing, _) = look(two, vec![one.clone()]).await;
-    assert_eq!(routing.unwrap_err().to_string(), format!("there is no rule {}", rule("r2")));
+    let (routing, _) = look(two.clone(), vec![one.clone()]).await;
+    assert_eq!(routing.unwrap().lost, [format!("there is no rule {}", rule("r2"))]);
+    let (routing, _) = look(two, vec![gone("RuleNotFound"), gone("RuleNotFound"), gone("RuleNotFound")]).await;
+    assert_eq!(routing.unwrap_err().to_string(), format!("there is no rule {}", rule("r1")));
 
     let default = AlbTarget { rules: vec![RuleRef::DefaultOf(listener("80"))], ..balancer() };
     let (routing, _) = look(default, vec![gone("ListenerNotFound"), gone("ListenerNotFound")]).await;
@@ -405,6 +407,58 @@ async fn a_failure_among_several_rules_says_how_many_were_written() {
         let replies = [&before[..], &[done("ModifyRule"), failure]].concat();
         let (result, _) = set(&two_rules(), percent(5), &before, replies).await;
         assert_eq!(result.unwrap_err().to_string(), sentence);
+    }
+}
+
+/// Whoever takes traffic back takes back as much as can be.
+#[tokio::test(start_paused = true)]
+async fn a_rollback_writes_the_other_rules_where_one_fails() {
+    let (half, zero) = (forward(&[("blue", 1), ("green", 1)]), forward(&[("blue", 1), ("green", 0)]));
+    let before = [rules(&[("r1", &half)]), listeners(&[("80", &half)])];
+    let throttled = vec![Reply::xml_error(400, "Throttling"); 3];
+    for (failure, sentence) in [
+        (throttled, "ModifyRule was throttled: Throttling: because; 1 of 2 rules were written"),
+        (vec![Reply::xml_error(400, "OperationNotPermitted")], "ModifyRule was rejected: "),
+        (vec![Reply::Silence], "ModifyRule timed out: "),
+    ] {
+        let replies = [&before[..], &failure, &[done("ModifyListener")]].concat();
+        let (result, asked) = set(&two_rules(), Weight::ZERO, &before, replies).await;
+        let said = result.unwrap_err().to_string();
+        assert!(said.starts_with(sentence) && said.ends_with("; 1 of 2 rules were written"), "{said}");
+        assert_eq!(asked.last().unwrap().operation, "ModifyListener", "{said}");
+    }
+    // What raises stops where it fails.
+    let before = [rules(&[("r1", &zero)]), listeners(&[("80", &zero)])];
+    let replies = [&before[..], &[Reply::xml_error(400, "OperationNotPermitted")]].concat();
+    let (_, asked) = set(&two_rules(), percent(5), &before, replies).await;
+    assert_eq!(asked.last().unwrap().operation, "ModifyRule");
+}
+
+/// Somebody deletes a rule, or puts a page for maintenance there: what the others send to the new group must come back.
+#[tokio::test]
+async fn a_rollback_goes_on_where_a_rule_cannot_be_shifted_any_more() {
+    let (half, zero) = (forward(&[("blue", 1), ("green", 1)]), forward(&[("blue", 1), ("green", 0)]));
+    let page = "<member><Type>fixed-response</Type></member>";
+    let (gone, one) = (Reply::xml_error(400, "RuleNotFound"), rules(&[("r1", &half)]));
+    let nothing = forward(&[("blue", 0), ("green", 0)]);
+    let two = AlbTarget { rules: vec![RuleRef::Rule(rule("r1")), RuleRef::Rule(rule("r2"))], ..balancer() };
+    let tested = AlbTarget { test_rule: Some(rule("t1")), ..balancer() };
+    for (target, before) in [
+        (&two, vec![gone.clone(), one.clone(), gone.clone()]),
+        (&two, vec![one.clone()]),
+        (&two, vec![rules(&[("r1", &half), ("r2", page)])]),
+        (&two, vec![rules(&[("r1", &half), ("r2", &nothing)])]),
+        (&tested, vec![gone.clone(), one.clone(), gone.clone()]),
+        (&tested, vec![rules(&[("r1", &half), ("t1", page)])]),
+    ] {
+        let replies = [&before[..], &[done("ModifyRule"), rules(&[("r1", &zero)])]].concat();
+        let (result, asked) = set(target, Weight::ZERO, &before, replies).await;
+        result.unwrap();
+        let sent = asked.iter().filter(|asked| asked.operation == "ModifyRule").map(written);
+        assert_eq!(
+            sent.map(|sent| sent[0].clone()).collect::<Vec<_>>(),
+            ["RuleArn=listener-rule/app/shop/9a8b/443/r1"]
+        );
     }
 }
 

@@ -56,8 +56,9 @@ impl Aws {
     pub(crate) async fn attach_group(&self, target: &AlbTarget, attach: &Attach<'_>) -> Result<(), SetError> {
         let progress = Progress::default();
         let work = async {
-            let Configured { rules, test_rule, pair } = self.unchanged(target, attach.seen).await?;
+            let Configured { rules, test_rule, pair, .. } = self.unchanged(target, attach.seen).await?;
             let rules = rules.into_iter().map(|rule| (rule, Wish::Attach(&pair)));
+            let test_rule = test_rule.transpose().map_err(|why| MODIFY_RULE.refusal(FaultKind::Rejected, why))?;
             let test_rule = test_rule.into_iter().map(|rule| (rule, Wish::Alone(attach.canary)));
             self.rewrite(rules.chain(test_rule).collect(), &progress).await
         };
@@ -81,12 +82,27 @@ impl Aws {
         if open.is_empty() {
             return Ok(());
         }
+        let lists: Vec<Result<Vec<Action>, Fault>> = open.iter().map(|(rule, wish)| rewritten(rule, *wish)).collect();
         // What cannot be written is known before anything is.
-        let lists = open.iter().map(|(rule, wish)| rewritten(rule, *wish)).collect::<Result<Vec<_>, Fault>>()?;
+        let retreats = open.iter().all(|(_, wish)| matches!(wish, Wish::Split { weight: Weight::ZERO, .. }));
+        let lists =
+            if retreats { lists } else { lists.into_iter().map(|list| list.map(Ok)).collect::<Result<_, _>>()? };
         progress.of.store(open.len(), Ordering::Relaxed);
+        let mut failed = None;
         for ((rule, _), list) in open.iter().zip(lists) {
-            self.replace(&rule.reference, &list).await?;
-            progress.written.fetch_add(1, Ordering::Relaxed);
+            let done = match list {
+                Ok(list) => self.replace(&rule.reference, &list).await,
+                Err(fault) => Err(fault),
+            };
+            match done {
+                Ok(()) => _ = progress.written.fetch_add(1, Ordering::Relaxed),
+                // Traffic goes back behind every rule that lets it.
+                Err(fault) if retreats => failed = failed.or(Some(fault)),
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        if let Some(fault) = failed {
+            return Err(fault.into());
         }
         let references: Vec<RuleRef> = open.iter().map(|(rule, _)| rule.reference.clone()).collect();
         let now = self.rules(&references).await.map_err(read_fault)?;

@@ -12,7 +12,7 @@ use crate::analysis::{Analysis, MinuteSample, judge, passes_before};
 use crate::engine::{self, Decision, Effect, Needs};
 use crate::metrics::Series;
 use crate::observation::{AlarmState, Observation, Routing, Seen, TestOutcome};
-use crate::ports::{Attach, Budget, Fault, Ports, SaveError, SetWeight};
+use crate::ports::{Attach, Budget, Fault, LookError, Ports, SaveError, SetWeight};
 use crate::report;
 use crate::rollout::{PhaseName, Rollout};
 use crate::units::{Minute, Span, Weight};
@@ -199,7 +199,14 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
 
     async fn observe(&self, rollout: &Rollout, needs: &Needs, looked: &Looked) -> Observation {
         let target = &rollout.spec.target;
-        let routing = async { if needs.routing { Seen::from(self.ports.look(target).await) } else { Seen::NotAsked } };
+        let routing = async {
+            if !needs.routing {
+                return (Seen::NotAsked, false);
+            }
+            let routing = self.ports.look(target).await;
+            let gone = matches!(routing, Err(LookError::NotFound(_)));
+            (Seen::from(routing), gone)
+        };
         let canary = async {
             if needs.canary {
                 Seen::from(self.ports.version(target, Some(&rollout.canary)).await)
@@ -214,13 +221,14 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
                 Seen::NotAsked
             }
         };
-        let (routing, canary, health) = join3(routing, canary, health).await;
+        let ((routing, target_gone), canary, health) = join3(routing, canary, health).await;
         let tests = if needs.tests { self.run_tests(rollout).await } else { Seen::NotAsked };
         let learned = if needs.past { Seen::from(self.look_back_of(rollout).await) } else { Seen::NotAsked };
         Observation {
             now: self.now,
             mode: self.settings.mode,
             routing,
+            target_gone,
             alarms: looked.alarms_of(needs),
             canary,
             health,

@@ -29,7 +29,11 @@ pub(super) async fn open<P: Ports, B: Budget>(
     let rollouts = on_target(context, &spec.target).await?;
     let moved = routing.as_ref().is_ok_and(|routing| may_have_set(&rollouts, routing));
     let around = around.map_err(|error| looked(&error))?;
-    let Found { problems, mut warnings } = alb::problems(alb, &around, spec.mode, moved);
+    let Found { mut problems, mut warnings } = alb::problems(alb, &around, spec.mode, moved);
+    // The survey says it better, where it knows.
+    if let (Ok(routing), true) = (&routing, problems.is_empty()) {
+        problems.extend(routing.lost.iter().flat_map(|why| problem(TARGET, why)));
+    }
     let (routing, canary) = match (routing, canary(&around, &rollouts)) {
         (Ok(routing), Some(canary)) => (routing, canary),
         // The survey says it better.

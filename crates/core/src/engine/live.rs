@@ -41,7 +41,7 @@ fn taken_over(draft: &mut Draft<'_>) -> bool {
     let ours = match split {
         Split::Ours(weight) => routing.in_transition || expected(draft).contains(&weight) || in_danger(draft),
         Split::Uneven { low, high } => {
-            let expected = expected(draft);
+            let expected = [expected(draft), left_behind(&draft.next)].concat();
             expected.contains(&low) && expected.contains(&high) || in_danger(draft)
         }
         Split::Foreign => routing.in_transition,
@@ -73,6 +73,16 @@ fn expected(draft: &Draft<'_>) -> Vec<Weight> {
         | Phase::RolledBack { .. }
         | Phase::Superseded { .. } => vec![Weight::ZERO],
     }
+}
+
+/// The weights that some rules may still have where a person's command to promote came in the middle of a raise: the
+/// highest weights seen are those of the rules that were reached.
+fn left_behind(rollout: &Rollout) -> Vec<Weight> {
+    let Phase::Promoting { live_since: None, .. } = rollout.phase else { return Vec::new() };
+    let mut weights: Vec<Weight> = rollout.weights.iter().rev().map(|seen| seen.weight).chain([Weight::ZERO]).collect();
+    weights.dedup();
+    weights.truncate(3);
+    weights
 }
 
 fn in_danger(draft: &Draft<'_>) -> bool {

@@ -251,6 +251,7 @@ impl<'a> Draft<'a> {
         if let Seen::Missing(why) = &self.seen.routing {
             spots.push(format!("the live weights could not be read: {why}"));
         }
+        spots.extend(self.lost_rules());
         match &self.seen.samples {
             Seen::Missing(why) => spots.push(format!("the metrics could not be read: {why}")),
             Seen::Known(samples) => {
@@ -271,6 +272,12 @@ impl<'a> Draft<'a> {
             Seen::NotAsked => {}
         }
         spots
+    }
+
+    /// Rules of the target that are not shifted any more, whatever is decided.
+    fn lost_rules(&self) -> Vec<String> {
+        let lost = self.seen.routing.known().map(|routing| routing.lost.as_slice()).unwrap_or_default();
+        lost.iter().map(|why| format!("a rule cannot be shifted: {why}")).collect()
     }
 
     /// What the target rearranges by itself, and is left alone meanwhile.

@@ -8,12 +8,21 @@ use crate::units::{Span, Weight};
 /// Without revisions nothing makes a write stale that is still in flight. By then it has ended: no write is given as long.
 const QUIET: Span = Span::from_seconds(60);
 
+/// What does not exist that long after the turn back is not coming back: a rule that is made anew is another one. It sends
+/// nobody anywhere, and must not hold the target for ever.
+const GONE_FOR_GOOD: Span = Span::from_minutes(10);
+
 pub(super) fn decide(draft: &mut Draft<'_>) {
     let Phase::RollingBack { since, why, fence, ends_as } = &draft.before.phase else { return };
     if let Seen::Missing(reason) = &draft.seen.routing {
         draft.hold(format!("the live weights could not be read: {reason}"));
+        if draft.seen.target_gone && draft.now().since(*since) >= GONE_FOR_GOOD {
+            draft.supersede(Why::TakenOver { found: format!("nothing: {reason}") });
+            return;
+        }
     }
     let Some((routing, split)) = draft.split() else { return };
+    draft.lost_rules().into_iter().for_each(|why| draft.hold(why));
     if split == Split::Foreign {
         draft.supersede(Why::TakenOver { found: routing.to_string() });
         return;

@@ -246,3 +246,23 @@ async fn of_very_many_listeners_some_are_left_out() {
     let seen = survey(balancer(), replies).await;
     assert_eq!(seen.unread, ["only 50 of the 60 listeners were looked at for other uses of the groups"]);
 }
+
+/// The default rule is the first that comes to mind of a listener made for tests.
+#[tokio::test]
+async fn a_rule_for_tests_that_cannot_be_written_is_refused_at_the_start() {
+    let ours = forward(&[("blue", 1), ("green", 0)]);
+    let page = "<member><Type>fixed-response</Type></member>";
+    for (named, there, actions, why) in [
+        ("default-of-8443", "default-of-8443", ours.as_str(), "is the default rule of its listener, which ModifyRule"),
+        ("t1", "t1", page, "answers by itself; there is nothing to shift"),
+        ("t2", "t1", ours.as_str(), "there is no rule"),
+    ] {
+        let target = AlbTarget { test_rule: Some(rule(named)), ..balancer() };
+        let looked = rules(&[("r1", &ours)]);
+        let placed = vec![looked.clone(), rules(&[(there, actions)])];
+        let replies = [looked].into_iter().chain(around(placed, &["443", "8443"])).chain([no_clusters()]);
+        let (aws, _) = scripted(replies);
+        let refused = aws.survey(&Target::Alb(target)).await.unwrap_err().to_string();
+        assert!(refused.contains(why) && refused.contains(&rule(named)), "{refused}");
+    }
+}

@@ -17,6 +17,7 @@ struct Stage {
     /// How many of the rules, from the first one on, a write reaches.
     reached: usize,
     attached: bool,
+    lost: Vec<String>,
     health: Seen<Health>,
     now: Timestamp,
     writes: Vec<Weight>,
@@ -32,6 +33,7 @@ impl Stage {
             rules: vec![Weight::ZERO; 2],
             reached: 2,
             attached: true,
+            lost: Vec::new(),
             health: healthy(20, 20),
             now: at(0),
             writes: Vec::new(),
@@ -55,7 +57,7 @@ impl Stage {
         };
         let first = route(self.rules[0]);
         let others = self.rules.iter().map(|weight| route(*weight)).filter(|other| *other != first).collect();
-        Routing { others, attached: self.attached, ..Routing::of(first.0, first.1) }
+        Routing { others, attached: self.attached, lost: self.lost.clone(), ..Routing::of(first.0, first.1) }
     }
 
     fn seen(&self) -> Observation {
@@ -465,4 +467,65 @@ fn chosen_weights_are_ones_that_can_be_set() {
         }
     }
     assert!(rounded > 0, "or this proves nothing");
+}
+
+/// A write that reached one rule alone, and a person who does not wait for the other one.
+#[test]
+fn a_promotion_in_the_middle_of_a_raise_is_not_taken_for_a_foreign_write() {
+    let mut stage = Stage::baking(alb_spec());
+    stage.reached = 1;
+    while stage.rollout.phase.name() == PhaseName::Baking {
+        stage.tick(Verdict::Pass);
+    }
+    stage.ticks(2, Verdict::Pass);
+    assert_eq!((stage.rollout.phase.name(), &stage.rules[..]), (PhaseName::Shifting, &[percent(25), percent(5)][..]));
+    stage.ask(OrderKind::Promote);
+    stage.tick(Verdict::Pass);
+    assert_eq!(stage.rollout.phase.name(), PhaseName::Promoting, "{}", stage.last_reason());
+    stage.reached = 2;
+    stage.ticks(2, Verdict::Pass);
+    assert_eq!(stage.rules, [Weight::FULL; 2]);
+}
+
+/// What the remaining rules do with the traffic is known, and goes back; it does not rise.
+#[test]
+fn a_rule_that_is_gone_holds_every_raise_and_no_rollback() {
+    let gone = || vec!["there is no rule r3".to_owned()];
+    let said = "a rule cannot be shifted: there is no rule r3".to_owned();
+    let mut before = Stage::new(alb_spec());
+    before.lost = gone();
+    assert_eq!((before.tick(Verdict::Pass), before.writes.len()), (PhaseName::Pending, 0));
+    assert!(before.holding.contains(&said), "{:?}", before.holding);
+    let mut stage = Stage::baking(alb_spec());
+    stage.lost = gone();
+    stage.ticks(20, Verdict::Pass);
+    assert_eq!((stage.rollout.phase.name(), &stage.writes[..]), (PhaseName::Baking, &[percent(5)][..]));
+    assert!(stage.holding.contains(&said), "{:?}", stage.holding);
+    assert_eq!(stage.tick(Verdict::Fail), PhaseName::RollingBack);
+    assert_eq!(stage.rules, [Weight::ZERO; 2]);
+    assert!(stage.holding.contains(&said), "{:?}", stage.holding);
+    assert_eq!(stage.tick(Verdict::Inconclusive), PhaseName::RolledBack);
+}
+
+/// A rule that is made anew has another ARN: the old one never comes back, and the groups must not be held for ever.
+#[test]
+fn a_rollback_ends_where_nothing_is_left_to_take_back() {
+    let mut stage = Stage::baking(alb_spec());
+    stage.ask(OrderKind::Abort);
+    let after = |minutes: u64, target_gone: bool| {
+        let now = stage.now + Span::from_minutes(minutes);
+        let routing = Seen::Missing("there is no rule r1".to_owned());
+        let decision = decide(&stage.rollout, &Observation { now, routing, target_gone, ..stage.seen() }, None);
+        assert_eq!(decision.holding, ["the live weights could not be read: there is no rule r1"]);
+        decision.next
+    };
+    for (minutes, gone) in [(9, true), (10, false), (600, false)] {
+        assert_eq!(after(minutes, gone).phase.name(), PhaseName::RollingBack, "{minutes} {gone}");
+    }
+    let ended = after(10, true);
+    assert_eq!(ended.phase.name(), PhaseName::Superseded);
+    assert_eq!(
+        report::sentence(&ended.history.last().unwrap().why),
+        "somebody else changed the target, it is now on nothing: there is no rule r1; nothing was touched"
+    );
 }

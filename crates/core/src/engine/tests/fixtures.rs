@@ -165,6 +165,7 @@ pub fn observation(rollout: &Rollout, now: Timestamp, routing: Routing) -> Obser
         now,
         mode: Mode::Enforce,
         routing: Seen::Known(routing),
+        target_gone: false,
         alarms: alarms(AlarmState::Ok),
         canary: Seen::Known(VersionInfo {
             version: version("42"),
