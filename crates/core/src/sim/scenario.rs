@@ -119,6 +119,8 @@ pub struct Outcome {
     /// Commands that were refused, and why.
     pub refused: Vec<(Timestamp, Vec<Problem>)>,
     pub reports: Vec<TickReport>,
+    /// How many calls each tick made, alarms' events included: where it could be killed.
+    pub calls: Vec<(Timestamp, usize)>,
     /// Broken promises: none in a correct controller.
     pub violations: Vec<Violation>,
 }
@@ -170,6 +172,7 @@ pub fn run(scenario: &Scenario, seed: u64) -> Result<Outcome, RunError> {
         alarm_changes: Vec::new(),
         refused: Vec::new(),
         reports: Vec::new(),
+        calls: Vec::new(),
         violations: Vec::new(),
     };
     let id = run.start()?;
@@ -207,6 +210,7 @@ struct Run<'a> {
     alarm_changes: Vec<(Timestamp, String, AlarmState)>,
     refused: Vec<(Timestamp, Vec<Problem>)>,
     reports: Vec<TickReport>,
+    calls: Vec<(Timestamp, usize)>,
     violations: Vec<Violation>,
 }
 
@@ -296,6 +300,7 @@ impl<'a> Run<'a> {
         };
         let tick = driver::tick(&one, now, &budgets[0], settings);
         let done = run_now(futures_util::future::join(tick, rival));
+        self.calls.push((now, one.calls().len()));
         self.keep(done.map(|(report, _rivals)| report), &rules)?;
         let after = Snapshot::of(self.world);
         self.violations.extend(invariants::check(&before, &after, self.world, blind(&rules)));
@@ -344,6 +349,7 @@ impl<'a> Run<'a> {
                 let ports = self.ports(&rules, 4);
                 let budget = SimBudget::plenty();
                 let report = run_now(driver::alarm(&ports, &name, now, &budget, &self.scenario.settings));
+                self.calls.push((now, ports.calls().len()));
                 self.keep(report, &rules)?;
                 let after = Snapshot::of(self.world);
                 self.violations.extend(invariants::check(&before, &after, self.world, blind(&rules)));
@@ -422,6 +428,7 @@ impl<'a> Run<'a> {
             alarm_changes: self.alarm_changes,
             refused: self.refused,
             reports: self.reports,
+            calls: self.calls,
             violations: self.violations,
         })
     }
