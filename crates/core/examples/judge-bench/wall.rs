@@ -119,7 +119,7 @@ pub fn wall_clock(bench: &Bench) -> Vec<Sheet> {
     .about("Failed requests: of the new version beyond the old one's rate until it has all traffic, on average.")
     .about("`waiting`: the default, which waits for minutes in flight before a raise of more than three times;")
     .about("`pipelined`: `settle: none`, which does not. A day of history; steps bake for at least 1 minute.")
-    .about("Refused: the start says that the proof takes longer than the deadline of 12 hours.")
+    .about("Refused: the start says that the proof takes longer than the deadline of 12 hours; everything else is of the rest.")
     .about(format!("{runs} runs a row, at 0.5 requests a second half."));
     let ladder = |settle: &str| {
         let mut spec = json!({ "strategy": steps(), "checks": errors() });
@@ -195,6 +195,9 @@ fn aims(row: (f64, &str, &str), judged: bool) -> (Option<f64>, Option<f64>) {
 }
 
 fn add(sheet: &mut Sheet, row: &str, place: (f64, &str, &str), judged: bool, ended: &[Ended]) {
+    let refused = Times::of(ended.iter().map(|it| it.refused.then_some(0)), 0).share();
+    let begun: Vec<Ended> = ended.iter().copied().filter(|it| !it.refused).collect();
+    let ended = begun.as_slice();
     let of = |minutes: &[usize]| Times::of(minutes.iter().copied().map(Some), 720);
     let shown = |minutes: &[usize]| if minutes.is_empty() { String::new() } else { of(minutes).shown() };
     let all = |of: fn(&Ended) -> Option<usize>| ended.iter().filter_map(of).collect::<Vec<usize>>();
@@ -207,7 +210,6 @@ fn add(sheet: &mut Sheet, row: &str, place: (f64, &str, &str), judged: bool, end
     let (from_start, from_weight) = aims(place, judged);
     let aim = aimed("from the start", &up, from_start);
     let climb_aim = aimed("from the first weight", &climb, from_weight);
-    let refused = ended.iter().filter(|it| it.refused).count() * 2 > ended.len();
     let harm: Vec<f64> = ended.iter().map(|it| it.harm).collect();
     let share =
         |minutes: &[usize]| Times::of(ended.iter().enumerate().map(|(i, _)| minutes.get(i).copied()), 0).share();
@@ -216,7 +218,11 @@ fn add(sheet: &mut Sheet, row: &str, place: (f64, &str, &str), judged: bool, end
         format!("{per_second} rps"),
         name.to_owned(),
         release.to_owned(),
-        if refused { "refused at the start".to_owned() } else { percent(share(&up)) },
+        if refused > 0.0 {
+            format!("{}, {} refused", percent(share(&up)), percent(refused))
+        } else {
+            percent(share(&up))
+        },
         shown(&up),
         aim,
         shown(&climb),
