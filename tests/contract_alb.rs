@@ -240,8 +240,12 @@ async fn what_is_not_there(aws: &Aws, shop: &Shop) {
         LookError::Fault(fault) => panic!("{fault}"),
     };
     let (known, unknown) = (rule(shop, 160, &only_blue(shop)), format!("{}0", shop.rule));
-    let no_rule = Target::Alb(target(shop, vec![RuleRef::Rule(known.clone()), RuleRef::Rule(unknown.clone())]));
-    assert_eq!(missing(aws.look(&no_rule).await.unwrap_err()), format!("there is no rule {unknown}"));
+    let no_rule = format!("there is no rule {unknown}");
+    let alone = Target::Alb(target(shop, vec![RuleRef::Rule(unknown.clone())]));
+    assert_eq!(missing(aws.look(&alone).await.unwrap_err()), no_rule);
+    // The others can still be taken back.
+    let one_of_two = target(shop, vec![RuleRef::Rule(known.clone()), RuleRef::Rule(unknown)]);
+    assert_eq!(look(aws, &one_of_two).await.lost, [no_rule]);
     let unknown = format!("{}0", shop.listener);
     let no_listener = Target::Alb(target(shop, vec![RuleRef::DefaultOf(unknown.clone())]));
     assert_eq!(missing(aws.look(&no_listener).await.unwrap_err()), format!("there is no listener {unknown}"));
