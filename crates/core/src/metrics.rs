@@ -1,7 +1,7 @@
 //! What is read from CloudWatch, as data: which series a check needs, and how they become counts.
 //!
 //! Missing is never zero. A minute counts only when every series it needs has a sane value for it; the counters of a load
-//! balancer, which has no datapoint where there was nothing to count, are the one exception (see [`alb`]).
+//! balancer, which has no datapoint where there was nothing to count, are the one exception (see `metrics/alb.rs`).
 
 mod alb;
 mod bins;
