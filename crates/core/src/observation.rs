@@ -60,9 +60,6 @@ pub struct Routing {
     /// over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
-    /// The weights as the service has them, where they are not shares.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub exact: Vec<(Version, u16)>,
 }
 
 fn yes() -> bool {
@@ -98,7 +95,6 @@ impl Routing {
             lost: Vec::new(),
             attached: true,
             fingerprint: None,
-            exact: Vec::new(),
         }
     }
 

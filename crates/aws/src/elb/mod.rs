@@ -222,7 +222,6 @@ fn routing(configured: &Configured) -> Result<Routing, String> {
     let routes: Vec<Route> = routes.collect();
     let Some((first, others)) = routes.split_first() else { return Err("there are no rules".to_owned()) };
     let others = others.iter().filter(|route| *route != first).cloned().collect();
-    let exact = rules.first().map(|rule| actions::weights(&rule.actions)).unwrap_or_default();
     let (primary, additional) = first.clone();
     let behind_all = rules.iter().all(|rule| actions::fulfilled(&rule.actions, Wish::Attach(pair)));
     let tested = match test_rule {
@@ -231,7 +230,7 @@ fn routing(configured: &Configured) -> Result<Routing, String> {
         None => true,
     };
     let fingerprint = Some(fingerprint(rules));
-    Ok(Routing { others, lost, attached: behind_all && tested, fingerprint, exact, ..Routing::of(primary, additional) })
+    Ok(Routing { others, lost, attached: behind_all && tested, fingerprint, ..Routing::of(primary, additional) })
 }
 
 /// A rule that gives somebody traffic. Of another one there is nothing to shift.

@@ -59,8 +59,7 @@ impl Aws {
 
     /// The first clusters, and one more where there are more.
     async fn clusters(&self) -> Result<Vec<String>, Fault> {
-        let pages = self.ecs().list_clusters().into_paginator().items().send();
-        let mut pages = pages;
+        let mut pages = self.ecs().list_clusters().into_paginator().items().send();
         let mut clusters = Vec::new();
         while clusters.len() <= CLUSTERS_MAX
             && let Some(cluster) = pages.next().await

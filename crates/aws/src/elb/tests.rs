@@ -143,9 +143,10 @@ async fn a_rule_is_told_as_the_routing_it_makes() {
 }
 
 #[tokio::test]
-async fn the_weights_are_told_as_they_are() {
+async fn weights_are_told_as_the_share_that_they_give() {
     let (routing, _) = look(balancer(), vec![rules(&[("r1", &forward(&[("blue", 950), ("green", 50)]))])]).await;
-    assert_eq!(routing.unwrap().exact, [(group("blue"), 950), (group("green"), 50)]);
+    let five_percent = Weight::from_basis_points(500).unwrap();
+    assert_eq!(routing.unwrap().additional, Some((group("green"), five_percent)));
 }
 
 #[tokio::test]

@@ -160,7 +160,9 @@ pub fn unknown_clusters(spec: &RolloutSpec, plan: &JudgePlan, load: &Load, lag: 
         None => format!("for ever instead of about {sooner}"),
     };
     Some(format!(
-        "no request of the old version failed in its history, so nobody knows whether errors come one by one or in clusters;          a proof takes three times the requests: {takes} where all goes well. If they come one by one, write          `analysis: {{independence: assumed}}`"
+        "no request of the old version failed in its history, so nobody knows whether errors come one by one or in clusters; \
+         a proof takes three times the requests: {takes} where all goes well. If they come one by one, write \
+         `analysis: {{independence: assumed}}`"
     ))
 }
 

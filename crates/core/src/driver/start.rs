@@ -229,8 +229,8 @@ pub(super) fn may_have_set(rollouts: &[Rollout], routing: &Routing) -> bool {
     rollouts.iter().any(|other| engine::may_have_set(other, routing))
 }
 
-/// The rollouts that have the target or wait for it, oldest first. One that waits counts although nobody may hold the target at this moment: it must not be overtaken, or
-/// the older version would follow the newer one.
+/// The rollouts that have the target or wait for it, oldest first. One that waits counts although nobody may hold the target
+/// at this moment: it must not be overtaken, or the older version would follow the newer one.
 pub(super) async fn on_target<P: Ports, B: Budget>(
     context: &Context<'_, P, B>,
     target: &Target,

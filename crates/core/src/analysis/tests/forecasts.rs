@@ -169,6 +169,7 @@ fn a_past_without_errors_is_said_to_take_longer_and_what_would_do() {
         told.starts_with("no request of the old version failed") && told.contains("independence: assumed"),
         "{told}"
     );
+    assert!(!told.contains("  "), "{told}");
     let instead = forecast(&independent(&spec), &spec, &quiet, LATE).total().unwrap();
     assert!(told.contains(&format!("instead of {instead} where all goes well")), "{told}");
     assert_eq!(unknown_clusters(&spec, &taught(1.0), &quiet, LATE), None, "its history says how errors come");

@@ -179,9 +179,8 @@ impl State {
         routes.retain(|(other, with)| (other, with) != (&primary, &additional));
         let attached =
             ours.len() == 2 && rules.iter().all(|rule| ours.iter().all(|group| rule.weight(group).is_some()));
-        let exact = rules.first().map(|rule| rule.groups.clone()).unwrap_or_default();
         let fingerprint = Some(fingerprint(&rules));
-        Ok(Routing { others: routes, attached, exact, fingerprint, ..Routing::of(primary, additional) })
+        Ok(Routing { others: routes, attached, fingerprint, ..Routing::of(primary, additional) })
     }
 
     /// Every rule gets as many requests as any other.
