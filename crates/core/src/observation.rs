@@ -56,6 +56,9 @@ pub struct Routing {
     /// one has all the traffic. An alias can always take any version.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub attached: bool,
+    /// Of the two target groups, those that a rule forwards to at weight 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub at_zero: Vec<Version>,
     /// All that is configured, as text, where there is no revision: what was not so when it was written is not written
     /// over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,6 +97,7 @@ impl Routing {
             others: Vec::new(),
             lost: Vec::new(),
             attached: true,
+            at_zero: Vec::new(),
             fingerprint: None,
         }
     }

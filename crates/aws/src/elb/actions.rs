@@ -20,6 +20,8 @@ pub(super) enum Wish<'a> {
     Split { baseline: &'a Version, canary: &'a Version, weight: Weight, unstick: bool },
     /// Forward to these groups, too, be it at weight 0.
     Attach(&'a [Version; 2]),
+    /// Do not forward to this group, if it gets nothing.
+    Detach(&'a Version),
     /// Forward to this group alone.
     Alone(&'a Version),
 }
@@ -118,6 +120,7 @@ fn wished(now: &Weights, wish: Wish<'_>) -> Weights {
     let has = |groups: &Weights, group: &Version| groups.iter().any(|(named, _)| named == group);
     match wish {
         Wish::Alone(group) => vec![(group.clone(), 1)],
+        Wish::Detach(group) => now.iter().filter(|(named, weight)| named != group || *weight > 0).cloned().collect(),
         Wish::Attach(pair) => {
             let missing = pair.iter().filter(|group| !has(now, group));
             missing.fold(now.clone(), |groups, group| with(groups, group, 0))

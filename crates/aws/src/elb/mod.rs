@@ -229,8 +229,11 @@ fn routing(configured: &Configured) -> Result<Routing, String> {
         Some(Err(_)) => additional.is_some(),
         None => true,
     };
+    let gets_nothing =
+        |group: &&Version| rules.iter().any(|rule| actions::weights(&rule.actions).contains(&((*group).clone(), 0)));
+    let at_zero = pair.iter().filter(gets_nothing).cloned().collect();
     let fingerprint = Some(fingerprint(rules));
-    Ok(Routing { others, lost, attached: behind_all && tested, fingerprint, ..Routing::of(primary, additional) })
+    Ok(Routing { others, lost, attached: behind_all && tested, at_zero, fingerprint, ..Routing::of(primary, additional) })
 }
 
 /// A rule that gives somebody traffic. Of another one there is nothing to shift.

@@ -12,7 +12,7 @@ use crate::analysis::{Analysis, MinuteSample, judge, passes_before};
 use crate::engine::{self, Decision, Effect, Needs};
 use crate::metrics::Series;
 use crate::observation::{AlarmState, Observation, Routing, Seen, TestOutcome};
-use crate::ports::{Attach, Budget, Fault, LookError, Ports, SaveError, SetWeight};
+use crate::ports::{Attach, Budget, Detach, Fault, LookError, Ports, SaveError, SetWeight};
 use crate::report;
 use crate::rollout::{PhaseName, Rollout};
 use crate::units::{Minute, Span, Weight};
@@ -300,6 +300,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         let (weight, seen) = match effect {
             Effect::SetWeight { weight, seen } => (weight, seen),
             Effect::Attach { seen } => return self.attach(rollout, seen, line).await,
+            Effect::Detach { seen } => return self.detach(rollout, seen, line).await,
         };
         let split = SetWeight {
             target: &rollout.spec.target,
@@ -318,6 +319,14 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         let attach = Attach { target: &rollout.spec.target, canary: &rollout.canary, seen };
         match self.ports.attach(&attach).await {
             Ok(()) => line.did.push(format!("attached {} to {} at weight 0", rollout.canary, line.target)),
+            Err(error) => line.faults.push(error.to_string()),
+        }
+    }
+
+    async fn detach(&self, rollout: &Rollout, seen: &Routing, line: &mut Line) {
+        let detach = Detach { target: &rollout.spec.target, group: &rollout.baseline, seen };
+        match self.ports.detach(&detach).await {
+            Ok(()) => line.did.push(format!("detached {} from {}", rollout.baseline, line.target)),
             Err(error) => line.faults.push(error.to_string()),
         }
     }

@@ -50,6 +50,7 @@ pub fn begin(start: &Start) -> Rollout {
         chosen: start.plan.auto.map(|auto| start.spec.target.settable(auto.first())),
         weights: Vec::new(),
         carried_by: None,
+        detach_at: None,
         sealed_before: None,
         alarms_muted: start.alarms_muted.clone(),
         outbox: Vec::new(),

@@ -1,6 +1,6 @@
 //! While the canary has, or may have, traffic: danger first, then who owns the target, then time, then progress.
 
-use super::{Draft, auto, health, transition};
+use super::{Draft, auto, detach, health, transition};
 use crate::analysis::{Doubt, Samples, Verdict, settled_digest};
 use crate::observation::Split;
 use crate::rollout::{Held, PauseReason, Phase, Proof, RollBackEnd, Rollout, UndecidedWhy, WeightSeen, Why};
@@ -488,6 +488,7 @@ fn promoting(draft: &mut Draft<'_>, since: Timestamp, live_since: Option<Timesta
     let waited_enough = now.since(live_since) >= watch.plus(draft.next.spec.deadline);
     if draft.holding.is_empty() || waited_enough {
         draft.enter(Phase::Promoted { at: now }, Why::WatchOver { watched: now.since(live_since) });
+        detach::plan(draft);
     } else {
         health::warn_of_no_way_back(draft);
     }

@@ -5,6 +5,7 @@
 
 mod auto;
 mod begin;
+mod detach;
 mod health;
 mod live;
 mod observe;
@@ -77,6 +78,8 @@ pub enum Effect {
     SetWeight { weight: Weight, seen: Routing },
     /// Attach the canary's target group at weight 0, if the target still is as it was `seen`.
     Attach { seen: Routing },
+    /// Detach the baseline's target group, if the target still is as it was `seen`.
+    Detach { seen: Routing },
 }
 
 impl Effect {
@@ -85,7 +88,7 @@ impl Effect {
     pub fn is_retreat(&self) -> bool {
         match self {
             Self::SetWeight { weight, .. } => *weight == Weight::ZERO,
-            Self::Attach { .. } => false,
+            Self::Attach { .. } | Self::Detach { .. } => false,
         }
     }
 }
@@ -114,7 +117,9 @@ pub fn needs(rollout: &Rollout, now: Timestamp) -> Needs {
         Phase::Paused { held: Held::Pending, .. } => Needs::default(),
         Phase::Shifting { .. } | Phase::Baking { .. } | Phase::Paused { .. } | Phase::Promoting { .. } => split(true),
         Phase::RollingBack { .. } => split(false),
-        Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. } => Needs::default(),
+        Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. } => {
+            Needs { routing: rollout.detach_at.is_some_and(|at| at <= now), ..Needs::default() }
+        }
     }
 }
 
@@ -122,12 +127,12 @@ pub fn needs(rollout: &Rollout, now: Timestamp) -> Needs {
 pub fn decide(rollout: &Rollout, seen: &Observation, analysis: Option<&Analysis>) -> Decision {
     let seen = &Observation { now: seen.now.max(rollout.now), ..seen.clone() };
     let mut draft = Draft::new(rollout, seen, analysis);
-    if !rollout.is_terminal() {
-        if seen.mode == Mode::Observe || rollout.spec.mode == Mode::Observe {
-            observe::decide(&mut draft);
-        } else {
-            enforce(&mut draft);
-        }
+    if rollout.is_terminal() {
+        detach::decide(&mut draft);
+    } else if seen.mode == Mode::Observe || rollout.spec.mode == Mode::Observe {
+        observe::decide(&mut draft);
+    } else {
+        enforce(&mut draft);
     }
     draft.finish()
 }

@@ -60,7 +60,7 @@ pub(super) fn enter(rollout: &mut Rollout, now: Timestamp, phase: Phase, why: Wh
 
 /// Records a fact that changes no phase.
 pub(super) fn note(rollout: &mut Rollout, now: Timestamp, why: Why) {
-    let weight = rollout.desired_weight().unwrap_or(Weight::ZERO);
+    let weight = rollout.desired_weight().unwrap_or(end_weight(rollout.phase.name()));
     push(rollout, Event { at: now, entered: None, weight, why, digest: None });
 }
 

@@ -8,7 +8,7 @@ use crate::analysis::MinuteSample;
 use crate::metrics::{Series, SeriesQuery};
 use crate::observation::{AlarmState, Health, Routing, Surroundings, TestOutcome, VersionInfo};
 use crate::ports::{
-    AlarmSource, Attach, CreateError, Fault, FaultKind, LookError, MetricSource, Notifier, Ports, RolloutStore,
+    AlarmSource, Attach, CreateError, Detach, Fault, FaultKind, LookError, MetricSource, Notifier, Ports, RolloutStore,
     SaveError, SetError, SetWeight, TestRunner, TrafficRouter, Unreadable,
 };
 use crate::rollout::{DecisionRecord, Notice, Rollout};
@@ -27,6 +27,7 @@ pub enum Operation {
     Version,
     Set,
     Attach,
+    Detach,
     Health,
     Survey,
     Fetch,
@@ -44,11 +45,12 @@ pub enum Operation {
 }
 
 impl Operation {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Look,
         Self::Version,
         Self::Set,
         Self::Attach,
+        Self::Detach,
         Self::Health,
         Self::Survey,
         Self::Fetch,
@@ -73,6 +75,7 @@ impl Operation {
             Self::Version => "version",
             Self::Set => "set",
             Self::Attach => "attach",
+            Self::Detach => "detach",
             Self::Health => "health",
             Self::Survey => "survey",
             Self::Fetch => "fetch",
@@ -94,7 +97,8 @@ impl Operation {
     #[must_use]
     pub fn writes(self) -> bool {
         match self {
-            Self::Set | Self::Attach | Self::Create | Self::Save | Self::Seal | Self::Publish => true,
+            Self::Set | Self::Attach | Self::Detach => true,
+            Self::Create | Self::Save | Self::Seal | Self::Publish => true,
             Self::Look | Self::Version | Self::Health | Self::Survey | Self::Fetch | Self::States => false,
             Self::Active | Self::Load | Self::Holder | Self::NamedByAlarm | Self::Sealed | Self::RunTest => false,
         }
@@ -119,10 +123,10 @@ pub enum Way {
     Fails(FaultKind),
     /// The effect happens, but the answer is a timeout.
     AnswerLost,
-    /// `set` and `attach`: the target has changed meanwhile; `save`: the rollout has; `create`: it exists. Others fail
+    /// `set`, `attach` and `detach`: the target has changed meanwhile; `save`: the rollout has; `create`: it exists. Others fail
     /// without effect.
     Stale,
-    /// `set` and `attach`: the first rule is written, then time is over. Of anything else the answer is lost.
+    /// `set`, `attach` and `detach`: the first rule is written, then time is over. Of anything else the answer is lost.
     Half,
     /// Never answers, no effect.
     Hangs,
@@ -365,6 +369,19 @@ impl<P: Ports> TrafficRouter for Faulty<'_, P> {
                 go_wrong(way, Operation::Attach, self.inner.attach(&half), None).await
             }
             None => go_wrong(way, Operation::Attach, self.inner.attach(attach), Some(SetError::Stale)).await,
+        }
+    }
+
+    async fn detach(&self, detach: &Detach<'_>) -> Result<(), SetError> {
+        self.take_time().await;
+        let way = self.next(Operation::Detach);
+        let first = if way == Some(Way::Half) { self.first_rule(detach.target, detach.seen).await? } else { None };
+        match &first {
+            Some((target, seen)) => {
+                let half = Detach { target, seen, ..*detach };
+                go_wrong(way, Operation::Detach, self.inner.detach(&half), None).await
+            }
+            None => go_wrong(way, Operation::Detach, self.inner.detach(detach), Some(SetError::Stale)).await,
         }
     }
 

@@ -275,6 +275,8 @@ fn consent(rollout: &Rollout, from: Weight, event: &Event, world: &World) -> Res
         Why::MovedByOthers { .. } | Why::WouldHave { .. } => (spec.mode == Mode::Observe, "not observing"),
         Why::Started { .. }
         | Why::Attached
+        | Why::Detached
+        | Why::StaysAttached { .. }
         | Why::Unhealthy { .. }
         | Why::Learned { .. }
         | Why::SeenLive
@@ -364,7 +366,9 @@ fn ends_of(split: Split) -> Option<(Weight, Weight)> {
 fn one_holder_per_target(after: &Snapshot, world: &World, found: &mut Found) {
     let mut holders: BTreeMap<String, Vec<&String>> = BTreeMap::new();
     for (id, rollout) in after.rollouts.iter().filter(|(_, rollout)| rollout.holds_target()) {
-        holders.entry(rollout.spec.target.key()).or_default().push(id);
+        for claim in rollout.spec.target.claims() {
+            holders.entry(claim).or_default().push(id);
+        }
     }
     let claims = world.claims();
     let invariant = "one active rollout per target";
@@ -400,7 +404,10 @@ fn ends_in_time(rollout: &Rollout, now: Timestamp, found: &mut Found) {
         Phase::Promoting { live_since: Some(since), .. } => now.since(*since) > rollout.spec.after.watch.plus(deadline),
         Phase::Paused { until, .. } => now > *until + GRACE,
         Phase::RollingBack { .. } => false,
-        Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. } => false,
+        // What is left to do after the end.
+        Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. } => {
+            rollout.detach_at.is_some_and(|at| now > at + GRACE)
+        }
     };
     if late {
         found.add(

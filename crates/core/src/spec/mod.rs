@@ -166,6 +166,22 @@ impl Target {
         }
     }
 
+    /// What only one rollout may have at any time, each in one line: the alias, or either target group.
+    #[must_use]
+    pub fn claims(&self) -> Vec<String> {
+        match self {
+            Self::Lambda(_) => vec![self.key()],
+            Self::Alb(alb) => alb.names().map(|name| format!("alb/{name}")).to_vec(),
+        }
+    }
+
+    /// Whether rollouts on these targets would disturb one another.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let claims = other.claims();
+        self.claims().iter().any(|claim| claims.contains(claim))
+    }
+
     /// The nearest weight that this target can have.
     #[must_use]
     pub fn settable(&self, weight: Weight) -> Weight {

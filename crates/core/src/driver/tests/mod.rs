@@ -1,6 +1,7 @@
 //! The driver in the made-up AWS: killed anywhere, raced, starved, lied to.
 
 mod auto;
+mod detaching;
 mod field_bugs;
 mod groups;
 mod isolation;
