@@ -18,6 +18,7 @@ mod transition;
 mod tests;
 
 use crate::analysis::{Analysis, Verdict};
+use crate::deployment::DeploymentRef;
 use crate::observation::{AlarmState, Observation, Routing, Seen, Split};
 use crate::rollout::{DecisionRecord, Held, Phase, Rollout};
 use crate::spec::{Mode, Target};
@@ -42,6 +43,8 @@ pub struct Needs {
     pub canary: bool,
     /// How many healthy targets the groups have.
     pub health: bool,
+    /// How far the deployment is that is judged.
+    pub deployment: bool,
     pub tests: bool,
     /// The old version's past, to learn from before the first weight.
     pub past: bool,
@@ -77,6 +80,8 @@ pub enum Effect {
     SetWeight { weight: Weight, seen: Routing },
     /// Attach the canary's target group at weight 0, if the target still is as it was `seen`.
     Attach { seen: Routing },
+    /// Stop the deployment that is judged; its service puts all traffic back.
+    Stop { deployment: DeploymentRef },
 }
 
 impl Effect {
@@ -86,6 +91,7 @@ impl Effect {
         match self {
             Self::SetWeight { weight, .. } => *weight == Weight::ZERO,
             Self::Attach { .. } => false,
+            Self::Stop { .. } => true,
         }
     }
 }
