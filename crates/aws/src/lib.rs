@@ -12,6 +12,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 
 mod cloudwatch;
+mod deployments;
 mod dynamodb;
 mod elb;
 mod errors;

@@ -3,6 +3,7 @@
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use coalmine_core::ports::{Fault, FaultKind, Notifier};
 use coalmine_core::rollout::{Notice, PhaseName};
+use coalmine_core::spec::Target;
 
 use crate::Aws;
 use crate::errors::{Call, kind_of_answer};
@@ -28,6 +29,10 @@ impl Notifier for Aws {
             let request = self.sns().publish().topic_arn(topic).subject(subject(notice)).message(&message);
             request.send().await.map_err(|error| PUBLISH.fault(error))?;
         }
+        Ok(())
+    }
+
+    async fn measure(&self, _: &Target, _: bool) -> Result<(), Fault> {
         Ok(())
     }
 }

@@ -6,6 +6,7 @@
 pub mod alb;
 pub mod analysis;
 pub mod command;
+pub mod deployment;
 pub mod driver;
 pub mod engine;
 pub mod metrics;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::{JudgePlan, Samples};
+use crate::deployment::{Asked, Deployment};
 use crate::spec::{Mode, Version};
 use crate::units::{Span, Timestamp, Weight};
 
@@ -301,6 +302,10 @@ pub struct Observation {
     /// State by name. A name that CloudWatch does not know is absent: a mistake in the spec, not an OK.
     pub alarms: Seen<BTreeMap<String, AlarmState>>,
     pub canary: Seen<VersionInfo>,
+    /// The deployment that is judged.
+    pub deployment: Seen<Deployment>,
+    /// What it waits for.
+    pub asked: Option<Asked>,
     /// Of target groups; not asked for an alias.
     pub health: Seen<Health>,
     pub tests: Seen<Vec<TestOutcome>>,

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::analysis::MinuteSample;
+use crate::deployment::{Deployment, DeploymentRef, FoundSpec, Hook, HookAnswer};
 use crate::metrics::{Series, SeriesQuery};
 use crate::observation::{AlarmState, Health, Routing, Surroundings, TestOutcome, VersionInfo};
 use crate::rollout::{DecisionRecord, Notice, Rollout};
@@ -221,12 +222,47 @@ pub trait RolloutStore {
 
     /// All sealed minutes, in rising order.
     fn sealed(&self, id: &str) -> impl Future<Output = Result<Vec<MinuteSample>, Fault>> + Send;
+
+    /// Every rollout that judges or judged another service's deployment, ended ones included as long as they are kept,
+    /// oldest first.
+    fn judged(&self) -> impl Future<Output = Result<Vec<Result<Rollout, Unreadable>>, Fault>> + Send;
+
+    /// Keeps a hook until it is [dropped](Self::drop_hook). The first one of an execution counts.
+    fn keep_hook(&self, hook: &Hook) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Every hook that waits for its answer, read consistently, oldest first.
+    fn hooks(&self) -> impl Future<Output = Result<Vec<Hook>, Fault>> + Send;
+
+    /// Forgets an answered hook. One that is not there is no error.
+    fn drop_hook(&self, hook: &Hook) -> impl Future<Output = Result<(), Fault>> + Send;
 }
 
 /// Tells people and machines about transitions.
 pub trait Notifier {
     /// At least once; receivers recognise a repetition by [`Notice::key`].
     fn publish(&self, notice: &Notice) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Makes the verdict on another service's deployment a metric, for an alarm that stops it: 1 while it is proven worse,
+    /// otherwise 0.
+    fn measure(&self, target: &Target, worse: bool) -> impl Future<Output = Result<(), Fault>> + Send;
+}
+
+/// Deployments that another service runs.
+pub trait Deployments {
+    /// How far a deployment is, and what it moves.
+    fn deployment(&self, deployment: &DeploymentRef) -> impl Future<Output = Result<Deployment, LookError>> + Send;
+
+    /// Stops it and has its service put all traffic back. One that has ended is no error.
+    fn stop(&self, deployment: &DeploymentRef) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Tells CodeDeploy what a hook came to. A hook that has its answer, and one whose deployment is over, is no error.
+    fn answer(&self, hook: &Hook, answer: &HookAnswer) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// The spec that was left for deployments of this kind; `None` where nobody left one.
+    fn spec_for(&self, deployment: &Deployment) -> impl Future<Output = Result<Option<FoundSpec>, Fault>> + Send;
+
+    /// Another service's deployment that is shifting this target now.
+    fn shifting(&self, target: &Target) -> impl Future<Output = Result<Option<DeploymentRef>, Fault>> + Send;
 }
 
 /// Tests a version before it gets traffic.
@@ -240,9 +276,15 @@ pub trait TestRunner {
 }
 
 /// Everything the driver needs.
-pub trait Ports: TrafficRouter + MetricSource + AlarmSource + RolloutStore + Notifier + TestRunner + Sync {}
+pub trait Ports:
+    TrafficRouter + MetricSource + AlarmSource + RolloutStore + Notifier + TestRunner + Deployments + Sync
+{
+}
 
-impl<T: TrafficRouter + MetricSource + AlarmSource + RolloutStore + Notifier + TestRunner + Sync> Ports for T {}
+impl<T: TrafficRouter + MetricSource + AlarmSource + RolloutStore + Notifier + TestRunner + Deployments + Sync> Ports
+    for T
+{
+}
 
 /// How much time is left. Injected, so that the driver has no clock.
 pub trait Budget: Sync {

@@ -1,6 +1,7 @@
 //! Typed reasons as sentences, in the words of people: no logarithms, no ticks.
 
 use crate::analysis::{grouped, percent};
+use crate::deployment::DeploymentState;
 use crate::rollout::{PauseReason, Phase, PhaseName, UndecidedWhy, Why};
 use crate::spec::Ending;
 
@@ -59,6 +60,13 @@ pub fn sentence(why: &Why) -> String {
         }
         Why::WouldHave { what, .. } => format!("observe mode: would have {what}"),
         Why::MovedByOthers { found } => format!("others moved the traffic: {found}"),
+        Why::Cleared => "the tests before any traffic are passed".to_owned(),
+        Why::DeploymentEnded { deployment, state } => match state {
+            DeploymentState::Waiting | DeploymentState::InProgress => format!("{deployment} goes on"),
+            DeploymentState::Succeeded => format!("{deployment} has succeeded"),
+            DeploymentState::Failed { why } => format!("{deployment} has failed: {why}"),
+            DeploymentState::Stopped { why } => format!("{deployment} was stopped: {why}"),
+        },
         Why::IllegalTransition { from, to } => {
             format!("bug: {} cannot follow {}; nothing was moved", phase_word(*to), phase_word(*from))
         }

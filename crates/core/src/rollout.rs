@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::{JudgePlan, MinuteSample, Verdict};
+use crate::deployment::{DeploymentRef, DeploymentState};
 use crate::spec::{Ending, RolloutSpec, Version};
 use crate::units::{Minute, Span, Timestamp, Weight};
 
@@ -47,6 +48,9 @@ pub struct Rollout {
     pub chosen: Option<Weight>,
     /// Every weight that was seen live, oldest first.
     pub weights: Vec<WeightSeen>,
+    /// The deployment of another service that it judges. That service then sets the weights, never this rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest: Option<Guest>,
     /// Healthy targets of the old group before the first weight: what carried all traffic then. What a weight needs is
     /// counted from it; later the old group may shrink, because it gets less.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,6 +73,16 @@ pub struct Rollout {
     pub now: Timestamp,
     /// Compare-and-swap token: the only mutex.
     pub revision: u64,
+}
+
+/// What a rollout knows of the deployment that it judges.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Guest {
+    pub deployment: DeploymentRef,
+    /// The highest weight that the deployment may leave for a higher one: what its hooks are told. 0 once the tests before
+    /// any traffic are passed.
+    pub may_leave: Option<Weight>,
 }
 
 /// Where a rollout stands. Data lives inside the variant it belongs to.
@@ -374,6 +388,13 @@ pub enum Why {
     /// In observe mode: others moved the traffic.
     MovedByOthers {
         found: String,
+    },
+    /// The tests before any traffic have passed, or there are none: the deployment may begin to shift.
+    Cleared,
+    /// The deployment that is judged has ended.
+    DeploymentEnded {
+        deployment: DeploymentRef,
+        state: DeploymentState,
     },
     /// A bug of ours: the phase change is not in the table. Holds.
     IllegalTransition {

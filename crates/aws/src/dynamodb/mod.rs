@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
 use coalmine_core::analysis::MinuteSample;
+use coalmine_core::deployment::Hook;
 use coalmine_core::ports::{CreateError, Fault, FaultKind, RolloutStore, SaveError, Unreadable};
 use coalmine_core::rollout::{DecisionRecord, Rollout};
 use coalmine_core::spec::Target;
@@ -132,6 +133,22 @@ impl RolloutStore for Aws {
             minutes.extend(block.into_iter().filter(|sample| Some(sample.minute) > last));
         }
         Ok(minutes)
+    }
+
+    async fn judged(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
+        Ok(Vec::new())
+    }
+
+    async fn keep_hook(&self, _: &Hook) -> Result<(), Fault> {
+        Err(PUT_ITEM.refusal(FaultKind::Rejected, "not in this version"))
+    }
+
+    async fn hooks(&self) -> Result<Vec<Hook>, Fault> {
+        Ok(Vec::new())
+    }
+
+    async fn drop_hook(&self, _: &Hook) -> Result<(), Fault> {
+        Ok(())
     }
 }
 

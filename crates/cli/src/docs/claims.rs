@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use coalmine_core::analysis::Verdict;
+use coalmine_core::deployment::{DeploymentRef, DeploymentState};
 use coalmine_core::report;
 use coalmine_core::rollout::{PhaseName, UndecidedWhy, Why};
 use coalmine_core::spec::Ending;
@@ -56,6 +57,8 @@ fn every_reason() -> Vec<Why> {
         let (from, to) = (percent(from), percent(to));
         Why::Chosen { from, to, excess: 0.02, spent: 3.0, budget: 40.0, brake }
     };
+    let deployment = DeploymentRef::CodeDeploy("d-3GSL8P2NK".to_owned());
+    let ended = |state| Why::DeploymentEnded { deployment: deployment.clone(), state };
     let reasons = vec![
         chosen(5, 15, false),
         chosen(15, 5, false),
@@ -91,13 +94,17 @@ fn every_reason() -> Vec<Why> {
         Why::IllegalTransition { from: PhaseName::Promoted, to: PhaseName::Shifting },
         Why::Attached,
         Why::Unhealthy { sentence: "green has 1 healthy target of the 5 that 25 % needs".to_owned() },
+        Why::Cleared,
+        ended(DeploymentState::Succeeded),
+        ended(DeploymentState::Failed { why: "...".to_owned() }),
+        ended(DeploymentState::Stopped { why: "...".to_owned() }),
     ];
     let kinds: BTreeSet<usize> = reasons.iter().map(kind).collect();
     assert_eq!(kinds, (0..KINDS).collect(), "a kind of reason has no example");
     reasons
 }
 
-const KINDS: usize = 28;
+const KINDS: usize = 30;
 
 /// A new kind needs a number here, the next one, and an example above.
 fn kind(why: &Why) -> usize {
@@ -130,6 +137,8 @@ fn kind(why: &Why) -> usize {
         Why::Chosen { .. } => 25,
         Why::Attached => 26,
         Why::Unhealthy { .. } => 27,
+        Why::Cleared => 28,
+        Why::DeploymentEnded { .. } => 29,
     }
 }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{Context, Cut, Neighbours, sampling};
 use crate::analysis::{Analysis, MinuteSample, judge, passes_before};
+use crate::deployment::DeploymentRef;
 use crate::engine::{self, Decision, Effect, Needs};
 use crate::metrics::Series;
 use crate::observation::{AlarmState, Observation, Routing, Seen, TestOutcome};
@@ -231,6 +232,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             target_gone,
             alarms: looked.alarms_of(needs),
             canary,
+            deployment: Seen::NotAsked,
+            asked: None,
             health,
             tests,
             learned,
@@ -301,6 +304,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             Effect::SetWeight { weight, seen } => (weight, seen),
             Effect::Attach { seen } => return self.attach(rollout, seen, line).await,
             Effect::Detach { seen } => return self.detach(rollout, seen, line).await,
+            Effect::Stop { deployment } => return self.stop(deployment, line).await,
         };
         let split = SetWeight {
             target: &rollout.spec.target,
@@ -328,6 +332,13 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         match self.ports.detach(&detach).await {
             Ok(()) => line.did.push(format!("detached {} from {}", rollout.baseline, line.target)),
             Err(error) => line.faults.push(error.to_string()),
+        }
+    }
+
+    async fn stop(&self, deployment: &DeploymentRef, line: &mut Line) {
+        match self.ports.stop(deployment).await {
+            Ok(()) => line.did.push(format!("stopped {deployment}")),
+            Err(fault) => line.faults.push(fault.to_string()),
         }
     }
 

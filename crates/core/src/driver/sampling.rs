@@ -126,6 +126,7 @@ mod tests {
             id: "checkout".to_owned(),
             plan: crate::analysis::plan(&spec),
             learned: false,
+            guest: None,
             spec,
             baseline: Version("41".to_owned()),
             canary: Version("42".to_owned()),

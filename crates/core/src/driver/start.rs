@@ -164,6 +164,7 @@ impl Parts {
             request_timeout: self.scene.version.timeout,
             behind: self.scene.behind,
             alarms_muted: self.red,
+            guest: None,
             by: self.by,
             spec: self.spec,
             now,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::transition;
 use crate::analysis::{JudgePlan, findings};
 use crate::observation::{Routing, Split};
-use crate::rollout::{Behind, DeadlineClock, Phase, Rollout, Why};
+use crate::rollout::{Behind, DeadlineClock, Guest, Phase, Rollout, Why};
 use crate::spec::{RolloutSpec, Version};
 use crate::units::{Span, Timestamp};
 
@@ -24,6 +24,8 @@ pub struct Start {
     pub request_timeout: Span,
     pub behind: Option<Behind>,
     pub alarms_muted: BTreeSet<String>,
+    /// The deployment that it judges, if another service runs one.
+    pub guest: Option<Guest>,
     pub by: String,
     pub now: Timestamp,
 }
@@ -49,6 +51,7 @@ pub fn begin(start: &Start) -> Rollout {
         clock: DeadlineClock { spent: Span::ZERO, running_since: None },
         chosen: start.plan.auto.map(|auto| start.spec.target.settable(auto.first())),
         weights: Vec::new(),
+        guest: start.guest.clone(),
         carried_by: None,
         detach_at: None,
         sealed_before: None,

@@ -6,6 +6,7 @@
 mod auto;
 mod begin;
 mod detach;
+mod guest;
 mod health;
 mod live;
 mod observe;
@@ -19,12 +20,14 @@ mod transition;
 mod tests;
 
 use crate::analysis::{Analysis, Verdict};
+use crate::deployment::DeploymentRef;
 use crate::observation::{AlarmState, Observation, Routing, Seen, Split};
 use crate::rollout::{DecisionRecord, Held, Phase, Rollout};
 use crate::spec::{Mode, Target};
 use crate::units::{Minute, Span, Timestamp, Weight};
 
 pub use begin::{Start, begin, may_have_set};
+pub use guest::{answer, proven_worse};
 pub use orders::{Order, OrderKind, Refusal, order};
 pub use sealing::block_to_seal;
 pub use transition::is_legal;
@@ -43,6 +46,8 @@ pub struct Needs {
     pub canary: bool,
     /// How many healthy targets the groups have.
     pub health: bool,
+    /// How far the deployment is that is judged.
+    pub deployment: bool,
     pub tests: bool,
     /// The old version's past, to learn from before the first weight.
     pub past: bool,
@@ -80,6 +85,8 @@ pub enum Effect {
     Attach { seen: Routing },
     /// Detach the baseline's target group, if the target still is as it was `seen`.
     Detach { seen: Routing },
+    /// Stop the deployment that is judged; its service puts all traffic back.
+    Stop { deployment: DeploymentRef },
 }
 
 impl Effect {
@@ -89,6 +96,7 @@ impl Effect {
         match self {
             Self::SetWeight { weight, .. } => *weight == Weight::ZERO,
             Self::Attach { .. } | Self::Detach { .. } => false,
+            Self::Stop { .. } => true,
         }
     }
 }

@@ -5,11 +5,12 @@ use std::future::{Future, pending};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::analysis::MinuteSample;
+use crate::deployment::{Deployment, DeploymentRef, FoundSpec, Hook, HookAnswer};
 use crate::metrics::{Series, SeriesQuery};
 use crate::observation::{AlarmState, Health, Routing, Surroundings, TestOutcome, VersionInfo};
 use crate::ports::{
-    AlarmSource, Attach, CreateError, Detach, Fault, FaultKind, LookError, MetricSource, Notifier, Ports, RolloutStore,
-    SaveError, SetError, SetWeight, TestRunner, TrafficRouter, Unreadable,
+    AlarmSource, Attach, CreateError, Deployments, Detach, Fault, FaultKind, LookError, MetricSource, Notifier, Ports,
+    RolloutStore, SaveError, SetError, SetWeight, TestRunner, TrafficRouter, Unreadable,
 };
 use crate::rollout::{DecisionRecord, Notice, Rollout};
 use crate::sim::executor::yield_once;
@@ -42,10 +43,20 @@ pub enum Operation {
     Sealed,
     Publish,
     RunTest,
+    Judged,
+    KeepHook,
+    Hooks,
+    DropHook,
+    Measure,
+    Deployment,
+    Stop,
+    Answer,
+    SpecFor,
+    Shifting,
 }
 
 impl Operation {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 29] = [
         Self::Look,
         Self::Version,
         Self::Set,
@@ -65,6 +76,16 @@ impl Operation {
         Self::Sealed,
         Self::Publish,
         Self::RunTest,
+        Self::Judged,
+        Self::KeepHook,
+        Self::Hooks,
+        Self::DropHook,
+        Self::Measure,
+        Self::Deployment,
+        Self::Stop,
+        Self::Answer,
+        Self::SpecFor,
+        Self::Shifting,
     ];
 
     /// As the port calls it.
@@ -90,6 +111,16 @@ impl Operation {
             Self::Sealed => "sealed",
             Self::Publish => "publish",
             Self::RunTest => "run",
+            Self::Judged => "judged",
+            Self::KeepHook => "keep_hook",
+            Self::Hooks => "hooks",
+            Self::DropHook => "drop_hook",
+            Self::Measure => "measure",
+            Self::Deployment => "deployment",
+            Self::Stop => "stop",
+            Self::Answer => "answer",
+            Self::SpecFor => "spec_for",
+            Self::Shifting => "shifting",
         }
     }
 
@@ -99,8 +130,10 @@ impl Operation {
         match self {
             Self::Set | Self::Attach | Self::Detach => true,
             Self::Create | Self::Save | Self::Seal | Self::Publish => true,
+            Self::KeepHook | Self::DropHook | Self::Measure | Self::Stop | Self::Answer => true,
             Self::Look | Self::Version | Self::Health | Self::Survey | Self::Fetch | Self::States => false,
             Self::Active | Self::Load | Self::Holder | Self::NamedByAlarm | Self::Sealed | Self::RunTest => false,
+            Self::Judged | Self::Hooks | Self::Deployment | Self::SpecFor | Self::Shifting => false,
         }
     }
 }
@@ -445,11 +478,53 @@ impl<P: Ports> RolloutStore for Faulty<'_, P> {
     async fn sealed(&self, id: &str) -> Result<Vec<MinuteSample>, Fault> {
         self.call(Operation::Sealed, self.inner.sealed(id), None).await
     }
+
+    async fn judged(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
+        self.call(Operation::Judged, self.inner.judged(), None).await
+    }
+
+    async fn keep_hook(&self, hook: &Hook) -> Result<(), Fault> {
+        self.call(Operation::KeepHook, self.inner.keep_hook(hook), None).await
+    }
+
+    async fn hooks(&self) -> Result<Vec<Hook>, Fault> {
+        self.call(Operation::Hooks, self.inner.hooks(), None).await
+    }
+
+    async fn drop_hook(&self, hook: &Hook) -> Result<(), Fault> {
+        self.call(Operation::DropHook, self.inner.drop_hook(hook), None).await
+    }
 }
 
 impl<P: Ports> Notifier for Faulty<'_, P> {
     async fn publish(&self, notice: &Notice) -> Result<(), Fault> {
         self.call(Operation::Publish, self.inner.publish(notice), None).await
+    }
+
+    async fn measure(&self, target: &Target, worse: bool) -> Result<(), Fault> {
+        self.call(Operation::Measure, self.inner.measure(target, worse), None).await
+    }
+}
+
+impl<P: Ports> Deployments for Faulty<'_, P> {
+    async fn deployment(&self, deployment: &DeploymentRef) -> Result<Deployment, LookError> {
+        self.call(Operation::Deployment, self.inner.deployment(deployment), None).await
+    }
+
+    async fn stop(&self, deployment: &DeploymentRef) -> Result<(), Fault> {
+        self.call(Operation::Stop, self.inner.stop(deployment), None).await
+    }
+
+    async fn answer(&self, hook: &Hook, answer: &HookAnswer) -> Result<(), Fault> {
+        self.call(Operation::Answer, self.inner.answer(hook, answer), None).await
+    }
+
+    async fn spec_for(&self, deployment: &Deployment) -> Result<Option<FoundSpec>, Fault> {
+        self.call(Operation::SpecFor, self.inner.spec_for(deployment), None).await
+    }
+
+    async fn shifting(&self, target: &Target) -> Result<Option<DeploymentRef>, Fault> {
+        self.call(Operation::Shifting, self.inner.shifting(target), None).await
     }
 }
 

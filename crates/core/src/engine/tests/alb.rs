@@ -79,6 +79,7 @@ impl Stage {
                 }
                 Effect::Attach { .. } => self.attached = true,
                 Effect::Detach { .. } => self.attached = false,
+                Effect::Stop { .. } => panic!("no deployment is judged"),
             }
         }
         self.holding = decision.holding;

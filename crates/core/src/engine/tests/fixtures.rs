@@ -70,6 +70,7 @@ pub fn start_of(spec: RolloutSpec) -> Start {
         request_timeout: Span::from_seconds(3),
         behind: None,
         alarms_muted: BTreeSet::new(),
+        guest: None,
         by: "mara".to_owned(),
         now: at(0),
     }
@@ -175,6 +176,8 @@ pub fn observation(rollout: &Rollout, now: Timestamp, routing: Routing) -> Obser
             published: String::new(),
             slow_start: Span::ZERO,
         }),
+        deployment: Seen::NotAsked,
+        asked: None,
         health: Seen::NotAsked,
         tests: Seen::NotAsked,
         learned: Seen::Known(empty_plan()),

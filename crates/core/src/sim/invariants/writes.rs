@@ -128,7 +128,8 @@ fn detached_when_due(before: &Snapshot, write: &Write, rule: &Rule, after: &Rule
         let due = rollout.detach_at.is_some_and(|at| at <= write.at);
         let old = &rollout.baseline;
         due && rollout.spec.target.key() == write.target.key()
-            && rule.weight(old) == Some(0)
+            // Two controllers may write the same one after the other.
+            && rule.weight(old).unwrap_or(0) == 0
             && *after == rule.without(old)
     };
     if held || !before.rollouts.values().any(|rollout| is_right(&rollout)) {

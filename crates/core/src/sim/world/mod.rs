@@ -4,6 +4,7 @@
 //! sees it through the ports only.
 
 mod alb;
+mod deployments;
 mod router;
 mod services;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::analysis::MinuteSample;
+use crate::deployment::Hook;
 use crate::observation::{AlarmState, Readiness, Routing, TestOutcome, VersionInfo};
 use crate::ports::FaultKind;
 use crate::rollout::{DecisionRecord, Notice, Rollout};
@@ -108,6 +110,10 @@ struct State {
     sealed: BTreeMap<String, BTreeMap<Minute, Vec<MinuteSample>>>,
     records: BTreeMap<String, Vec<DecisionRecord>>,
     notices: Vec<Notice>,
+    /// Hooks that wait for their answer, by execution.
+    hooks: BTreeMap<String, Hook>,
+    /// The verdict metric: when, on what, and whether it was proven worse.
+    measured: Vec<(Timestamp, Target, bool)>,
     /// By version: answers to its tests, the last one for ever after.
     test_outcomes: BTreeMap<Version, Vec<TestOutcome>>,
     tests_run: BTreeSet<Version>,
@@ -137,6 +143,8 @@ impl World {
                 sealed: BTreeMap::new(),
                 records: BTreeMap::new(),
                 notices: Vec::new(),
+                hooks: BTreeMap::new(),
+                measured: Vec::new(),
                 test_outcomes: BTreeMap::new(),
                 tests_run: BTreeSet::new(),
             }),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{State, World};
 use crate::analysis::MinuteSample;
+use crate::deployment::Hook;
 use crate::metrics::{Series, SeriesQuery, Stat};
 use crate::observation::{AlarmState, TestOutcome};
 use crate::ports::{
@@ -159,6 +160,30 @@ impl RolloutStore for World {
         let state = self.lock();
         Ok(state.sealed.get(id).map(|blocks| blocks.values().flatten().cloned().collect()).unwrap_or_default())
     }
+
+    async fn judged(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
+        let state = self.lock();
+        let mut judged: Vec<Rollout> =
+            state.rollouts.values().filter(|rollout| rollout.guest.is_some()).cloned().collect();
+        judged.sort_by_key(|rollout| (rollout.started_at, rollout.id.clone()));
+        Ok(judged.into_iter().map(Ok).collect())
+    }
+
+    async fn keep_hook(&self, hook: &Hook) -> Result<(), Fault> {
+        self.lock().hooks.entry(hook.execution.clone()).or_insert_with(|| hook.clone());
+        Ok(())
+    }
+
+    async fn hooks(&self) -> Result<Vec<Hook>, Fault> {
+        let mut hooks: Vec<Hook> = self.lock().hooks.values().cloned().collect();
+        hooks.sort_by_key(|hook| (hook.received, hook.execution.clone()));
+        Ok(hooks)
+    }
+
+    async fn drop_hook(&self, hook: &Hook) -> Result<(), Fault> {
+        self.lock().hooks.remove(&hook.execution);
+        Ok(())
+    }
 }
 
 impl State {
@@ -196,6 +221,13 @@ impl State {
 impl Notifier for World {
     async fn publish(&self, notice: &Notice) -> Result<(), Fault> {
         self.lock().notices.push(notice.clone());
+        Ok(())
+    }
+
+    async fn measure(&self, target: &Target, worse: bool) -> Result<(), Fault> {
+        let mut state = self.lock();
+        let now = state.now;
+        state.measured.push((now, target.clone(), worse));
         Ok(())
     }
 }
