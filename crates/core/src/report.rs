@@ -58,6 +58,10 @@ pub fn sentence(why: &Why) -> String {
         Why::TakenOver { found } => {
             format!("somebody else changed the target, it is now on {found}; nothing was touched")
         }
+        Why::PartlyTaken { found } => {
+            format!("somebody else took some of the rules, they are now on {found}; the others go back to the old group")
+        }
+        Why::NobodyToGoBackTo { sentence } => sentence.clone(),
         Why::WouldHave { what, .. } => format!("observe mode: would have {what}"),
         Why::MovedByOthers { found } => format!("others moved the traffic: {found}"),
         Why::Cleared => "the tests before any traffic are passed".to_owned(),

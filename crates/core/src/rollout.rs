@@ -380,6 +380,14 @@ pub enum Why {
     TakenOver {
         found: String,
     },
+    /// Somebody else took some of the rules; what goes through the others is put back.
+    PartlyTaken {
+        found: String,
+    },
+    /// The rollback waits: nobody would answer.
+    NobodyToGoBackTo {
+        sentence: String,
+    },
     /// In observe mode: what would have been done.
     WouldHave {
         verdict: Verdict,

@@ -43,6 +43,11 @@ pub(super) fn weights(actions: &[Action]) -> Weights {
     tuples.iter().filter_map(named).collect()
 }
 
+/// Whether a third group has some of the traffic.
+pub(super) fn taken(actions: &[Action], ours: [&Version; 2]) -> bool {
+    weights(actions).iter().any(|(group, weight)| *weight > 0 && !ours.contains(&group))
+}
+
 /// For how long a client stays with the group that it was first sent to, where that is so.
 pub(super) fn stickiness(actions: &[Action]) -> Option<Span> {
     let config = forward(actions)?.forward_config()?.target_group_stickiness_config()?;

@@ -45,7 +45,9 @@ impl Aws {
         let unstick = weight == Weight::ZERO && target.stickiness == Stickiness::DisableOnRollback;
         let progress = Progress::default();
         let work = async {
-            let Configured { rules, .. } = self.unchanged(target, seen).await?;
+            let Configured { mut rules, .. } = self.unchanged(target, seen).await?;
+            // One that somebody else has taken is not written.
+            rules.retain(|rule| !actions::taken(&rule.actions, [baseline, canary]));
             let wish = Wish::Split { baseline, canary, weight, unstick };
             self.rewrite(rules.into_iter().map(|rule| (rule, wish)).collect(), &progress).await
         };

@@ -8,6 +8,7 @@ use futures_util::future::{join_all, join3};
 use serde::Serialize;
 
 use super::{Context, Cut, Neighbours, sampling};
+use crate::alb;
 use crate::analysis::{Analysis, MinuteSample, judge, passes_before};
 use crate::deployment::DeploymentRef;
 use crate::engine::{self, Decision, Effect, Needs};
@@ -46,6 +47,9 @@ pub struct Line {
     /// The weights that are live, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<String>,
+    /// How many targets of either group are healthy, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub targets: Option<String>,
     /// What the judge found, a sentence per check.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<String>,
@@ -68,6 +72,7 @@ impl Line {
             phase: rollout.phase.name(),
             weight: rollout.desired_weight(),
             live: None,
+            targets: None,
             checks: Vec::new(),
             did: Vec::new(),
             holding: Vec::new(),
@@ -194,7 +199,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             }
             Some(Seen::Known(_) | Seen::Missing(_) | Seen::NotAsked) | None => None,
         };
-        note_seen(&seen, analysis.as_ref(), line);
+        note_seen(rollout, &seen, analysis.as_ref(), line);
         engine::decide(rollout, &seen, analysis.as_ref())
     }
 
@@ -385,8 +390,9 @@ impl Looked {
     }
 }
 
-fn note_seen(seen: &Observation, analysis: Option<&Analysis>, line: &mut Line) {
+fn note_seen(rollout: &Rollout, seen: &Observation, analysis: Option<&Analysis>, line: &mut Line) {
     line.live = seen.routing.known().map(ToString::to_string);
+    line.targets = seen.health.known().map(|health| alb::targets(health, &rollout.baseline, &rollout.canary));
     if let Some(analysis) = analysis {
         line.checks = analysis.comparisons.iter().map(|check| format!("{}: {}", check.check, check.sentence)).collect();
     }

@@ -23,7 +23,7 @@ use crate::analysis::{Analysis, Verdict};
 use crate::deployment::DeploymentRef;
 use crate::observation::{AlarmState, Observation, Routing, Seen, Split};
 use crate::rollout::{DecisionRecord, Held, Phase, Rollout};
-use crate::spec::{Mode, Target};
+use crate::spec::{Mode, Stickiness, Target};
 use crate::units::{Minute, Span, Timestamp, Weight};
 
 pub use begin::{Start, begin, may_have_set};
@@ -107,8 +107,7 @@ pub fn needs(rollout: &Rollout, now: Timestamp) -> Needs {
     let now = now.max(rollout.now);
     let split = |alarms: bool| Needs {
         routing: true,
-        // A rollback asks nobody whether it is healthy.
-        health: alarms && matches!(rollout.spec.target, Target::Alb(_)),
+        health: matches!(rollout.spec.target, Target::Alb(_)),
         alarms: if alarms { rollout.spec.alarms.names.clone() } else { Vec::new() },
         samples: window(rollout, now).filter(|_| alarms),
         ..Needs::default()
@@ -265,6 +264,7 @@ impl<'a> Draft<'a> {
             spots.push(format!("the live weights could not be read: {why}"));
         }
         spots.extend(self.lost_rules());
+        spots.extend(self.stuck_clients());
         match &self.seen.samples {
             Seen::Missing(why) => spots.push(format!("the metrics could not be read: {why}")),
             Seen::Known(samples) => {
@@ -291,6 +291,16 @@ impl<'a> Draft<'a> {
     fn lost_rules(&self) -> Vec<String> {
         let lost = self.seen.routing.known().map(|routing| routing.lost.as_slice()).unwrap_or_default();
         lost.iter().map(|why| format!("a rule cannot be shifted: {why}")).collect()
+    }
+
+    /// Clients that no weight takes back, though the spec does not consent to that.
+    fn stuck_clients(&self) -> Option<String> {
+        let Target::Alb(alb) = &self.before.spec.target else { return None };
+        let kept = self.seen.routing.known()?.sticky.filter(|_| alb.stickiness == Stickiness::Refuse)?;
+        Some(format!(
+            "target-group stickiness was switched on ({kept}): clients stay on the new group after a rollback, whatever the \
+             weights; switch it off"
+        ))
     }
 
     /// What the target rearranges by itself, and is left alone meanwhile.

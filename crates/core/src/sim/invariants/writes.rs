@@ -92,11 +92,11 @@ fn raised_with_open_eyes(rollout: &Rollout, from: Weight, to: Weight, blind: Bli
 fn carried(rollout: &Rollout, to: Weight, world: &World, found: &mut Found) {
     let Target::Alb(alb) = &rollout.spec.target else { return };
     let healthy = world.health_of(&rollout.canary).healthy;
-    let demanded = |share: Weight| u64::from(share.basis_points());
-    let wanted = rollout.carried_by.map(|hosts| {
-        let whole = 10_000 * 10_000;
-        (u64::from(hosts) * demanded(to) * demanded(alb.min_healthy_share)).div_ceil(whole).max(1)
-    });
+    let (new, old) = crate::alb::pair(to);
+    let (new, both) = (u64::from(new), u64::from(new) + u64::from(old));
+    let demanded = u64::from(alb.min_healthy_share.basis_points());
+    let wanted =
+        rollout.carried_by.map(|hosts| (u64::from(hosts) * new * demanded).div_ceil(both * 10_000).max(1));
     if wanted.is_none_or(|wanted| u64::from(healthy) < wanted) {
         let detail = format!("{to} with {healthy} healthy targets of {wanted:?}");
         found.add("no group gets a weight above what its healthy targets carry", detail);

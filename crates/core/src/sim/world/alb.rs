@@ -57,6 +57,12 @@ impl Rule {
         rule
     }
 
+    /// Whether a third group has some of its traffic.
+    #[must_use]
+    pub fn is_taken(&self, ours: &[&Version; 2]) -> bool {
+        self.groups.iter().any(|(group, weight)| *weight > 0 && !ours.contains(&group))
+    }
+
     /// How it splits between the two groups that are `ours`; a third one with any weight comes first. Nothing where no
     /// group has any.
     #[must_use]
@@ -190,7 +196,8 @@ impl State {
         let fingerprint = Some(fingerprint(&rules));
         let at_zero = ours.iter().filter(|group| rules.iter().any(|rule| rule.weight(group) == Some(0)));
         let at_zero = at_zero.cloned().collect();
-        Ok(Routing { others: routes, attached, at_zero, fingerprint, ..Routing::of(primary, additional) })
+        let sticky = rules.iter().filter_map(|rule| rule.sticky).max();
+        Ok(Routing { others: routes, attached, at_zero, sticky, fingerprint, ..Routing::of(primary, additional) })
     }
 
     /// Every rule gets as many requests as any other.

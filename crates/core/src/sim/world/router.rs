@@ -45,6 +45,9 @@ impl TrafficRouter for World {
                 let (new, old) = alb::pair(*weight);
                 let release = *weight == Weight::ZERO && alb.stickiness == Stickiness::DisableOnRollback;
                 let change = |rule: &Rule| {
+                    if rule.is_taken(&[baseline, canary]) {
+                        return rule.clone();
+                    }
                     let sticky = rule.sticky.filter(|_| !release);
                     Rule { sticky, ..rule.with(baseline, old).with(canary, new) }
                 };
