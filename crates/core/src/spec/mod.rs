@@ -21,7 +21,9 @@ mod validate;
 
 pub use effective::effective;
 pub use parse::{Validated, from_value, parse, parse_with_defaults};
+pub(crate) use presets::Preset;
 pub use schema::schema;
+pub(crate) use strategy::rising;
 pub(crate) use suggest::hint as field_hint;
 pub use tree::DOCUMENT_BYTES_MAX;
 
