@@ -17,6 +17,8 @@ mod contract;
 mod contract_alb;
 mod contract_aws;
 mod events;
+mod hooks;
+mod hooks_model;
 mod recordings;
 mod refusals;
 mod rollouts;
