@@ -10,7 +10,7 @@ mod services;
 #[cfg(test)]
 mod tests;
 
-pub use alb::Rule;
+pub use alb::{HOSTS, Rule};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
