@@ -7,9 +7,10 @@ use std::time::Duration;
 use futures_util::future::{join_all, join3};
 use serde::Serialize;
 
+use super::hooks::Visit;
 use super::{Context, Cut, Neighbours, sampling};
 use crate::analysis::{Analysis, MinuteSample, judge, passes_before};
-use crate::deployment::DeploymentRef;
+use crate::deployment::{Deployment, DeploymentRef};
 use crate::engine::{self, Decision, Effect, Needs};
 use crate::metrics::Series;
 use crate::observation::{AlarmState, Observation, Routing, Seen, TestOutcome};
@@ -89,6 +90,8 @@ pub(super) struct Looked {
     pub series: Vec<Result<Series, Fault>>,
     pub alarms: Seen<BTreeMap<String, AlarmState>>,
     pub neighbours: Neighbours,
+    /// What is known of the deployment that it judges, where somebody has looked already.
+    pub visit: Option<Visit>,
 }
 
 /// The minutes this tick judges on.
@@ -109,8 +112,14 @@ enum Outcome {
 }
 
 impl<P: Ports, B: Budget> Context<'_, P, B> {
-    pub(super) async fn attend(&self, rollout: Rollout, looked: Looked) -> Line {
+    pub(super) async fn attend(&self, rollout: Rollout, mut looked: Looked) -> Line {
         let mut line = Line::about(&rollout);
+        if looked.visit.is_none()
+            && let Some(guest) = &rollout.guest
+        {
+            let deployment = Seen::from(self.deployment(&guest.deployment).await);
+            looked.visit = Some(Visit { deployment, asked: None });
+        }
         let minutes = self.minutes(&rollout, &looked, &mut line).await;
         let mut current = rollout;
         for _ in 0..PASSES {
@@ -232,8 +241,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             target_gone,
             alarms: looked.alarms_of(needs),
             canary,
-            deployment: Seen::NotAsked,
-            asked: None,
+            deployment: if needs.deployment { looked.deployment() } else { Seen::NotAsked },
+            asked: looked.visit.as_ref().and_then(|visit| visit.asked),
             health,
             tests,
             learned,
@@ -363,6 +372,10 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
 }
 
 impl Looked {
+    fn deployment(&self) -> Seen<Deployment> {
+        self.visit.as_ref().map_or(Seen::NotAsked, |visit| visit.deployment.clone())
+    }
+
     fn alarms_of(&self, needs: &Needs) -> Seen<BTreeMap<String, AlarmState>> {
         match &self.alarms {
             _ if needs.alarms.is_empty() => Seen::NotAsked,
