@@ -5,6 +5,7 @@
 
 mod auto;
 mod begin;
+mod guest;
 mod health;
 mod live;
 mod observe;
@@ -25,6 +26,7 @@ use crate::spec::{Mode, Target};
 use crate::units::{Minute, Span, Timestamp, Weight};
 
 pub use begin::{Start, begin, may_have_set};
+pub use guest::{answer, proven_worse};
 pub use orders::{Order, OrderKind, Refusal, order};
 pub use sealing::block_to_seal;
 pub use transition::is_legal;
