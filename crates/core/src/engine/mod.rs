@@ -19,7 +19,7 @@ mod transition;
 mod tests;
 
 use crate::analysis::{Analysis, Verdict};
-use crate::deployment::{Asked, DeploymentRef, Reply};
+use crate::deployment::DeploymentRef;
 use crate::observation::{AlarmState, Observation, Routing, Seen, Split};
 use crate::rollout::{DecisionRecord, Held, Phase, Rollout};
 use crate::spec::{Mode, Target};
@@ -149,13 +149,6 @@ fn enforce(draft: &mut Draft<'_>) {
         }
         Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. } => {}
     }
-}
-
-/// What the deployment's question is answered, by what is stored.
-#[must_use]
-pub fn answer(rollout: &Rollout, asked: &Asked, mode: Mode) -> Reply {
-    let _ = (rollout, asked, mode);
-    Reply::Wait("not judged yet".to_owned())
 }
 
 /// Whether what the plan says of the past is new enough to begin with.

@@ -199,6 +199,12 @@ impl World {
         state.kept.runs.values().map(|run| run.view(state.now)).collect()
     }
 
+    /// Hooks that are kept, answered or not.
+    #[must_use]
+    pub fn kept_hooks(&self) -> Vec<Hook> {
+        self.lock().hooks.values().cloned().collect()
+    }
+
     /// Everything that was said about deployments, oldest first, without the first `skip`.
     #[must_use]
     pub fn told(&self, skip: usize) -> Vec<Told> {

@@ -180,9 +180,12 @@ impl Run {
             Some(Reply::Wait(_)) => {}
             Some(Reply::Answer(answer)) => {
                 asking.goes_on = Some(answer.goes_on);
-                let execution = format!("{} at {live}, {}", stage.name(), asking.since);
-                let what = Telling::Answer { execution, at: live, goes_on: answer.goes_on, counts: true };
-                state.tell(&self.reference, rolls_back, what);
+                // Before the new tasks can be tested there is nothing to judge.
+                if stage >= EcsStage::PostTestTrafficShift {
+                    let execution = format!("{} at {live}, {}", stage.name(), asking.since);
+                    let what = Telling::Answer { execution, at: live, goes_on: answer.goes_on, counts: true };
+                    state.tell(&self.reference, rolls_back, what);
+                }
             }
             None => {
                 asking.goes_on = Some(false);
