@@ -133,10 +133,13 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             line.phase = current.phase.name();
             line.weight = current.desired_weight();
             line.holding = decision.holding;
-            if settled {
+            // What a stop brings about takes its time: it is seen by the next tick, and not asked for again before that.
+            let stops = decision.effects.iter().any(|effect| matches!(effect, Effect::Stop { .. }));
+            if settled || stops {
                 break;
             }
         }
+        self.measure(&current, &mut line).await;
         self.tell(current, &mut line).await;
         line
     }
@@ -339,6 +342,16 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         match self.ports.stop(deployment).await {
             Ok(()) => line.did.push(format!("stopped {deployment}")),
             Err(fault) => line.faults.push(fault.to_string()),
+        }
+    }
+
+    /// Makes the verdict on another service's deployment a metric.
+    async fn measure(&self, rollout: &Rollout, line: &mut Line) {
+        if rollout.guest.is_none() {
+            return;
+        }
+        if let Err(fault) = self.ports.measure(&rollout.spec.target, engine::proven_worse(rollout)).await {
+            line.faults.push(fault.to_string());
         }
     }
 

@@ -349,8 +349,12 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         }
         match self.judged(&deployment, None, None, line, lines).await {
             Ok(_) => Ok(()),
-            Err(Reply::Answer(answer)) => {
-                line.faults.push(answer.why);
+            Err(Reply::Answer(HookAnswer { goes_on: true, why })) => {
+                line.did.push(format!("not judged: {why}"));
+                Ok(())
+            }
+            Err(Reply::Answer(HookAnswer { goes_on: false, why })) => {
+                line.faults.push(format!("not judged: {why}"));
                 Ok(())
             }
             Err(Reply::Wait(why)) => Err(Fault::new("deployment", FaultKind::Failed, why)),
@@ -373,8 +377,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
                 line.warnings.extend(warnings.iter().map(ToString::to_string));
                 *rollout
             }
-            Accompanied::Refused(why) => return Err(Reply::Answer(self.refused(why))),
-            Accompanied::NotYet(why) => return Err(Reply::Wait(why)),
+            Accompanied::Over => return Err(go_on("it has ended, and nothing of it was judged")),
+            Accompanied::Nobody(reply) => return Err(reply),
         };
         if rollout.is_active() {
             let visit = Visit { deployment: Seen::Known(deployment.clone()), asked };
