@@ -88,6 +88,8 @@ pub enum What {
     RuleWritten { rule: usize, groups: Vec<(Version, u16)> },
     /// So many targets of a group pass their health checks from now on, and so many do not.
     Health { group: Version, healthy: u32, unhealthy: u32 },
+    /// Somebody switches target-group stickiness on, for so long, or off.
+    Sticky(Option<Span>),
 }
 
 /// A fault that is there for a while. Its calls are counted anew every tick.
@@ -371,6 +373,7 @@ impl<'a> Run<'a> {
                 let before = self.world.rule(reference).ok_or_else(impossible)?;
                 self.world.write_rule(&self.target, reference, AlbRule { groups, ..before })?;
             }
+            What::Sticky(kept) => self.world.hold_clients(&self.target, kept),
             What::Health { group, healthy, unhealthy } => self.world.set_health(&group, healthy, unhealthy),
         }
         Ok(())
@@ -467,7 +470,7 @@ impl Scenario {
             alarms: Vec::new(),
             events: Vec::new(),
             faults: Vec::new(),
-            settings: Settings { mode: Mode::Enforce, metric_lag: Span::from_minutes(3) },
+            settings: Settings { mode: Mode::Enforce, metric_lag: Span::from_minutes(3), deployment_spec: None },
             longest: Span::from_hours(24),
             ticks_twice: false,
             rival: false,

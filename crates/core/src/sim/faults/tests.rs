@@ -130,63 +130,101 @@ fn a_hanging_call_costs_its_slice_and_nothing_more() {
 }
 
 fn every_operation_can_fail(on: On) {
-    let (rollout, target, canary) = (on.rollout(), on.target(), on.canary());
     for operation in Operation::ALL {
         let world = on.world();
         let faulty = Faulty::once(&world, When::Every(operation), Way::Fails(FaultKind::Denied));
-        let failed = run_now(async {
-            let test = crate::spec::Test::Invoke(crate::spec::InvokeTest {
-                payload: serde_json::Value::Null,
-                expect: None,
-                times: 1,
-            });
-            let next = Rollout { revision: 1, ..rollout.clone() };
-            let metric =
-                crate::spec::MetricRef { namespace: String::new(), metric: String::new(), dimensions: BTreeMap::new() };
-            let minute = crate::units::Minute::from_index(0);
-            let query = SeriesQuery {
-                metric,
-                stat: crate::metrics::Stat::Sum,
-                period: crate::metrics::Period::Minute,
-                from: minute,
-                until: minute.plus(1),
-            };
-            let seen = faulty.look(&target).await;
-            let looked = world.routing(&target).unwrap();
-            let (baseline, weight) = (&rollout.baseline, Weight::ZERO);
-            let split = SetWeight { target: &target, baseline, canary: &canary, weight, seen: &looked };
-            let attach = Attach { target: &target, canary: &canary, seen: &looked };
-            let notice = sample_notice(&rollout);
-            [
-                (Operation::Look, seen.is_err()),
-                (Operation::Version, faulty.version(&target, Some(&canary)).await.is_err()),
-                (Operation::Set, faulty.set(&split).await.is_err()),
-                (Operation::Attach, faulty.attach(&attach).await.is_err()),
-                (Operation::Health, faulty.health(&target, &canary, &canary).await.is_err()),
-                (Operation::Survey, faulty.survey(&target).await.is_err()),
-                (Operation::Fetch, faulty.fetch(&[query]).await[0].is_err()),
-                (Operation::States, faulty.states(&[]).await.is_err()),
-                (Operation::Active, faulty.active().await.is_err()),
-                (Operation::Load, faulty.load("a").await.is_err()),
-                (Operation::Holder, faulty.holder(&target).await.is_err()),
-                (Operation::NamedByAlarm, faulty.named_by_alarm("a").await.is_err()),
-                (Operation::Create, faulty.create(&rollout).await.is_err()),
-                (Operation::Save, faulty.save(&rollout, &next, None).await.is_err()),
-                (Operation::Seal, faulty.seal("a", &[]).await.is_err()),
-                (Operation::Sealed, faulty.sealed("a").await.is_err()),
-                (Operation::Publish, faulty.publish(&notice).await.is_err()),
-                (Operation::RunTest, faulty.run(&target, &canary, &test).await.is_err()),
-            ]
-        })
-        .unwrap();
+        let mut failed = run_now(call_router(on, &world, &faulty)).unwrap();
+        failed.extend(run_now(call_store(on, &faulty)).unwrap());
+        failed.extend(run_now(call_deployments(on, &faulty)).unwrap());
         for (called, is_err) in failed {
-            // A rollout whose creation failed cannot be saved, and an alias has no targets whose health could be asked for.
+            // A rollout whose creation failed cannot be saved, an alias has no targets whose health could be asked for, and
+            // nobody has begun a deployment.
             let follows = operation == Operation::Create && called == Operation::Save;
-            let never = on == On::Lambda && called == Operation::Health;
+            let never = on == On::Lambda && called == Operation::Health || called == Operation::Deployment;
             assert_eq!(is_err, called == operation || follows || never, "{operation:?} made {called:?} fail");
         }
         assert_eq!(faulty.calls(), Operation::ALL);
     }
+}
+
+/// What was called, and whether it failed.
+type Called = Vec<(Operation, bool)>;
+
+async fn call_router(on: On, world: &World, ports: &impl Ports) -> Called {
+    let (target, baseline, canary) = (on.target(), on.baseline(), on.canary());
+    let minute = crate::units::Minute::from_index(0);
+    let query = SeriesQuery {
+        metric: crate::spec::MetricRef { namespace: String::new(), metric: String::new(), dimensions: BTreeMap::new() },
+        stat: crate::metrics::Stat::Sum,
+        period: crate::metrics::Period::Minute,
+        from: minute,
+        until: minute.plus(1),
+    };
+    let look = ports.look(&target).await.is_err();
+    let looked = world.routing(&target).unwrap();
+    let weight = Weight::ZERO;
+    let split = SetWeight { target: &target, baseline: &baseline, canary: &canary, weight, seen: &looked };
+    let attach = Attach { target: &target, canary: &canary, seen: &looked };
+    let detach = Detach { target: &target, group: &canary, seen: &looked };
+    vec![
+        (Operation::Look, look),
+        (Operation::Version, ports.version(&target, Some(&canary)).await.is_err()),
+        (Operation::Set, ports.set(&split).await.is_err()),
+        (Operation::Attach, ports.attach(&attach).await.is_err()),
+        (Operation::Detach, ports.detach(&detach).await.is_err()),
+        (Operation::Health, ports.health(&target, &canary, &canary).await.is_err()),
+        (Operation::Survey, ports.survey(&target).await.is_err()),
+        (Operation::Fetch, ports.fetch(&[query]).await[0].is_err()),
+        (Operation::States, ports.states(&[]).await.is_err()),
+    ]
+}
+
+async fn call_store(on: On, ports: &impl Ports) -> Called {
+    let (rollout, target, canary) = (on.rollout(), on.target(), on.canary());
+    let test = Test::Invoke(crate::spec::InvokeTest { payload: serde_json::Value::Null, expect: None, times: 1 });
+    let next = Rollout { revision: 1, ..rollout.clone() };
+    let notice = sample_notice(&rollout);
+    vec![
+        (Operation::Active, ports.active().await.is_err()),
+        (Operation::Load, ports.load("a").await.is_err()),
+        (Operation::Holder, ports.holder(&target).await.is_err()),
+        (Operation::NamedByAlarm, ports.named_by_alarm("a").await.is_err()),
+        (Operation::Create, ports.create(&rollout).await.is_err()),
+        (Operation::Save, ports.save(&rollout, &next, None).await.is_err()),
+        (Operation::Seal, ports.seal("a", &[]).await.is_err()),
+        (Operation::Sealed, ports.sealed("a").await.is_err()),
+        (Operation::Publish, ports.publish(&notice).await.is_err()),
+        (Operation::RunTest, ports.run(&target, &canary, &test).await.is_err()),
+    ]
+}
+
+async fn call_deployments(on: On, ports: &impl Ports) -> Called {
+    let reference = DeploymentRef::CodeDeploy("d-3GSL8P2NK".to_owned());
+    let hook = Hook { deployment: reference.clone(), execution: "a".to_owned(), received: on.rollout().now };
+    let answer = HookAnswer { goes_on: true, why: String::new() };
+    let deployment = Deployment {
+        reference: reference.clone(),
+        state: crate::deployment::DeploymentState::InProgress,
+        rolls_back: false,
+        shift: None,
+        unjudged: None,
+        strategy: String::new(),
+        steps: Vec::new(),
+        awaits: None,
+        owner: String::new(),
+    };
+    vec![
+        (Operation::Judged, ports.judged().await.is_err()),
+        (Operation::KeepHook, ports.keep_hook(&hook).await.is_err()),
+        (Operation::Hooks, ports.hooks().await.is_err()),
+        (Operation::DropHook, ports.drop_hook(&hook).await.is_err()),
+        (Operation::Measure, ports.measure(&on.target(), true).await.is_err()),
+        (Operation::Deployment, ports.deployment(&reference).await.is_err()),
+        (Operation::Stop, ports.stop(&reference).await.is_err()),
+        (Operation::Answer, ports.answer(&hook, &answer).await.is_err()),
+        (Operation::SpecFor, ports.spec_for(&deployment).await.is_err()),
+        (Operation::Shifting, ports.shifting(&on.target()).await.is_err()),
+    ]
 }
 
 fn sample_notice(rollout: &Rollout) -> Notice {
