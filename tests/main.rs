@@ -16,6 +16,7 @@ mod commands;
 mod contract;
 mod contract_alb;
 mod contract_aws;
+mod deployment_examples;
 mod events;
 mod hooks;
 mod hooks_model;

@@ -1,6 +1,8 @@
 //! The driver in the made-up AWS: killed anywhere, raced, starved, lied to.
 
+mod alarms;
 mod auto;
+mod detaching;
 mod field_bugs;
 mod groups;
 mod isolation;
