@@ -18,6 +18,8 @@ mod contract_alb;
 mod contract_aws;
 mod deployment_examples;
 mod events;
+mod hooks;
+mod hooks_model;
 mod recordings;
 mod refusals;
 mod rollouts;

@@ -5,7 +5,7 @@
 //! | `ROLLOUT#<id>` | `STATE` | the rollout itself |
 //! | `ROLLOUT#<id>` | `SEALED#<first minute>` | minutes that are never read from CloudWatch again |
 //! | `ROLLOUT#<id>` | `DECISION#<revision>` | what a decision saw |
-//! | `TARGET#<function>:<alias>` | `CLAIM` | the rollout that holds the target |
+//! | `TARGET#<function>:<alias>`, `TARGET#alb/<group>` | `CLAIM` | the rollout that holds the alias, or the target group |
 //! | `ACTIVE` | `<id>` | a rollout that a tick has to look at |
 //! | `ALARM#<name>` | `<id>` | an active rollout that names the alarm |
 
@@ -42,8 +42,10 @@ impl Key {
         Self { pk: rollout(id), sk: format!("DECISION#{revision:010}") }
     }
 
-    pub fn claim(target: &Target) -> Self {
-        Self { pk: format!("TARGET#{}", target.key()), sk: "CLAIM".to_owned() }
+    /// Of two target groups either has a claim of its own: another pair may have one of them in common.
+    pub fn claims(target: &Target) -> Vec<Self> {
+        let key = |claim: String| Self { pk: format!("TARGET#{claim}"), sk: "CLAIM".to_owned() };
+        target.claims().into_iter().map(key).collect()
     }
 
     pub fn active(id: &str) -> Self {

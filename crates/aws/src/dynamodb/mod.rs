@@ -63,9 +63,13 @@ impl RolloutStore for Aws {
     }
 
     async fn holder(&self, target: &Target) -> Result<Option<String>, Fault> {
-        let item = self.get(&Key::claim(target)).await?;
-        let id = item.map(|item| text(&item, "rollout").map(str::to_owned)).transpose();
-        id.map_err(|error| shaped(GET_ITEM, &format!("the claim on {}", target.key()), error))
+        for claim in Key::claims(target) {
+            if let Some(item) = self.get(&claim).await? {
+                let id = text(&item, "rollout").map(str::to_owned);
+                return id.map(Some).map_err(|error| shaped(GET_ITEM, &format!("the claim on {}", target.key()), error));
+            }
+        }
+        Ok(None)
     }
 
     async fn named_by_alarm(&self, alarm: &str) -> Result<Vec<String>, Fault> {
@@ -272,10 +276,10 @@ fn pointer_changes(before: Option<&Rollout>, next: &Rollout) -> Vec<Write> {
     let (old, new) = (before.map(indices).unwrap_or_default(), indices(next));
     let mut writes: Vec<Write> = new.difference(&old).map(|key| Write::put(shape::pointer_item(key, id))).collect();
     writes.extend(old.difference(&new).cloned().map(Write::delete));
-    let claim = Key::claim(&next.spec.target);
+    let claims = Key::claims(&next.spec.target).into_iter();
     match (before.is_some_and(Rollout::holds_target), next.holds_target()) {
-        (false, true) => writes.push(Write::claim(shape::pointer_item(&claim, id), id)),
-        (true, false) => writes.push(Write::free(claim, id)),
+        (false, true) => writes.extend(claims.map(|claim| Write::claim(shape::pointer_item(&claim, id), id))),
+        (true, false) => writes.extend(claims.map(|claim| Write::free(claim, id))),
         (true, true) | (false, false) => {}
     }
     writes

@@ -335,7 +335,7 @@ async fn a_rollout_is_loaded_and_a_holder_told() {
     assert_eq!(aws.load("a").await.unwrap().unwrap().id, "a");
     assert_eq!(aws.load("b").await.unwrap(), None);
     assert_eq!(script.asked()[0].json()["ConsistentRead"], true);
-    let claim = wire(&shape::pointer_item(&Key::claim(&target()), "a"));
+    let claim = wire(&shape::pointer_item(&Key::claims(&target())[0], "a"));
     let (aws, _) = scripted([Reply::json(200, &json!({ "Item": claim })), done()]);
     assert_eq!(aws.holder(&target()).await.unwrap().as_deref(), Some("a"));
     assert_eq!(aws.holder(&target()).await.unwrap(), None);

@@ -63,6 +63,8 @@ fn targets_are_needed_in_proportion() {
     let of = |share: u16, at: u16, carried_by: u32| needed(points(share * 100), points(at * 100), carried_by);
     assert_eq!([of(100, 25, 20), of(100, 100, 20), of(50, 25, 20), of(80, 50, 20)], [5, 20, 3, 8]);
     assert_eq!([of(100, 1, 20), of(1, 1, 0), of(100, 5, 0)], [1, 1, 1], "one in any case");
+    let two_thirds = points(6_667);
+    assert_eq!([3, 30, 31].map(|all| needed(Weight::FULL, two_thirds, all)), [2, 20, 21], "as it is set: 2 to 1");
     assert_eq!([of(100, 26, 20), of(100, 100, u32::MAX)], [6, u32::MAX], "rounded up");
 }
 

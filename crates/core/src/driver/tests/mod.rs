@@ -2,6 +2,7 @@
 
 mod alarms;
 mod auto;
+mod detaching;
 mod field_bugs;
 mod groups;
 mod isolation;

@@ -78,6 +78,7 @@ impl Stage {
                     self.rules.iter_mut().take(self.reached).for_each(|rule| *rule = *weight);
                 }
                 Effect::Attach { .. } => self.attached = true,
+                Effect::Detach { .. } => self.attached = false,
                 Effect::Stop { .. } => panic!("no deployment is judged"),
             }
         }

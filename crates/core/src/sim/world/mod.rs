@@ -62,9 +62,17 @@ pub enum Change {
     Rule {
         before: Option<Rule>,
         after: Rule,
-        /// By [`attach`](crate::ports::TrafficRouter::attach).
-        attaches: bool,
+        by: Call,
     },
+}
+
+/// The call of [`TrafficRouter`](crate::ports::TrafficRouter) that writes a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// Whatever other people do is of this kind, too.
+    Set,
+    Attach,
+    Detach,
 }
 
 /// Why the world refuses something its owner asks for.
@@ -96,7 +104,7 @@ struct State {
     rollouts: BTreeMap<String, Rollout>,
     /// Rollouts that are stored in a form that nobody can read.
     damaged: BTreeSet<String>,
-    /// Which rollout holds a target, by [`Target::key`].
+    /// Which rollout holds a target, by each of its [`Target::claims`].
     claims: BTreeMap<String, String>,
     /// Sealed blocks by rollout and first minute.
     sealed: BTreeMap<String, BTreeMap<Minute, Vec<MinuteSample>>>,
@@ -341,7 +349,7 @@ impl World {
         self.lock().rollouts.clone()
     }
 
-    /// Which rollout holds a target, by [`Target::key`].
+    /// Which rollout holds a target, by each of its [`Target::claims`].
     #[must_use]
     pub fn claims(&self) -> BTreeMap<String, String> {
         self.lock().claims.clone()
