@@ -35,10 +35,13 @@ fn whatever_is_against_a_model_is_named() {
         (json!({ "target": "CodeDeploy_20141006.Get" }), vec!["codedeploy has no operation Get"]),
         (json!({ "request": {} }), vec!["GetDeployment: request: the required member deploymentId is missing"]),
         (json!({ "request": { "deploymentId": 1 } }), vec!["GetDeployment: request.deploymentId: 1 is no string"]),
-        (json!({ "request": { "deploymentId": null } }), vec![
-            "GetDeployment: request: the required member deploymentId is missing",
-            "GetDeployment: request.deploymentId: null",
-        ]),
+        (
+            json!({ "request": { "deploymentId": null } }),
+            vec![
+                "GetDeployment: request: the required member deploymentId is missing",
+                "GetDeployment: request.deploymentId: null",
+            ],
+        ),
         (
             json!({ "request": { "deploymentId": "d-1", "DeploymentId": "d-1" } }),
             vec!["GetDeployment: request: there is no member DeploymentId of GetDeploymentInput"],
@@ -58,10 +61,7 @@ fn whatever_is_against_a_model_is_named() {
                 "GetDeployment: answer.deploymentInfo.creator: True is no string",
             ],
         ),
-        (
-            json!({ "answer": { "deploymentInfo": [] } }),
-            vec!["GetDeployment: answer.deploymentInfo: [] is no object"],
-        ),
+        (json!({ "answer": { "deploymentInfo": [] } }), vec!["GetDeployment: answer.deploymentInfo: [] is no object"]),
         (
             json!({ "answer": { "deploymentInfo": { "applicationName": "" } } }),
             vec!["GetDeployment: answer.deploymentInfo.applicationName: 0 characters where 1 to 100 are allowed"],

@@ -174,7 +174,11 @@ impl StageCodeDeploy {
                 return passed;
             }
         }
-        panic!("not reached in {limit} minutes: {:#}\n{:#?}", self.status(), self.codedeploy.with(|all| format!("{all:#?}")));
+        panic!(
+            "not reached in {limit} minutes: {:#}\n{:#?}",
+            self.status(),
+            self.codedeploy.with(|all| format!("{all:#?}"))
+        );
     }
 
     /// A deployment's status.

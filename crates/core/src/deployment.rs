@@ -257,7 +257,8 @@ impl EcsStage {
 }
 
 /// What the asker is told now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Reply {
     Answer(HookAnswer),
     /// Not yet; the text says what is waited for.

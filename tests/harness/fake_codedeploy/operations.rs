@@ -92,7 +92,8 @@ fn ids<'a>(input: &'a Value, field: &str) -> Result<Vec<&'a str>, Refused> {
     let ids: Vec<&str> = input[field].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     if ids.len() > BATCH {
         let message = format!("{} where {BATCH} are allowed", ids.len());
-        let code = if field == "targetIds" { "InvalidDeploymentTargetIdException" } else { "BatchLimitExceededException" };
+        let code =
+            if field == "targetIds" { "InvalidDeploymentTargetIdException" } else { "BatchLimitExceededException" };
         return Err(Refused(code, message));
     }
     Ok(ids)

@@ -93,7 +93,8 @@ impl Ecs {
     pub fn deploy(&mut self, strategy: Strategy, hooks: &[&'static str], details: Value) -> String {
         let number = self.deployments.len() + 1;
         let arn = format!("{PREFIX}:service-deployment/{CLUSTER}/{SERVICE}/TESTdeployment{number:07}");
-        let revision = |number: usize| format!("{PREFIX}:service-revision/{CLUSTER}/{SERVICE}/{:019}", 1_000_000 + number);
+        let revision =
+            |number: usize| format!("{PREFIX}:service-revision/{CLUSTER}/{SERVICE}/{:019}", 1_000_000 + number);
         self.deployments.push(ServiceDeployment {
             arn: arn.clone(),
             strategy,
@@ -141,7 +142,9 @@ fn parts(strategy: Strategy) -> Vec<Part> {
     let (weights, minutes): (Vec<u32>, u64) = match strategy {
         Strategy::BlueGreen => (Vec::new(), 0),
         Strategy::Canary { percent, minutes } => (vec![percent], minutes),
-        Strategy::Linear { percent, minutes } => ((1..).map(|n| n * percent).take_while(|w| *w < 100).collect(), minutes),
+        Strategy::Linear { percent, minutes } => {
+            ((1..).map(|n| n * percent).take_while(|w| *w < 100).collect(), minutes)
+        }
     };
     for weight in weights {
         let stage = [Part::Stage("PRE_PRODUCTION_TRAFFIC_SHIFT"), Part::Shift(weight)];

@@ -161,6 +161,7 @@ fn log_line(block: &str) {
         phase: PhaseName::Baking,
         weight: None,
         live: Some(String::new()),
+        targets: Some(String::new()),
         checks: texts(),
         did: texts(),
         holding: texts(),

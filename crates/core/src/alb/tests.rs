@@ -325,6 +325,17 @@ mod starts {
         assert!(
             of_groups.starts_with("target.alb.targetGroups: ECS service prod/cart (BLUE_GREEN) owns green and blue")
         );
+        // Before the first weight the rule for tests is written, too.
+        let with_tests = AlbTarget { test_rule: Some("r-9".to_owned()), ..target() };
+        let mut around = fine();
+        around.owners.push(owning(vec!["r-9".to_owned()], Vec::new()));
+        let of_tests = problems(&with_tests, &around, Mode::Enforce, false).problems;
+        assert_eq!(
+            of_tests[0].to_string(),
+            "target.alb.testRule: ECS service prod/cart (BLUE_GREEN) owns the rule for tests r-9 and sets weights itself; let it \
+             shift, or use the rolling deployment with two services"
+        );
+        assert_eq!(said(&found(&around)), Vec::<String>::new(), "nobody's here");
         let mut around = fine();
         around.owners.push(owning(vec!["elsewhere".to_owned()], vec![group("purple").0]));
         around.unread.push("only 20 of 31 clusters were looked at".to_owned());

@@ -4,6 +4,7 @@ mod alarms;
 mod balancer;
 mod checks;
 mod decode;
+mod deployment;
 mod effective;
 mod http;
 mod leaves;
@@ -19,6 +20,7 @@ mod tests;
 mod tree;
 mod validate;
 
+pub use deployment::for_deployment;
 pub use effective::effective;
 pub use parse::{Validated, from_value, parse, parse_with_defaults};
 pub(crate) use presets::Preset;

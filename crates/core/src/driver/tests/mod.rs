@@ -5,6 +5,7 @@ mod auto;
 mod detaching;
 mod field_bugs;
 mod groups;
+mod groups_disturbed;
 mod isolation;
 mod killed;
 mod past;
