@@ -95,6 +95,10 @@ fn every_reason() -> Vec<Why> {
         Why::Attached,
         Why::Unhealthy { sentence: "green has 1 healthy target of the 5 that 25 % needs".to_owned() },
         Why::Cleared,
+        Why::Detached,
+        Why::StaysAttached { why: "the newer rollout checkout-43 takes the target".to_owned() },
+        Why::PartlyTaken { found: "purple".to_owned() },
+        Why::NobodyToGoBackTo { sentence: "the rollback waits: blue has no healthy target".to_owned() },
         ended(DeploymentState::Succeeded),
         ended(DeploymentState::Failed { why: "...".to_owned() }),
         ended(DeploymentState::Stopped { why: "...".to_owned() }),
@@ -104,7 +108,7 @@ fn every_reason() -> Vec<Why> {
     reasons
 }
 
-const KINDS: usize = 30;
+const KINDS: usize = 34;
 
 /// A new kind needs a number here, the next one, and an example above.
 fn kind(why: &Why) -> usize {
@@ -139,6 +143,10 @@ fn kind(why: &Why) -> usize {
         Why::Unhealthy { .. } => 27,
         Why::Cleared => 28,
         Why::DeploymentEnded { .. } => 29,
+        Why::Detached => 30,
+        Why::StaysAttached { .. } => 31,
+        Why::PartlyTaken { .. } => 32,
+        Why::NobodyToGoBackTo { .. } => 33,
     }
 }
 

@@ -9,12 +9,13 @@ use serde::Serialize;
 
 use super::hooks::Visit;
 use super::{Context, Cut, Neighbours, sampling};
+use crate::alb;
 use crate::analysis::{Analysis, MinuteSample, judge, passes_before};
 use crate::deployment::{Deployment, DeploymentRef};
 use crate::engine::{self, Decision, Effect, Needs};
 use crate::metrics::Series;
 use crate::observation::{AlarmState, Observation, Routing, Seen, TestOutcome};
-use crate::ports::{Attach, Budget, Fault, LookError, Ports, SaveError, SetWeight};
+use crate::ports::{Attach, Budget, Detach, Fault, LookError, Ports, SaveError, SetWeight};
 use crate::report;
 use crate::rollout::{PhaseName, Rollout};
 use crate::units::{Minute, Span, Weight};
@@ -47,6 +48,9 @@ pub struct Line {
     /// The weights that are live, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<String>,
+    /// How many targets of either group are healthy, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub targets: Option<String>,
     /// What the judge found, a sentence per check.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<String>,
@@ -69,6 +73,7 @@ impl Line {
             phase: rollout.phase.name(),
             weight: rollout.desired_weight(),
             live: None,
+            targets: None,
             checks: Vec::new(),
             did: Vec::new(),
             holding: Vec::new(),
@@ -206,7 +211,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             }
             Some(Seen::Known(_) | Seen::Missing(_) | Seen::NotAsked) | None => None,
         };
-        note_seen(&seen, analysis.as_ref(), line);
+        note_seen(rollout, &seen, analysis.as_ref(), line);
         engine::decide(rollout, &seen, analysis.as_ref())
     }
 
@@ -315,6 +320,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         let (weight, seen) = match effect {
             Effect::SetWeight { weight, seen } => (weight, seen),
             Effect::Attach { seen } => return self.attach(rollout, seen, line).await,
+            Effect::Detach { seen } => return self.detach(rollout, seen, line).await,
             Effect::Stop { deployment } => return self.stop(deployment, line).await,
         };
         let split = SetWeight {
@@ -334,6 +340,14 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         let attach = Attach { target: &rollout.spec.target, canary: &rollout.canary, seen };
         match self.ports.attach(&attach).await {
             Ok(()) => line.did.push(format!("attached {} to {} at weight 0", rollout.canary, line.target)),
+            Err(error) => line.faults.push(error.to_string()),
+        }
+    }
+
+    async fn detach(&self, rollout: &Rollout, seen: &Routing, line: &mut Line) {
+        let detach = Detach { target: &rollout.spec.target, group: &rollout.baseline, seen };
+        match self.ports.detach(&detach).await {
+            Ok(()) => line.did.push(format!("detached {} from {}", rollout.baseline, line.target)),
             Err(error) => line.faults.push(error.to_string()),
         }
     }
@@ -402,8 +416,9 @@ impl Looked {
     }
 }
 
-fn note_seen(seen: &Observation, analysis: Option<&Analysis>, line: &mut Line) {
+fn note_seen(rollout: &Rollout, seen: &Observation, analysis: Option<&Analysis>, line: &mut Line) {
     line.live = seen.routing.known().map(ToString::to_string);
+    line.targets = seen.health.known().map(|health| alb::targets(health, &rollout.baseline, &rollout.canary));
     if let Some(analysis) = analysis {
         line.checks = analysis.comparisons.iter().map(|check| format!("{}: {}", check.check, check.sentence)).collect();
     }

@@ -193,6 +193,12 @@ fn neighbours(rollouts: &[Rollout]) -> BTreeMap<String, Neighbours> {
             found.insert(rollout.id.clone(), neighbours);
         }
     }
+    for ended in rollouts.iter().filter(|rollout| rollout.detach_at.is_some()) {
+        let newer =
+            rollouts.iter().find(|other| !other.is_terminal() && other.spec.target.overlaps(&ended.spec.target));
+        let target_held_by = newer.map(|other| other.id.clone());
+        found.insert(ended.id.clone(), Neighbours { target_held_by, newer: None });
+    }
     found
 }
 
@@ -202,10 +208,12 @@ fn superseding(rollout: &Rollout, group: &[&Rollout]) -> bool {
 }
 
 impl<P: Ports, B: Budget> Context<'_, P, B> {
-    /// `all` says whether these are all active rollouts: one that waits for another can only be attended then.
+    /// `all` says whether these are all active rollouts: one that waits for another, or must not disturb one, can only be
+    /// attended then.
     async fn attend_all(&self, rollouts: Vec<Rollout>, all: bool, visits: &Visits) -> TickReport {
         let mut neighbours = neighbours(&rollouts);
-        let waits = |rollout: &Rollout| !rollout.holds_target() && !rollout.is_terminal();
+        let waits =
+            |rollout: &Rollout| rollout.detach_at.is_some() || !rollout.holds_target() && !rollout.is_terminal();
         let attended: Vec<Rollout> = rollouts.into_iter().filter(|rollout| all || !waits(rollout)).collect();
         let mut lines = Vec::new();
         let mut planned = Vec::new();

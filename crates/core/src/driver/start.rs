@@ -265,7 +265,7 @@ pub(super) async fn on_target<P: Ports, B: Budget>(
     {
         found.extend(context.ports.load(&id).await.map_err(failed)?);
     }
-    found.retain(|other| !other.is_terminal() && other.spec.target.key() == target.key());
+    found.retain(|other| !other.is_terminal() && other.spec.target.overlaps(target));
     found.sort_by_key(|other| (other.started_at, other.id.clone()));
     Ok(found)
 }

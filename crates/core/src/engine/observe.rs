@@ -1,6 +1,6 @@
 //! Observe mode: everything is judged and reported, nothing is moved. The phase follows what others make live.
 
-use super::{Draft, transition};
+use super::{Draft, health, transition};
 use crate::analysis::Verdict;
 use crate::observation::Split;
 use crate::report;
@@ -35,6 +35,8 @@ fn note_what_would_be_done(draft: &mut Draft<'_>) {
         format!("rolled back: {}", report::sentence(&Why::Alarm { names: red }))
     } else if verdict == Verdict::Fail {
         "rolled back: proven worse".to_owned()
+    } else if let Some(why) = health::collapsed(draft) {
+        format!("rolled back: {}", report::sentence(&why))
     } else if verdict == Verdict::Pass {
         "moved on: proven no worse than tolerated".to_owned()
     } else {
@@ -86,6 +88,8 @@ fn follow(draft: &mut Draft<'_>) {
         Phase::Pending { .. } if weight == Weight::ZERO => {}
         Phase::Pending { .. } | Phase::Baking { .. } | Phase::Promoting { .. } if seen_before != Some(weight) => {
             draft.next.weights.push(WeightSeen { at: now, weight });
+            let seen = draft.seen.health.known().map(|health| health.baseline.healthy);
+            draft.next.carried_by = draft.next.carried_by.or(seen);
             let phase = phase_at(&draft.next, weight, now, &moved);
             draft.enter(phase, moved);
         }

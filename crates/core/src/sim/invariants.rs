@@ -12,7 +12,7 @@ use super::world::World;
 use crate::analysis::Verdict;
 use crate::observation::{AlarmState, Routing, Split};
 use crate::rollout::{Event, Held, Phase, PhaseName, RollBackEnd, Rollout, UndecidedWhy, Why};
-use crate::spec::{Advance, Ending, Mode};
+use crate::spec::{Advance, Ending, Mode, Target};
 use crate::units::{Span, Timestamp, Weight};
 
 /// Fault-free ticks within which danger must have taken the canary's traffic away.
@@ -159,7 +159,7 @@ impl Watchdog {
             if self.in_danger.get(id).is_some_and(|ticks| *ticks >= TICKS_TO_SAFETY) {
                 match &now.guest {
                     Some(guest) => guests::stopped(guest, world, &mut found),
-                    None => safe(now, after, &mut found),
+                    None => safe(now, after, world, &mut found),
                 }
             }
             if self.fault_free_ticks >= TICKS_TO_SAFETY {
@@ -299,6 +299,8 @@ fn consent(rollout: &Rollout, from: Weight, event: &Event, world: &World) -> Res
         Why::Started { .. }
         | Why::Cleared
         | Why::Attached
+        | Why::Detached
+        | Why::StaysAttached { .. }
         | Why::Unhealthy { .. }
         | Why::Learned { .. }
         | Why::SeenLive
@@ -314,6 +316,8 @@ fn consent(rollout: &Rollout, from: Weight, event: &Event, world: &World) -> Res
         | Why::WatchOver { .. }
         | Why::NewerRollout { .. }
         | Why::TakenOver { .. }
+        | Why::PartlyTaken { .. }
+        | Why::NobodyToGoBackTo { .. }
         | Why::IllegalTransition { .. } => (false, "that is no consent"),
     };
     if granted { Ok(()) } else { Err(otherwise) }
@@ -388,7 +392,9 @@ fn ends_of(split: Split) -> Option<(Weight, Weight)> {
 fn one_holder_per_target(after: &Snapshot, world: &World, found: &mut Found) {
     let mut holders: BTreeMap<String, Vec<&String>> = BTreeMap::new();
     for (id, rollout) in after.rollouts.iter().filter(|(_, rollout)| rollout.holds_target()) {
-        holders.entry(rollout.spec.target.key()).or_default().push(id);
+        for claim in rollout.spec.target.claims() {
+            holders.entry(claim).or_default().push(id);
+        }
     }
     let claims = world.claims();
     let invariant = "one active rollout per target";
@@ -402,7 +408,12 @@ fn one_holder_per_target(after: &Snapshot, world: &World, found: &mut Found) {
     }
 }
 
-fn safe(rollout: &Rollout, after: &Snapshot, found: &mut Found) {
+fn safe(rollout: &Rollout, after: &Snapshot, world: &World, found: &mut Found) {
+    // Nobody would answer on the old group: the rollback waits for it.
+    let (old, new) = (world.health_of(&rollout.baseline), world.health_of(&rollout.canary));
+    if matches!(rollout.spec.target, Target::Alb(_)) && old.healthy + old.not_checked == 0 && new.healthy > 0 {
+        return;
+    }
     let in_transition = after.live.get(&rollout.spec.target.key()).is_some_and(|routing| routing.in_transition);
     if let Some((_, highest)) = live_split(rollout, after).and_then(ends_of)
         && highest > Weight::ZERO
@@ -424,7 +435,10 @@ fn ends_in_time(rollout: &Rollout, now: Timestamp, found: &mut Found) {
         Phase::Promoting { live_since: Some(since), .. } => now.since(*since) > rollout.spec.after.watch.plus(deadline),
         Phase::Paused { until, .. } => now > *until + GRACE,
         Phase::RollingBack { .. } => false,
-        Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. } => false,
+        // What is left to do after the end.
+        Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. } => {
+            rollout.detach_at.is_some_and(|at| now > at + GRACE)
+        }
     };
     if late {
         found.add(

@@ -92,6 +92,8 @@ pub enum What {
     RuleWritten { rule: usize, groups: Vec<(Version, u16)> },
     /// So many targets of a group pass their health checks from now on, and so many do not.
     Health { group: Version, healthy: u32, unhealthy: u32 },
+    /// Somebody switches target-group stickiness on, for so long, or off.
+    Sticky(Option<Span>),
 }
 
 /// A fault that is there for a while. Its calls are counted anew every tick.
@@ -393,6 +395,7 @@ impl<'a> Run<'a> {
                 let before = self.world.rule(reference).ok_or_else(impossible)?;
                 self.world.write_rule(&self.target, reference, AlbRule { groups, ..before })?;
             }
+            What::Sticky(kept) => self.world.hold_clients(&self.target, kept),
             What::Health { group, healthy, unhealthy } => self.world.set_health(&group, healthy, unhealthy),
         }
         Ok(())

@@ -35,7 +35,7 @@ fn at_minute(minute: u64, rule: Rule) -> FaultWindow {
 
 /// Runs the scenario once per minute, call and way, with that one fault; returns how many runs there were.
 /// Every fault meets a call.
-fn with_each_fault(scenario: &Scenario, ways: &[Way]) -> usize {
+pub(super) fn with_each_fault(scenario: &Scenario, ways: &[Way]) -> usize {
     let undisturbed = clean_run(scenario, SEED);
     let length = undisturbed.stopped_at.since(undisturbed.started_at).minutes_ceil();
     let mut runs = 0;

@@ -165,11 +165,13 @@ async fn call_router(on: On, world: &World, ports: &impl Ports) -> Called {
     let weight = Weight::ZERO;
     let split = SetWeight { target: &target, baseline: &baseline, canary: &canary, weight, seen: &looked };
     let attach = Attach { target: &target, canary: &canary, seen: &looked };
+    let detach = Detach { target: &target, group: &canary, seen: &looked };
     vec![
         (Operation::Look, look),
         (Operation::Version, ports.version(&target, Some(&canary)).await.is_err()),
         (Operation::Set, ports.set(&split).await.is_err()),
         (Operation::Attach, ports.attach(&attach).await.is_err()),
+        (Operation::Detach, ports.detach(&detach).await.is_err()),
         (Operation::Health, ports.health(&target, &canary, &canary).await.is_err()),
         (Operation::Survey, ports.survey(&target).await.is_err()),
         (Operation::Fetch, ports.fetch(&[query]).await[0].is_err()),

@@ -10,7 +10,7 @@ mod services;
 #[cfg(test)]
 mod tests;
 
-pub use alb::Rule;
+pub use alb::{HOSTS, Rule};
 pub use deployments::{CodeDeploy, Deploys, Ecs, Telling, Tells, Timetable, Told};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,16 +56,17 @@ pub struct Write {
 #[derive(Debug, Clone, PartialEq)]
 #[allow(clippy::large_enum_variant, reason = "a made-up world has few writes")]
 pub enum Change {
-    Alias {
-        before: Option<Routing>,
-        after: Routing,
-    },
-    Rule {
-        before: Option<Rule>,
-        after: Rule,
-        /// By [`attach`](crate::ports::TrafficRouter::attach).
-        attaches: bool,
-    },
+    Alias { before: Option<Routing>, after: Routing },
+    Rule { before: Option<Rule>, after: Rule, by: Call },
+}
+
+/// The call of [`TrafficRouter`](crate::ports::TrafficRouter) that writes a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// Whatever other people do is of this kind, too.
+    Set,
+    Attach,
+    Detach,
 }
 
 /// Why the world refuses something its owner asks for.
@@ -97,7 +98,7 @@ struct State {
     rollouts: BTreeMap<String, Rollout>,
     /// Rollouts that are stored in a form that nobody can read.
     damaged: BTreeSet<String>,
-    /// Which rollout holds a target, by [`Target::key`].
+    /// Which rollout holds a target, by each of its [`Target::claims`].
     claims: BTreeMap<String, String>,
     /// Sealed blocks by rollout and first minute.
     sealed: BTreeMap<String, BTreeMap<Minute, Vec<MinuteSample>>>,
@@ -345,7 +346,7 @@ impl World {
         self.lock().rollouts.clone()
     }
 
-    /// Which rollout holds a target, by [`Target::key`].
+    /// Which rollout holds a target, by each of its [`Target::claims`].
     #[must_use]
     pub fn claims(&self) -> BTreeMap<String, String> {
         self.lock().claims.clone()

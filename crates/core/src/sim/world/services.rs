@@ -103,7 +103,8 @@ impl RolloutStore for World {
     }
 
     async fn holder(&self, target: &Target) -> Result<Option<String>, Fault> {
-        Ok(self.lock().claims.get(&target.key()).cloned())
+        let state = self.lock();
+        Ok(target.claims().iter().find_map(|claim| state.claims.get(claim)).cloned())
     }
 
     async fn named_by_alarm(&self, alarm: &str) -> Result<Vec<String>, Fault> {
@@ -194,8 +195,9 @@ impl State {
     }
 
     fn claimed_by_another(&self, rollout: &Rollout) -> Option<String> {
-        let holder = self.claims.get(&rollout.spec.target.key()).filter(|holder| **holder != rollout.id);
-        holder.filter(|_| rollout.holds_target()).cloned()
+        let claims = rollout.spec.target.claims();
+        let mut holders = claims.iter().filter_map(|claim| self.claims.get(claim));
+        holders.find(|holder| **holder != rollout.id).filter(|_| rollout.holds_target()).cloned()
     }
 
     /// Keeps what survives being written down, so that state which does not cannot hide in memory.
@@ -204,11 +206,12 @@ impl State {
         let stored = written.map_err(|error| {
             Fault::new("TransactWriteItems", FaultKind::Rejected, format!("cannot be kept: {error}"))
         })?;
-        let key = stored.spec.target.key();
-        if stored.holds_target() {
-            self.claims.insert(key, stored.id.clone());
-        } else if self.claims.get(&key) == Some(&stored.id) {
-            self.claims.remove(&key);
+        for claim in stored.spec.target.claims() {
+            if stored.holds_target() {
+                self.claims.insert(claim, stored.id.clone());
+            } else if self.claims.get(&claim) == Some(&stored.id) {
+                self.claims.remove(&claim);
+            }
         }
         self.rollouts.insert(stored.id.clone(), stored);
         Ok(())

@@ -88,7 +88,9 @@ impl Run {
             reference: self.reference.clone(),
             state: self.state.clone(),
             rolls_back: self.rolls_back,
+            unjudged: None,
             shift: told.then(|| self.shift.clone()),
+            unjudged: None,
             strategy: match self.plan.timetable {
                 Timetable::AllAtOnce => "CodeDeployDefault.LambdaAllAtOnce".to_owned(),
                 Timetable::Canary { first, bake } => format!("Canary{first}{bake}"),
