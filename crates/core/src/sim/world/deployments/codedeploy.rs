@@ -88,7 +88,6 @@ impl Run {
             reference: self.reference.clone(),
             state: self.state.clone(),
             rolls_back: self.rolls_back,
-            unjudged: None,
             shift: told.then(|| self.shift.clone()),
             unjudged: None,
             strategy: match self.plan.timetable {

@@ -99,7 +99,6 @@ impl Run {
             reference: self.reference.clone(),
             state: self.state.clone(),
             rolls_back: self.going_back.is_some(),
-            unjudged: None,
             shift: Some(self.shift.clone()),
             unjudged: None,
             strategy: match self.plan.timetable {
