@@ -180,7 +180,7 @@ fn tests_bring_their_outcomes_in_turn() {
     let failed = TestOutcome::Failed("wanted 200, got 500".to_owned());
     world.set_test_outcomes(&canary(), vec![failed.clone(), TestOutcome::Passed]);
     assert_eq!([run(), run(), run()], [failed, TestOutcome::Passed, TestOutcome::Passed]);
-    assert_eq!(world.tests_run(), BTreeSet::from([canary()]));
+    assert_eq!(world.tests_run(), BTreeMap::from([(canary(), TestOutcome::Passed)]));
 }
 
 #[test]
