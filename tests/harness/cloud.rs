@@ -43,7 +43,11 @@ pub struct Cloud {
 
 impl Cloud {
     pub fn start() -> Self {
-        Self { stack: Emulator::ministack() }
+        Self::on(Emulator::ministack())
+    }
+
+    pub fn on(stack: Emulator) -> Self {
+        Self { stack }
     }
 
     pub fn endpoint(&self) -> String {
