@@ -232,7 +232,17 @@ fn the_permissions_are_those_that_are_needed() {
     needed.insert("dynamodb:DeleteItem");
     let template = read("template.yaml");
     let is_action = |word: &&str| {
-        let known = ["lambda:", "elasticloadbalancing:", "ecs:", "cloudwatch:", "dynamodb:", "events:", "sns:"];
+        let known = [
+            "lambda:",
+            "elasticloadbalancing:",
+            "ecs:",
+            "cloudwatch:",
+            "codedeploy:",
+            "dynamodb:",
+            "events:",
+            "sns:",
+            "ssm:",
+        ];
         known.iter().any(|service| word.starts_with(service)) && word.chars().any(char::is_uppercase)
     };
     // That alarms may invoke is a permission of theirs.
