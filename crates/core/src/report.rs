@@ -59,7 +59,9 @@ pub fn sentence(why: &Why) -> String {
             format!("somebody else changed the target, it is now on {found}; nothing was touched")
         }
         Why::PartlyTaken { found } => {
-            format!("somebody else took some of the rules, they are now on {found}; the others go back to the old group")
+            format!(
+                "somebody else took some of the rules, they are now on {found}; the others go back to the old group"
+            )
         }
         Why::NobodyToGoBackTo { sentence } => sentence.clone(),
         Why::WouldHave { what, .. } => format!("observe mode: would have {what}"),

@@ -66,7 +66,9 @@ impl RolloutStore for Aws {
         for claim in Key::claims(target) {
             if let Some(item) = self.get(&claim).await? {
                 let id = text(&item, "rollout").map(str::to_owned);
-                return id.map(Some).map_err(|error| shaped(GET_ITEM, &format!("the claim on {}", target.key()), error));
+                return id
+                    .map(Some)
+                    .map_err(|error| shaped(GET_ITEM, &format!("the claim on {}", target.key()), error));
             }
         }
         Ok(None)

@@ -167,7 +167,8 @@ fn neighbours(rollouts: &[Rollout]) -> BTreeMap<String, Neighbours> {
         }
     }
     for ended in rollouts.iter().filter(|rollout| rollout.detach_at.is_some()) {
-        let newer = rollouts.iter().find(|other| !other.is_terminal() && other.spec.target.overlaps(&ended.spec.target));
+        let newer =
+            rollouts.iter().find(|other| !other.is_terminal() && other.spec.target.overlaps(&ended.spec.target));
         let target_held_by = newer.map(|other| other.id.clone());
         found.insert(ended.id.clone(), Neighbours { target_held_by, newer: None });
     }

@@ -101,7 +101,11 @@ async fn ending(store: &impl RolloutStore, last: &Rollout) -> Result<(), Broken>
     let due = Some(last.now);
     let busy = Rollout { phase: end.clone(), detach_at: due, revision: last.revision + 1, ..last.clone() };
     works("save", store.save(last, &busy, None).await)?;
-    equal("who has something left to do holds no target", &works("holder", store.holder(&last.spec.target).await)?, &None)?;
+    equal(
+        "who has something left to do holds no target",
+        &works("holder", store.holder(&last.spec.target).await)?,
+        &None,
+    )?;
     let active = works("active", store.active().await)?;
     expect("and is active", active.iter().flatten().any(|other| *other == busy), &active)?;
     let last = &Rollout { phase: last.phase.clone(), detach_at: None, revision: busy.revision, ..last.clone() };

@@ -70,9 +70,7 @@ fn until_the_next_rollout_means_that_nothing_is_left_to_do() {
 #[test]
 fn a_target_that_others_have_changed_is_not_written_and_that_is_said() {
     let ten = Weight::from_basis_points(1_000).unwrap();
-    for (primary, additional) in
-        [("41", None), ("42", Some(("41", ten))), ("43", None), ("42", Some(("43", ten)))]
-    {
+    for (primary, additional) in [("41", None), ("42", Some(("41", ten))), ("43", None), ("42", Some(("43", ten)))] {
         let additional = additional.map(|(number, weight)| (ON.version(number), weight));
         let mut scenario = kept_for(30);
         scenario.events.push(after(40, What::Written { primary: ON.version(primary), additional }));

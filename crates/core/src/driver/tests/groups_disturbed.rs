@@ -136,7 +136,9 @@ fn a_pair_with_a_group_in_common_cannot_be_rolled_out_on_at_the_same_time() {
         let told: Vec<String> = outcome.refused.iter().flat_map(|(_, all)| all).map(ToString::to_string).collect();
         let [told] = told.as_slice() else { panic!("{told:?}") };
         assert!(told.starts_with("target.alb.targetGroups: rollout checkout-42 ("), "{told}");
-        assert!(told.ends_with("is in progress on one of these groups and a third one; start this one when it has ended"));
+        assert!(
+            told.ends_with("is in progress on one of these groups and a third one; start this one when it has ended")
+        );
     }
     // And where two starts come at the same moment, the claims collide.
     let world = ON.world();

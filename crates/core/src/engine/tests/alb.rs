@@ -59,7 +59,13 @@ impl Stage {
         };
         let first = route(self.rules[0]);
         let others = self.rules.iter().map(|weight| route(*weight)).filter(|other| *other != first).collect();
-        Routing { others, attached: self.attached, sticky: self.sticky, lost: self.lost.clone(), ..Routing::of(first.0, first.1) }
+        Routing {
+            others,
+            attached: self.attached,
+            sticky: self.sticky,
+            lost: self.lost.clone(),
+            ..Routing::of(first.0, first.1)
+        }
     }
 
     fn seen(&self) -> Observation {

@@ -34,8 +34,7 @@ pub(super) fn check(before: &Snapshot, after: &Snapshot, world: &World, blind: B
             if to > from && intended(before, rollout, write) {
                 carried(rollout, to, world, found);
             }
-            if let (Target::Alb(alb), Change::Rule { before: Some(before), after, by }) =
-                (&write.target, &write.change)
+            if let (Target::Alb(alb), Change::Rule { before: Some(before), after, by }) = (&write.target, &write.change)
             {
                 the_rest_survives(rollout, alb, before, after, found);
                 if *by == Call::Attach {
@@ -95,8 +94,7 @@ fn carried(rollout: &Rollout, to: Weight, world: &World, found: &mut Found) {
     let (new, old) = crate::alb::pair(to);
     let (new, both) = (u64::from(new), u64::from(new) + u64::from(old));
     let demanded = u64::from(alb.min_healthy_share.basis_points());
-    let wanted =
-        rollout.carried_by.map(|hosts| (u64::from(hosts) * new * demanded).div_ceil(both * 10_000).max(1));
+    let wanted = rollout.carried_by.map(|hosts| (u64::from(hosts) * new * demanded).div_ceil(both * 10_000).max(1));
     if wanted.is_none_or(|wanted| u64::from(healthy) < wanted) {
         let detail = format!("{to} with {healthy} healthy targets of {wanted:?}");
         found.add("no group gets a weight above what its healthy targets carry", detail);

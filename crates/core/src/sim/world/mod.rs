@@ -55,15 +55,8 @@ pub struct Write {
 #[derive(Debug, Clone, PartialEq)]
 #[allow(clippy::large_enum_variant, reason = "a made-up world has few writes")]
 pub enum Change {
-    Alias {
-        before: Option<Routing>,
-        after: Routing,
-    },
-    Rule {
-        before: Option<Rule>,
-        after: Rule,
-        by: Call,
-    },
+    Alias { before: Option<Routing>, after: Routing },
+    Rule { before: Option<Rule>, after: Rule, by: Call },
 }
 
 /// The call of [`TrafficRouter`](crate::ports::TrafficRouter) that writes a rule.
