@@ -201,7 +201,7 @@ fn an_alarm_takes_the_requests_back_in_the_invocation_that_brings_it() {
     stage.cloud.create_alarm("checkout-5xx");
     stage.start(&json!({ "alarms": ["checkout-5xx"] }));
     until_baking(&mut stage);
-    let mut event = crate::events::event("alarm-metric-eventbridge");
+    let mut event = crate::events::event("alarm-eventbridge-metric-fires");
     event["time"] = Timestamp::from_epoch_seconds(stage.minute.start().epoch_seconds() + 40).to_string().into();
     stage.cloud.set_alarm("checkout-5xx", "ALARM");
     let answer = stage.invoke("alarm", &event);

@@ -7,10 +7,11 @@ use std::time::Duration;
 use futures_util::future::{join_all, join3};
 use serde::Serialize;
 
+use super::hooks::Visit;
 use super::{Context, Cut, Neighbours, sampling};
 use crate::alb;
 use crate::analysis::{Analysis, MinuteSample, judge, passes_before};
-use crate::deployment::DeploymentRef;
+use crate::deployment::{Deployment, DeploymentRef};
 use crate::engine::{self, Decision, Effect, Needs};
 use crate::metrics::Series;
 use crate::observation::{AlarmState, Observation, Routing, Seen, TestOutcome};
@@ -94,6 +95,8 @@ pub(super) struct Looked {
     pub series: Vec<Result<Series, Fault>>,
     pub alarms: Seen<BTreeMap<String, AlarmState>>,
     pub neighbours: Neighbours,
+    /// What is known of the deployment that it judges, where somebody has looked already.
+    pub visit: Option<Visit>,
 }
 
 /// The minutes this tick judges on.
@@ -114,8 +117,14 @@ enum Outcome {
 }
 
 impl<P: Ports, B: Budget> Context<'_, P, B> {
-    pub(super) async fn attend(&self, rollout: Rollout, looked: Looked) -> Line {
+    pub(super) async fn attend(&self, rollout: Rollout, mut looked: Looked) -> Line {
         let mut line = Line::about(&rollout);
+        if looked.visit.is_none()
+            && let Some(guest) = &rollout.guest
+        {
+            let deployment = Seen::from(self.deployment(&guest.deployment).await);
+            looked.visit = Some(Visit { deployment, asked: None });
+        }
         let minutes = self.minutes(&rollout, &looked, &mut line).await;
         let mut current = rollout;
         for _ in 0..PASSES {
@@ -129,10 +138,13 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             line.phase = current.phase.name();
             line.weight = current.desired_weight();
             line.holding = decision.holding;
-            if settled {
+            // What a stop brings about takes its time: it is seen by the next tick, and not asked for again before that.
+            let stops = decision.effects.iter().any(|effect| matches!(effect, Effect::Stop { .. }));
+            if settled || stops {
                 break;
             }
         }
+        self.measure(&current, &mut line).await;
         self.tell(current, &mut line).await;
         line
     }
@@ -237,8 +249,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             target_gone,
             alarms: looked.alarms_of(needs),
             canary,
-            deployment: Seen::NotAsked,
-            asked: None,
+            deployment: if needs.deployment { looked.deployment() } else { Seen::NotAsked },
+            asked: looked.visit.as_ref().and_then(|visit| visit.asked),
             health,
             tests,
             learned,
@@ -347,6 +359,16 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         }
     }
 
+    /// Makes the verdict on another service's deployment a metric.
+    async fn measure(&self, rollout: &Rollout, line: &mut Line) {
+        if rollout.guest.is_none() {
+            return;
+        }
+        if let Err(fault) = self.ports.measure(&rollout.spec.target, engine::proven_worse(rollout)).await {
+            line.faults.push(fault.to_string());
+        }
+    }
+
     /// Tells what happened, in its order. A notice stays in the outbox until it was told and that was saved: at least
     /// once, always under the same key.
     async fn tell(&self, rollout: Rollout, line: &mut Line) {
@@ -377,6 +399,10 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
 }
 
 impl Looked {
+    fn deployment(&self) -> Seen<Deployment> {
+        self.visit.as_ref().map_or(Seen::NotAsked, |visit| visit.deployment.clone())
+    }
+
     fn alarms_of(&self, needs: &Needs) -> Seen<BTreeMap<String, AlarmState>> {
         match &self.alarms {
             _ if needs.alarms.is_empty() => Seen::NotAsked,

@@ -1,6 +1,7 @@
 //! A release in a made-up world, from outside: what people, traffic, alarms and faults do, minute by minute, around the
 //! production driver.
 
+mod deployed;
 mod on_alb;
 
 use std::collections::BTreeMap;
@@ -13,8 +14,9 @@ use super::faults::{Faulty, Operation, Rule, Way, When};
 use super::invariants::{self, Blind, Snapshot, Violation, Watchdog};
 use super::rng::Rng;
 use super::traffic::{Generator, Piece, Tally, Traffic};
-use super::world::{Refused, Rule as AlbRule, World, Write};
+use super::world::{Refused, Rule as AlbRule, Told, World, Write};
 use crate::command::{Answer, Request};
+use crate::deployment::{Deployment, Question};
 use crate::driver::{self, Settings, TickReport};
 use crate::observation::{AlarmState, Split};
 use crate::ports::Fault;
@@ -55,6 +57,8 @@ pub struct Scenario {
     pub rival: bool,
     /// For how long a client keeps its target group.
     pub sticky: Option<Span>,
+    /// Another service shifts the traffic: nobody starts a rollout, and the spec is left for its deployments.
+    pub deployed: Option<Deployed>,
 }
 
 /// Something that happens to the world.
@@ -123,6 +127,11 @@ pub struct Outcome {
     pub reports: Vec<TickReport>,
     /// How many calls each tick made, alarms' events included: where it could be killed.
     pub calls: Vec<(Timestamp, usize)>,
+    /// Deployments of other services, as they were at the end, and what was said about them.
+    pub deployments: Vec<Deployment>,
+    pub told: Vec<Told>,
+    /// The metric of the verdict: when, and whether it was proven worse.
+    pub measured: Vec<(Timestamp, bool)>,
     /// Broken promises: none in a correct controller.
     pub violations: Vec<Violation>,
 }
@@ -192,6 +201,10 @@ fn start_of(seed: u64) -> Timestamp {
 #[derive(Debug, Clone)]
 enum Step {
     Tick,
+    /// Some deployment does something by itself.
+    Deployments,
+    /// A question of a deployment arrives; so many calls for it have failed.
+    Asked(Question, usize),
     Happens(What),
 }
 
@@ -220,11 +233,9 @@ impl<'a> Run<'a> {
     /// Starts the rollout, and schedules everything that is known beforehand.
     fn start(&mut self) -> Result<String, RunError> {
         self.pass_time_until(self.started_at);
-        let event = json!({ "command": "start", "spec": self.scenario.spec, "by": "simulate" });
-        let answer = self.command(&event)?.map_err(RunError::Refused)?;
-        let id = match answer {
-            Answer::Rollout(answer) => answer.rollout.id,
-            Answer::Nothing { .. } | Answer::List { .. } => return Err(RunError::Nothing),
+        let id = match &self.scenario.deployed {
+            Some(deployed) => self.deploy(deployed),
+            None => self.order_release()?,
         };
         self.schedule(self.started_at + TICK_SECOND, Step::Tick);
         for happening in &self.scenario.events {
@@ -236,6 +247,14 @@ impl<'a> Run<'a> {
         Ok(id)
     }
 
+    fn order_release(&self) -> Result<String, RunError> {
+        let event = json!({ "command": "start", "spec": self.scenario.spec, "by": "simulate" });
+        match self.command(&event)?.map_err(RunError::Refused)? {
+            Answer::Rollout(answer) => Ok(answer.rollout.id),
+            Answer::Nothing { .. } | Answer::List { .. } => Err(RunError::Nothing),
+        }
+    }
+
     fn schedule(&mut self, at: Timestamp, step: Step) {
         self.scheduled += 1;
         self.queue.insert((at, self.scheduled), step);
@@ -243,7 +262,7 @@ impl<'a> Run<'a> {
 
     fn until_it_ends(&mut self) -> Result<(), RunError> {
         let end = self.started_at + self.scenario.longest;
-        while let Some(((at, _), step)) = self.queue.pop_first().filter(|((at, _), _)| *at <= end) {
+        while let Some((at, step)) = self.next_step().filter(|(at, _)| *at <= end) {
             self.pass_time_until(at);
             match step {
                 Step::Tick => {
@@ -251,9 +270,12 @@ impl<'a> Run<'a> {
                     self.schedule(at + Span::from_minutes(1), Step::Tick);
                 }
                 Step::Happens(what) => self.happens(what)?,
+                Step::Deployments => self.run_deployments()?,
+                Step::Asked(question, tries) => self.ask(question, tries)?,
             }
             self.wake_waiting();
-            let others_wait = self.queue.values().any(|step| matches!(step, Step::Happens(_)));
+            let others_wait =
+                self.world.deployments_due().is_some() || self.queue.values().any(|step| !matches!(step, Step::Tick));
             let active = self.world.rollouts().values().any(Rollout::is_active);
             if !active && !others_wait {
                 break;
@@ -432,6 +454,9 @@ impl<'a> Run<'a> {
             refused: self.refused,
             reports: self.reports,
             calls: self.calls,
+            deployments: self.world.deployments(),
+            told: self.world.told(0),
+            measured: self.world.measured(&self.target),
             violations: self.violations,
         })
     }
@@ -470,15 +495,17 @@ impl Scenario {
             alarms: Vec::new(),
             events: Vec::new(),
             faults: Vec::new(),
-            settings: Settings { mode: Mode::Enforce, metric_lag: Span::from_minutes(3) },
+            settings: Settings { mode: Mode::Enforce, metric_lag: Span::from_minutes(3), deployment_spec: None },
             longest: Span::from_hours(24),
             ticks_twice: false,
             rival: false,
             sticky: None,
+            deployed: None,
         }
     }
 }
 
+pub use deployed::{Calls, Deployed, FIRST_DEPLOYMENT};
 pub use on_alb::{group, on_alb};
 
 impl Outcome {

@@ -4,6 +4,7 @@ mod alarms;
 mod balancer;
 mod checks;
 mod decode;
+mod deployment;
 mod effective;
 mod http;
 mod leaves;
@@ -19,9 +20,12 @@ mod tests;
 mod tree;
 mod validate;
 
+pub use deployment::for_deployment;
 pub use effective::effective;
 pub use parse::{Validated, from_value, parse, parse_with_defaults};
+pub(crate) use presets::Preset;
 pub use schema::schema;
+pub(crate) use strategy::rising;
 pub(crate) use suggest::hint as field_hint;
 pub use tree::DOCUMENT_BYTES_MAX;
 

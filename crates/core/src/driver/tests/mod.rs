@@ -1,5 +1,6 @@
 //! The driver in the made-up AWS: killed anywhere, raced, starved, lied to.
 
+mod alarms;
 mod auto;
 mod detaching;
 mod field_bugs;

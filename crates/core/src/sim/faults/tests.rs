@@ -207,6 +207,7 @@ async fn call_deployments(on: On, ports: &impl Ports) -> Called {
         state: crate::deployment::DeploymentState::InProgress,
         rolls_back: false,
         shift: None,
+        unjudged: None,
         strategy: String::new(),
         steps: Vec::new(),
         awaits: None,
