@@ -5,6 +5,7 @@
 
 mod auto;
 mod begin;
+mod follow;
 mod guest;
 mod health;
 mod live;
@@ -104,6 +105,7 @@ pub fn needs(rollout: &Rollout, now: Timestamp) -> Needs {
     let now = now.max(rollout.now);
     let split = |alarms: bool| Needs {
         routing: true,
+        deployment: rollout.guest.is_some(),
         // A rollback asks nobody whether it is healthy.
         health: alarms && matches!(rollout.spec.target, Target::Alb(_)),
         alarms: if alarms { rollout.spec.alarms.names.clone() } else { Vec::new() },
@@ -114,12 +116,12 @@ pub fn needs(rollout: &Rollout, now: Timestamp) -> Needs {
         Phase::Pending { behind: Some(_), .. } => Needs { canary: true, health: false, ..split(true) },
         Phase::Pending { behind: None, ready, .. } => Needs {
             canary: true,
-            tests: *ready && !rollout.spec.tests.is_empty(),
-            past: !knows_past(rollout, now),
+            tests: *ready && !guest::is_cleared(rollout) && !rollout.spec.tests.is_empty(),
+            past: !guest::is_cleared(rollout) && !knows_past(rollout, now),
             samples: None,
             ..split(true)
         },
-        Phase::Paused { held: Held::Pending, .. } => Needs::default(),
+        Phase::Paused { held: Held::Pending, .. } if rollout.guest.is_none() => Needs::default(),
         Phase::Shifting { .. } | Phase::Baking { .. } | Phase::Paused { .. } | Phase::Promoting { .. } => split(true),
         Phase::RollingBack { .. } => split(false),
         Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. } => Needs::default(),
@@ -131,10 +133,11 @@ pub fn decide(rollout: &Rollout, seen: &Observation, analysis: Option<&Analysis>
     let seen = &Observation { now: seen.now.max(rollout.now), ..seen.clone() };
     let mut draft = Draft::new(rollout, seen, analysis);
     if !rollout.is_terminal() {
-        if seen.mode == Mode::Observe || rollout.spec.mode == Mode::Observe {
-            observe::decide(&mut draft);
-        } else {
-            enforce(&mut draft);
+        let observed = seen.mode == Mode::Observe || rollout.spec.mode == Mode::Observe;
+        match (&rollout.guest, observed) {
+            (Some(_), _) => guest::decide(&mut draft, observed),
+            (None, true) => observe::decide(&mut draft),
+            (None, false) => enforce(&mut draft),
         }
     }
     draft.finish()
@@ -235,7 +238,11 @@ impl<'a> Draft<'a> {
         self.analysis.map_or(Verdict::Inconclusive, |analysis| analysis.verdict)
     }
 
+    /// Whose traffic another service moves, that one's weights are never set.
     fn set_weight(&mut self, weight: Weight, seen: &Routing) {
+        if self.next.guest.is_some() {
+            return;
+        }
         self.effects.push(Effect::SetWeight { weight, seen: seen.clone() });
     }
 
@@ -260,6 +267,11 @@ impl<'a> Draft<'a> {
             spots.push(format!("the live weights could not be read: {why}"));
         }
         spots.extend(self.lost_rules());
+        match &self.seen.deployment {
+            Seen::Missing(why) => spots.push(format!("the deployment could not be read: {why}")),
+            Seen::NotAsked if self.next.guest.is_some() => spots.push("the deployment was not looked at".to_owned()),
+            Seen::NotAsked | Seen::Known(_) => {}
+        }
         match &self.seen.samples {
             Seen::Missing(why) => spots.push(format!("the metrics could not be read: {why}")),
             Seen::Known(samples) => {

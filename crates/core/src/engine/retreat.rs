@@ -27,8 +27,7 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
         draft.supersede(Why::TakenOver { found: routing.to_string() });
         return;
     }
-    // Lambda itself may hold all traffic on the baseline for a while, on an alias that points to the canary already.
-    let is_back = split == Split::Ours(Weight::ZERO) && routing.additional.is_none() && !routing.in_transition;
+    let is_back = is_back(routing, split);
     match fence {
         Fence::Open => start(draft, routing),
         Fence::Read { revision: None } if is_back && draft.now().since(*since) < QUIET => {
@@ -43,6 +42,11 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
         }
         Fence::Read { .. } => draft.set_weight(Weight::ZERO, routing),
     }
+}
+
+/// Lambda itself may hold all traffic on the baseline for a while, on an alias that points to the canary already.
+pub(super) fn is_back(routing: &Routing, split: Split) -> bool {
+    split == Split::Ours(Weight::ZERO) && routing.additional.is_none() && !routing.in_transition
 }
 
 /// Where the target was read in the very tick that turns back, the write need not wait for the next one.
@@ -63,7 +67,7 @@ fn start(draft: &mut Draft<'_>, routing: &Routing) {
     draft.set_weight(Weight::ZERO, routing);
 }
 
-fn finish(draft: &mut Draft<'_>, why: &Why, ends_as: RollBackEnd) {
+pub(super) fn finish(draft: &mut Draft<'_>, why: &Why, ends_as: RollBackEnd) {
     let now = draft.now();
     draft.next.weights.push(WeightSeen { at: now, weight: Weight::ZERO });
     let phase = match ends_as {
