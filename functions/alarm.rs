@@ -105,31 +105,80 @@ mod tests {
         json!({ "source": "aws.cloudwatch", "detail-type": "CloudWatch Alarm State Change", "time": time, "detail": detail })
     }
 
+    /// The same as an alarm's own action sends it, with CloudWatch's own way to write a time.
+    fn direct(state: Value, before: Value) -> Value {
+        let data = json!({ "alarmName": "checkout-5xx", "state": state, "previousState": before });
+        json!({ "source": "aws.cloudwatch", "time": "2026-11-21T14:02:00.412+0000", "alarmData": data })
+    }
+
+    /// What follows from every state after every other, whichever way it is told. `none`: the alarm is new.
+    const TABLE: &str = "
+        now \\ before      none    OK      INSUFFICIENT_DATA  ALARM   suppressed
+        OK                -       -       -                  -       -
+        INSUFFICIENT_DATA -       -       -                  -       -
+        ALARM             acts    acts    acts               -       acts
+        suppressed        -       -       -                  -       -";
+
     #[test]
     fn only_the_moment_in_which_an_alarm_begins_to_act_counts() {
+        let state = |word: &str| match word {
+            "none" => Value::Null,
+            "suppressed" => json!({ "value": "ALARM", "actionsSuppressedBy": "WaitPeriod" }),
+            value => json!({ "value": value }),
+        };
+        let mut rows = TABLE.trim().lines().map(str::split_whitespace);
+        let befores: Vec<&str> = rows.next().unwrap().skip(3).collect();
+        let mut cells = 0;
+        for mut row in rows {
+            let now = row.next().unwrap();
+            for (before, wanted) in befores.iter().zip(row) {
+                for envelope in [change, direct] {
+                    let alarm = "checkout-5xx".to_owned();
+                    let heard = read(&envelope(state(now), state(before))).unwrap();
+                    let fired = Heard::Fired { alarm, at: "2026-11-21T14:02:00Z".parse().unwrap() };
+                    assert_eq!(heard == fired, wanted == "acts", "{now} after {before}: {heard:?}");
+                    cells += 1;
+                }
+            }
+        }
+        assert_eq!(cells, 4 * 5 * 2);
+    }
+
+    #[test]
+    fn what_is_ignored_says_why() {
         let suppressed = || json!({ "value": "ALARM", "actionsSuppressedBy": "WaitPeriod" });
         let is = |value: &str| json!({ "value": value });
-        for (state, before, ignored) in [
-            (is("ALARM"), is("OK"), None),
-            (is("ALARM"), is("INSUFFICIENT_DATA"), None),
-            (is("ALARM"), Value::Null, None),
-            (is("ALARM"), suppressed(), None),
-            (is("ALARM"), is("ALARM"), Some("it was in ALARM before")),
-            (suppressed(), is("OK"), Some("its actions are suppressed (WaitPeriod)")),
-            (suppressed(), is("ALARM"), Some("its actions are suppressed (WaitPeriod)")),
-            (is("OK"), is("ALARM"), Some("it is OK, and only an alarm that goes into ALARM stops a rollout")),
+        for (state, before, why) in [
+            (is("ALARM"), is("ALARM"), "it was in ALARM before"),
+            (suppressed(), is("OK"), "its actions are suppressed (WaitPeriod)"),
+            (is("OK"), is("ALARM"), "it is OK, and only an alarm that goes into ALARM stops a rollout"),
             (
                 is("INSUFFICIENT_DATA"),
                 is("ALARM"),
-                Some("it is INSUFFICIENT_DATA, and only an alarm that goes into ALARM stops a rollout"),
+                "it is INSUFFICIENT_DATA, and only an alarm that goes into ALARM stops a rollout",
             ),
         ] {
-            let alarm = "checkout-5xx".to_owned();
-            let expected = match ignored {
-                Some(why) => Heard::Ignored { alarm, why: why.to_owned() },
-                None => Heard::Fired { alarm, at: "2026-11-21T14:02:00Z".parse().unwrap() },
-            };
-            assert_eq!(read(&change(state, before)), Ok(expected));
+            let ignored = Heard::Ignored { alarm: "checkout-5xx".to_owned(), why: why.to_owned() };
+            assert_eq!(read(&change(state, before)), Ok(ignored));
+        }
+    }
+
+    #[test]
+    fn every_way_in_which_cloudwatch_writes_a_time_is_read() {
+        for (time, seconds) in [
+            ("2019-10-02T17:04:40Z", 0),
+            ("2019-10-02T17:04:40.989+0000", 0),
+            ("2019-10-02T17:04:40+0000", 0),
+            ("2019-10-02T17:04:40.989Z", 0),
+            ("2019-10-02T17:04:40.989+00:00", 0),
+            ("2019-10-02T19:04:41.000+0200", 1),
+        ] {
+            for envelope in [change, direct] {
+                let mut event = envelope(json!({ "value": "ALARM" }), json!({ "value": "OK" }));
+                event["time"] = time.into();
+                let at = Timestamp::from_epoch_seconds(1_570_035_880 + seconds);
+                assert_eq!(read(&event), Ok(Heard::Fired { alarm: "checkout-5xx".to_owned(), at }), "{time}");
+            }
         }
     }
 

@@ -92,7 +92,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         let metric_lag = self.optional("COALMINE_METRIC_LAG", metric_lag).unwrap_or(DEFAULT_LAG);
         let event_bus = self.optional("COALMINE_EVENT_BUS", event_bus);
         let topic_arn = self.optional("COALMINE_TOPIC_ARN", topic_arn);
-        let settings = Settings { mode, metric_lag };
+        let settings = Settings { mode, metric_lag, deployment_spec: None };
         table.map(|table| World { aws: AwsConfig { table: Some(table), event_bus, topic_arn }, settings })
     }
 

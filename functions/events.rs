@@ -18,6 +18,7 @@ enum Action {
     Fired(&'static str),
     Ignored(&'static str),
     Hook(Hook),
+    Unread,
 }
 
 fn expected() -> Vec<(&'static str, Action)> {
@@ -25,15 +26,33 @@ fn expected() -> Vec<(&'static str, Action)> {
     vec![
         ("abort", Command(Allowed::Stopping, "abort")),
         ("alarm-alb-5xx", Fired("shop-elb-5xx at 2026-11-21T14:02:40Z")),
-        ("alarm-composite-eventbridge", Fired("checkout at 2026-11-21T14:02:40Z")),
-        ("alarm-direct-composite", Fired("checkout at 2026-11-21T14:02:40Z")),
-        ("alarm-direct-metric", Fired("checkout-5xx at 2026-11-21T14:02:40Z")),
-        ("alarm-insufficient-data", Ignored("checkout-5xx")),
-        ("alarm-metric-eventbridge", Fired("checkout-5xx at 2026-11-21T14:02:40Z")),
-        ("alarm-ok", Ignored("checkout-5xx")),
-        ("alarm-still-red", Ignored("checkout-5xx")),
-        ("alarm-suppressed", Ignored("checkout")),
-        ("alarm-suppression-over", Fired("checkout at 2026-11-21T14:02:40Z")),
+        ("alarm-direct-composite-fires-at-first", Fired("checkout at 2026-11-21T14:02:40Z")),
+        ("alarm-direct-composite-fires", Fired("checkout at 2026-11-21T14:02:40Z")),
+        ("alarm-direct-composite-no-data", Ignored("checkout: it is INSUFFICIENT_DATA")),
+        ("alarm-direct-composite-ok", Ignored("checkout: it is OK")),
+        ("alarm-direct-composite-still-red", Ignored("checkout: it was in ALARM before")),
+        ("alarm-direct-composite-still-suppressed", Ignored("checkout: its actions are suppressed (Alarm)")),
+        ("alarm-direct-composite-suppressed", Ignored("checkout: its actions are suppressed (Alarm)")),
+        ("alarm-direct-composite-suppression-over", Fired("checkout at 2026-11-21T14:02:40Z")),
+        ("alarm-direct-metric-fires-at-first", Fired("checkout-5xx at 2026-11-21T14:02:40Z")),
+        ("alarm-direct-metric-fires", Fired("checkout-5xx at 2026-11-21T14:02:40Z")),
+        ("alarm-direct-metric-no-data", Ignored("checkout-5xx: it is INSUFFICIENT_DATA")),
+        ("alarm-direct-metric-ok", Ignored("checkout-5xx: it is OK")),
+        ("alarm-direct-metric-still-red", Ignored("checkout-5xx: it was in ALARM before")),
+        ("alarm-eventbridge-anomaly-fires", Fired("checkout-slow at 2026-11-21T14:02:40Z")),
+        ("alarm-eventbridge-composite-fires-at-first", Fired("checkout at 2026-11-21T14:02:40Z")),
+        ("alarm-eventbridge-composite-fires", Fired("checkout at 2026-11-21T14:02:40Z")),
+        ("alarm-eventbridge-composite-no-data", Ignored("checkout: it is INSUFFICIENT_DATA")),
+        ("alarm-eventbridge-composite-ok", Ignored("checkout: it is OK")),
+        ("alarm-eventbridge-composite-still-red", Ignored("checkout: it was in ALARM before")),
+        ("alarm-eventbridge-composite-still-suppressed", Ignored("checkout: its actions are suppressed (Alarm)")),
+        ("alarm-eventbridge-composite-suppressed", Ignored("checkout: its actions are suppressed (WaitPeriod)")),
+        ("alarm-eventbridge-composite-suppression-over", Fired("checkout at 2026-11-21T14:02:40Z")),
+        ("alarm-eventbridge-metric-fires-at-first", Fired("checkout-5xx at 2026-11-21T14:02:40Z")),
+        ("alarm-eventbridge-metric-fires", Fired("checkout-5xx at 2026-11-21T14:02:40Z")),
+        ("alarm-eventbridge-metric-no-data", Ignored("checkout-5xx: it is INSUFFICIENT_DATA")),
+        ("alarm-eventbridge-metric-ok", Ignored("checkout-5xx: it is OK")),
+        ("alarm-eventbridge-metric-still-red", Ignored("checkout-5xx: it was in ALARM before")),
         ("command-abort", Command(Allowed::Everything, "abort")),
         ("command-approve", Command(Allowed::Everything, "approve")),
         ("command-list", Command(Allowed::Everything, "list")),
@@ -44,7 +63,30 @@ fn expected() -> Vec<(&'static str, Action)> {
         ("command-start-alb", Command(Allowed::Everything, "start")),
         ("command-status", Command(Allowed::Everything, "status")),
         ("hook-codedeploy", Hook(hook::Hook::CodeDeploy { deployment: "d-8FQ5W7X2R".to_owned() })),
-        ("hook-ecs", Hook(hook::Hook::Ecs { stage: "POST_TEST_TRAFFIC_SHIFT".to_owned() })),
+        ("hook-ecs-again", Hook(hook::Hook::Ecs { stage: "PRE_PRODUCTION_TRAFFIC_SHIFT".to_owned() })),
+        ("hook-ecs-details", Hook(hook::Hook::Ecs { stage: "PRE_PRODUCTION_TRAFFIC_SHIFT".to_owned() })),
+        ("hook-ecs-older", Hook(hook::Hook::Ecs { stage: "POST_PRODUCTION_TRAFFIC_SHIFT".to_owned() })),
+        (
+            "hook-ecs-post-production-traffic-shift",
+            Hook(hook::Hook::Ecs { stage: "POST_PRODUCTION_TRAFFIC_SHIFT".to_owned() }),
+        ),
+        ("hook-ecs-post-scale-up", Hook(hook::Hook::Ecs { stage: "POST_SCALE_UP".to_owned() })),
+        ("hook-ecs-post-test-traffic-shift", Hook(hook::Hook::Ecs { stage: "POST_TEST_TRAFFIC_SHIFT".to_owned() })),
+        (
+            "hook-ecs-pre-production-traffic-shift",
+            Hook(hook::Hook::Ecs { stage: "PRE_PRODUCTION_TRAFFIC_SHIFT".to_owned() }),
+        ),
+        ("hook-ecs-pre-scale-up", Hook(hook::Hook::Ecs { stage: "PRE_SCALE_UP".to_owned() })),
+        ("hook-ecs-production-traffic-shift", Hook(hook::Hook::Ecs { stage: "PRODUCTION_TRAFFIC_SHIFT".to_owned() })),
+        ("hook-ecs-reconcile-service", Hook(hook::Hook::Ecs { stage: "RECONCILE_SERVICE".to_owned() })),
+        ("hook-ecs-rollback-of-tests", Hook(hook::Hook::Ecs { stage: "TEST_TRAFFIC_SHIFT".to_owned() })),
+        ("hook-ecs-rollback", Hook(hook::Hook::Ecs { stage: "PRODUCTION_TRAFFIC_SHIFT".to_owned() })),
+        ("hook-ecs-test-traffic-shift", Hook(hook::Hook::Ecs { stage: "TEST_TRAFFIC_SHIFT".to_owned() })),
+        ("hook-news-failure", Unread),
+        ("hook-news-ready", Unread),
+        ("hook-news-start", Unread),
+        ("hook-news-stop", Unread),
+        ("hook-news-success", Unread),
         ("tick", Tick("2026-11-21T14:02:00Z")),
     ]
 }
@@ -71,9 +113,11 @@ fn every_event_asks_for_what_its_name_says() {
                 format!("{alarm} at {at}") == *what
             }
             Action::Ignored(what) => {
-                matches!(alarm::read(&event), Ok(Heard::Ignored { alarm, .. }) if alarm == *what)
+                let Ok(Heard::Ignored { alarm, why }) = alarm::read(&event) else { panic!("{name} fired") };
+                format!("{alarm}: {why}").starts_with(what)
             }
             Action::Hook(hook) => hook::read(&event).as_ref() == Ok(hook),
+            Action::Unread => hook::read(&event).is_err(),
         };
         assert!(matches, "{name}.json does not ask for {action:?}");
     }

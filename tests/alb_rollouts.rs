@@ -66,6 +66,54 @@ fn a_good_release_is_promoted_and_the_next_one_finds_its_group_live() {
     }
 }
 
+/// The rollout has ended long before, and the next tick finds nothing left to do.
+#[test]
+fn the_old_group_is_detached_when_it_was_kept_long_enough() {
+    let mut stage = StageAlb::set_up(112);
+    let purple = stage.shop.elb.create_group("purple", &json!({}));
+    stage.shop.elb.set_actions(&stage.shop.rule, &authenticated(&stage.shop, &purple));
+    stage.shop.open_to_all();
+    let (rule, listener) = (stage.shop.rule.clone(), stage.shop.listener.clone());
+    let before = [&rule, &listener].map(|arn| as_read(without_weights(&stage.shop.elb.actions(arn))));
+    let on = json!({ "rule": rule, "listener": listener, "keepBaseline": "10m" });
+    stage.start_spec(&stage.spec_on(&on, &short()));
+    assert_eq!(stage.pass_until_ended(&HEALTHY, 60), "promoted");
+    let listed = |stage: &StageAlb| stage.command(&json!({ "command": "list" })).to_string().contains("\"it\"");
+    for minute in 0..10 {
+        assert_eq!((live(&stage).len(), listed(&stage)), (2, true), "{minute}");
+        stage.next();
+    }
+    assert_eq!((live(&stage), listed(&stage)), (vec![("green", 1)], false), "{:#}", stage.status());
+    assert_eq!(stage.shop.elb.weights(&listener), [("green".to_owned(), 1)].into());
+    assert_eq!(stage.shop.elb.weights(&rule)["purple"], 0);
+    let after = [&rule, &listener].map(|arn| as_read(without_weights(&stage.shop.elb.actions(arn))));
+    assert_eq!(after, before, "all else is as it was");
+    let (ended, actions) = (stage.status(), stage.shop.elb.actions(&rule));
+    assert_eq!(ended["phase"]["name"], "promoted");
+    assert_eq!(ended["history"].as_array().unwrap().last().unwrap()["why"]["kind"], "detached", "{ended:#}");
+    stage.next();
+    assert_eq!((stage.status(), stage.shop.elb.actions(&rule)), (ended, actions));
+}
+
+#[test]
+fn what_goes_through_the_other_rule_is_put_back_when_somebody_takes_one() {
+    let mut stage = StageAlb::set_up(113);
+    let purple = stage.shop.elb.create_group("purple", &json!({}));
+    stage.shop.open_to_all();
+    let (rule, listener) = (stage.shop.rule.clone(), stage.shop.listener.clone());
+    stage.start_spec(&stage.spec_on(&json!({ "rule": rule, "listener": listener }), &json!({})));
+    until_baking(&mut stage);
+    stage.shop.elb.set_actions(&listener, &json!([Shop::forward(&[(&purple, 1)])]));
+    stage.next();
+    assert_eq!(alone(&stage), "blue");
+    for _ in 0..2 {
+        stage.next();
+    }
+    assert_eq!(stage.shop.elb.weights(&listener), [("purple".to_owned(), 1)].into());
+    assert_eq!(stage.phase(), "superseded", "{:#}", stage.status());
+    assert_eq!(stage.status()["phase"]["why"]["kind"], "partlyTaken");
+}
+
 /// Without what moto shows and the real one keeps to itself, or must be told with every write.
 fn as_read(mut actions: Vec<Value>) -> Vec<Value> {
     for action in &mut actions {
@@ -153,7 +201,7 @@ fn an_alarm_takes_the_requests_back_in_the_invocation_that_brings_it() {
     stage.cloud.create_alarm("checkout-5xx");
     stage.start(&json!({ "alarms": ["checkout-5xx"] }));
     until_baking(&mut stage);
-    let mut event = crate::events::event("alarm-metric-eventbridge");
+    let mut event = crate::events::event("alarm-eventbridge-metric-fires");
     event["time"] = Timestamp::from_epoch_seconds(stage.minute.start().epoch_seconds() + 40).to_string().into();
     stage.cloud.set_alarm("checkout-5xx", "ALARM");
     let answer = stage.invoke("alarm", &event);

@@ -44,7 +44,9 @@ fn a_release_that_fails_five_times_as_often_is_rolled_back() {
 
 #[test]
 fn an_alarm_rolls_back_in_the_invocation_that_brings_it() {
-    for (file, name) in [("alarm-metric-eventbridge", "checkout-5xx"), ("alarm-direct-composite", "checkout")] {
+    for (file, name) in
+        [("alarm-eventbridge-metric-fires", "checkout-5xx"), ("alarm-direct-composite-fires", "checkout")]
+    {
         let mut stage = Stage::set_up(3);
         stage.cloud.create_alarm("checkout-5xx");
         stage.cloud.create_composite_alarm("checkout", "ALARM(checkout-5xx)");

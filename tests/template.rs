@@ -8,46 +8,61 @@ use serde_json::{Value, json};
 use crate::harness::{python, support};
 
 /// What the functions read.
-const ENVIRONMENT: [&str; 6] = [
+const ENVIRONMENT: [&str; 7] = [
     "COALMINE_EVENT_BUS",
     "COALMINE_LOG",
     "COALMINE_METRIC_LAG",
     "COALMINE_MODE",
+    "COALMINE_SPEC",
     "COALMINE_TABLE",
     "COALMINE_TOPIC_ARN",
 ];
 
+const EXAMPLE_OF_SAM: &str = "examples/codedeploy-sam/template.yaml";
+const EXAMPLE_OF_ECS: &str = "examples/ecs-hook/template.yaml";
+
+/// A file of the repository.
+pub fn repository(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
+}
+
 fn template() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("template.yaml")
+    repository("template.yaml")
 }
 
 fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Plain CloudFormation, as SAM makes it of the template.
-fn translated() -> String {
-    let output = Command::new(python()).arg(support("transform.py")).arg(template()).output().unwrap();
+fn translated(template: &Path) -> String {
+    let output = Command::new(python()).arg(support("transform.py")).arg(template).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Plain CloudFormation, as SAM makes it of a template.
+pub fn plain(template: &Path) -> Value {
+    serde_json::from_str(&translated(template)).unwrap()
+}
+
 #[test]
-fn cfn_lint_finds_nothing_in_the_template_nor_in_what_sam_makes_of_it() {
-    let plain = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("template-{}.json", std::process::id()));
-    std::fs::write(&plain, translated()).unwrap();
-    let lint = Command::new(python())
-        .args(["-c", "from cfnlint.runner import main; main()"])
-        .args([&template(), &plain])
-        .output()
-        .unwrap();
-    std::fs::remove_file(&plain).unwrap();
+fn cfn_lint_finds_nothing_in_the_templates_nor_in_what_sam_makes_of_them() {
+    let mut files = vec![template(), repository(EXAMPLE_OF_SAM), repository(EXAMPLE_OF_ECS)];
+    for place in 0..2 {
+        let name = format!("template-{}-{place}.json", std::process::id());
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&file, translated(&files[place])).unwrap();
+        files.push(file);
+    }
+    let lint =
+        Command::new(python()).args(["-c", "from cfnlint.runner import main; main()"]).args(&files).output().unwrap();
+    files[3..].iter().for_each(|file| std::fs::remove_file(file).unwrap());
     assert!(lint.status.success() && lint.stdout.is_empty(), "{}", text(&lint));
 }
 
 #[test]
 fn the_stack_is_what_the_functions_expect() {
-    let plain: Value = serde_json::from_str(&translated()).unwrap();
+    let plain = plain(&template());
     let of_type = |kind: &str| -> Vec<&Value> {
         plain["Resources"].as_object().unwrap().values().filter(|resource| resource["Type"] == kind).collect()
     };
@@ -61,7 +76,10 @@ fn the_stack_is_what_the_functions_expect() {
         let properties = &function["Properties"];
         handlers.push(properties["Handler"].as_str().unwrap());
         assert_eq!(properties["Runtime"], "provided.al2023");
-        let wanted = if properties["Handler"] == "hook" { vec![] } else { vec!["KeepState", "Look", "Act"] };
+        // The hook judges what others shift: it can move nothing itself.
+        let hook = properties["Handler"] == "hook";
+        let wanted = ["KeepState", "Look", "Act", "Move"];
+        let wanted = if hook { &wanted[..3] } else { &wanted[..] };
         assert_eq!(policies(function), wanted, "{}", properties["Handler"]);
         let environment = properties["Environment"]["Variables"].as_object().unwrap();
         assert_eq!(environment.keys().map(String::as_str).collect::<Vec<_>>(), ENVIRONMENT);
@@ -69,6 +87,15 @@ fn the_stack_is_what_the_functions_expect() {
     }
     handlers.sort_unstable();
     assert_eq!(handlers, ["abort", "alarm", "command", "hook", "tick"]);
+
+    let hook = &plain["Resources"]["Hook"]["Properties"];
+    assert_eq!(hook["FunctionName"], json!({ "Fn::Sub": "CodeDeployHook_${AWS::StackName}" }));
+    let news = &plain["Resources"]["HookDeploymentChange"]["Properties"];
+    let heard = json!({
+        "source": ["aws.codedeploy"],
+        "detail-type": ["CodeDeploy Deployment State-change Notification"],
+    });
+    assert_eq!(news["EventPattern"], heard);
 
     let tick = &plain["Resources"]["TickEveryMinute"]["Properties"];
     assert_eq!(tick["ScheduleExpression"], "rate(1 minute)");
@@ -86,19 +113,25 @@ fn the_stack_is_what_the_functions_expect() {
     assert_eq!(table["TimeToLiveSpecification"], json!({ "AttributeName": "ttl", "Enabled": true }));
 }
 
-/// Whoever limits the stack to some functions and load balancers gets no permission to change others.
+/// Whoever limits the stack to some functions, load balancers and deployments gets no permission to change others.
 #[test]
-fn what_moves_traffic_is_limited_by_parameters() {
-    let plain: Value = serde_json::from_str(&translated()).unwrap();
-    let statements = plain["Resources"]["Act"]["Properties"]["PolicyDocument"]["Statement"].as_array().unwrap();
+fn whatever_changes_something_is_limited_by_parameters() {
+    let plain = plain(&template());
+    let statements = |policy: &str| -> Vec<Value> {
+        plain["Resources"][policy]["Properties"]["PolicyDocument"]["Statement"].as_array().unwrap().clone()
+    };
+    let both = [statements("Act"), statements("Move")].concat();
     for (action, parameter, resources) in [
         ("lambda:UpdateAlias", "${TargetFunctions}", 2),
         ("lambda:InvokeFunction", "${TargetFunctions}", 1),
         ("elasticloadbalancing:ModifyListener", ":listener/app/${TargetLoadBalancers}/*", 2),
         ("elasticloadbalancing:ModifyRule", ":listener-rule/app/${TargetLoadBalancers}/*", 2),
+        ("codedeploy:StopDeployment", ":deploymentgroup:${TargetApplications}/*", 1),
+        ("codedeploy:PutLifecycleEventHookExecutionStatus", ":deploymentgroup:${TargetApplications}/*", 1),
+        ("ecs:StopServiceDeployment", ":service-deployment/${TargetServices}/*", 1),
     ] {
         let allows = |statement: &&Value| statement["Action"].to_string().contains(&format!("\"{action}\""));
-        let found: Vec<&Value> = statements.iter().filter(allows).collect();
+        let found: Vec<&Value> = both.iter().filter(allows).collect();
         assert_eq!(found.len(), 1, "{action}");
         let resource = &found[0]["Resource"];
         let all = resource.as_array().cloned().unwrap_or_else(|| vec![resource.clone()]);
@@ -107,6 +140,14 @@ fn what_moves_traffic_is_limited_by_parameters() {
         assert!(all.iter().all(|arn| arn.to_string().contains(name)), "{action}: {resource}");
         assert!(all.iter().any(|arn| arn.to_string().contains(parameter)), "{action}: {resource}");
     }
+    // A metric has no resource; its namespace is what limits it.
+    let metric = both.iter().find(|statement| statement["Action"] == "cloudwatch:PutMetricData").unwrap();
+    assert_eq!(metric["Condition"], json!({ "StringEquals": { "cloudwatch:namespace": "Coalmine" } }));
+    // What Amazon ECS may do with its role is to call the hook.
+    let role = &plain["Resources"]["EcsHookRole"]["Properties"]["Policies"];
+    assert_eq!(role.as_array().unwrap().len(), 1);
+    let call = json!([{ "Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": { "Fn::GetAtt": ["Hook", "Arn"] } }]);
+    assert_eq!(role[0]["PolicyDocument"]["Statement"], call);
 }
 
 /// The permissions that the adapters' calls name are what their errors ask for when one is denied.

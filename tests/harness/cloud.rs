@@ -43,7 +43,11 @@ pub struct Cloud {
 
 impl Cloud {
     pub fn start() -> Self {
-        Self { stack: Emulator::ministack() }
+        Self::on(Emulator::ministack())
+    }
+
+    pub fn on(stack: Emulator) -> Self {
+        Self { stack }
     }
 
     pub fn endpoint(&self) -> String {
@@ -188,6 +192,53 @@ impl Cloud {
     pub fn set_alarm(&self, name: &str, state: &str) {
         let body = json!({ "AlarmName": name, "StateValue": state, "StateReason": "a test says so" });
         self.json("monitoring", "GraniteServiceVersion20100801.SetAlarmState", &body);
+    }
+
+    /// What a function has logged so far.
+    pub fn log(&self, function: &str) -> String {
+        let group = format!("/aws/lambda/{function}");
+        let page = self.json("logs", "Logs_20140328.FilterLogEvents", &json!({ "logGroupName": group }));
+        let lines = page["events"].as_array().into_iter().flatten().filter_map(|event| event["message"].as_str());
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    pub fn put_parameter(&self, name: &str, value: &str) {
+        let body = json!({ "Name": name, "Value": value, "Type": "String", "Overwrite": true });
+        self.json("ssm", "AmazonSSM.PutParameter", &body);
+    }
+
+    pub fn tag_function(&self, function: &str, key: &str, value: &str) {
+        let path = format!("/2015-03-31/tags/arn:aws:lambda:us-east-1:000000000000:function:{function}");
+        self.lambda("POST", &path, &json!({ "Tags": { key: value } }));
+    }
+
+    /// Deletes a function, and with it whatever runs of it.
+    pub fn killer(&self, function: &str) -> impl Fn() + Send + Sync + use<> {
+        let (port, path) = (self.stack.port(), format!("/2015-03-31/functions/{function}"));
+        move || {
+            let (content_type, body) = (http::JSON, "");
+            let request =
+                Request { method: "DELETE", path: &path, service: "lambda", content_type, target: None, body };
+            succeeded(&path, http::send(port, &request));
+        }
+    }
+
+    /// The maximum of a metric in every minute that has one, oldest first.
+    pub fn metric(&self, namespace: &str, metric: &str, dimensions: &Value, from: i64, until: i64) -> Vec<f64> {
+        let dimensions = dimensions.as_object().expect("dimensions are an object");
+        let dimensions: Vec<Value> =
+            dimensions.iter().map(|(name, value)| json!({ "Name": name, "Value": value })).collect();
+        let stat = json!({
+            "Metric": { "Namespace": namespace, "MetricName": metric, "Dimensions": dimensions },
+            "Period": 60, "Stat": "Maximum",
+        });
+        let body = json!({
+            "MetricDataQueries": [{ "Id": "m", "MetricStat": stat }], "StartTime": from, "EndTime": until,
+            "ScanBy": "TimestampAscending",
+        });
+        let found = self.json("monitoring", "GraniteServiceVersion20100801.GetMetricData", &body);
+        let values = found["MetricDataResults"][0]["Values"].as_array().into_iter().flatten();
+        values.filter_map(Value::as_f64).collect()
     }
 
     /// A rule that invokes a function every minute.

@@ -19,15 +19,15 @@ pub struct Coalmine {
     pub minute: Minute,
     /// The rollout that is asked about.
     pub rollout: String,
-    /// Services that are not the cloud's, by the name of the variable that says where they are.
-    elsewhere: Vec<(&'static str, String)>,
+    /// What the functions are told more: where services are that are not the cloud's, and what a test wants.
+    told: Vec<(&'static str, String)>,
     deployed: RefCell<BTreeSet<&'static str>>,
 }
 
 impl Coalmine {
-    pub fn install(cloud: Cloud, elsewhere: Vec<(&'static str, String)>) -> Self {
+    pub fn install(cloud: Cloud, told: Vec<(&'static str, String)>) -> Self {
         cloud.create_table(TABLE);
-        Self { cloud, minute: this_minute(), rollout: "it".to_owned(), elsewhere, deployed: RefCell::default() }
+        Self { cloud, minute: this_minute(), rollout: "it".to_owned(), told, deployed: RefCell::default() }
     }
 
     /// Makes one of Coalmine's functions; each is made when it is first needed, because it takes a while.
@@ -42,8 +42,8 @@ impl Coalmine {
     /// What Coalmine's functions are told.
     pub fn environment(&self) -> Value {
         let mut environment = json!({ "COALMINE_TABLE": TABLE, "AWS_ENDPOINT_URL": self.cloud.endpoint() });
-        for (variable, endpoint) in &self.elsewhere {
-            environment[variable] = json!(endpoint);
+        for (variable, value) in &self.told {
+            environment[variable] = json!(value);
         }
         environment
     }

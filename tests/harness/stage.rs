@@ -58,21 +58,31 @@ impl Stage {
     /// With an hour of history of the old version, every minute the same.
     pub fn with_history(seed: u64, served: Served) -> Self {
         let stage = Self::without_history(seed);
-        // Two minutes more: the last one is not closed yet, and the next may have begun before the first look.
-        let minutes = (1..=62).map(|ago| stage.minute.plus(-ago));
-        let data: Vec<Value> = minutes.flat_map(|minute| datums_alone(minute, served)).collect();
-        stage.cloud.put_metrics("AWS/Lambda", &data);
+        stage.put_history(served);
         stage
     }
 
+    /// An hour of history of the old version, every minute the same.
+    pub fn put_history(&self, served: Served) {
+        // Two minutes more: the last one is not closed yet, and the next may have begun before the first look.
+        let minutes = (1..=62).map(|ago| self.minute.plus(-ago));
+        let data: Vec<Value> = minutes.flat_map(|minute| datums_alone(minute, served)).collect();
+        self.cloud.put_metrics("AWS/Lambda", &data);
+    }
+
     pub fn without_history(seed: u64) -> Self {
+        Self::told(seed, Vec::new())
+    }
+
+    /// Without history; what Coalmine's functions are told besides where the cloud is.
+    pub fn told(seed: u64, environment: Vec<(&'static str, String)>) -> Self {
         let cloud = Cloud::start();
         cloud.create_target(FUNCTION);
         let old = cloud.publish(FUNCTION, "old");
         cloud.create_alias(FUNCTION, ALIAS, &old);
         let new = cloud.publish(FUNCTION, "new");
         cloud.wait_for_state(FUNCTION, &new, "Active");
-        Self { coalmine: Coalmine::install(cloud, Vec::new()), dice: Dice::new(seed) }
+        Self { coalmine: Coalmine::install(cloud, environment), dice: Dice::new(seed) }
     }
 
     /// The spec of a rollout of version 2, with more fields or others.

@@ -43,20 +43,35 @@ impl StageAlb {
     /// On moto, with an hour of history: 2400 requests a minute, of which ten fail.
     pub fn set_up(seed: u64) -> Self {
         let stage = Self::without_history(seed);
-        // Two minutes more: the last one is not closed yet, and the next may have begun before the first look.
-        let served = [Served { requests: 2400, errors: 10 }, Served::default()];
-        (1..=62).for_each(|ago| stage.serve(stage.minute.plus(-ago), served));
+        stage.put_history();
         stage
     }
 
+    pub fn put_history(&self) {
+        // Two minutes more: the last one is not closed yet, and the next may have begun before the first look.
+        let served = [Served { requests: 2400, errors: 10 }, Served::default()];
+        (1..=62).for_each(|ago| self.serve(self.minute.plus(-ago), served));
+    }
+
     pub fn without_history(seed: u64) -> Self {
+        Self::told(seed, Vec::new())
+    }
+
+    /// On moto, without history; what Coalmine's functions are told besides, which goes before.
+    pub fn told(seed: u64, environment: Vec<(&'static str, String)>) -> Self {
         let moto = Emulator::moto();
         let elb = Elb::of_moto(&moto);
-        Self::on(elb, Some(moto), seed)
+        let told = [elb.endpoints(), environment].concat();
+        Self::install(elb, Some(moto), seed, told)
     }
 
     pub fn on(elb: Elb, moto: Option<Emulator>, seed: u64) -> Self {
-        let coalmine = Coalmine::install(Cloud::start(), elb.endpoints());
+        let told = elb.endpoints();
+        Self::install(elb, moto, seed, told)
+    }
+
+    fn install(elb: Elb, moto: Option<Emulator>, seed: u64, told: Vec<(&'static str, String)>) -> Self {
+        let coalmine = Coalmine::install(Cloud::start(), told);
         Self { coalmine, shop: Shop::open(elb), dice: Dice::new(seed), new: 1, slower: None, _moto: moto }
     }
 
@@ -104,6 +119,11 @@ impl StageAlb {
 
     /// Serves the running minute's traffic the way the shop's rule routes it, lets the minute pass, and ticks.
     pub fn pass(&mut self, traffic: &Traffic) -> Value {
+        self.serve_as_routed(traffic);
+        self.next()
+    }
+
+    pub fn serve_as_routed(&mut self, traffic: &Traffic) {
         let share = self.new_share();
         let new = self.dice.count(traffic.requests, share);
         let old = traffic.requests - new;
@@ -115,7 +135,6 @@ impl StageAlb {
             let taken = times.map(|(group, served, times)| self.times(group, self.minute, served.requests, times));
             self.cloud.put_metrics("AWS/ApplicationELB", &taken.concat());
         }
-        self.next()
     }
 
     /// Passes minutes until the rollout ends; panics when it does not within `limit`.

@@ -19,8 +19,12 @@ class Session:
 def main(path):
     with open(path, encoding="utf-8") as file:
         template = yaml_parse(file)
-    # What `sam build` and `sam package` put in place of the local path.
-    template["Globals"]["Function"]["CodeUri"] = "s3://bucket/bootstrap.zip"
+    # What `sam build` and `sam package` put in place of the local paths.
+    functions = [template.get("Globals", {}).get("Function", {})]
+    functions += [resource.get("Properties", {}) for resource in template["Resources"].values()]
+    for properties in functions:
+        if "CodeUri" in properties:
+            properties["CodeUri"] = "s3://bucket/code.zip"
     plain = Translator({}, Parser(), boto_session=Session()).translate(sam_template=template, parameter_values={})
     json.dump(plain, sys.stdout)
 

@@ -1,7 +1,7 @@
 //! Traffic, whatever it is shifted on.
 
 use coalmine_core::observation::{Health, Routing, Surroundings, VersionInfo};
-use coalmine_core::ports::{Attach, Fault, FaultKind, LookError, SetError, SetWeight, TrafficRouter};
+use coalmine_core::ports::{Attach, Detach, Fault, FaultKind, LookError, SetError, SetWeight, TrafficRouter};
 use coalmine_core::spec::{Target, Version};
 
 use crate::Aws;
@@ -32,6 +32,13 @@ impl TrafficRouter for Aws {
         match attach.target {
             Target::Lambda(_) => Ok(()),
             Target::Alb(balancer) => self.attach_group(balancer, attach).await,
+        }
+    }
+
+    async fn detach(&self, detach: &Detach<'_>) -> Result<(), SetError> {
+        match detach.target {
+            Target::Lambda(_) => Ok(()),
+            Target::Alb(balancer) => self.detach_group(balancer, detach).await,
         }
     }
 

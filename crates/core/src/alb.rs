@@ -6,6 +6,8 @@ mod tests;
 
 pub use surroundings::{Found, idle, problems};
 
+use crate::observation::{GroupHealth, Health};
+use crate::spec::Version;
 use crate::units::Weight;
 
 /// The largest weight of a target group.
@@ -63,8 +65,21 @@ pub fn settable(weight: Weight) -> Weight {
 #[must_use]
 pub fn needed(share: Weight, at: Weight, carried_by: u32) -> u32 {
     const WHOLE: u64 = 10_000;
-    let whole = u64::from(share.basis_points()) * u64::from(at.basis_points()) * u64::from(carried_by);
-    u32::try_from(whole.div_ceil(WHOLE * WHOLE)).unwrap_or(u32::MAX).max(1)
+    // 66.67 % is two thirds: rounded to basis points it would take one target more.
+    let (canary, baseline) = pair(at);
+    let part = u64::from(share.basis_points()) * u64::from(canary) * u64::from(carried_by);
+    let of = WHOLE * (u64::from(canary) + u64::from(baseline));
+    u32::try_from(part.div_ceil(of)).unwrap_or(u32::MAX).max(1)
+}
+
+/// `blue 4 of 4 healthy, green 1 of 3 healthy (2 x Target.Timeout)`
+#[must_use]
+pub fn targets(health: &Health, baseline: &Version, canary: &Version) -> String {
+    let of = |group: &Version, seen: &GroupHealth| {
+        let why = seen.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+        format!("{} {} of {} healthy{why}", group_name(&group.0), seen.healthy, seen.registered())
+    };
+    format!("{}, {}", of(baseline, &health.baseline), of(canary, &health.canary))
 }
 
 /// `green` of `arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/green/50dc6c495c0c9188`; anything else as it is.

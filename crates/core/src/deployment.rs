@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{Target, Version};
+use crate::spec::{Preset, Target, Version, rising};
 use crate::units::{Span, Timestamp, Weight};
 
 /// A deployment, by the name that its service gives it.
@@ -48,8 +48,10 @@ pub struct Deployment {
     pub state: DeploymentState,
     /// It puts the old version back: a rollback is not judged, and nothing may hold it up.
     pub rolls_back: bool,
-    /// What moves from where to where; `None` while its service does not say so yet.
+    /// What moves from where to where; `None` while its service does not say so yet, and where it is `unjudged`.
     pub shift: Option<Shift>,
+    /// Why there is nothing to judge, now or later.
+    pub unjudged: Option<Unjudged>,
     /// How it shifts, in its service's words: `CodeDeployDefault.LambdaLinear10PercentEvery1Minute`, `LINEAR`.
     pub strategy: String,
     /// The weights below 100 % that it goes through, and how long it stays at each.
@@ -59,6 +61,15 @@ pub struct Deployment {
     pub awaits: Option<Weight>,
     /// What it belongs to: `checkout-app/checkout-group`, `prod/cart`.
     pub owner: String,
+}
+
+/// Why there is nothing to judge in a deployment. The texts are sentences: `its compute platform is Server; ...`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unjudged {
+    /// It replaces nothing: no old version is there to compare with, or the new version is the one that is live.
+    Alone(String),
+    /// It is of a kind that Coalmine does not judge.
+    Foreign(String),
 }
 
 /// What a deployment moves.
@@ -76,6 +87,29 @@ pub struct Shift {
 pub struct Stage {
     pub weight: Weight,
     pub bake: Span,
+}
+
+impl Stage {
+    /// CodeDeploy's timetable under a predefined name, such as `CodeDeployDefault.LambdaAllAtOnce`; `None` for a
+    /// configuration of the user's own.
+    #[must_use]
+    pub fn predefined(configuration: &str) -> Option<Vec<Self>> {
+        let steps = Preset::named_by_codedeploy(configuration)?.steps();
+        Some(steps.into_iter().map(|step| Self { weight: step.weight, bake: step.bake }).collect())
+    }
+
+    /// One weight, then everything.
+    #[must_use]
+    pub fn canary(weight: Weight, bake: Span) -> Vec<Self> {
+        let partial = weight > Weight::ZERO && weight < Weight::FULL;
+        partial.then_some(Self { weight, bake }).into_iter().collect()
+    }
+
+    /// `increment` more at a time.
+    #[must_use]
+    pub fn linear(increment: Weight, bake: Span) -> Vec<Self> {
+        rising(increment).into_iter().map(|weight| Self { weight, bake }).collect()
+    }
 }
 
 /// How far a deployment is.
@@ -223,9 +257,38 @@ impl EcsStage {
 }
 
 /// What the asker is told now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Reply {
     Answer(HookAnswer),
     /// Not yet; the text says what is waited for.
     Wait(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(stages: &[Stage]) -> String {
+        let stages = stages.iter().map(|stage| format!("{} {}", stage.weight.spec_form(), stage.bake.spec_form()));
+        stages.collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn timetables_are_those_of_the_services() {
+        let basis_points = |points| Weight::from_basis_points(points).unwrap();
+        let minutes = Span::from_minutes;
+        let predefined = |name| Stage::predefined(name).map(|stages| shown(&stages));
+        assert_eq!(predefined("CodeDeployDefault.LambdaCanary10Percent5Minutes").as_deref(), Some("10% 5m"));
+        assert_eq!(predefined("CodeDeployDefault.ECSCanary10percent15Minutes").as_deref(), Some("10% 15m"));
+        assert_eq!(predefined("CodeDeployDefault.LambdaAllAtOnce").as_deref(), Some(""));
+        // A configuration of the user's own may have any name but CodeDeploy's.
+        assert_eq!(predefined("LambdaAllAtOnce"), None);
+        assert_eq!(predefined("CodeDeployDefault.AllAtOnce"), None);
+        assert_eq!(shown(&Stage::linear(basis_points(3300), minutes(2))), "33% 2m, 66% 2m, 99% 2m");
+        assert_eq!(shown(&Stage::linear(Weight::FULL, minutes(2))), "");
+        assert_eq!(shown(&Stage::canary(basis_points(50), minutes(0))), "0.5% 0s");
+        assert_eq!(shown(&Stage::canary(Weight::FULL, minutes(5))), "");
+        assert_eq!(shown(&Stage::canary(Weight::ZERO, minutes(5))), "");
+    }
 }

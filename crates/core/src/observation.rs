@@ -57,6 +57,12 @@ pub struct Routing {
     /// one has all the traffic. An alias can always take any version.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub attached: bool,
+    /// Of the two target groups, those that a rule forwards to at weight 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub at_zero: Vec<Version>,
+    /// For how long clients stay with the target group that they were sent to first, whatever the weights, where they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<Span>,
     /// All that is configured, as text, where there is no revision: what was not so when it was written is not written
     /// over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,17 +101,29 @@ impl Routing {
             others: Vec::new(),
             lost: Vec::new(),
             attached: true,
+            at_zero: Vec::new(),
+            sticky: None,
             fingerprint: None,
         }
+    }
+
+    /// What each rule routes to; of those that do the same, one.
+    fn routes(&self) -> impl Iterator<Item = (&Version, Option<&(Version, Weight)>)> {
+        let others = self.others.iter().map(|(primary, additional)| (primary, additional.as_ref()));
+        std::iter::once((&self.primary, self.additional.as_ref())).chain(others)
+    }
+
+    /// The canary's highest weight behind the rules of which only our two versions are. Nothing where another one is
+    /// behind every rule.
+    #[must_use]
+    pub fn still_ours(&self, baseline: &Version, canary: &Version) -> Option<Weight> {
+        self.routes().filter_map(|route| canary_weight(route, baseline, canary)).max()
     }
 
     /// How this routing splits between two versions.
     #[must_use]
     pub fn split(&self, baseline: &Version, canary: &Version) -> Split {
-        let first = (&self.primary, self.additional.as_ref());
-        let others = self.others.iter().map(|(primary, additional)| (primary, additional.as_ref()));
-        let weights: Option<Vec<Weight>> =
-            std::iter::once(first).chain(others).map(|route| canary_weight(route, baseline, canary)).collect();
+        let weights: Option<Vec<Weight>> = self.routes().map(|route| canary_weight(route, baseline, canary)).collect();
         let ends = weights.and_then(|weights| Some((*weights.iter().min()?, *weights.iter().max()?)));
         match ends {
             None => Split::Foreign,
@@ -187,6 +205,14 @@ pub struct GroupHealth {
     pub not_checked: u32,
     /// Why targets are not healthy, in the service's words.
     pub why: Option<String>,
+}
+
+impl GroupHealth {
+    /// All its targets.
+    #[must_use]
+    pub fn registered(&self) -> u32 {
+        self.healthy + self.unhealthy + self.waiting + self.not_checked
+    }
 }
 
 /// What stands around a target, read once at the start: what must not be there, and what forwards where.

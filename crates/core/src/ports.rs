@@ -101,6 +101,9 @@ pub trait TrafficRouter {
     /// health-checked. Weights stay as they are. Nothing to do for an alias.
     fn attach(&self, attach: &Attach<'_>) -> impl Future<Output = Result<(), SetError>> + Send;
 
+    /// Takes a group that has weight 0 behind every rule off all of them. Nothing to do for an alias.
+    fn detach(&self, detach: &Detach<'_>) -> impl Future<Output = Result<(), SetError>> + Send;
+
     /// How many targets either version has. Never asked for an alias.
     fn health(
         &self,
@@ -118,6 +121,15 @@ pub trait TrafficRouter {
 pub struct Attach<'a> {
     pub target: &'a Target,
     pub canary: &'a Version,
+    /// The routing that was looked at when this was decided.
+    pub seen: &'a Routing,
+}
+
+/// A target group to be taken off the rules, wherever its weight is 0.
+#[derive(Debug, Clone, Copy)]
+pub struct Detach<'a> {
+    pub target: &'a Target,
+    pub group: &'a Version,
     /// The routing that was looked at when this was decided.
     pub seen: &'a Routing,
 }

@@ -13,6 +13,8 @@ pub fn sentence(why: &Why) -> String {
         Why::Learned { sentences } => or_else(sentences, "the old version's past says nothing"),
         Why::Ready => "the target is free and the new version is ready".to_owned(),
         Why::Attached => "the new target group is attached at weight 0".to_owned(),
+        Why::Detached => "no rule forwards to the old target group any more".to_owned(),
+        Why::StaysAttached { why } => format!("the old target group is not detached: {why}"),
         Why::SeenLive => "the weight was seen live".to_owned(),
         Why::Proven { sentences } => or_else(sentences, "proven no worse than tolerated"),
         Why::Chosen { from, to, excess, spent, budget, brake } => {
@@ -56,6 +58,12 @@ pub fn sentence(why: &Why) -> String {
         Why::TakenOver { found } => {
             format!("somebody else changed the target, it is now on {found}; nothing was touched")
         }
+        Why::PartlyTaken { found } => {
+            format!(
+                "somebody else took some of the rules, they are now on {found}; the others go back to the old group"
+            )
+        }
+        Why::NobodyToGoBackTo { sentence } => sentence.clone(),
         Why::WouldHave { what, .. } => format!("observe mode: would have {what}"),
         Why::MovedByOthers { found } => format!("others moved the traffic: {found}"),
         Why::Cleared => "the tests before any traffic are passed".to_owned(),

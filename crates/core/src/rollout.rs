@@ -55,6 +55,10 @@ pub struct Rollout {
     /// counted from it; later the old group may shrink, because it gets less.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carried_by: Option<u32>,
+    /// When the old target group, which stays attached at weight 0 after a promotion, is to be detached. A duty of the ended
+    /// rollout: it holds no target for it, and the next rollout puts an end to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detach_at: Option<Timestamp>,
     /// Minutes before this one are stored with the rollout and never read from CloudWatch again.
     pub sealed_before: Option<Minute>,
     /// Alarms that were red at the start and are judged only once they have been OK (`alreadyRed: judge`).
@@ -284,6 +288,12 @@ pub enum Why {
     Ready,
     /// The new target group is attached to every rule, at weight 0.
     Attached,
+    /// The old target group was kept as long as the spec says, and no rule forwards to it any more.
+    Detached,
+    /// The old target group is not detached.
+    StaysAttached {
+        why: String,
+    },
     /// The wanted weight was seen live.
     SeenLive,
     /// Every check is proven not worse than tolerated.
@@ -369,6 +379,14 @@ pub enum Why {
     /// Somebody else changed the target.
     TakenOver {
         found: String,
+    },
+    /// Somebody else took some of the rules; what goes through the others is put back.
+    PartlyTaken {
+        found: String,
+    },
+    /// The rollback waits: nobody would answer.
+    NobodyToGoBackTo {
+        sentence: String,
     },
     /// In observe mode: what would have been done.
     WouldHave {
@@ -469,7 +487,7 @@ impl PhaseName {
 }
 
 impl Rollout {
-    /// Whether it has ended. An ended rollout may still have something to tell.
+    /// Whether it has ended. An ended rollout may still have something to tell, or a group to detach.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         self.phase.name().is_terminal()
@@ -478,7 +496,7 @@ impl Rollout {
     /// Whether a tick has anything to do with it.
     #[must_use]
     pub fn is_active(&self) -> bool {
-        !self.is_terminal() || !self.outbox.is_empty()
+        !self.is_terminal() || !self.outbox.is_empty() || self.detach_at.is_some()
     }
 
     /// The version that it left with all the traffic; nothing while it goes on, and where others took the target.

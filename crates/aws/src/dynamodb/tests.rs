@@ -6,14 +6,15 @@ use serde_json::{Value, json};
 use super::*;
 use crate::testing::{Asked, Reply, rollout, scripted, scripted_with, target};
 
-/// Each kind of standing: waiting, holding, ended with something to tell, and done.
-fn standings() -> [(&'static str, Rollout); 4] {
+/// Each kind of standing: waiting, holding, ended with something to tell or to detach, and done.
+fn standings() -> [(&'static str, Rollout); 5] {
     let at = rollout().now;
     let ended = Phase::RolledBack { at, why: Why::Ready };
     [
         ("waiting", Rollout { phase: waiting(), ..rollout() }),
         ("holding", rollout()),
         ("telling", Rollout { phase: ended.clone(), ..rollout() }),
+        ("detaching", Rollout { phase: ended.clone(), outbox: Vec::new(), detach_at: Some(at), ..rollout() }),
         ("done", Rollout { phase: ended, outbox: Vec::new(), ..rollout() }),
     ]
 }
@@ -77,7 +78,7 @@ async fn creating_lists_the_rollout_and_claims_the_target_in_one_transaction() {
         aws.create(&rollout).await.unwrap();
         let mut expected = vec![state.as_str()];
         match name {
-            "waiting" | "telling" => expected.extend(LIST),
+            "waiting" | "telling" | "detaching" => expected.extend(LIST),
             "holding" => {
                 expected.extend(LIST);
                 expected.push(CLAIM);
@@ -335,7 +336,7 @@ async fn a_rollout_is_loaded_and_a_holder_told() {
     assert_eq!(aws.load("a").await.unwrap().unwrap().id, "a");
     assert_eq!(aws.load("b").await.unwrap(), None);
     assert_eq!(script.asked()[0].json()["ConsistentRead"], true);
-    let claim = wire(&shape::pointer_item(&Key::claim(&target()), "a"));
+    let claim = wire(&shape::pointer_item(&Key::claims(&target())[0], "a"));
     let (aws, _) = scripted([Reply::json(200, &json!({ "Item": claim })), done()]);
     assert_eq!(aws.holder(&target()).await.unwrap().as_deref(), Some("a"));
     assert_eq!(aws.holder(&target()).await.unwrap(), None);
@@ -404,4 +405,30 @@ fn a_rollback_still_holds_its_target() {
         ends_as: RollBackEnd::RolledBack,
     };
     assert!(pointer_changes(Some(&rollout()), &Rollout { phase, ..rollout() }).is_empty());
+}
+
+/// Another pair may have one of the two groups.
+#[tokio::test]
+async fn either_target_group_is_claimed() {
+    let alb = json!({ "alb": {
+        "rules": [{ "rule": "r1" }], "targetGroups": ["green", "blue"], "stickiness": "refuse",
+        "minHealthyShare": 10_000, "testRule": null, "keepBaseline": "untilNextRollout",
+    } });
+    let mut rollout = rollout();
+    rollout.spec.target = serde_json::from_value(alb).unwrap();
+    let (aws, script) = scripted([done(), done()]);
+    aws.create(&rollout).await.unwrap();
+    let ended = Rollout { phase: Phase::Promoted { at: rollout.now }, ..next(rollout.clone()) };
+    aws.save(&rollout, &ended, None).await.unwrap();
+    let claims = |verb: &str| ["blue", "green"].map(|group| format!("{verb} TARGET#alb/{group} CLAIM"));
+    for (asked, verb) in script.asked().iter().zip(["put", "delete"]) {
+        let writes = writes(asked);
+        let of_claims: Vec<_> = writes.iter().filter(|write| write.contains(" TARGET#")).collect();
+        let guard = " if attribute_not_exists(pk) OR rollout = checkout-42";
+        assert_eq!(of_claims, claims(verb).each_ref().map(|claim| format!("{claim}{guard}")).each_ref());
+    }
+    // Whoever has either of them is the holder.
+    let claim = wire(&shape::pointer_item(&Key::claims(&rollout.spec.target)[1], "a"));
+    let (aws, _) = scripted([done(), Reply::json(200, &json!({ "Item": claim }))]);
+    assert_eq!(aws.holder(&rollout.spec.target).await.unwrap(), Some("a".to_owned()));
 }

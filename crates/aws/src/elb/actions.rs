@@ -20,6 +20,8 @@ pub(super) enum Wish<'a> {
     Split { baseline: &'a Version, canary: &'a Version, weight: Weight, unstick: bool },
     /// Forward to these groups, too, be it at weight 0.
     Attach(&'a [Version; 2]),
+    /// Do not forward to this group, if it gets nothing.
+    Detach(&'a Version),
     /// Forward to this group alone.
     Alone(&'a Version),
 }
@@ -39,6 +41,11 @@ pub(super) fn weights(actions: &[Action]) -> Weights {
     let weight = |tuple: &TargetGroupTuple| u16::try_from(tuple.weight().unwrap_or(1)).unwrap_or_default();
     let named = |tuple: &TargetGroupTuple| Some((Version(tuple.target_group_arn()?.to_owned()), weight(tuple)));
     tuples.iter().filter_map(named).collect()
+}
+
+/// Whether a third group has some of the traffic.
+pub(super) fn taken(actions: &[Action], ours: [&Version; 2]) -> bool {
+    weights(actions).iter().any(|(group, weight)| *weight > 0 && !ours.contains(&group))
 }
 
 /// For how long a client stays with the group that it was first sent to, where that is so.
@@ -118,6 +125,7 @@ fn wished(now: &Weights, wish: Wish<'_>) -> Weights {
     let has = |groups: &Weights, group: &Version| groups.iter().any(|(named, _)| named == group);
     match wish {
         Wish::Alone(group) => vec![(group.clone(), 1)],
+        Wish::Detach(group) => now.iter().filter(|(named, weight)| named != group || *weight > 0).cloned().collect(),
         Wish::Attach(pair) => {
             let missing = pair.iter().filter(|group| !has(now, group));
             missing.fold(now.clone(), |groups, group| with(groups, group, 0))

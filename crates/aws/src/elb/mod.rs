@@ -22,6 +22,8 @@ mod owners;
 mod survey;
 mod write;
 
+pub(crate) use owners::DESCRIBE_SERVICES;
+
 const DESCRIBE_RULES: Call = Call::new("DescribeRules", "elasticloadbalancing:DescribeRules");
 const DESCRIBE_LISTENERS: Call = Call::new("DescribeListeners", "elasticloadbalancing:DescribeListeners");
 const DESCRIBE_GROUPS: Call = Call::new("DescribeTargetGroups", "elasticloadbalancing:DescribeTargetGroups");
@@ -229,8 +231,13 @@ fn routing(configured: &Configured) -> Result<Routing, String> {
         Some(Err(_)) => additional.is_some(),
         None => true,
     };
+    let gets_nothing =
+        |group: &&Version| rules.iter().any(|rule| actions::weights(&rule.actions).contains(&((*group).clone(), 0)));
+    let at_zero = pair.iter().filter(gets_nothing).cloned().collect();
     let fingerprint = Some(fingerprint(rules));
-    Ok(Routing { others, lost, attached: behind_all && tested, fingerprint, ..Routing::of(primary, additional) })
+    let sticky = rules.iter().filter_map(|rule| actions::stickiness(&rule.actions)).max();
+    let attached = behind_all && tested;
+    Ok(Routing { others, lost, attached, at_zero, sticky, fingerprint, ..Routing::of(primary, additional) })
 }
 
 /// A rule that gives somebody traffic. Of another one there is nothing to shift.

@@ -10,7 +10,7 @@ use crate::errors::{Call, refused_as};
 
 const LIST_CLUSTERS: Call = Call::new("ListClusters", "ecs:ListClusters");
 const LIST_SERVICES: Call = Call::new("ListServices", "ecs:ListServices");
-const DESCRIBE_SERVICES: Call = Call::new("DescribeServices", "ecs:DescribeServices");
+pub(crate) const DESCRIBE_SERVICES: Call = Call::new("DescribeServices", "ecs:DescribeServices");
 
 /// Clusters and services that are searched. At ten services a call and four calls at once, this takes some seconds.
 const CLUSTERS_MAX: usize = 20;
@@ -100,6 +100,10 @@ impl Aws {
 /// A service that moves some of what is claimed: one that CodeDeploy deploys, or one that was told a second target group
 /// or a rule to move. A service that only registers its tasks with a group is no owner.
 fn owning(service: &Service, claimed: &Claimed) -> Option<Owning> {
+    // One that was deleted is still shown for a while.
+    if service.status() == Some("INACTIVE") {
+        return None;
+    }
     let controller = service.deployment_controller().map(|controller| controller.r#type());
     let by_code_deploy = controller == Some(&DeploymentControllerType::CodeDeploy);
     let of_tasks = service.task_sets().iter().flat_map(|set| set.load_balancers());

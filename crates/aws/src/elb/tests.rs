@@ -1,7 +1,7 @@
 use std::slice::from_ref;
 
 use coalmine_core::observation::Split;
-use coalmine_core::ports::{Attach, SetError, SetWeight, TrafficRouter};
+use coalmine_core::ports::{Attach, Detach, SetError, SetWeight, TrafficRouter};
 use coalmine_core::spec::{KeepBaseline, Stickiness, Target};
 
 use super::*;
@@ -526,4 +526,52 @@ async fn a_group_is_attached_at_0_and_the_rule_for_tests_forwards_to_it_alone() 
     ];
     assert_eq!(written(&asked[5]), sent);
     assert_eq!(script.unused(), 0);
+}
+
+#[tokio::test]
+async fn an_old_group_is_detached_behind_every_rule() {
+    let (zero, alone) = (forward(&[("blue", 0), ("green", 1)]), forward(&[("green", 1)]));
+    let before = [rules(&[("r1", &zero)]), listeners(&[("80", &zero)])];
+    let after = [rules(&[("r1", &alone)]), listeners(&[("80", &alone)])];
+    let writes = [done("ModifyRule"), done("ModifyListener")];
+    let (aws, script) = scripted([&before[..], &before, &writes, &after, &after, &before].concat());
+    let target = Target::Alb(two_rules());
+    let seen = aws.look(&target).await.unwrap();
+    assert_eq!(seen.at_zero, [group("blue")]);
+    let detach = Detach { target: &target, group: &group("blue"), seen: &seen };
+    aws.detach(&detach).await.unwrap();
+    let asked = script.asked();
+    assert_eq!(operations(&asked)[4..6], ["ModifyRule", "ModifyListener"]);
+    let sent = ["1.Type=forward", "1.Order=2", "1.group 1.TargetGroupArn=targetgroup/green/1a2b", "1.group 1.Weight=1"];
+    assert_eq!(written(&asked[4])[1..], sent);
+    // What has changed since is not written.
+    let now = aws.look(&target).await.unwrap();
+    assert_eq!(now.at_zero, []);
+    let stale = aws.detach(&Detach { seen: &now, ..detach }).await;
+    assert!(matches!(stale, Err(SetError::Stale)), "{stale:?}");
+    assert_eq!(script.unused(), 0);
+}
+
+/// Somebody has given a rule to a third group: it is theirs, and the other one is still ours.
+#[tokio::test]
+async fn a_rule_that_somebody_else_has_taken_is_not_written() {
+    let (half, zero) = (forward(&[("blue", 1), ("green", 1)]), forward(&[("blue", 1), ("green", 0)]));
+    let theirs = forward(&[("blue", 5), ("green", 5), ("purple", 1)]);
+    let before = [rules(&[("r1", &theirs)]), listeners(&[("80", &half)])];
+    let replies = [&before[..], &[done("ModifyListener"), listeners(&[("80", &zero)])]].concat();
+    let (result, asked) = set(&two_rules(), Weight::ZERO, &before, replies).await;
+    result.unwrap();
+    assert!(operations(&asked).iter().all(|operation| *operation != "ModifyRule"), "{:?}", operations(&asked));
+}
+
+#[tokio::test]
+async fn stickiness_is_told_wherever_it_is_on() {
+    let sticky = forward_with(&[("blue", 1), ("green", 1)], STICKY);
+    let plain = forward(&[("blue", 1), ("green", 1)]);
+    for (of_rule, of_listener, expected) in
+        [(&plain, &plain, None), (&plain, &sticky, Some(3600)), (&sticky, &plain, Some(3600))]
+    {
+        let (seen, _) = look(two_rules(), vec![rules(&[("r1", of_rule)]), listeners(&[("80", of_listener)])]).await;
+        assert_eq!(seen.unwrap().sticky.map(|kept| kept.seconds()), expected);
+    }
 }

@@ -7,7 +7,7 @@ use aws_config::retry::RetryConfig;
 use aws_sdk_elasticloadbalancingv2::config::Builder;
 use aws_sdk_elasticloadbalancingv2::types::Action;
 use coalmine_core::observation::Routing;
-use coalmine_core::ports::{Attach, Fault, FaultKind, LookError, SetError, SetWeight};
+use coalmine_core::ports::{Attach, Detach, Fault, FaultKind, LookError, SetError, SetWeight};
 use coalmine_core::spec::{AlbTarget, RuleRef, Stickiness};
 use coalmine_core::units::Weight;
 
@@ -45,7 +45,9 @@ impl Aws {
         let unstick = weight == Weight::ZERO && target.stickiness == Stickiness::DisableOnRollback;
         let progress = Progress::default();
         let work = async {
-            let Configured { rules, .. } = self.unchanged(target, seen).await?;
+            let Configured { mut rules, .. } = self.unchanged(target, seen).await?;
+            // One that somebody else has taken is not written.
+            rules.retain(|rule| !actions::taken(&rule.actions, [baseline, canary]));
             let wish = Wish::Split { baseline, canary, weight, unstick };
             self.rewrite(rules.into_iter().map(|rule| (rule, wish)).collect(), &progress).await
         };
@@ -61,6 +63,17 @@ impl Aws {
             let test_rule = test_rule.transpose().map_err(|why| MODIFY_RULE.refusal(FaultKind::Rejected, why))?;
             let test_rule = test_rule.into_iter().map(|rule| (rule, Wish::Alone(attach.canary)));
             self.rewrite(rules.chain(test_rule).collect(), &progress).await
+        };
+        progress.bounded(work).await
+    }
+
+    /// No rule forwards to the group any more, wherever it has weight 0.
+    pub(crate) async fn detach_group(&self, target: &AlbTarget, detach: &Detach<'_>) -> Result<(), SetError> {
+        let progress = Progress::default();
+        let work = async {
+            let Configured { rules, .. } = self.unchanged(target, detach.seen).await?;
+            let wish = Wish::Detach(detach.group);
+            self.rewrite(rules.into_iter().map(|rule| (rule, wish)).collect(), &progress).await
         };
         progress.bounded(work).await
     }

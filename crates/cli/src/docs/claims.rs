@@ -98,6 +98,10 @@ fn every_reason() -> Vec<Why> {
         Why::Attached,
         Why::Unhealthy { sentence: "green has 1 healthy target of the 5 that 25 % needs".to_owned() },
         Why::Cleared,
+        Why::Detached,
+        Why::StaysAttached { why: "the newer rollout checkout-43 takes the target".to_owned() },
+        Why::PartlyTaken { found: "purple".to_owned() },
+        Why::NobodyToGoBackTo { sentence: "the rollback waits: blue has no healthy target".to_owned() },
         ended(DeploymentState::Succeeded),
         ended(DeploymentState::Failed { why: "...".to_owned() }),
         ended(DeploymentState::Stopped { why: "...".to_owned() }),
@@ -109,7 +113,7 @@ fn every_reason() -> Vec<Why> {
     reasons
 }
 
-const KINDS: usize = 31;
+const KINDS: usize = 35;
 
 /// A new kind needs a number here, the next one, and an example above.
 fn kind(why: &Why) -> usize {
@@ -144,7 +148,11 @@ fn kind(why: &Why) -> usize {
         Why::Unhealthy { .. } => 27,
         Why::Cleared => 28,
         Why::DeploymentEnded { .. } => 29,
-        Why::NotPutBack { .. } => 30,
+        Why::Detached => 30,
+        Why::StaysAttached { .. } => 31,
+        Why::PartlyTaken { .. } => 32,
+        Why::NobodyToGoBackTo { .. } => 33,
+        Why::NotPutBack { .. } => 34,
     }
 }
 
@@ -230,7 +238,17 @@ fn the_permissions_are_those_that_are_needed() {
     needed.insert("dynamodb:DeleteItem");
     let template = read("template.yaml");
     let is_action = |word: &&str| {
-        let known = ["lambda:", "elasticloadbalancing:", "ecs:", "cloudwatch:", "dynamodb:", "events:", "sns:"];
+        let known = [
+            "lambda:",
+            "elasticloadbalancing:",
+            "ecs:",
+            "cloudwatch:",
+            "codedeploy:",
+            "dynamodb:",
+            "events:",
+            "sns:",
+            "ssm:",
+        ];
         known.iter().any(|service| word.starts_with(service)) && word.chars().any(char::is_uppercase)
     };
     // That alarms may invoke is a permission of theirs.

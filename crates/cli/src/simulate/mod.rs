@@ -17,7 +17,7 @@ use story::Story;
 /// Reruns of each kind of release. 300 are enough to tell 1 % from 3 %, and take about three seconds.
 const RERUNS: u32 = 300;
 
-/// See the real controller at work in a made-up AWS: a good release, a bad one, an alarm, a slow one.
+/// See the real controller at work in a made-up AWS: a good release, a bad one, an alarm, a slow one, failing targets.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Where all chance comes from: the same seed gives the same tour.

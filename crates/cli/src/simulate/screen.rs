@@ -78,7 +78,7 @@ impl Screen {
         let label = self.coloured(&label, if story.ended == Some(PhaseName::Promoted) { "32" } else { "31" });
         write!(out, "  {} {label} ", clock(story.ended_after))?;
         wrapped(out, &said.join("; "))?;
-        if let Some(impact) = story.impact.filter(|_| story.seconds_after_alarm.is_none() && stop.slow.is_none()) {
+        if let Some(impact) = story.impact.filter(|_| stop.failing > tour::OLD_FAILING) {
             write!(out, "{:TEXT_COLUMN$}", "")?;
             wrapped(out, &cost(&impact, &stop.canary))?;
         }
@@ -164,6 +164,14 @@ fn tolerated_hint(tour: &Tour) -> Option<String> {
 }
 
 fn about(stop: &Stop) -> String {
+    if stop.has_targets() {
+        return format!(
+            "behind a load balancer; all targets of {} but {} fail in the {} step",
+            stop.canary,
+            tour::TARGETS_LEFT,
+            tour::alarm_step()
+        );
+    }
     match stop.scenario.events.is_empty() {
         true => match stop.slow {
             None => format!("{} fails {}", stop.canary, percent(stop.failing)),

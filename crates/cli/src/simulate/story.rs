@@ -4,7 +4,7 @@ use coalmine_core::report;
 use coalmine_core::rollout::{Phase, PhaseName, Why};
 use coalmine_core::sim::invariants::Violation;
 use coalmine_core::sim::scenario::Outcome;
-use coalmine_core::sim::tour::{self, Stop};
+use coalmine_core::sim::tour::Stop;
 use coalmine_core::sim::traffic::Tally;
 use coalmine_core::spec::{CheckKind, Tolerance};
 use coalmine_core::units::{Span, Timestamp, Weight};
@@ -90,7 +90,7 @@ impl Story {
             weights: weights.iter().map(|(at, weight)| WeightFrom { after: after(*at), weight: *weight }).collect(),
             why: why(outcome),
             new: requests(outcome.tally(&stop.canary)),
-            old: requests(outcome.tally(&tour::old())),
+            old: requests(outcome.tally(&stop.scenario.baseline)),
             impact: turned_back.and_then(|until| impact(stop, outcome, until)),
             seconds_after_alarm: rang.zip(turned_back).map(|(rang, back)| back.since(rang).seconds()),
             tolerated: tolerated(outcome),
@@ -104,7 +104,8 @@ impl Story {
 fn as_announced(stop: &Stop, outcome: &Outcome) -> bool {
     let alarm_rings = !stop.scenario.events.is_empty();
     let for_the_reason = match &outcome.rollout.phase {
-        Phase::RolledBack { why: Why::Alarm { .. }, .. } => alarm_rings,
+        Phase::RolledBack { why: Why::Unhealthy { .. }, .. } => stop.has_targets(),
+        Phase::RolledBack { why: Why::Alarm { .. }, .. } => alarm_rings && !stop.has_targets(),
         Phase::RolledBack { why: Why::Harm { .. }, .. } => !alarm_rings,
         Phase::Promoted { .. } => true,
         Phase::Pending { .. }
@@ -162,7 +163,7 @@ fn why(outcome: &Outcome) -> Vec<String> {
 fn impact(stop: &Stop, outcome: &Outcome, until: Timestamp) -> Option<Impact> {
     let from = outcome.weights().into_iter().find(|(_, weight)| *weight > Weight::ZERO).map(|(at, _)| at)?;
     let (new, old) =
-        (outcome.tally_between(&stop.canary, from, until), outcome.tally_between(&tour::old(), from, until));
+        (outcome.tally_between(&stop.canary, from, until), outcome.tally_between(&stop.scenario.baseline, from, until));
     let all_requests = new.requests + old.requests;
     // Counts of requests are far below 2^52: every cast is exact.
     let failing = new.failed as f64 / new.requests.max(1) as f64;

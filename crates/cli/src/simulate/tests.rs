@@ -27,8 +27,10 @@ fn the_tour_goes_as_announced_and_fits_a_ci_log() {
         "ROLLED BACK",
         "3 ALARM",
         "4 SLOW",
+        "5 TARGETS FAIL",
+        "has 1 healthy target of the 3 that 25 % needs",
         "LEARNED",
-        "RESULT  1 promoted, 3 ",
+        "RESULT  1 promoted, 4 ",
     ] {
         assert!(text.contains(expected), "no `{expected}` in\n{text}");
     }
@@ -53,7 +55,7 @@ fn the_document_has_the_numbers_of_the_screen() {
     assert_eq!(document["reruns"]["ofEach"], 2);
     let releases = document["releases"].as_array().unwrap();
     let ended: Vec<&str> = releases.iter().map(|release| release["ended"].as_str().unwrap()).collect();
-    assert_eq!(ended, ["promoted", "rolledBack", "rolledBack", "rolledBack"]);
+    assert_eq!(ended, ["promoted", "rolledBack", "rolledBack", "rolledBack", "rolledBack"]);
     let impact = &releases[1]["impact"];
     let told = format!("{} of the {} requests that v43 got failed", impact["failed"], impact["newRequests"]);
     assert!(text.contains(&told), "no `{told}` in\n{text}");

@@ -6,6 +6,7 @@ use crate::spec::{AlbTarget, Mode, Problem, RuleRef, Stickiness, Version};
 
 const RULE: &str = "target.alb.rule";
 const LISTENER: &str = "target.alb.listener";
+const TEST_RULE: &str = "target.alb.testRule";
 const GROUPS: &str = "target.alb.targetGroups";
 const STICKINESS: &str = "target.alb.stickiness";
 
@@ -48,7 +49,7 @@ pub fn problems(target: &AlbTarget, around: &Surroundings, mode: Mode, moved: bo
             check_agreement(&around.rules, &shares, &mut found);
         }
         check_others(target, around, &groups, mode, &mut found);
-        check_owners(around, &groups, mode, &mut found);
+        check_owners(target, around, &groups, mode, &mut found);
     }
     around.rules.iter().for_each(|rule| check_stickiness(rule, target.stickiness, mode, &mut found));
     around.unread.iter().for_each(|why| found.warn("target.alb", why.clone()));
@@ -264,14 +265,16 @@ fn check_others(target: &AlbTarget, around: &Surroundings, groups: &Groups<'_>, 
     }
 }
 
-fn check_owners(around: &Surroundings, groups: &Groups<'_>, mode: Mode, found: &mut Found) {
+fn check_owners(target: &AlbTarget, around: &Surroundings, groups: &Groups<'_>, mode: Mode, found: &mut Found) {
     for owner in &around.owners {
         let rules = around.rules.iter().filter(|rule| owner.rules.iter().any(|arn| arn == rule.reference.arn()));
         let of_groups = owner.groups.iter().any(|arn| groups.has(&Version(arn.clone())));
-        let what = match (rules.map(|rule| place(&rule.reference)).next(), of_groups) {
-            (Some((path, name)), _) => (path, name),
-            (None, true) => (GROUPS, groups.names(" and ")),
-            (None, false) => continue,
+        let tests = target.test_rule.as_ref().filter(|arn| owner.rules.contains(arn));
+        let what = match (rules.map(|rule| place(&rule.reference)).next(), of_groups, tests) {
+            (Some((path, name)), ..) => (path, name),
+            (None, true, _) => (GROUPS, groups.names(" and ")),
+            (None, false, Some(arn)) => (TEST_RULE, format!("the rule for tests {arn}")),
+            (None, false, None) => continue,
         };
         // Whoever only watches may watch it.
         if mode == Mode::Enforce {

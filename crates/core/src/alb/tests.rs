@@ -63,6 +63,8 @@ fn targets_are_needed_in_proportion() {
     let of = |share: u16, at: u16, carried_by: u32| needed(points(share * 100), points(at * 100), carried_by);
     assert_eq!([of(100, 25, 20), of(100, 100, 20), of(50, 25, 20), of(80, 50, 20)], [5, 20, 3, 8]);
     assert_eq!([of(100, 1, 20), of(1, 1, 0), of(100, 5, 0)], [1, 1, 1], "one in any case");
+    let two_thirds = points(6_667);
+    assert_eq!([3, 30, 31].map(|all| needed(Weight::FULL, two_thirds, all)), [2, 20, 21], "as it is set: 2 to 1");
     assert_eq!([of(100, 26, 20), of(100, 100, u32::MAX)], [6, u32::MAX], "rounded up");
 }
 
@@ -323,6 +325,17 @@ mod starts {
         assert!(
             of_groups.starts_with("target.alb.targetGroups: ECS service prod/cart (BLUE_GREEN) owns green and blue")
         );
+        // Before the first weight the rule for tests is written, too.
+        let with_tests = AlbTarget { test_rule: Some("r-9".to_owned()), ..target() };
+        let mut around = fine();
+        around.owners.push(owning(vec!["r-9".to_owned()], Vec::new()));
+        let of_tests = problems(&with_tests, &around, Mode::Enforce, false).problems;
+        assert_eq!(
+            of_tests[0].to_string(),
+            "target.alb.testRule: ECS service prod/cart (BLUE_GREEN) owns the rule for tests r-9 and sets weights itself; let it \
+             shift, or use the rolling deployment with two services"
+        );
+        assert_eq!(said(&found(&around)), Vec::<String>::new(), "nobody's here");
         let mut around = fine();
         around.owners.push(owning(vec!["elsewhere".to_owned()], vec![group("purple").0]));
         around.unread.push("only 20 of 31 clusters were looked at".to_owned());

@@ -7,13 +7,15 @@ use std::time::Duration;
 use futures_util::future::{join_all, join3};
 use serde::Serialize;
 
+use super::hooks::Visit;
 use super::{Context, Cut, Neighbours, sampling};
+use crate::alb;
 use crate::analysis::{Analysis, MinuteSample, judge, passes_before};
-use crate::deployment::DeploymentRef;
+use crate::deployment::{Deployment, DeploymentRef};
 use crate::engine::{self, Decision, Effect, Needs};
 use crate::metrics::Series;
 use crate::observation::{AlarmState, Observation, Routing, Seen, TestOutcome};
-use crate::ports::{Attach, Budget, Fault, LookError, Ports, SaveError, SetWeight};
+use crate::ports::{Attach, Budget, Detach, Fault, LookError, Ports, SaveError, SetWeight};
 use crate::report;
 use crate::rollout::{PhaseName, Rollout};
 use crate::units::{Minute, Span, Weight};
@@ -46,6 +48,9 @@ pub struct Line {
     /// The weights that are live, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<String>,
+    /// How many targets of either group are healthy, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub targets: Option<String>,
     /// What the judge found, a sentence per check.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<String>,
@@ -68,6 +73,7 @@ impl Line {
             phase: rollout.phase.name(),
             weight: rollout.desired_weight(),
             live: None,
+            targets: None,
             checks: Vec::new(),
             did: Vec::new(),
             holding: Vec::new(),
@@ -89,6 +95,8 @@ pub(super) struct Looked {
     pub series: Vec<Result<Series, Fault>>,
     pub alarms: Seen<BTreeMap<String, AlarmState>>,
     pub neighbours: Neighbours,
+    /// What is known of the deployment that it judges, where somebody has looked already.
+    pub visit: Option<Visit>,
 }
 
 /// The minutes this tick judges on.
@@ -109,8 +117,14 @@ enum Outcome {
 }
 
 impl<P: Ports, B: Budget> Context<'_, P, B> {
-    pub(super) async fn attend(&self, rollout: Rollout, looked: Looked) -> Line {
+    pub(super) async fn attend(&self, rollout: Rollout, mut looked: Looked) -> Line {
         let mut line = Line::about(&rollout);
+        if looked.visit.is_none()
+            && let Some(guest) = &rollout.guest
+        {
+            let deployment = Seen::from(self.deployment(&guest.deployment).await);
+            looked.visit = Some(Visit { deployment, asked: None });
+        }
         let minutes = self.minutes(&rollout, &looked, &mut line).await;
         let mut current = rollout;
         for _ in 0..PASSES {
@@ -124,10 +138,13 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             line.phase = current.phase.name();
             line.weight = current.desired_weight();
             line.holding = decision.holding;
-            if settled {
+            // What a stop brings about takes its time: it is seen by the next tick, and not asked for again before that.
+            let stops = decision.effects.iter().any(|effect| matches!(effect, Effect::Stop { .. }));
+            if settled || stops {
                 break;
             }
         }
+        self.measure(&current, &mut line).await;
         self.tell(current, &mut line).await;
         line
     }
@@ -194,7 +211,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             }
             Some(Seen::Known(_) | Seen::Missing(_) | Seen::NotAsked) | None => None,
         };
-        note_seen(&seen, analysis.as_ref(), line);
+        note_seen(rollout, &seen, analysis.as_ref(), line);
         engine::decide(rollout, &seen, analysis.as_ref())
     }
 
@@ -232,8 +249,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             target_gone,
             alarms: looked.alarms_of(needs),
             canary,
-            deployment: Seen::NotAsked,
-            asked: None,
+            deployment: if needs.deployment { looked.deployment() } else { Seen::NotAsked },
+            asked: looked.visit.as_ref().and_then(|visit| visit.asked),
             health,
             tests,
             learned,
@@ -303,6 +320,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         let (weight, seen) = match effect {
             Effect::SetWeight { weight, seen } => (weight, seen),
             Effect::Attach { seen } => return self.attach(rollout, seen, line).await,
+            Effect::Detach { seen } => return self.detach(rollout, seen, line).await,
             Effect::Stop { deployment } => return self.stop(deployment, line).await,
         };
         let split = SetWeight {
@@ -326,10 +344,28 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         }
     }
 
+    async fn detach(&self, rollout: &Rollout, seen: &Routing, line: &mut Line) {
+        let detach = Detach { target: &rollout.spec.target, group: &rollout.baseline, seen };
+        match self.ports.detach(&detach).await {
+            Ok(()) => line.did.push(format!("detached {} from {}", rollout.baseline, line.target)),
+            Err(error) => line.faults.push(error.to_string()),
+        }
+    }
+
     async fn stop(&self, deployment: &DeploymentRef, line: &mut Line) {
         match self.ports.stop(deployment).await {
             Ok(()) => line.did.push(format!("stopped {deployment}")),
             Err(fault) => line.faults.push(fault.to_string()),
+        }
+    }
+
+    /// Makes the verdict on another service's deployment a metric.
+    async fn measure(&self, rollout: &Rollout, line: &mut Line) {
+        if rollout.guest.is_none() {
+            return;
+        }
+        if let Err(fault) = self.ports.measure(&rollout.spec.target, engine::proven_worse(rollout)).await {
+            line.faults.push(fault.to_string());
         }
     }
 
@@ -363,6 +399,10 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
 }
 
 impl Looked {
+    fn deployment(&self) -> Seen<Deployment> {
+        self.visit.as_ref().map_or(Seen::NotAsked, |visit| visit.deployment.clone())
+    }
+
     fn alarms_of(&self, needs: &Needs) -> Seen<BTreeMap<String, AlarmState>> {
         match &self.alarms {
             _ if needs.alarms.is_empty() => Seen::NotAsked,
@@ -376,8 +416,9 @@ impl Looked {
     }
 }
 
-fn note_seen(seen: &Observation, analysis: Option<&Analysis>, line: &mut Line) {
+fn note_seen(rollout: &Rollout, seen: &Observation, analysis: Option<&Analysis>, line: &mut Line) {
     line.live = seen.routing.known().map(ToString::to_string);
+    line.targets = seen.health.known().map(|health| alb::targets(health, &rollout.baseline, &rollout.canary));
     if let Some(analysis) = analysis {
         line.checks = analysis.comparisons.iter().map(|check| format!("{}: {}", check.check, check.sentence)).collect();
     }

@@ -3,7 +3,9 @@
 //! Architecture Invariant: the driver never matches on a phase and never judges. It carries what the engine and the
 //! judge say to the ports, in this order: look, decide, save, act.
 
+mod accompany;
 mod attend;
+mod hooks;
 mod order;
 mod past;
 mod problems;
@@ -33,6 +35,8 @@ use crate::units::{Span, Timestamp};
 
 pub use attend::Line;
 use attend::Looked;
+use hooks::Visits;
+pub use hooks::{HookLine, HookReport, hook};
 pub use order::command;
 pub use record::{Recorded, Window, record};
 
@@ -44,12 +48,14 @@ const CONCURRENT_ROLLOUTS: usize = 8;
 const SLICE: Duration = Duration::from_secs(20);
 
 /// What holds for every rollout of this controller.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// `observe` turns every writer off.
     pub mode: Mode,
     /// How late metrics may be.
     pub metric_lag: Span,
+    /// The spec's text for deployments of other services for which nobody left another one.
+    pub deployment_spec: Option<String>,
 }
 
 /// What was done, a line per rollout.
@@ -58,9 +64,22 @@ pub struct Settings {
 pub struct TickReport {
     pub now: Timestamp,
     pub lines: Vec<Line>,
+    /// What was done about the hooks of deployments.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookLine>,
     /// Rollouts whose stored form this version cannot read: nobody attends to them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<String>,
+    /// What could not be done for want of something that concerns no single rollout or hook.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
+}
+
+impl TickReport {
+    /// Nothing was done.
+    fn at(now: Timestamp) -> Self {
+        Self { now, lines: Vec::new(), hooks: Vec::new(), unreadable: Vec::new(), faults: Vec::new() }
+    }
 }
 
 /// What every part of a tick works with.
@@ -82,17 +101,25 @@ pub async fn tick(
     settings: &Settings,
 ) -> Result<TickReport, Fault> {
     let context = Context { ports, budget, settings, now };
-    let mut rollouts = Vec::new();
-    let mut unreadable = Vec::new();
-    let listed = context.guarded(budget.remaining(), ports.active()).await;
-    for stored in listed.unwrap_or_else(|cut| Err(cut.fault("active")))? {
-        match stored {
-            Ok(rollout) => rollouts.push(rollout),
-            Err(error) => unreadable.push(described(error)),
+    let listed = context.guarded(budget.remaining(), ports.active());
+    let (listed, (hooks, faults)) = join(listed, context.kept_hooks()).await;
+    let calls = context.look_at(hooks).await;
+    let (mut rollouts, mut unreadable) = (Vec::new(), Vec::new());
+    let listed = listed.unwrap_or_else(|cut| Err(cut.fault("active"))).map(|stored| {
+        for stored in stored {
+            match stored {
+                Ok(rollout) => rollouts.push(rollout),
+                Err(error) => unreadable.push(described(error)),
+            }
         }
-    }
+    });
     rotate(&mut rollouts, now);
-    Ok(TickReport { unreadable, ..context.attend_all(rollouts, true).await })
+    let attended = rollouts.iter().map(|rollout| rollout.id.clone()).collect();
+    let attending = context.attend_all(rollouts, true, &hooks::visits(&calls)).await;
+    let mut report = TickReport { unreadable, faults, ..attending };
+    // Also where the rollouts cannot be listed: a hook must have its answer in time.
+    context.settle_all(calls, &attended, &mut report).await;
+    listed.map(|()| report)
 }
 
 /// Attends to the rollouts that name an alarm, right after it changed. The alarm's state is read again: a forged event
@@ -123,7 +150,7 @@ pub async fn alarm(
     };
     let named = context.guarded(budget.remaining(), naming).await;
     let (rollouts, unreadable) = named.unwrap_or_else(|cut| Err(cut.fault("named_by_alarm")))?;
-    Ok(TickReport { unreadable, ..context.attend_all(rollouts, false).await })
+    Ok(TickReport { unreadable, ..context.attend_all(rollouts, false, &Visits::new()).await })
 }
 
 fn described(unreadable: Unreadable) -> String {
@@ -166,6 +193,12 @@ fn neighbours(rollouts: &[Rollout]) -> BTreeMap<String, Neighbours> {
             found.insert(rollout.id.clone(), neighbours);
         }
     }
+    for ended in rollouts.iter().filter(|rollout| rollout.detach_at.is_some()) {
+        let newer =
+            rollouts.iter().find(|other| !other.is_terminal() && other.spec.target.overlaps(&ended.spec.target));
+        let target_held_by = newer.map(|other| other.id.clone());
+        found.insert(ended.id.clone(), Neighbours { target_held_by, newer: None });
+    }
     found
 }
 
@@ -175,10 +208,12 @@ fn superseding(rollout: &Rollout, group: &[&Rollout]) -> bool {
 }
 
 impl<P: Ports, B: Budget> Context<'_, P, B> {
-    /// `all` says whether these are all active rollouts: one that waits for another can only be attended then.
-    pub(crate) async fn attend_all(&self, rollouts: Vec<Rollout>, all: bool) -> TickReport {
+    /// `all` says whether these are all active rollouts: one that waits for another, or must not disturb one, can only be
+    /// attended then.
+    async fn attend_all(&self, rollouts: Vec<Rollout>, all: bool, visits: &Visits) -> TickReport {
         let mut neighbours = neighbours(&rollouts);
-        let waits = |rollout: &Rollout| !rollout.holds_target() && !rollout.is_terminal();
+        let waits =
+            |rollout: &Rollout| rollout.detach_at.is_some() || !rollout.holds_target() && !rollout.is_terminal();
         let attended: Vec<Rollout> = rollouts.into_iter().filter(|rollout| all || !waits(rollout)).collect();
         let mut lines = Vec::new();
         let mut planned = Vec::new();
@@ -193,11 +228,12 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         for (rollout, plan) in planned {
             let series = series.drain(..plan.queries.len().min(series.len())).collect();
             let neighbours = neighbours.remove(&rollout.id).unwrap_or_default();
-            work.push((rollout, Looked { plan, series, alarms: alarms.clone(), neighbours }));
+            let visit = visits.get(&rollout.id).cloned();
+            work.push((rollout, Looked { plan, series, alarms: alarms.clone(), neighbours, visit }));
         }
         let attending = stream::iter(work).map(|(rollout, looked)| self.isolated(rollout, looked));
         lines.extend(attending.buffered(CONCURRENT_ROLLOUTS).collect::<Vec<Line>>().await);
-        TickReport { now: self.now, lines, unreadable: Vec::new() }
+        TickReport { lines, ..TickReport::at(self.now) }
     }
 
     /// All rollouts' alarms at once: DescribeAlarms allows nine calls a second.

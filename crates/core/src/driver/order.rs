@@ -1,5 +1,6 @@
 //! Commands: start, steer, look.
 
+use super::hooks::Visits;
 use super::problems::{failed, problem};
 use super::{Context, Settings, start};
 use crate::command::{Answer, Request, Summary};
@@ -60,7 +61,7 @@ async fn steer<P: Ports, B: Budget>(
         }
         match context.ports.save(&before, &decision.next, None).await {
             Ok(()) => {
-                context.attend_all(vec![decision.next.clone()], false).await;
+                context.attend_all(vec![decision.next.clone()], false, &Visits::new()).await;
                 let after = context.ports.load(id).await.ok().flatten();
                 return Ok(Answer::about(after.unwrap_or(decision.next), Vec::new()));
             }
@@ -82,7 +83,7 @@ async fn abort_unrecorded<P: Ports, B: Budget>(
     aborted: Rollout,
     fault: &Fault,
 ) -> Vec<Problem> {
-    let report = context.attend_all(vec![aborted], false).await;
+    let report = context.attend_all(vec![aborted], false, &Visits::new()).await;
     let (did, faults): (Vec<_>, Vec<_>) = report.lines.into_iter().map(|line| (line.did, line.faults)).unzip();
     let (did, faults) = (did.concat().join("; "), faults.concat().join("; "));
     let done =

@@ -13,8 +13,8 @@ use crate::engine;
 use crate::metrics::{self, Bypass, Series};
 use crate::observation::{AlarmState, Readiness, Routing, Surroundings, VersionInfo};
 use crate::ports::{Budget, CreateError, LookError, Ports};
-use crate::rollout::{Behind, LARGEST_START_BYTES, Rollout};
-use crate::spec::{AlreadyRed, Mode, Newer, Owner, Problem, RolloutSpec, Target, Validated, Version};
+use crate::rollout::{Behind, Guest, LARGEST_START_BYTES, Rollout};
+use crate::spec::{AlreadyRed, LambdaTarget, Mode, Newer, Owner, Problem, RolloutSpec, Target, Validated, Version};
 use crate::units::Timestamp;
 
 /// How much of the past tells what traffic to expect.
@@ -39,8 +39,8 @@ pub(super) async fn start<P: Ports, B: Budget>(
     let mut problems = check_version(&scene.version);
     problems.append(&mut scene.problems);
     warnings.append(&mut scene.warnings);
-    let (red, alarm_problems) = check_alarms(context, &spec).await;
-    problems.extend(alarm_problems);
+    let AlarmsSeen { muted, unknown, red, unread } = check_alarms(context, &spec).await;
+    problems.extend([unread, unknown, red].concat());
     let (mut plan, learned) = look_back(context, &spec, &scene).await;
     let (traffic_problems, traffic_warnings) = check_traffic(context, &spec, &mut plan, &scene).await;
     problems.extend(traffic_problems);
@@ -48,7 +48,7 @@ pub(super) async fn start<P: Ports, B: Budget>(
     if !problems.is_empty() {
         return Err(problems);
     }
-    let parts = Parts { scene, spec, plan, learned, red, by };
+    let parts = Parts { scene, spec, plan, learned, muted, guest: None, by };
     let rollout = engine::begin(&parts.into_start(context.settings, context.now));
     check_size(&rollout)?;
     match context.ports.create(&rollout).await {
@@ -116,15 +116,36 @@ async fn open<P: Ports, B: Budget>(context: &Context<'_, P, B>, spec: &RolloutSp
         return Ok(Opened::Answered(Answer::Nothing { message }));
     }
     let rollouts = on_target(context, &spec.target).await?;
+    check_deployments(context, spec).await?;
     let behind = behind(&rollouts, spec, &version.version)?;
     let problems = check_routing(spec, &routing, &version, may_have_set(&rollouts, &routing));
     let (spills, warnings) = spillover(&spec.target, around);
     Ok(Opened::Begins(Box::new(Scene { id, routing, version, behind, problems, warnings, spills })))
 }
 
+/// Two must not set the weights of one alias. Not knowing whether somebody else does is a reason to refuse.
+async fn check_deployments<P: Ports, B: Budget>(
+    context: &Context<'_, P, B>,
+    spec: &RolloutSpec,
+) -> Result<(), Vec<Problem>> {
+    let Target::Lambda(LambdaTarget { owner: Owner::Coalmine, .. }) = &spec.target else { return Ok(()) };
+    if spec.mode == Mode::Observe {
+        return Ok(());
+    }
+    let key = spec.target.key();
+    let message = match context.ports.shifting(&spec.target).await {
+        Ok(None) => return Ok(()),
+        Ok(Some(deployment)) => {
+            format!("{deployment} is shifting {key}; wait for its end, or let Coalmine judge it (`owner: codedeploy`)")
+        }
+        Err(fault) => format!("whether a deployment is shifting {key} already is not known: {fault}"),
+    };
+    Err(problem("target.lambda.alias", message))
+}
+
 /// Whether calls may go elsewhere than the weights say, and what to say of it. Not knowing is no reason to refuse: a split
 /// that is off holds the rollout and says so.
-fn spillover(target: &Target, around: Result<Surroundings, LookError>) -> (bool, Vec<Problem>) {
+pub(super) fn spillover(target: &Target, around: Result<Surroundings, LookError>) -> (bool, Vec<Problem>) {
     let key = target.key();
     let message = match around {
         Ok(around) if !around.provisioned => return (false, Vec::new()),
@@ -141,17 +162,18 @@ fn spillover(target: &Target, around: Result<Surroundings, LookError>) -> (bool,
 }
 
 /// What the checks found.
-struct Parts {
-    scene: Scene,
-    spec: RolloutSpec,
-    plan: JudgePlan,
-    learned: bool,
-    red: BTreeSet<String>,
-    by: String,
+pub(super) struct Parts {
+    pub scene: Scene,
+    pub spec: RolloutSpec,
+    pub plan: JudgePlan,
+    pub learned: bool,
+    pub muted: BTreeSet<String>,
+    pub guest: Option<Guest>,
+    pub by: String,
 }
 
 impl Parts {
-    fn into_start(self, settings: &Settings, now: Timestamp) -> engine::Start {
+    pub(super) fn into_start(self, settings: &Settings, now: Timestamp) -> engine::Start {
         engine::Start {
             id: self.scene.id,
             // Whoever waits for another begins from what that one leaves.
@@ -163,8 +185,8 @@ impl Parts {
             lag: settings.metric_lag,
             request_timeout: self.scene.version.timeout,
             behind: self.scene.behind,
-            alarms_muted: self.red,
-            guest: None,
+            alarms_muted: self.muted,
+            guest: self.guest,
             by: self.by,
             spec: self.spec,
             now,
@@ -175,8 +197,8 @@ impl Parts {
 fn check_owner(spec: &RolloutSpec) -> Result<(), Vec<Problem>> {
     let Target::Lambda(target) = &spec.target else { return Ok(()) };
     if target.owner == Owner::Codedeploy && spec.mode == Mode::Enforce {
-        let message =
-            "CodeDeploy owns the weights, and answering its hooks is not in this version; use `mode: observe`";
+        let message = "CodeDeploy owns the weights: its deployment's rollout opens by itself, with the deployment's hook or \
+                       event. Start nothing, or use `mode: observe` to watch an alias without either";
         return Err(problem("target.lambda.owner", message));
     }
     Ok(())
@@ -243,14 +265,21 @@ pub(super) async fn on_target<P: Ports, B: Budget>(
     {
         found.extend(context.ports.load(&id).await.map_err(failed)?);
     }
-    found.retain(|other| !other.is_terminal() && other.spec.target.key() == target.key());
+    found.retain(|other| !other.is_terminal() && other.spec.target.overlaps(target));
     found.sort_by_key(|other| (other.started_at, other.id.clone()));
     Ok(found)
 }
 
 /// Of two opinions the more careful one counts.
 fn gives_way(other: &Rollout, spec: &RolloutSpec, version: &Version) -> Result<bool, Vec<Problem>> {
-    let Rollout { id, baseline, canary, .. } = other;
+    let Rollout { id, baseline, canary, guest, .. } = other;
+    if let Some(Guest { deployment, .. }) = guest {
+        let key = spec.target.key();
+        return Err(problem(
+            "target",
+            format!("{deployment} is being judged on {key} by rollout {id}; wait for its end"),
+        ));
+    }
     let running = format!("rollout {id} ({baseline} to {canary}) is in progress on {}", spec.target.key());
     let in_its_place = canary == version;
     if in_its_place && matches!(spec.target, Target::Lambda(_)) {
@@ -306,47 +335,54 @@ fn check_routing(spec: &RolloutSpec, routing: &Routing, version: &VersionInfo, o
     Vec::new()
 }
 
-/// The alarms to mute because the spec accepts that they are red, and what is wrong with the others.
-async fn check_alarms<P: Ports, B: Budget>(
-    context: &Context<'_, P, B>,
-    spec: &RolloutSpec,
-) -> (BTreeSet<String>, Vec<Problem>) {
-    let mut red = BTreeSet::new();
+/// How the alarms of a spec stand before the start.
+#[derive(Default)]
+pub(super) struct AlarmsSeen {
+    /// Those that are red, which the spec accepts.
+    pub muted: BTreeSet<String>,
+    pub unknown: Vec<Problem>,
+    /// Those that are red, which the spec does not accept.
+    pub red: Vec<Problem>,
+    /// Why nothing is known.
+    pub unread: Vec<Problem>,
+}
+
+pub(super) async fn check_alarms<P: Ports, B: Budget>(context: &Context<'_, P, B>, spec: &RolloutSpec) -> AlarmsSeen {
+    let mut seen = AlarmsSeen::default();
     if spec.alarms.names.is_empty() {
-        return (red, Vec::new());
+        return seen;
     }
     let states = match context.ports.states(&spec.alarms.names).await {
         Ok(states) => states,
-        Err(fault) => return (red, problem("alarms", fault)),
+        Err(fault) => return AlarmsSeen { unread: problem("alarms", fault), ..seen },
     };
-    let mut problems = Vec::new();
     for (place, name) in spec.alarms.names.iter().enumerate() {
         let path = format!("alarms.names[{place}]");
         match (states.get(name), spec.alarms.already_red) {
             (None, _) => {
                 let message =
                     format!("there is no alarm {name} in this account and region, neither metric nor composite");
-                problems.push(Problem::at(path, message));
+                seen.unknown.push(Problem::at(path, message));
             }
             (Some(AlarmState::Alarm), AlreadyRed::Refuse) => {
                 let message = format!(
                     "alarm {name} is in ALARM already, so it could not tell whether this release does harm; wait until it is OK, \
                      or set `alarms.alreadyRed: judge` to let it count only once it has been OK"
                 );
-                problems.push(Problem::at(path, message));
+                seen.red.push(Problem::at(path, message));
             }
             (Some(AlarmState::Alarm), AlreadyRed::Judge) => {
-                red.insert(name.clone());
+                seen.muted.insert(name.clone());
             }
             (Some(AlarmState::Ok | AlarmState::InsufficientData), _) => {}
         }
     }
-    (red, problems)
+    seen
 }
 
 /// The plan, and whether it has what the past says. A past that cannot be read now is read again before the first
 /// weight.
-async fn look_back<P: Ports, B: Budget>(
+pub(super) async fn look_back<P: Ports, B: Budget>(
     context: &Context<'_, P, B>,
     spec: &RolloutSpec,
     scene: &Scene,
@@ -379,7 +415,7 @@ fn added_up(series: &[Series], kinds: usize) -> Vec<Series> {
 
 /// Whether an alias gets its function's traffic, and whether a target's traffic is enough for a proof in time. Metrics
 /// that cannot be read are no reason to refuse: the rollout holds without them.
-async fn check_traffic<P: Ports, B: Budget>(
+pub(super) async fn check_traffic<P: Ports, B: Budget>(
     context: &Context<'_, P, B>,
     spec: &RolloutSpec,
     plan: &mut JudgePlan,

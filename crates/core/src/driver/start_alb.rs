@@ -27,6 +27,7 @@ pub(super) async fn open<P: Ports, B: Budget>(
     }
     let (routing, around) = join(ports.look(&spec.target), ports.survey(&spec.target)).await;
     let rollouts = on_target(context, &spec.target).await?;
+    check_pairs(&rollouts, spec)?;
     let moved = routing.as_ref().is_ok_and(|routing| may_have_set(&rollouts, routing));
     let around = around.map_err(|error| looked(&error))?;
     let Found { mut problems, mut warnings } = alb::problems(alb, &around, spec.mode, moved);
@@ -50,6 +51,19 @@ pub(super) async fn open<P: Ports, B: Budget>(
     let behind = behind(&rollouts, spec, &canary)?;
     warnings.extend(unseen_errors(spec));
     Ok(Opened::Begins(Box::new(Scene { id, routing, version, behind, problems, warnings, spills: false })))
+}
+
+/// A group of the pair may be another pair's, too: then there is a third one, and one rollout would disturb the other.
+fn check_pairs(rollouts: &[Rollout], spec: &RolloutSpec) -> Result<(), Vec<Problem>> {
+    let (key, mut others) = (spec.target.key(), rollouts.iter());
+    let Some(Rollout { id, baseline, canary, .. }) = others.find(|other| other.spec.target.key() != key) else {
+        return Ok(());
+    };
+    let message = format!(
+        "rollout {id} ({baseline} to {canary}) is in progress on one of these groups and a third one; start this one when it \
+         has ended"
+    );
+    Err(problem("target.alb.targetGroups", message))
 }
 
 fn looked(error: &LookError) -> Vec<Problem> {

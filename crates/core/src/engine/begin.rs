@@ -53,6 +53,7 @@ pub fn begin(start: &Start) -> Rollout {
         weights: Vec::new(),
         guest: start.guest.clone(),
         carried_by: None,
+        detach_at: None,
         sealed_before: None,
         alarms_muted: start.alarms_muted.clone(),
         outbox: Vec::new(),

@@ -50,6 +50,8 @@ pub(super) fn note(draft: &mut Draft<'_>, weight: Weight) -> bool {
     if moved {
         let at = draft.now();
         draft.next.weights.push(WeightSeen { at, weight });
+        let seen = draft.seen.health.known().map(|health| health.baseline.healthy);
+        draft.next.carried_by = draft.next.carried_by.or(seen);
     }
     moved
 }

@@ -3,7 +3,7 @@
 
 use super::Draft;
 use crate::alb;
-use crate::observation::{GroupHealth, Health, Seen, Split};
+use crate::observation::{GroupHealth, Health, Seen};
 use crate::rollout::Why;
 use crate::spec::{AlbTarget, Target, Version};
 use crate::units::Weight;
@@ -42,7 +42,7 @@ pub(super) fn unread(why: &str) -> String {
 pub(super) fn collapsed(draft: &Draft<'_>) -> Option<Why> {
     let (health, needed, weight) = under_weight(draft)?;
     let canary = &health.canary;
-    let collapsed = canary.healthy == 0 || 2 * canary.healthy < needed.min(registered(canary));
+    let collapsed = canary.healthy == 0 || 2 * canary.healthy < needed.min(canary.registered());
     collapsed.then(|| Why::Unhealthy { sentence: too_few(draft, canary, needed, weight) })
 }
 
@@ -50,7 +50,22 @@ pub(super) fn collapsed(draft: &Draft<'_>) -> Option<Why> {
 pub(super) fn ailing(draft: &Draft<'_>) -> Option<String> {
     let (health, needed, weight) = under_weight(draft)?;
     let canary = &health.canary;
-    (canary.healthy < needed.min(registered(canary))).then(|| too_few(draft, canary, needed, weight))
+    (canary.healthy < needed.min(canary.registered())).then(|| too_few(draft, canary, needed, weight))
+}
+
+/// Why all traffic on the baseline would be answered by nobody, while it has some on the canary. A new group that is proven
+/// bad answers some requests all the same, unless it has no healthy target either. Not knowing is no reason.
+pub(super) fn nobody_to_go_back_to(draft: &Draft<'_>) -> Option<String> {
+    let (Health { baseline, canary }, ..) = under_weight(draft)?;
+    let stays = baseline.healthy + baseline.not_checked == 0 && canary.healthy > 0;
+    let (blue, green) = (name(&draft.next.baseline), name(&draft.next.canary));
+    let why = baseline.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+    stays.then(|| {
+        format!(
+            "the rollback waits: {blue} has no healthy target{why}, so nobody would answer what {green} answers now, if badly. \
+             Start targets in {blue}; all traffic goes back as soon as one is healthy"
+        )
+    })
 }
 
 /// Whether the baseline could take all traffic back: said as long as it might have to, and a reason for nothing.
@@ -67,11 +82,7 @@ pub(super) fn warn_of_no_way_back(draft: &mut Draft<'_>) {
 fn under_weight<'a>(draft: &Draft<'a>) -> Option<(&'a Health, u32, Weight)> {
     let alb = target(draft)?;
     let health = draft.seen.health.known()?;
-    let (_, split) = draft.split()?;
-    let weight = match split {
-        Split::Ours(weight) | Split::Uneven { high: weight, .. } => weight,
-        Split::Foreign => return None,
-    };
+    let weight = draft.seen.routing.known()?.still_ours(&draft.next.baseline, &draft.next.canary)?;
     let needed = alb::needed(alb.min_healthy_share, weight, carried_by(draft, health));
     (weight > Weight::ZERO).then_some((health, needed, weight))
 }
@@ -86,10 +97,6 @@ fn target<'a>(draft: &'a Draft<'_>) -> Option<&'a AlbTarget> {
 /// Before the first weight it is what carries everything now.
 fn carried_by(draft: &Draft<'_>, health: &Health) -> u32 {
     draft.next.carried_by.unwrap_or(health.baseline.healthy)
-}
-
-fn registered(group: &GroupHealth) -> u32 {
-    group.healthy + group.unhealthy + group.waiting + group.not_checked
 }
 
 /// `green has 2 healthy targets of the 5 that 25 % needs (blue served all with 20): Target.Timeout`

@@ -1,6 +1,6 @@
 //! While the canary has, or may have, traffic: danger first, then who owns the target, then time, then progress.
 
-use super::{Draft, auto, guest, health, transition};
+use super::{Draft, auto, detach, guest, health, pending, transition};
 use crate::analysis::{Doubt, Samples, Verdict, settled_digest};
 use crate::observation::Split;
 use crate::rollout::{Held, PauseReason, Phase, Proof, RollBackEnd, Rollout, UndecidedWhy, WeightSeen, Why};
@@ -46,8 +46,14 @@ fn taken_over(draft: &mut Draft<'_>) -> bool {
         }
         Split::Foreign => routing.in_transition,
     };
-    if !ours {
-        draft.supersede(Why::TakenOver { found: routing.to_string() });
+    let found = routing.to_string();
+    match routing.still_ours(&draft.next.baseline, &draft.next.canary) {
+        _ if ours => {}
+        // They took some of the rules. What goes through the others would stay as it is, and nobody would look after it.
+        Some(weight) if split == Split::Foreign && weight > Weight::ZERO => {
+            draft.roll_back(Why::PartlyTaken { found }, RollBackEnd::Superseded);
+        }
+        Some(_) | None => draft.supersede(Why::TakenOver { found }),
     }
     !ours
 }
@@ -239,9 +245,15 @@ fn shifting(draft: &mut Draft<'_>, step: usize, since: Timestamp) {
         draft.enter(Phase::Baking { step, since: draft.now(), proof: None, approved: false }, Why::SeenLive);
     } else if routing.in_transition {
         draft.hold_in_transition();
-    } else if lowers(split, wanted) || health::carries(draft, wanted) && draft.holding.is_empty() {
+    } else if lowers(split, wanted) || may_rise(draft, split, wanted) {
         draft.set_weight(wanted, routing);
     }
+}
+
+/// A group that somebody took off the rules before its first weight is attached, and checked, again.
+fn may_rise(draft: &mut Draft<'_>, split: Split, wanted: Weight) -> bool {
+    let attached = split != Split::Ours(Weight::ZERO) || pending::check_attached(draft);
+    attached && health::carries(draft, wanted) && draft.holding.is_empty()
 }
 
 /// Less traffic needs no eyes, and no targets.
@@ -476,7 +488,7 @@ fn promoting(draft: &mut Draft<'_>, since: Timestamp, live_since: Option<Timesta
             transition::note(&mut draft.next, now, Why::SeenLive);
         } else if routing.in_transition {
             draft.hold_in_transition();
-        } else if health::carries(draft, Weight::FULL) && draft.holding.is_empty() {
+        } else if may_rise(draft, split, Weight::FULL) {
             draft.set_weight(Weight::FULL, routing);
         }
         health::warn_of_no_way_back(draft);
@@ -493,6 +505,7 @@ fn promoting(draft: &mut Draft<'_>, since: Timestamp, live_since: Option<Timesta
     let waited_enough = now.since(live_since) >= watch.plus(draft.next.spec.deadline);
     if draft.holding.is_empty() || waited_enough {
         draft.enter(Phase::Promoted { at: now }, Why::WatchOver { watched: now.since(live_since) });
+        detach::plan(draft);
     } else {
         health::warn_of_no_way_back(draft);
     }

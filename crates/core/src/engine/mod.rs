@@ -5,6 +5,7 @@
 
 mod auto;
 mod begin;
+mod detach;
 mod follow;
 mod guest;
 mod health;
@@ -23,7 +24,7 @@ use crate::analysis::{Analysis, Verdict};
 use crate::deployment::DeploymentRef;
 use crate::observation::{AlarmState, Observation, Routing, Seen, Split};
 use crate::rollout::{DecisionRecord, Held, Phase, Rollout};
-use crate::spec::{Mode, Target};
+use crate::spec::{Mode, Stickiness, Target};
 use crate::units::{Minute, Span, Timestamp, Weight};
 
 pub use begin::{Start, begin, may_have_set};
@@ -83,6 +84,8 @@ pub enum Effect {
     SetWeight { weight: Weight, seen: Routing },
     /// Attach the canary's target group at weight 0, if the target still is as it was `seen`.
     Attach { seen: Routing },
+    /// Detach the baseline's target group, if the target still is as it was `seen`.
+    Detach { seen: Routing },
     /// Stop the deployment that is judged; its service puts all traffic back.
     Stop { deployment: DeploymentRef },
 }
@@ -93,7 +96,7 @@ impl Effect {
     pub fn is_retreat(&self) -> bool {
         match self {
             Self::SetWeight { weight, .. } => *weight == Weight::ZERO,
-            Self::Attach { .. } => false,
+            Self::Attach { .. } | Self::Detach { .. } => false,
             Self::Stop { .. } => true,
         }
     }
@@ -106,8 +109,7 @@ pub fn needs(rollout: &Rollout, now: Timestamp) -> Needs {
     let split = |alarms: bool| Needs {
         routing: true,
         deployment: rollout.guest.is_some(),
-        // A rollback asks nobody whether it is healthy.
-        health: alarms && matches!(rollout.spec.target, Target::Alb(_)),
+        health: matches!(rollout.spec.target, Target::Alb(_)),
         alarms: if alarms { rollout.spec.alarms.names.clone() } else { Vec::new() },
         samples: window(rollout, now).filter(|_| alarms),
         ..Needs::default()
@@ -124,7 +126,9 @@ pub fn needs(rollout: &Rollout, now: Timestamp) -> Needs {
         Phase::Paused { held: Held::Pending, .. } if rollout.guest.is_none() => Needs::default(),
         Phase::Shifting { .. } | Phase::Baking { .. } | Phase::Paused { .. } | Phase::Promoting { .. } => split(true),
         Phase::RollingBack { .. } => split(false),
-        Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. } => Needs::default(),
+        Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. } => {
+            Needs { routing: rollout.detach_at.is_some_and(|at| at <= now), ..Needs::default() }
+        }
     }
 }
 
@@ -132,13 +136,12 @@ pub fn needs(rollout: &Rollout, now: Timestamp) -> Needs {
 pub fn decide(rollout: &Rollout, seen: &Observation, analysis: Option<&Analysis>) -> Decision {
     let seen = &Observation { now: seen.now.max(rollout.now), ..seen.clone() };
     let mut draft = Draft::new(rollout, seen, analysis);
-    if !rollout.is_terminal() {
-        let observed = seen.mode == Mode::Observe || rollout.spec.mode == Mode::Observe;
-        match (&rollout.guest, observed) {
-            (Some(_), _) => guest::decide(&mut draft, observed),
-            (None, true) => observe::decide(&mut draft),
-            (None, false) => enforce(&mut draft),
-        }
+    let observed = seen.mode == Mode::Observe || rollout.spec.mode == Mode::Observe;
+    match (&rollout.guest, observed) {
+        _ if rollout.is_terminal() => detach::decide(&mut draft),
+        (Some(_), _) => guest::decide(&mut draft, observed),
+        (None, true) => observe::decide(&mut draft),
+        (None, false) => enforce(&mut draft),
     }
     draft.finish()
 }
@@ -267,6 +270,7 @@ impl<'a> Draft<'a> {
             spots.push(format!("the live weights could not be read: {why}"));
         }
         spots.extend(self.lost_rules());
+        spots.extend(self.stuck_clients());
         match &self.seen.deployment {
             Seen::Missing(why) => spots.push(format!("the deployment could not be read: {why}")),
             Seen::NotAsked if self.next.guest.is_some() => spots.push("the deployment was not looked at".to_owned()),
@@ -298,6 +302,16 @@ impl<'a> Draft<'a> {
     fn lost_rules(&self) -> Vec<String> {
         let lost = self.seen.routing.known().map(|routing| routing.lost.as_slice()).unwrap_or_default();
         lost.iter().map(|why| format!("a rule cannot be shifted: {why}")).collect()
+    }
+
+    /// Clients that no weight takes back, though the spec does not consent to that.
+    fn stuck_clients(&self) -> Option<String> {
+        let Target::Alb(alb) = &self.before.spec.target else { return None };
+        let kept = self.seen.routing.known()?.sticky.filter(|_| alb.stickiness == Stickiness::Refuse)?;
+        Some(format!(
+            "target-group stickiness was switched on ({kept}): clients stay on the new group after a rollback, whatever the \
+             weights; switch it off"
+        ))
     }
 
     /// What the target rearranges by itself, and is left alone meanwhile.

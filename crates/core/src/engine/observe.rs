@@ -1,6 +1,6 @@
 //! Observe mode: everything is judged and reported, nothing is moved. The phase follows what others make live.
 
-use super::{Draft, follow, transition};
+use super::{Draft, follow, health, transition};
 use crate::analysis::Verdict;
 use crate::report;
 use crate::rollout::{Phase, UndecidedWhy, Why};
@@ -34,6 +34,8 @@ pub(super) fn note_what_would_be_done(draft: &mut Draft<'_>) {
         format!("rolled back: {}", report::sentence(&Why::Alarm { names: red }))
     } else if verdict == Verdict::Fail {
         "rolled back: proven worse".to_owned()
+    } else if let Some(why) = health::collapsed(draft) {
+        format!("rolled back: {}", report::sentence(&why))
     } else if verdict == Verdict::Pass {
         "moved on: proven no worse than tolerated".to_owned()
     } else {

@@ -110,7 +110,7 @@ fn is_alone(routing: &Routing) -> bool {
 }
 
 /// A target group that nothing forwards to is not health-checked, so the canary's is attached first, at weight 0.
-fn check_attached(draft: &mut Draft<'_>) -> bool {
+pub(super) fn check_attached(draft: &mut Draft<'_>) -> bool {
     let Some(routing) = draft.seen.routing.known().filter(|routing| !routing.attached) else { return true };
     if !draft.next.history.iter().any(|event| event.why == Why::Attached) {
         transition::note(&mut draft.next, draft.seen.now, Why::Attached);

@@ -1,6 +1,6 @@
 //! Rolling back: all traffic to the baseline, verified, and fenced against writes that are still in flight.
 
-use super::{Draft, health};
+use super::{Draft, health, transition};
 use crate::observation::{Routing, Seen, Split};
 use crate::rollout::{Fence, Phase, RollBackEnd, WeightSeen, Why};
 use crate::units::{Span, Weight};
@@ -23,18 +23,32 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
     }
     let Some((routing, split)) = draft.split() else { return };
     draft.lost_rules().into_iter().for_each(|why| draft.hold(why));
-    if split == Split::Foreign {
-        draft.supersede(Why::TakenOver { found: routing.to_string() });
+    draft.stuck_clients().into_iter().for_each(|why| draft.hold(why));
+    let is_back = match split {
+        Split::Ours(_) | Split::Uneven { .. } => is_back(routing, split),
+        // Where somebody else has taken some of the rules, the others are still ours to put back.
+        Split::Foreign => match routing.still_ours(&draft.next.baseline, &draft.next.canary) {
+            Some(weight) => weight == Weight::ZERO,
+            None => {
+                draft.supersede(Why::TakenOver { found: routing.to_string() });
+                return;
+            }
+        },
+    };
+    if waits(draft) {
         return;
     }
-    let is_back = is_back(routing, split);
     match fence {
         Fence::Open => start(draft, routing),
         Fence::Read { revision: None } if is_back && draft.now().since(*since) < QUIET => {
             draft.hold("all traffic is back; an earlier write could still arrive");
         }
         Fence::Read { revision } if is_back && (revision.is_none() || *revision != routing.revision) => {
-            finish(draft, why, *ends_as);
+            if split == Split::Foreign {
+                finish(draft, &Why::PartlyTaken { found: routing.to_string() }, RollBackEnd::Superseded);
+            } else {
+                finish(draft, why, *ends_as);
+            }
         }
         Fence::Read { .. } if routing.in_transition => {
             draft.hold_in_transition();
@@ -51,11 +65,23 @@ pub(super) fn is_back(routing: &Routing, split: Split) -> bool {
 
 /// Where the target was read in the very tick that turns back, the write need not wait for the next one.
 pub(super) fn begin(draft: &mut Draft<'_>) {
-    let split = draft.split().filter(|(_, split)| *split != Split::Foreign);
-    if let (Phase::RollingBack { .. }, Some((routing, _))) = (&draft.next.phase, split) {
+    let Some((routing, split)) = draft.split() else { return };
+    let ours = split != Split::Foreign || routing.still_ours(&draft.next.baseline, &draft.next.canary).is_some();
+    if matches!(draft.next.phase, Phase::RollingBack { .. }) && ours && !waits(draft) {
         start(draft, routing);
         health::warn_of_no_way_back(draft);
     }
+}
+
+/// Nobody would answer: that is said at once and told once, and looked at again every minute.
+fn waits(draft: &mut Draft<'_>) -> bool {
+    let Some(sentence) = health::nobody_to_go_back_to(draft) else { return false };
+    draft.hold(sentence.clone());
+    let since = draft.next.history.iter().rev().take_while(|event| event.entered.is_none());
+    if !since.into_iter().any(|event| matches!(event.why, Why::NobodyToGoBackTo { .. })) {
+        transition::announce(&mut draft.next, draft.seen.now, Why::NobodyToGoBackTo { sentence });
+    }
+    true
 }
 
 /// Writes 0 even if 0 is live: the write makes every earlier look at the target stale, and with it every write that is

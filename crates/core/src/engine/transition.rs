@@ -42,16 +42,25 @@ pub(super) fn enter(rollout: &mut Rollout, now: Timestamp, phase: Phase, why: Wh
     }
     rollout.phase = phase;
     rollout.clock = clock_in(rollout, now);
-    let event =
-        Event { at: now, entered: Some(to), weight: rollout.desired_weight().unwrap_or(end_weight(to)), why, digest };
+    let weight = rollout.desired_weight().unwrap_or(end_weight(to));
+    tell(rollout, Event { at: now, entered: Some(to), weight, why, digest });
+}
+
+/// Records a fact that changes no phase and that people have to know at once.
+pub(super) fn announce(rollout: &mut Rollout, now: Timestamp, why: Why) {
+    let weight = rollout.desired_weight().unwrap_or(end_weight(rollout.phase.name()));
+    tell(rollout, Event { at: now, entered: None, weight, why, digest: None });
+}
+
+fn tell(rollout: &mut Rollout, event: Event) {
     rollout.outbox.push(Notice {
         key: format!("{}/{}", rollout.id, rollout.events_total + 1),
-        at: now,
+        at: event.at,
         rollout: rollout.id.clone(),
         target: rollout.spec.target.key(),
         baseline: rollout.baseline.clone(),
         canary: rollout.canary.clone(),
-        phase: to,
+        phase: rollout.phase.name(),
         weight: event.weight,
         why: report::sentence(&event.why),
     });
@@ -61,7 +70,7 @@ pub(super) fn enter(rollout: &mut Rollout, now: Timestamp, phase: Phase, why: Wh
 
 /// Records a fact that changes no phase.
 pub(super) fn note(rollout: &mut Rollout, now: Timestamp, why: Why) {
-    let weight = rollout.desired_weight().unwrap_or(Weight::ZERO);
+    let weight = rollout.desired_weight().unwrap_or(end_weight(rollout.phase.name()));
     push(rollout, Event { at: now, entered: None, weight, why, digest: None });
 }
 

@@ -9,7 +9,7 @@ use crate::deployment::{Deployment, DeploymentRef, FoundSpec, Hook, HookAnswer};
 use crate::metrics::{Series, SeriesQuery};
 use crate::observation::{AlarmState, Health, Routing, Surroundings, TestOutcome, VersionInfo};
 use crate::ports::{
-    AlarmSource, Attach, CreateError, Deployments, Fault, FaultKind, LookError, MetricSource, Notifier, Ports,
+    AlarmSource, Attach, CreateError, Deployments, Detach, Fault, FaultKind, LookError, MetricSource, Notifier, Ports,
     RolloutStore, SaveError, SetError, SetWeight, TestRunner, TrafficRouter, Unreadable,
 };
 use crate::rollout::{DecisionRecord, Notice, Rollout};
@@ -28,6 +28,7 @@ pub enum Operation {
     Version,
     Set,
     Attach,
+    Detach,
     Health,
     Survey,
     Fetch,
@@ -55,11 +56,12 @@ pub enum Operation {
 }
 
 impl Operation {
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Look,
         Self::Version,
         Self::Set,
         Self::Attach,
+        Self::Detach,
         Self::Health,
         Self::Survey,
         Self::Fetch,
@@ -94,6 +96,7 @@ impl Operation {
             Self::Version => "version",
             Self::Set => "set",
             Self::Attach => "attach",
+            Self::Detach => "detach",
             Self::Health => "health",
             Self::Survey => "survey",
             Self::Fetch => "fetch",
@@ -125,7 +128,8 @@ impl Operation {
     #[must_use]
     pub fn writes(self) -> bool {
         match self {
-            Self::Set | Self::Attach | Self::Create | Self::Save | Self::Seal | Self::Publish => true,
+            Self::Set | Self::Attach | Self::Detach => true,
+            Self::Create | Self::Save | Self::Seal | Self::Publish => true,
             Self::KeepHook | Self::DropHook | Self::Measure | Self::Stop | Self::Answer => true,
             Self::Look | Self::Version | Self::Health | Self::Survey | Self::Fetch | Self::States => false,
             Self::Active | Self::Load | Self::Holder | Self::NamedByAlarm | Self::Sealed | Self::RunTest => false,
@@ -152,10 +156,10 @@ pub enum Way {
     Fails(FaultKind),
     /// The effect happens, but the answer is a timeout.
     AnswerLost,
-    /// `set` and `attach`: the target has changed meanwhile; `save`: the rollout has; `create`: it exists. Others fail
+    /// `set`, `attach` and `detach`: the target has changed meanwhile; `save`: the rollout has; `create`: it exists. Others fail
     /// without effect.
     Stale,
-    /// `set` and `attach`: the first rule is written, then time is over. Of anything else the answer is lost.
+    /// `set`, `attach` and `detach`: the first rule is written, then time is over. Of anything else the answer is lost.
     Half,
     /// Never answers, no effect.
     Hangs,
@@ -398,6 +402,19 @@ impl<P: Ports> TrafficRouter for Faulty<'_, P> {
                 go_wrong(way, Operation::Attach, self.inner.attach(&half), None).await
             }
             None => go_wrong(way, Operation::Attach, self.inner.attach(attach), Some(SetError::Stale)).await,
+        }
+    }
+
+    async fn detach(&self, detach: &Detach<'_>) -> Result<(), SetError> {
+        self.take_time().await;
+        let way = self.next(Operation::Detach);
+        let first = if way == Some(Way::Half) { self.first_rule(detach.target, detach.seen).await? } else { None };
+        match &first {
+            Some((target, seen)) => {
+                let half = Detach { target, seen, ..*detach };
+                go_wrong(way, Operation::Detach, self.inner.detach(&half), None).await
+            }
+            None => go_wrong(way, Operation::Detach, self.inner.detach(detach), Some(SetError::Stale)).await,
         }
     }
 

@@ -3,6 +3,7 @@
 //! These are the promises of the architecture as functions over the world before and after a tick. They look at what is
 //! stored and at what is live, never at how the engine came to it.
 
+mod guests;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +12,7 @@ use super::world::World;
 use crate::analysis::Verdict;
 use crate::observation::{AlarmState, Routing, Split};
 use crate::rollout::{Event, Held, Phase, PhaseName, RollBackEnd, Rollout, UndecidedWhy, Why};
-use crate::spec::{Advance, Ending, Mode};
+use crate::spec::{Advance, Ending, Mode, Target};
 use crate::units::{Span, Timestamp, Weight};
 
 /// Fault-free ticks within which danger must have taken the canary's traffic away.
@@ -46,12 +47,20 @@ pub struct Snapshot {
     pub live: BTreeMap<String, Routing>,
     /// Writes to targets so far.
     pub writes: usize,
+    /// What was said about deployments so far.
+    pub told: usize,
 }
 
 impl Snapshot {
     #[must_use]
     pub fn of(world: &World) -> Self {
-        Self { at: world.now(), rollouts: world.rollouts(), live: world.live(), writes: world.writes(0).len() }
+        Self {
+            at: world.now(),
+            rollouts: world.rollouts(),
+            live: world.live(),
+            writes: world.writes(0).len(),
+            told: world.told(0).len(),
+        }
     }
 }
 
@@ -76,13 +85,17 @@ pub fn check(before: &Snapshot, after: &Snapshot, world: &World, blind: Blind) -
             terminal_is_terminal(then, now, &mut found);
             only_changes_are_written(then, now, &mut found);
             rises_only_with_consent(then, now, world, &mut found);
-            one_step_per_bake(then, now, &mut found);
+            // A guest's steps are as long as another service makes them.
+            if now.guest.is_none() {
+                one_step_per_bake(then, now, &mut found);
+            }
             ends_match_the_target(then, now, after, &mut found);
         }
     }
     found.rollout.clear();
     one_holder_per_target(after, world, &mut found);
     writes::check(before, after, world, blind, &mut found);
+    guests::check(before, after, world, &mut found);
     found.violations
 }
 
@@ -144,11 +157,17 @@ impl Watchdog {
                 *self.in_danger.entry(id.clone()).or_default() += 1;
             }
             if self.in_danger.get(id).is_some_and(|ticks| *ticks >= TICKS_TO_SAFETY) {
-                safe(now, after, &mut found);
+                match &now.guest {
+                    Some(guest) => guests::stopped(guest, world, &mut found),
+                    None => safe(now, after, world, &mut found),
+                }
             }
             if self.fault_free_ticks >= TICKS_TO_SAFETY {
                 ends_in_time(now, after.at, &mut found);
             }
+        }
+        if self.fault_free_ticks >= TICKS_TO_SAFETY {
+            guests::answered_in_time(after.at, world, &mut found);
         }
         found.violations
     }
@@ -281,6 +300,8 @@ fn consent(rollout: &Rollout, from: Weight, event: &Event, world: &World) -> Res
         | Why::Cleared
         | Why::NotPutBack { .. }
         | Why::Attached
+        | Why::Detached
+        | Why::StaysAttached { .. }
         | Why::Unhealthy { .. }
         | Why::Learned { .. }
         | Why::SeenLive
@@ -296,6 +317,8 @@ fn consent(rollout: &Rollout, from: Weight, event: &Event, world: &World) -> Res
         | Why::WatchOver { .. }
         | Why::NewerRollout { .. }
         | Why::TakenOver { .. }
+        | Why::PartlyTaken { .. }
+        | Why::NobodyToGoBackTo { .. }
         | Why::IllegalTransition { .. } => (false, "that is no consent"),
     };
     if granted { Ok(()) } else { Err(otherwise) }
@@ -370,7 +393,9 @@ fn ends_of(split: Split) -> Option<(Weight, Weight)> {
 fn one_holder_per_target(after: &Snapshot, world: &World, found: &mut Found) {
     let mut holders: BTreeMap<String, Vec<&String>> = BTreeMap::new();
     for (id, rollout) in after.rollouts.iter().filter(|(_, rollout)| rollout.holds_target()) {
-        holders.entry(rollout.spec.target.key()).or_default().push(id);
+        for claim in rollout.spec.target.claims() {
+            holders.entry(claim).or_default().push(id);
+        }
     }
     let claims = world.claims();
     let invariant = "one active rollout per target";
@@ -384,7 +409,12 @@ fn one_holder_per_target(after: &Snapshot, world: &World, found: &mut Found) {
     }
 }
 
-fn safe(rollout: &Rollout, after: &Snapshot, found: &mut Found) {
+fn safe(rollout: &Rollout, after: &Snapshot, world: &World, found: &mut Found) {
+    // Nobody would answer on the old group: the rollback waits for it.
+    let (old, new) = (world.health_of(&rollout.baseline), world.health_of(&rollout.canary));
+    if matches!(rollout.spec.target, Target::Alb(_)) && old.healthy + old.not_checked == 0 && new.healthy > 0 {
+        return;
+    }
     let in_transition = after.live.get(&rollout.spec.target.key()).is_some_and(|routing| routing.in_transition);
     if let Some((_, highest)) = live_split(rollout, after).and_then(ends_of)
         && highest > Weight::ZERO
@@ -406,7 +436,10 @@ fn ends_in_time(rollout: &Rollout, now: Timestamp, found: &mut Found) {
         Phase::Promoting { live_since: Some(since), .. } => now.since(*since) > rollout.spec.after.watch.plus(deadline),
         Phase::Paused { until, .. } => now > *until + GRACE,
         Phase::RollingBack { .. } => false,
-        Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. } => false,
+        // What is left to do after the end.
+        Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. } => {
+            rollout.detach_at.is_some_and(|at| now > at + GRACE)
+        }
     };
     if late {
         found.add(

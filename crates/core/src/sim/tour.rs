@@ -1,4 +1,5 @@
-//! The releases of the tour: a good one, a bad one, one that an alarm stops, and a slow one.
+//! The releases of the tour: a good one, a bad one, one that an alarm stops, a slow one, and one whose targets fail behind a
+//! load balancer.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +7,12 @@ use serde_json::json;
 
 use super::durations::Latency;
 use super::invariants::Violation;
-use super::scenario::{Happening, Moment, Outcome, RunError, Scenario, What, run};
+use super::scenario::{Happening, Moment, Outcome, RunError, Scenario, What, group, run};
 use super::traffic::{Behaviour, Delivery, Traffic};
+use super::world::HOSTS;
 use crate::observation::AlarmState;
 use crate::rollout::PhaseName;
-use crate::spec::Version;
+use crate::spec::{Target, Version};
 use crate::units::{Span, Weight};
 
 pub const FUNCTION: &str = "checkout";
@@ -25,6 +27,10 @@ pub const OLD_FAILING: f64 = 0.004;
 
 /// The slow release: so many of its requests take so many times as long.
 const SLOW_PATH: (f64, f64) = (0.05, 10.0);
+
+/// How many of the last release's targets are left when they fail, 100 s after its step was set.
+pub const TARGETS_LEFT: u32 = 1;
+const TARGETS_FAIL_AFTER: Span = Span::from_seconds(100);
 
 /// How long the third release's step is live when its alarm rings.
 const ALARM_AFTER: Span = Span::from_seconds(197);
@@ -43,7 +49,15 @@ pub struct Stop {
     pub scenario: Scenario,
 }
 
-/// The weight of the step in which the third release's alarm rings.
+impl Stop {
+    /// It is between two target groups.
+    #[must_use]
+    pub fn has_targets(&self) -> bool {
+        matches!(self.scenario.target, Target::Alb(_))
+    }
+}
+
+/// The weight of the step in which the third release's alarm rings, and the last one's targets fail.
 #[must_use]
 pub fn alarm_step() -> Weight {
     Weight::from_basis_points(2_500).unwrap_or(Weight::FULL)
@@ -57,7 +71,7 @@ pub fn old() -> Version {
 
 /// The releases, in order.
 #[must_use]
-pub fn stops() -> [Stop; 4] {
+pub fn stops() -> [Stop; 5] {
     let stop = |title, version: &str, failing, announced| {
         let canary = Version(version.to_owned());
         let scenario = Scenario { ticks_twice: true, ..release(&canary, failing) };
@@ -76,7 +90,17 @@ pub fn stops() -> [Stop; 4] {
         stop("BAD RELEASE", "43", 10.0 * OLD_FAILING, PhaseName::RolledBack),
         alarm,
         slow,
+        behind_a_balancer(stop("TARGETS FAIL", "46", OLD_FAILING, PhaseName::RolledBack)),
     ]
+}
+
+/// The same between two target groups, whose targets are healthy at first.
+fn behind_a_balancer(stop: Stop) -> Stop {
+    let canary = group(FUNCTION, &stop.canary);
+    let mut scenario = stop.scenario.on_alb();
+    let what = What::Health { group: canary.clone(), healthy: TARGETS_LEFT, unhealthy: HOSTS - TARGETS_LEFT };
+    scenario.events.push(Happening { when: Moment::AfterWeight(alarm_step(), TARGETS_FAIL_AFTER), what });
+    Stop { canary, scenario, ..stop }
 }
 
 /// A release with the spec that most users write: a target and an alarm, everything else by default.

@@ -14,6 +14,9 @@ use crate::units::{Span, Weight};
 
 /// Load balancing's limit for the names of load balancers and target groups.
 const NAME_CHARS_MAX: usize = 32;
+/// How long the old group may be kept for; whoever wants longer wants it until the next rollout.
+const KEPT_MIN: Span = Span::from_minutes(1);
+const KEPT_MAX: Span = Span::from_hours(30 * 24);
 /// Longer than any ARN of a rule.
 const ARN_CHARS_MAX: usize = 512;
 
@@ -152,15 +155,17 @@ impl Leaf for HealthyShare {
 }
 
 impl Leaf for Keeping {
-    const WHAT: &'static str = "`untilNextRollout`";
+    const WHAT: &'static str = "`untilNextRollout` or a duration such as `2h`";
 
     fn read(text: &str) -> Result<Self, String> {
         if text == "untilNextRollout" {
             return Ok(Self(KeepBaseline::UntilNextRollout));
         }
-        match quantity(text, Self::WHAT, str::parse::<Span>) {
-            Ok(span) => Ok(Self(KeepBaseline::For(span))),
-            Err(_) => Err(format!("{} is not {}", quoted(text), Self::WHAT)),
+        let neither = |_| format!("{} is not {}", quoted(text), Self::WHAT);
+        let kept: Span = quantity(text, Self::WHAT, str::parse).map_err(neither)?;
+        match (KEPT_MIN..=KEPT_MAX).contains(&kept) {
+            true => Ok(Self(KeepBaseline::For(kept))),
+            false => Err(format!("{} is out of range; write {KEPT_MIN} to {KEPT_MAX}", quoted(text))),
         }
     }
 }
@@ -173,7 +178,7 @@ text_schema! {
     GroupRef: {"type": "string", "pattern": "^(arn:[^:]+:elasticloadbalancing:[^:]+:[0-9]{12}:targetgroup/[^/:]+/[^/:]+|[A-Za-z0-9-]{1,32})$",
         "examples": ["checkout-blue"]};
     HealthyShare: {"type": "string", "pattern": "^ *[0-9.]+ *% *$", "examples": ["100%"]};
-    Keeping: {"type": "string", "examples": ["untilNextRollout"]};
+    Keeping: {"type": "string", "examples": ["untilNextRollout", "2h"]};
 }
 
 /// With holes filled where something is wrong, which is then reported.
@@ -193,7 +198,7 @@ pub fn lower(raw: At<RawAlb>, problems: &mut Problems) -> AlbTarget {
     target.stickiness = value(raw.stickiness).unwrap_or(target.stickiness);
     target.min_healthy_share = value(raw.min_healthy_share).map_or(target.min_healthy_share, |share| share.0);
     target.test_rule = test_rule(raw.test_rule, &target.rules, problems);
-    target.keep_baseline = kept(raw.keep_baseline, problems);
+    target.keep_baseline = value(raw.keep_baseline).map_or(target.keep_baseline, |keep| keep.0);
     target
 }
 
@@ -270,13 +275,4 @@ fn test_rule(raw: Option<At<RuleArn>>, rules: &[RuleRef], problems: &mut Problem
         problems.add(&place, format!("must be of the same load balancer; this one {message}"));
     }
     Some(arn)
-}
-
-fn kept(raw: Option<At<Keeping>>, problems: &mut Problems) -> KeepBaseline {
-    let Some(At { place, value: Some(Keeping(keep)) }) = raw else { return KeepBaseline::UntilNextRollout };
-    if let KeepBaseline::For(_) = keep {
-        let message = "in this version the old group stays attached until the next rollout; write `untilNextRollout`";
-        problems.add(&place, message);
-    }
-    keep
 }

@@ -4,6 +4,7 @@ mod alarms;
 mod balancer;
 mod checks;
 mod decode;
+mod deployment;
 mod effective;
 mod http;
 mod leaves;
@@ -19,9 +20,12 @@ mod tests;
 mod tree;
 mod validate;
 
+pub use deployment::for_deployment;
 pub use effective::effective;
 pub use parse::{Validated, from_value, parse, parse_with_defaults};
+pub(crate) use presets::Preset;
 pub use schema::schema;
+pub(crate) use strategy::rising;
 pub(crate) use suggest::hint as field_hint;
 pub use tree::DOCUMENT_BYTES_MAX;
 
@@ -164,6 +168,22 @@ impl Target {
             // two would differ.
             Self::Alb(alb) => format!("alb/{}", alb.names().join("+")),
         }
+    }
+
+    /// What only one rollout may have at any time, each in one line: the alias, or either target group.
+    #[must_use]
+    pub fn claims(&self) -> Vec<String> {
+        match self {
+            Self::Lambda(_) => vec![self.key()],
+            Self::Alb(alb) => alb.names().map(|name| format!("alb/{name}")).to_vec(),
+        }
+    }
+
+    /// Whether rollouts on these targets would disturb one another.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let claims = other.claims();
+        self.claims().iter().any(|claim| claims.contains(claim))
     }
 
     /// The nearest weight that this target can have.

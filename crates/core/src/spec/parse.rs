@@ -8,6 +8,7 @@ use super::problems::{Place, Pos, Problems};
 use super::raw::RawSpec;
 use super::tree::{Node, Tree};
 use super::{Problem, RolloutSpec, validate};
+use crate::deployment::Deployment;
 
 /// A spec that may be carried out, and what its author should know all the same.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,10 +54,20 @@ pub fn from_value(value: &Value) -> Result<Validated, Vec<Problem>> {
     finish(node, problems)
 }
 
-fn finish(node: Option<Node>, mut problems: Problems) -> Result<Validated, Vec<Problem>> {
+fn finish(node: Option<Node>, problems: Problems) -> Result<Validated, Vec<Problem>> {
+    finish_for(node, None, problems)
+}
+
+/// With a deployment the steps are those of its own timetable.
+pub(super) fn finish_for(
+    node: Option<Node>,
+    deployment: Option<&Deployment>,
+    mut problems: Problems,
+) -> Result<Validated, Vec<Problem>> {
     let Some(node) = node else { return Err(problems.into_sorted()) };
     let whole = Place::whole(node.pos);
-    let lowered = RawSpec::decode(&node, &whole, &mut problems).map(|raw| validate::lower(raw, &whole, &mut problems));
+    let raw = RawSpec::decode(&node, &whole, &mut problems);
+    let lowered = raw.map(|raw| validate::lower(raw, deployment, &whole, &mut problems));
     match lowered {
         Some(spec) if problems.is_empty() => Ok(Validated { spec, warnings: problems.take_warnings() }),
         Some(_) | None => Err(problems.into_sorted()),
@@ -86,7 +97,7 @@ fn read_defaults(text: &str, problems: &mut Problems) -> Option<Node> {
 }
 
 /// `over` wins, field by field.
-fn merge(over: Node, under: Node) -> Node {
+pub(super) fn merge(over: Node, under: Node) -> Node {
     match (over.tree, under.tree) {
         (Tree::Map(mut fields), Tree::Map(defaults)) => {
             for default in defaults {

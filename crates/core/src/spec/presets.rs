@@ -55,6 +55,11 @@ impl Preset {
         format!("{PREFIX}{}", self.0.name)
     }
 
+    /// Only under its full name, which no configuration of a user's own has.
+    pub fn named_by_codedeploy(name: &str) -> Option<Self> {
+        KNOWN.iter().map(Self).find(|preset| preset.name().eq_ignore_ascii_case(name))
+    }
+
     /// CodeDeploy's own weights and times, nothing added.
     pub fn steps(self) -> Vec<Step> {
         let ten_percent = Weight::from_basis_points(1000).unwrap_or(Weight::ZERO);

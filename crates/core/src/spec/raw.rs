@@ -18,8 +18,8 @@ use super::{
 };
 use crate::units::{Span, Weight};
 
-/// A start, an end: each writes a rollout and a pointer per alarm in one DynamoDB transaction, which takes 100 items. Four
-/// of them are the rollout, its place in the list, its claim on the target and the record of its decision.
+/// A start, an end: each writes a rollout and a pointer per alarm in one DynamoDB transaction, which takes 100 items. Five
+/// of them are the rollout, its place in the list, its claims on two target groups and the record of its decision.
 pub const ALARMS_MAX: usize = 95;
 /// The error budget is split over the checks: with more than 20 none could ever conclude.
 pub const CHECKS_MAX: usize = 20;
@@ -137,7 +137,7 @@ fields! {
         /// The ARN of a rule that is made to forward to the new group alone before the tests, such as one of a test
         /// listener.
         test_rule: RuleArn,
-        /// How long the old group stays attached at weight 0 after the promotion. Always `untilNextRollout` in this version.
+        /// How long the old group stays attached at weight 0 after the promotion, such as `2h`. Default `untilNextRollout`.
         keep_baseline: Keeping,
     }
 }

@@ -4,6 +4,7 @@ use super::decode::{At, value};
 use super::problems::{Place, Problems};
 use super::raw::{RawApprove, RawCanary, RawLinear, RawStep, RawStrategy, STEPS_MAX};
 use super::{Advance, Approval, Auto, Ending, Step, Target};
+use crate::deployment::{Deployment, Stage};
 use crate::units::{Span, Weight};
 
 /// The engine looks once a minute, and metrics are by the minute.
@@ -22,6 +23,21 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Where it was written, if it was.
     pub place: Option<Place>,
+}
+
+impl Plan {
+    /// The shortest time that all steps take.
+    pub fn bakes(&self) -> Span {
+        self.steps.iter().fold(Span::ZERO, |sum, step| sum.plus(step.bake))
+    }
+}
+
+/// The timetable of another service's deployment.
+pub fn timetable(deployment: &Deployment, advance: Option<At<Advance>>) -> Plan {
+    let advance = value(advance).unwrap_or(Advance::OnProof);
+    let step = |stage: &Stage| Step { weight: stage.weight, bake: stage.bake, at_most: None, advance, approve: None };
+    let steps = deployment.steps.iter().map(step).collect();
+    Plan { auto: None, name: deployment.strategy.clone(), steps, place: None }
 }
 
 /// Compiles what the spec asks for. What is wrong is added to `problems`, and the plan then is of no use.

@@ -10,11 +10,14 @@ use super::{
     Advance, After, Alarms, AlreadyRed, Ending, ErrorBudget, InvokeTest, LambdaTarget, Margins, Mode, Newer, Owner,
     PausePolicy, Release, RolloutSpec, Target, Test, Undecided, Version, balancer, http,
 };
+use crate::deployment::Deployment;
 use crate::units::Span;
 
 const WATCH_DEFAULT: Span = Span::from_minutes(30);
 const PAUSE_DEFAULT: Span = Span::from_hours(12);
 const DEADLINE_DEFAULT: Span = Span::from_hours(2);
+/// A deployment may wait for a hook for so long before its timetable begins.
+const HOOKS_TAKE: Span = Span::from_hours(1);
 /// Of a test's payload and of its expectation: ten tests with both stay well inside a stored rollout.
 const PAYLOAD_BYTES_MAX: usize = 8 * 1024;
 
@@ -22,19 +25,23 @@ const NOBODYS_RULE: &str = "nothing points this URL at the new group; name a `te
                             forward to the new group before the tests, or see to it yourself";
 
 /// Means nothing as long as there are problems: a hole is filled with a default only so that the rest can be looked at.
-pub fn lower(mut raw: RawSpec, whole: &Place, problems: &mut Problems) -> RolloutSpec {
+pub fn lower(mut raw: RawSpec, deployment: Option<&Deployment>, whole: &Place, problems: &mut Problems) -> RolloutSpec {
     let target = target(raw.target.take(), problems);
     if matches!(target, Target::Alb(_)) {
         require_identity(&raw, whole, problems);
     }
     let advance_place = raw.advance.as_ref().map(|at| at.place.clone());
-    let plan = strategy::compile(raw.strategy, raw.advance, &target, problems);
+    let plan = match deployment {
+        Some(deployment) => strategy::timetable(deployment, raw.advance),
+        None => strategy::compile(raw.strategy, raw.advance, &target, problems),
+    };
     let Judged { checks, place: checks_place } = checks::lower(raw.checks, &target, problems);
     let places = [checks_place, plan.place.clone(), advance_place];
     let place = places.into_iter().flatten().next().unwrap_or_else(|| whole.clone());
     require_provable(&plan, &checks, &place, problems);
     require_budgeted(&plan, &checks, &place, problems);
-    let deadline = deadline(raw.deadline, &plan, whole, problems);
+    let default = deployment.map_or(DEADLINE_DEFAULT, |_| DEADLINE_DEFAULT.max(plan.bakes().plus(HOOKS_TAKE)));
+    let deadline = deadline(raw.deadline, default, &plan, whole, problems);
     let tests = value(raw.tests).map(|tests| self::tests(tests.0, &target, problems)).unwrap_or_default();
     RolloutSpec {
         name: value(raw.name).map(|name| name.0),
@@ -214,11 +221,11 @@ fn pause(raw: Option<RawPause>, problems: &mut Problems) -> PausePolicy {
     }
 }
 
-fn deadline(raw: Option<At<Span>>, plan: &Plan, whole: &Place, problems: &mut Problems) -> Span {
+fn deadline(raw: Option<At<Span>>, default: Span, plan: &Plan, whole: &Place, problems: &mut Problems) -> Span {
     let place = raw.as_ref().map(|at| at.place.clone()).or_else(|| plan.place.clone());
     let broken = raw.as_ref().is_some_and(|at| at.value.is_none());
-    let deadline = strategy::duration(raw, DEADLINE_DEFAULT, BAKE_MIN, problems);
-    let bakes = plan.steps.iter().fold(Span::ZERO, |sum, step| sum.plus(step.bake));
+    let deadline = strategy::duration(raw, default, BAKE_MIN, problems);
+    let bakes = plan.bakes();
     if bakes > deadline && !broken {
         let message = format!(
             "the steps alone take {bakes}, longer than the deadline of {deadline}; write a longer `deadline` or \

@@ -169,3 +169,23 @@ fn attaching_adds_what_is_missing_and_moves_no_traffic() {
         assert!(fulfilled(&written, Wish::Attach(&pair)));
     }
 }
+
+#[test]
+fn detaching_takes_off_what_gets_nothing_and_moves_no_traffic() {
+    let [blue, green] = pair();
+    for (before, after) in [
+        (vec![("blue", 0), ("green", 1)], vec![("green", 1)]),
+        (vec![("purple", 0), ("blue", 0), ("green", 7)], vec![("purple", 0), ("green", 7)]),
+        (vec![("green", 1)], vec![("green", 1)]),
+        (vec![("blue", 1), ("green", 99)], vec![("blue", 1), ("green", 99)]),
+    ] {
+        let before = with_stickiness(ordered(forwarding_to(&before), 2), true, Some(60));
+        let written = rewritten(std::slice::from_ref(&before), Wish::Detach(&blue)).unwrap();
+        assert_eq!(written, [with_stickiness(ordered(forwarding_to(&after), 2), true, Some(60))]);
+        assert!(fulfilled(&written, Wish::Detach(&blue)));
+        assert_eq!(fulfilled(&[before.clone()], Wish::Detach(&blue)), written == [before]);
+        assert_eq!(taken(&written, [&blue, &green]), false);
+    }
+    let shared = forwarding_to(&[("blue", 1), ("purple", 1)]);
+    assert!(taken(&[shared], [&blue, &green]));
+}

@@ -184,6 +184,11 @@ async fn services_that_shift_by_themselves_are_owners_and_those_that_only_regist
     let code_deploy = json!({ "deploymentController": { "type": "CODE_DEPLOY" } });
     let task_sets = json!({ "deploymentController": { "type": "CODE_DEPLOY" }, "taskSets": [
         { "loadBalancers": [{ "targetGroupArn": blue }] }] });
+    let with = |service: &Value, status: &str| {
+        let mut service = service.clone();
+        service["status"] = status.into();
+        service
+    };
     let one = json!([{ "targetGroupArn": blue }]);
     let (none, foreign) = (json!([]), json!([{ "targetGroupArn": purple }]));
     let owner = |by: &str, rules: Vec<String>, groups: &[&str]| {
@@ -197,6 +202,8 @@ async fn services_that_shift_by_themselves_are_owners_and_those_that_only_regist
         (service(&blue_green(&purple, &purple, &rule("x1")), &json!({})), vec![]),
         (service(&one, &code_deploy), owner("CODE_DEPLOY", vec![], &["blue"])),
         (service(&none, &task_sets), owner("CODE_DEPLOY", vec![], &["blue"])),
+        (service(&none, &with(&task_sets, "DRAINING")), owner("CODE_DEPLOY", vec![], &["blue"])),
+        (service(&none, &with(&task_sets, "INACTIVE")), vec![]),
         (
             service(&blue_green(&blue, &group("green").0, &rule("r1")), &strategy("CANARY")),
             owner("CANARY", vec![rule("r1")], &["blue", "green"]),

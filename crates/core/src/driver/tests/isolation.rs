@@ -21,18 +21,18 @@ on_both!(
     every_minute_another_rollout_comes_first,
 );
 
-const FUNCTIONS: [&str; 3] = ["basket", "checkout", "search"];
+pub const FUNCTIONS: [&str; 3] = ["basket", "checkout", "search"];
 
-fn start() -> Timestamp {
+pub fn start() -> Timestamp {
     "2026-11-21T14:00:00Z".parse().unwrap()
 }
 
-fn settings() -> Settings {
-    Settings { mode: Mode::Enforce, metric_lag: minutes(3) }
+pub fn settings() -> Settings {
+    Settings { mode: Mode::Enforce, metric_lag: minutes(3), deployment_spec: None }
 }
 
 /// Three functions, or pairs of attached target groups, each with a rollout of 42 that was just started.
-fn three_rollouts(on: On) -> World {
+pub fn three_rollouts(on: On) -> World {
     let world = World::new(start());
     world.set_alarm("red", AlarmState::Ok);
     for function in FUNCTIONS {
@@ -52,13 +52,13 @@ fn three_rollouts(on: On) -> World {
     world
 }
 
-fn tick_once(world: &World, ports: &impl Ports, minute: u64) -> TickReport {
+pub fn tick_once(world: &World, ports: &impl Ports, minute: u64) -> TickReport {
     let now = start() + minutes(minute);
     world.set_now(now);
     run_now(tick(ports, now, &SimBudget::plenty(), &settings())).unwrap().unwrap()
 }
 
-fn phases(world: &World) -> Vec<PhaseName> {
+pub fn phases(world: &World) -> Vec<PhaseName> {
     world.rollouts().values().map(|rollout| rollout.phase.name()).collect()
 }
 

@@ -35,7 +35,7 @@ fn at_minute(minute: u64, rule: Rule) -> FaultWindow {
 
 /// Runs the scenario once per minute, call and way, with that one fault; returns how many runs there were.
 /// Every fault meets a call.
-fn with_each_fault(scenario: &Scenario, ways: &[Way]) -> usize {
+pub(super) fn with_each_fault(scenario: &Scenario, ways: &[Way]) -> usize {
     let undisturbed = clean_run(scenario, SEED);
     let length = undisturbed.stopped_at.since(undisturbed.started_at).minutes_ceil();
     let mut runs = 0;
@@ -145,7 +145,7 @@ fn tick_at(world: &World, ports: &impl crate::ports::Ports, minute: u64) {
 }
 
 fn settings() -> crate::driver::Settings {
-    crate::driver::Settings { mode: crate::spec::Mode::Enforce, metric_lag: minutes(3) }
+    crate::driver::Settings { mode: crate::spec::Mode::Enforce, metric_lag: minutes(3), deployment_spec: None }
 }
 
 fn start() -> Timestamp {
@@ -214,7 +214,7 @@ fn a_controller_that_looks_late_strands_nothing(on: On) {
         let (settings, budget) = (settings(), SimBudget::plenty());
         let now = start() + minutes(2);
         let late = crate::driver::Context { ports: &world, budget: &budget, settings: &settings, now };
-        run_now(late.attend_all(vec![read_early], true)).unwrap();
+        run_now(late.attend_all(vec![read_early], true, &crate::driver::hooks::Visits::new())).unwrap();
         assert_eq!(live(&world, on), Split::Ours(Weight::ZERO));
     }
 }

@@ -1,8 +1,12 @@
 //! The driver in the made-up AWS: killed anywhere, raced, starved, lied to.
 
+mod alarms;
 mod auto;
+mod detaching;
 mod field_bugs;
 mod groups;
+mod groups_disturbed;
+mod guests;
 mod isolation;
 mod killed;
 mod past;

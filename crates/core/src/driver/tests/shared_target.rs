@@ -6,22 +6,39 @@ use crate::units::Weight;
 
 on_both!(
     somebody_else_changes_the_target_and_the_rollout_stops_and_touches_nothing,
+    a_newer_release_supersedes_the_older_one_which_turns_back_first,
+    a_newer_release_that_comes_at_the_end_starts_from_what_was_promoted,
+    a_queued_release_waits,
+    second_rollout_on_a_target_is_refused,
+    the_more_careful_of_two_opinions_counts,
     people_pause_resume_and_abort,
     steady_late_data_delays_a_promotion_and_does_not_prevent_it,
 );
 
-fn start_of(number: &str, newer: &str) -> What {
-    let mut spec = spec();
-    spec["version"] = number.into();
+/// Of another version; between two groups of whatever is in the one without traffic by then.
+fn start_of(on: On, number: &str, newer: &str) -> What {
+    let mut spec = spec_on(on);
+    match on {
+        On::Lambda => spec["version"] = number.into(),
+        On::Alb => spec["name"] = format!("checkout-{number}").into(),
+    }
     spec["newer"] = newer.into();
     What::Command(json!({ "command": "start", "spec": spec, "by": "ci" }))
 }
 
-fn with_newer(policy: &str, minute: u64) -> Scenario {
-    let mut scenario = good();
+fn with_newer(on: On, policy: &str, minute: u64) -> Scenario {
+    let mut scenario = on.of(good());
     scenario.spec["newer"] = policy.into();
-    scenario.events.push(after(minute, start_of("43", policy)));
+    scenario.events.push(after(minute, start_of(on, "43", policy)));
     scenario
+}
+
+/// When a newer release can wait: there is no third group, so between two groups it must be over with the raising.
+fn room_to_wait(on: On) -> u64 {
+    match on {
+        On::Lambda => 6,
+        On::Alb => 22,
+    }
 }
 
 fn ends(outcome: &Outcome) -> (Option<PhaseName>, Option<PhaseName>) {
@@ -49,50 +66,52 @@ fn somebody_else_changes_the_target_and_the_rollout_stops_and_touches_nothing(on
     }
 }
 
-#[test]
-fn a_newer_release_supersedes_the_older_one_which_turns_back_first() {
+fn a_newer_release_supersedes_the_older_one_which_turns_back_first(on: On) {
     for minute in [0, 1, 3, 6, 10] {
-        let outcome = clean_run(&with_newer("supersede", minute), 5);
+        let outcome = clean_run(&with_newer(on, "supersede", minute), 5);
         assert_eq!(ends(&outcome), (Some(PhaseName::Superseded), Some(PhaseName::Promoted)), "{minute}");
-        assert_eq!(outcome.others["checkout-43"].baseline, version("41"));
+        assert_eq!(outcome.others["checkout-43"].baseline, on.baseline());
     }
 }
 
-#[test]
-fn a_newer_release_that_comes_at_the_end_starts_from_what_was_promoted() {
-    let outcome = clean_run(&with_newer("supersede", 22), 5);
+fn a_newer_release_that_comes_at_the_end_starts_from_what_was_promoted(on: On) {
+    let outcome = clean_run(&with_newer(on, "supersede", 22), 5);
     assert_eq!(
         ends(&outcome),
         (Some(PhaseName::Promoted), Some(PhaseName::Promoted)),
         "{:#?}",
         outcome.rollout.history
     );
-    assert_eq!(outcome.others["checkout-43"].baseline, version("42"));
+    assert_eq!(outcome.others["checkout-43"].baseline, on.canary());
 }
 
-#[test]
-fn a_queued_release_waits() {
-    let outcome = clean_run(&with_newer("queue", 6), 5);
+fn a_queued_release_waits(on: On) {
+    let minute = room_to_wait(on);
+    let outcome = clean_run(&with_newer(on, "queue", minute), 5);
     assert_eq!(ends(&outcome), (Some(PhaseName::Promoted), Some(PhaseName::Promoted)));
-    assert_eq!(outcome.others["checkout-43"].baseline, version("42"));
+    let (first, next) = (&outcome.rollout, &outcome.others["checkout-43"]);
+    assert_eq!(next.baseline, on.canary());
+    let ended = first.history.iter().find(|event| event.entered == Some(PhaseName::Promoted)).unwrap().at;
+    assert!(ended > outcome.started_at + minutes(minute) && next.weights[0].at > ended, "or it has not waited");
 }
 
-#[test]
-fn second_rollout_on_a_target_is_refused() {
-    let outcome = clean_run(&with_newer("refuse", 6), 5);
+fn second_rollout_on_a_target_is_refused(on: On) {
+    let outcome = clean_run(&with_newer(on, "refuse", 6), 5);
     assert_eq!(ends(&outcome), (Some(PhaseName::Promoted), None));
     let told: Vec<String> =
         outcome.refused.iter().flat_map(|(_, problems)| problems).map(ToString::to_string).collect();
-    let expected = "newer: rollout checkout-42 (v41 to v42) is in progress on checkout:live, and `newer: refuse` allows \
-                    no second one; abort it first";
+    let expected = format!(
+        "newer: rollout checkout-42 ({} to {}) is in progress on {}, and `newer: refuse` allows no second one; abort it first",
+        on.baseline(),
+        on.canary(),
+        on.target().key()
+    );
     assert_eq!(told, [expected]);
 }
 
-#[test]
-fn the_more_careful_of_two_opinions_counts() {
-    let mut scenario = good();
+fn the_more_careful_of_two_opinions_counts(on: On) {
+    let mut scenario = with_newer(on, "supersede", room_to_wait(on));
     scenario.spec["newer"] = "queue".into();
-    scenario.events.push(after(6, start_of("43", "supersede")));
     assert_eq!(ends(&clean_run(&scenario, 5)), (Some(PhaseName::Promoted), Some(PhaseName::Promoted)));
 }
 
@@ -112,7 +131,7 @@ fn people_pause_resume_and_abort(on: On) {
 }
 
 /// Three releases, a minute apart and at every moment around the first one's end: whoever comes last is live in the end,
-/// and nobody overtakes one that waits.
+/// and nobody overtakes one that waits. Of three versions: between two groups there is no room for them.
 #[test]
 fn a_release_that_comes_between_an_end_and_the_next_ones_turn_overtakes_nobody() {
     let (queued, newest) = (Some(PhaseName::Promoted), Some(PhaseName::Promoted));
@@ -126,9 +145,9 @@ fn a_release_that_comes_between_an_end_and_the_next_ones_turn_overtakes_nobody()
         for seconds in [0, 30, 60, 90] {
             let mut scenario = good();
             scenario.traffic.versions.insert(version("44"), Behaviour::steady(0.004));
-            scenario.events.push(after(5, start_of("43", second)));
+            scenario.events.push(after(5, start_of(On::Lambda, "43", second)));
             let when = Moment::After(minutes(5).plus(Span::from_seconds(seconds)));
-            scenario.events.push(Happening { when, what: start_of("44", third) });
+            scenario.events.push(Happening { when, what: start_of(On::Lambda, "44", third) });
             let outcome = clean_run(&scenario, 3);
             let end = |id: &str| outcome.others.get(id).map(|other| other.phase.name());
             assert_eq!((end("checkout-43"), end("checkout-44")), ends, "{second} {third} {seconds}");

@@ -6,7 +6,7 @@ use crate::engine::{Effect, Order, OrderKind, begin, decide, needs, order};
 use crate::observation::{AlarmState, GroupHealth, Health, Observation, Routing, Seen};
 use crate::report;
 use crate::rollout::{Phase, PhaseName, Rollout, Why};
-use crate::spec::{Ending, Mode, RolloutSpec};
+use crate::spec::{Ending, Mode, RolloutSpec, Stickiness};
 use crate::units::{Span, Timestamp, Weight};
 
 /// Rules that do what they are told, and targets.
@@ -17,6 +17,7 @@ struct Stage {
     /// How many of the rules, from the first one on, a write reaches.
     reached: usize,
     attached: bool,
+    sticky: Option<Span>,
     lost: Vec<String>,
     health: Seen<Health>,
     now: Timestamp,
@@ -33,6 +34,7 @@ impl Stage {
             rules: vec![Weight::ZERO; 2],
             reached: 2,
             attached: true,
+            sticky: None,
             lost: Vec::new(),
             health: healthy(20, 20),
             now: at(0),
@@ -57,7 +59,13 @@ impl Stage {
         };
         let first = route(self.rules[0]);
         let others = self.rules.iter().map(|weight| route(*weight)).filter(|other| *other != first).collect();
-        Routing { others, attached: self.attached, lost: self.lost.clone(), ..Routing::of(first.0, first.1) }
+        Routing {
+            others,
+            attached: self.attached,
+            sticky: self.sticky,
+            lost: self.lost.clone(),
+            ..Routing::of(first.0, first.1)
+        }
     }
 
     fn seen(&self) -> Observation {
@@ -78,6 +86,7 @@ impl Stage {
                     self.rules.iter_mut().take(self.reached).for_each(|rule| *rule = *weight);
                 }
                 Effect::Attach { .. } => self.attached = true,
+                Effect::Detach { .. } => self.attached = false,
                 Effect::Stop { .. } => panic!("no deployment is judged"),
             }
         }
@@ -159,6 +168,60 @@ fn a_group_that_cannot_be_attached_is_tried_again_until_the_deadline() {
     }
     assert_eq!(tries, 119, "one a minute, and none at the deadline");
     assert_eq!((stage.rollout.phase.name(), stage.writes.len()), (PhaseName::RolledBack, 0));
+}
+
+/// Somebody takes it off the rules between the look that finds it healthy and the first weight: nobody would check it.
+#[test]
+fn a_group_that_is_taken_off_before_its_first_weight_is_attached_again() {
+    let mut spec = alb_spec();
+    spec.steps.clear();
+    for spec in [alb_spec(), spec] {
+        let mut stage = Stage::new(spec);
+        stage.reached = 0;
+        stage.tick(Verdict::Inconclusive);
+        assert!(matches!(stage.rollout.phase.name(), PhaseName::Shifting | PhaseName::Promoting));
+        (stage.attached, stage.reached, stage.health) = (false, 2, healthy(20, 0));
+        let before = stage.writes.len();
+        stage.tick(Verdict::Inconclusive);
+        assert!(stage.attached, "{:?}", stage.holding);
+        assert_eq!((stage.writes.len(), stage.rules.clone()), (before, vec![Weight::ZERO; 2]));
+        stage.health = healthy(20, 20);
+        stage.tick(Verdict::Inconclusive);
+        assert!(stage.rules[0] > Weight::ZERO && stage.rules[0] == stage.rules[1]);
+    }
+}
+
+#[test]
+fn stickiness_holds_unless_the_spec_consents() {
+    for (wish, weight) in [(Stickiness::Refuse, percent(5)), (Stickiness::DisableOnRollback, percent(25))] {
+        let mut spec = alb_spec();
+        alb_of(&mut spec).stickiness = wish;
+        let mut stage = Stage::baking(spec);
+        stage.sticky = Some(Span::from_hours(1));
+        stage.ticks(10, Verdict::Pass);
+        assert!(stage.rules[0] == weight || wish == Stickiness::DisableOnRollback && stage.rules[0] > weight);
+    }
+}
+
+#[test]
+fn observe_mode_says_that_failed_targets_would_roll_back() {
+    let mut spec = alb_spec();
+    spec.mode = Mode::Observe;
+    let mut stage = Stage::new(spec);
+    stage.tick(Verdict::Inconclusive);
+    stage.rules = vec![percent(50); 2];
+    stage.tick(Verdict::Inconclusive);
+    assert_eq!(stage.rollout.carried_by, Some(20));
+    // The old group shrinks as its traffic goes; what the new one needs does not.
+    let Seen::Known(mut health) = green(4, 16) else { panic!("it is known") };
+    health.baseline.healthy = 5;
+    stage.health = Seen::Known(health);
+    stage.ticks(3, Verdict::Inconclusive);
+    let would: Vec<String> = stage.rollout.history.iter().map(|event| report::sentence(&event.why)).collect();
+    let expected = "observe mode: would have rolled back: green has 4 healthy targets of the 10 that 50 % needs (blue served all \
+                    with 20): Target.Timeout";
+    assert_eq!(would.iter().filter(|sentence| *sentence == expected).count(), 1, "{would:?}");
+    assert!(stage.writes.is_empty());
 }
 
 /// All at once needs as many as carry everything now.
@@ -418,7 +481,7 @@ fn health_is_asked_for_wherever_a_weight_may_rise_or_fail() {
     for (name, phase) in every_phase() {
         let rollout = Rollout { spec: alb_spec(), ..rollout_in(phase.clone()) };
         let needs = needs(&rollout, at(20));
-        let idle = matches!(phase, Phase::RollingBack { .. } | Phase::Pending { behind: Some(_), .. });
+        let idle = matches!(phase, Phase::Pending { behind: Some(_), .. });
         assert_eq!(needs.health, needs.routing && !idle, "{name}");
         assert!(!crate::engine::needs(&rollout_in(phase), at(20)).health, "{name}: an alias has no targets");
     }

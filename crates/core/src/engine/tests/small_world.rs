@@ -166,7 +166,7 @@ fn every_case_of_an_alias() -> Vec<Case> {
 fn weights_set(decision: &Decision) -> Vec<Weight> {
     let set = |effect: &Effect| match effect {
         Effect::SetWeight { weight, .. } => Some(*weight),
-        Effect::Attach { .. } | Effect::Stop { .. } => None,
+        Effect::Attach { .. } | Effect::Detach { .. } | Effect::Stop { .. } => None,
     };
     decision.effects.iter().filter_map(set).collect()
 }

@@ -3,7 +3,7 @@
 use super::{Blind, Found, Snapshot, numbered};
 use crate::observation::{Routing, Split};
 use crate::rollout::{PhaseName, Rollout};
-use crate::sim::world::{Change, Rule, World, Write};
+use crate::sim::world::{Call, Change, Rule, World, Write};
 use crate::spec::{AlbTarget, Stickiness, Target, Version};
 use crate::units::Weight;
 
@@ -15,6 +15,10 @@ pub(super) fn check(before: &Snapshot, after: &Snapshot, world: &World, blind: B
         let on_target = after.rollouts.values().filter(|rollout| rollout.spec.target.key() == key);
         let on_target: Vec<&Rollout> = on_target.filter(|rollout| !ended(&rollout.id)).collect();
         found.rollout.clear();
+        if let Change::Rule { before: Some(rule), after, by: Call::Detach } = &write.change {
+            detached_when_due(before, write, rule, after, found);
+            continue;
+        }
         if !on_target.iter().any(|rollout| intended(before, rollout, write)) {
             found.add(
                 "the weight never rises while paused or rolling back",
@@ -23,6 +27,9 @@ pub(super) fn check(before: &Snapshot, after: &Snapshot, world: &World, blind: B
         }
         for rollout in on_target {
             found.rollout.clone_from(&rollout.id);
+            if rollout.guest.is_some() {
+                found.add("a guest never writes a weight", format!("{key} was set to {}", write.routing));
+            }
             let Some((from, to)) = weights(rollout, write) else { continue };
             if to > from {
                 raised_with_open_eyes(rollout, from, to, blind, found);
@@ -30,11 +37,10 @@ pub(super) fn check(before: &Snapshot, after: &Snapshot, world: &World, blind: B
             if to > from && intended(before, rollout, write) {
                 carried(rollout, to, world, found);
             }
-            if let (Target::Alb(alb), Change::Rule { before: Some(before), after, attaches }) =
-                (&write.target, &write.change)
+            if let (Target::Alb(alb), Change::Rule { before: Some(before), after, by }) = (&write.target, &write.change)
             {
                 the_rest_survives(rollout, alb, before, after, found);
-                if *attaches {
+                if *by == Call::Attach {
                     attached_at_zero(rollout, before, after, found);
                 }
             }
@@ -88,11 +94,10 @@ fn raised_with_open_eyes(rollout: &Rollout, from: Weight, to: Weight, blind: Bli
 fn carried(rollout: &Rollout, to: Weight, world: &World, found: &mut Found) {
     let Target::Alb(alb) = &rollout.spec.target else { return };
     let healthy = world.health_of(&rollout.canary).healthy;
-    let demanded = |share: Weight| u64::from(share.basis_points());
-    let wanted = rollout.carried_by.map(|hosts| {
-        let whole = 10_000 * 10_000;
-        (u64::from(hosts) * demanded(to) * demanded(alb.min_healthy_share)).div_ceil(whole).max(1)
-    });
+    let (new, old) = crate::alb::pair(to);
+    let (new, both) = (u64::from(new), u64::from(new) + u64::from(old));
+    let demanded = u64::from(alb.min_healthy_share.basis_points());
+    let wanted = rollout.carried_by.map(|hosts| (u64::from(hosts) * new * demanded).div_ceil(both * 10_000).max(1));
     if wanted.is_none_or(|wanted| u64::from(healthy) < wanted) {
         let detail = format!("{to} with {healthy} healthy targets of {wanted:?}");
         found.add("no group gets a weight above what its healthy targets carry", detail);
@@ -114,5 +119,22 @@ fn the_rest_survives(rollout: &Rollout, alb: &AlbTarget, before: &Rule, after: &
 fn attached_at_zero(rollout: &Rollout, before: &Rule, after: &Rule, found: &mut Found) {
     if *after != before.with(&rollout.canary, 0) || before.weight(&rollout.canary).is_some() {
         found.add("attaching writes weight 0 and nothing else", format!("{before:?} became {after:?}"));
+    }
+}
+
+/// A promoted rollout, whose time has come and whose target nobody holds, takes the old group off, which gets nothing.
+fn detached_when_due(before: &Snapshot, write: &Write, rule: &Rule, after: &Rule, found: &mut Found) {
+    let held = before.rollouts.values().any(|other| !other.is_terminal() && other.spec.target.overlaps(&write.target));
+    let is_right = |rollout: &&Rollout| {
+        let due = rollout.detach_at.is_some_and(|at| at <= write.at);
+        let old = &rollout.baseline;
+        due && rollout.spec.target.key() == write.target.key()
+            // Two controllers may write the same one after the other.
+            && rule.weight(old).unwrap_or(0) == 0
+            && *after == rule.without(old)
+    };
+    if held || !before.rollouts.values().any(|rollout| is_right(&rollout)) {
+        let detail = format!("{rule:?} became {after:?}, held: {held}");
+        found.add("detaching takes off the old group at weight 0, when it is due, and nothing else", detail);
     }
 }

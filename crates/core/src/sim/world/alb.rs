@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Change, Refused, State, World, Write};
+use super::{Call, Change, Refused, State, World, Write};
 use crate::alb;
 use crate::observation::{GroupHealth, Routing};
 use crate::spec::{AlbTarget, RuleRef, Target, Version};
@@ -47,6 +47,20 @@ impl Rule {
             None => rule.groups.push((group.clone(), weight)),
         }
         rule
+    }
+
+    /// The same without a group that gets nothing.
+    #[must_use]
+    pub fn without(&self, group: &Version) -> Self {
+        let mut rule = self.clone();
+        rule.groups.retain(|(other, weight)| other != group || *weight > 0);
+        rule
+    }
+
+    /// Whether a third group has some of its traffic.
+    #[must_use]
+    pub fn is_taken(&self, ours: &[&Version; 2]) -> bool {
+        self.groups.iter().any(|(group, weight)| *weight > 0 && !ours.contains(&group))
     }
 
     /// How it splits between the two groups that are `ours`; a third one with any weight comes first. Nothing where no
@@ -141,13 +155,13 @@ impl World {
 
     /// Writes one rule of a target as somebody other than Coalmine would.
     pub fn write_rule(&self, target: &Target, reference: &RuleRef, rule: Rule) -> Result<(), Refused> {
-        self.lock().modify_rule(target, reference, rule, false, false).map_err(Refused)
+        self.lock().modify_rule(target, reference, rule, false, Call::Set).map_err(Refused)
     }
 
     /// As Coalmine would if it were wrong.
     #[cfg(test)]
-    pub fn write_rule_as_ours(&self, target: &Target, reference: &RuleRef, rule: Rule, attaches: bool) {
-        self.lock().modify_rule(target, reference, rule, true, attaches).unwrap();
+    pub fn write_rule_as_ours(&self, target: &Target, reference: &RuleRef, rule: Rule, by: Call) {
+        self.lock().modify_rule(target, reference, rule, true, by).unwrap();
     }
 }
 
@@ -180,7 +194,10 @@ impl State {
         let attached =
             ours.len() == 2 && rules.iter().all(|rule| ours.iter().all(|group| rule.weight(group).is_some()));
         let fingerprint = Some(fingerprint(&rules));
-        Ok(Routing { others: routes, attached, fingerprint, ..Routing::of(primary, additional) })
+        let at_zero = ours.iter().filter(|group| rules.iter().any(|rule| rule.weight(group) == Some(0)));
+        let at_zero = at_zero.cloned().collect();
+        let sticky = rules.iter().filter_map(|rule| rule.sticky).max();
+        Ok(Routing { others: routes, attached, at_zero, sticky, fingerprint, ..Routing::of(primary, additional) })
     }
 
     /// Every rule gets as many requests as any other.
@@ -211,7 +228,7 @@ impl State {
         for reference in &alb.rules {
             let before = self.rules.get(reference).cloned();
             let rule = before.unwrap_or(Rule { groups: Vec::new(), sticky: None, actions_before: 1 });
-            self.modify_rule(&target, reference, Rule { groups: groups.clone(), ..rule }, false, false)?;
+            self.modify_rule(&target, reference, Rule { groups: groups.clone(), ..rule }, false, Call::Set)?;
         }
         Ok(())
     }
@@ -223,7 +240,7 @@ impl State {
         reference: &RuleRef,
         rule: Rule,
         ours: bool,
-        attaches: bool,
+        by: Call,
     ) -> Result<(), String> {
         let Target::Alb(alb) = target else { return Err(target.key()) };
         if let Some((group, _)) = rule.groups.iter().find(|(group, _)| !self.groups.contains_key(group)) {
@@ -237,7 +254,7 @@ impl State {
         let since = if before.is_some() { self.now } else { self.now - LONG_AGO };
         self.note_checks(since);
         if let Ok(routing) = self.routing_of(&whole) {
-            let change = Change::Rule { before, after: rule, attaches };
+            let change = Change::Rule { before, after: rule, by };
             self.writes.push(Write { at: self.now, target: Target::Alb(whole), routing, change, ours });
         }
         Ok(())

@@ -10,7 +10,8 @@ mod services;
 #[cfg(test)]
 mod tests;
 
-pub use alb::Rule;
+pub use alb::{HOSTS, Rule};
+pub use deployments::{CodeDeploy, Deploys, Ecs, Telling, Tells, Timetable, Told};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,16 +56,17 @@ pub struct Write {
 #[derive(Debug, Clone, PartialEq)]
 #[allow(clippy::large_enum_variant, reason = "a made-up world has few writes")]
 pub enum Change {
-    Alias {
-        before: Option<Routing>,
-        after: Routing,
-    },
-    Rule {
-        before: Option<Rule>,
-        after: Rule,
-        /// By [`attach`](crate::ports::TrafficRouter::attach).
-        attaches: bool,
-    },
+    Alias { before: Option<Routing>, after: Routing },
+    Rule { before: Option<Rule>, after: Rule, by: Call },
+}
+
+/// The call of [`TrafficRouter`](crate::ports::TrafficRouter) that writes a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// Whatever other people do is of this kind, too.
+    Set,
+    Attach,
+    Detach,
 }
 
 /// Why the world refuses something its owner asks for.
@@ -96,7 +98,7 @@ struct State {
     rollouts: BTreeMap<String, Rollout>,
     /// Rollouts that are stored in a form that nobody can read.
     damaged: BTreeSet<String>,
-    /// Which rollout holds a target, by [`Target::key`].
+    /// Which rollout holds a target, by each of its [`Target::claims`].
     claims: BTreeMap<String, String>,
     /// Sealed blocks by rollout and first minute.
     sealed: BTreeMap<String, BTreeMap<Minute, Vec<MinuteSample>>>,
@@ -106,9 +108,11 @@ struct State {
     hooks: BTreeMap<String, Hook>,
     /// The verdict metric: when, on what, and whether it was proven worse.
     measured: Vec<(Timestamp, Target, bool)>,
+    kept: deployments::Kept,
     /// By version: answers to its tests, the last one for ever after.
     test_outcomes: BTreeMap<Version, Vec<TestOutcome>>,
-    tests_run: BTreeSet<Version>,
+    /// By version: how its tests ended the last time.
+    tests_run: BTreeMap<Version, TestOutcome>,
 }
 
 impl World {
@@ -137,8 +141,9 @@ impl World {
                 notices: Vec::new(),
                 hooks: BTreeMap::new(),
                 measured: Vec::new(),
+                kept: deployments::Kept::default(),
                 test_outcomes: BTreeMap::new(),
-                tests_run: BTreeSet::new(),
+                tests_run: BTreeMap::new(),
             }),
         }
     }
@@ -323,9 +328,9 @@ impl World {
         self.lock().test_outcomes.insert(version.clone(), outcomes);
     }
 
-    /// The versions that were ever tested.
+    /// The versions that were ever tested, and how their tests ended the last time.
     #[must_use]
-    pub fn tests_run(&self) -> BTreeSet<Version> {
+    pub fn tests_run(&self) -> BTreeMap<Version, TestOutcome> {
         self.lock().tests_run.clone()
     }
 
@@ -341,7 +346,7 @@ impl World {
         self.lock().rollouts.clone()
     }
 
-    /// Which rollout holds a target, by [`Target::key`].
+    /// Which rollout holds a target, by each of its [`Target::claims`].
     #[must_use]
     pub fn claims(&self) -> BTreeMap<String, String> {
         self.lock().claims.clone()

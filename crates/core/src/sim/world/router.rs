@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::alb::{Rule, fingerprint};
-use super::{State, World};
+use super::{Call, State, World};
 use crate::alb;
 use crate::observation::{Health, Readiness, Routing, SeenGroup, SeenRule, Surroundings, VersionInfo};
-use crate::ports::{Attach, Fault, FaultKind, LookError, SetError, SetWeight, TrafficRouter};
+use crate::ports::{Attach, Detach, Fault, FaultKind, LookError, SetError, SetWeight, TrafficRouter};
 use crate::sim::executor::yield_once;
 use crate::spec::{AlbTarget, LambdaTarget, Stickiness, Target, Version};
 use crate::units::{Span, Weight};
@@ -45,10 +45,13 @@ impl TrafficRouter for World {
                 let (new, old) = alb::pair(*weight);
                 let release = *weight == Weight::ZERO && alb.stickiness == Stickiness::DisableOnRollback;
                 let change = |rule: &Rule| {
+                    if rule.is_taken(&[baseline, canary]) {
+                        return rule.clone();
+                    }
                     let sticky = rule.sticky.filter(|_| !release);
                     Rule { sticky, ..rule.with(baseline, old).with(canary, new) }
                 };
-                self.write_rules(target, alb, seen, &change, false).await
+                self.write_rules(target, alb, seen, &change, Call::Set).await
             }
         }
     }
@@ -57,7 +60,13 @@ impl TrafficRouter for World {
         let Attach { target, canary, seen } = attach;
         let Target::Alb(alb) = target else { return Ok(()) };
         let change = |rule: &Rule| rule.with(canary, rule.weight(canary).unwrap_or(0));
-        self.write_rules(target, alb, seen, &change, true).await
+        self.write_rules(target, alb, seen, &change, Call::Attach).await
+    }
+
+    async fn detach(&self, detach: &Detach<'_>) -> Result<(), SetError> {
+        let Detach { target, group, seen } = detach;
+        let Target::Alb(alb) = target else { return Ok(()) };
+        self.write_rules(target, alb, seen, &|rule: &Rule| rule.without(group), Call::Detach).await
     }
 
     async fn health(&self, target: &Target, baseline: &Version, canary: &Version) -> Result<Health, LookError> {
@@ -102,7 +111,7 @@ impl World {
         alb: &AlbTarget,
         seen: &Routing,
         change: &(dyn Fn(&Rule) -> Rule + Sync),
-        attaches: bool,
+        by: Call,
     ) -> Result<(), SetError> {
         let read = self.lock().rules_of(alb).map_err(|detail| rejected("DescribeRules", detail))?;
         if seen.fingerprint.as_deref() != Some(&fingerprint(&read)) {
@@ -112,7 +121,7 @@ impl World {
         for ((reference, before), after) in alb.rules.iter().zip(&read).zip(&wanted) {
             yield_once().await;
             if before != after {
-                let written = self.lock().modify_rule(target, reference, after.clone(), true, attaches);
+                let written = self.lock().modify_rule(target, reference, after.clone(), true, by);
                 written.map_err(|detail| rejected("ModifyRule", detail))?;
             }
         }

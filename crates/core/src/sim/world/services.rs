@@ -103,7 +103,8 @@ impl RolloutStore for World {
     }
 
     async fn holder(&self, target: &Target) -> Result<Option<String>, Fault> {
-        Ok(self.lock().claims.get(&target.key()).cloned())
+        let state = self.lock();
+        Ok(target.claims().iter().find_map(|claim| state.claims.get(claim)).cloned())
     }
 
     async fn named_by_alarm(&self, alarm: &str) -> Result<Vec<String>, Fault> {
@@ -194,8 +195,9 @@ impl State {
     }
 
     fn claimed_by_another(&self, rollout: &Rollout) -> Option<String> {
-        let holder = self.claims.get(&rollout.spec.target.key()).filter(|holder| **holder != rollout.id);
-        holder.filter(|_| rollout.holds_target()).cloned()
+        let claims = rollout.spec.target.claims();
+        let mut holders = claims.iter().filter_map(|claim| self.claims.get(claim));
+        holders.find(|holder| **holder != rollout.id).filter(|_| rollout.holds_target()).cloned()
     }
 
     /// Keeps what survives being written down, so that state which does not cannot hide in memory.
@@ -204,11 +206,12 @@ impl State {
         let stored = written.map_err(|error| {
             Fault::new("TransactWriteItems", FaultKind::Rejected, format!("cannot be kept: {error}"))
         })?;
-        let key = stored.spec.target.key();
-        if stored.holds_target() {
-            self.claims.insert(key, stored.id.clone());
-        } else if self.claims.get(&key) == Some(&stored.id) {
-            self.claims.remove(&key);
+        for claim in stored.spec.target.claims() {
+            if stored.holds_target() {
+                self.claims.insert(claim, stored.id.clone());
+            } else if self.claims.get(&claim) == Some(&stored.id) {
+                self.claims.remove(&claim);
+            }
         }
         self.rollouts.insert(stored.id.clone(), stored);
         Ok(())
@@ -239,10 +242,11 @@ impl TestRunner for World {
         if !exists {
             return Err(Fault::new("Invoke", FaultKind::Rejected, format!("Function not found: {}", version.0)));
         }
-        state.tests_run.insert(version.clone());
-        let Some(outcomes) = state.test_outcomes.get_mut(version) else { return Ok(TestOutcome::Passed) };
-        let last = outcomes.len() <= 1;
-        let outcome = if last { outcomes.first().cloned() } else { Some(outcomes.remove(0)) };
-        Ok(outcome.unwrap_or(TestOutcome::Passed))
+        let outcomes = state.test_outcomes.get_mut(version);
+        let outcome =
+            outcomes.and_then(|left| if left.len() > 1 { Some(left.remove(0)) } else { left.first().cloned() });
+        let outcome = outcome.unwrap_or(TestOutcome::Passed);
+        state.tests_run.insert(version.clone(), outcome.clone());
+        Ok(outcome)
     }
 }

@@ -190,17 +190,16 @@ const TARGETS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "rule: RULE3, targetGroups: [blue, green], minHealthyShare: 101%, keepBaseline: 2h",
+        "rule: RULE3, targetGroups: [blue, green], minHealthyShare: 101%, keepBaseline: 31d",
         &[
             "target.alb.minHealthyShare: `101%` is more than 100%; a weight is between 0% and 100%",
-            "target.alb.keepBaseline: in this version the old group stays attached until the next rollout; write \
-             `untilNextRollout`",
+            "target.alb.keepBaseline: `31d` is out of range; write 1m to 30d",
         ],
     ),
     (
         "rule: RULE3, targetGroups: [blue, green], keepBaseline: forever, owner: codedeploy",
         &[
-            "target.alb.keepBaseline: `forever` is not `untilNextRollout`",
+            "target.alb.keepBaseline: `forever` is not `untilNextRollout` or a duration such as `2h`",
             "target.alb.owner: unknown field `owner`; known here: `rule`, `listener`, `targetGroups`, `stickiness`, \
              `minHealthyShare`, `testRule`, `keepBaseline`",
         ],

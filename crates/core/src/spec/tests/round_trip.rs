@@ -222,7 +222,7 @@ fn balancer() -> Json {
     let optional = some_of(vec![
         ("stickiness", words(&["refuse", "disableOnRollback"])),
         ("minHealthyShare", percent(100..10_001)),
-        ("keepBaseline", words(&["untilNextRollout"])),
+        ("keepBaseline", words(&["untilNextRollout", "90m", "2d"])),
     ]);
     let test_rule = json!(arn("listener-rule/app/a-B/1f/2e/0123456789abcdef0".to_owned()));
     let always = with(optional, vec![("targetGroups", groups.boxed()), ("testRule", Just(test_rule).boxed())]);

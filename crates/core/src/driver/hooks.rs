@@ -1,0 +1,447 @@
+//! Deployments of other services: their hooks, and what is told to them.
+//!
+//! A hook is kept before anything else is done about it, and forgotten only once it is answered: whoever is killed
+//! meanwhile leaves it to the next tick. The answer is a function of the stored rollout, so that it is the same whoever
+//! gives it, and however often.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt, stream};
+use serde::Serialize;
+
+use super::accompany::{Accompanied, accompany};
+use super::attend::Line;
+use super::{CONCURRENT_ROLLOUTS, Context, SLICE, Settings, TickReport};
+use crate::deployment::{
+    Asked, Deployment, DeploymentRef, EcsQuestion, EcsStage, FoundSpec, Hook, HookAnswer, Question, Reply, Unjudged,
+};
+use crate::engine;
+use crate::observation::{Seen, Split};
+use crate::ports::{Budget, Fault, FaultKind, LookError, Ports};
+use crate::rollout::Rollout;
+use crate::spec::{Ending, Mode};
+use crate::units::{Span, Timestamp, Weight};
+
+/// A deployment that calls a hook exists, but a look at it may lag. What is not found for so long is not there, or is
+/// nothing that can be judged.
+const FOUND_WITHIN: Span = Span::from_minutes(5);
+
+/// What came of a question.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HookReport {
+    /// What Amazon ECS is told. CodeDeploy is told by a call of its own, and with news nobody waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Reply>,
+    #[serde(flatten)]
+    pub report: TickReport,
+}
+
+/// What was done about a hook, or about news of a deployment.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HookLine {
+    /// `d-3GSL8P2NK`, which is also the rollout's name.
+    pub deployment: String,
+    /// What its service was told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<HookAnswer>,
+    /// What is waited for, where nothing was told yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
+    /// What happened.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub did: Vec<String>,
+    /// What stops nothing and should be known all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// What went wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
+}
+
+impl HookLine {
+    fn about(deployment: &DeploymentRef) -> Self {
+        Self {
+            deployment: deployment.id().to_owned(),
+            answer: None,
+            waiting: None,
+            did: Vec::new(),
+            warnings: Vec::new(),
+            faults: Vec::new(),
+        }
+    }
+}
+
+/// What is known of a rollout's deployment before the rollout is attended to.
+#[derive(Debug, Clone)]
+pub(super) struct Visit {
+    pub deployment: Seen<Deployment>,
+    pub asked: Option<Asked>,
+}
+
+/// By the rollout's name.
+pub(super) type Visits = BTreeMap<String, Visit>;
+
+/// A hook that waits, and the look at its deployment.
+pub(super) struct Call {
+    hook: Hook,
+    deployment: Result<Deployment, LookError>,
+}
+
+impl Call {
+    /// The question as its service puts it; nothing while it does not say at which weight it waits.
+    fn asked(&self) -> Option<Asked> {
+        let at = self.deployment.as_ref().ok()?.awaits?;
+        Some(Asked { at, until: Some(self.hook.answer_by()) })
+    }
+}
+
+/// What came of one deployment: about its hook, and about its rollout.
+type Told = (HookLine, Vec<Line>);
+
+/// Takes up a question about a deployment. A CodeDeploy hook may be answered now or by a later tick; Amazon ECS gets its
+/// reply here.
+///
+/// # Errors
+/// For CodeDeploy when the hook could neither be kept nor answered; for news when the deployment could not be looked at, or
+/// its rollout not be opened yet: ask again. Never for Amazon ECS, which takes an error for a refusal.
+pub async fn hook(
+    ports: &impl Ports,
+    question: Question,
+    now: Timestamp,
+    budget: &impl Budget,
+    settings: &Settings,
+) -> Result<HookReport, Fault> {
+    let context = Context { ports, budget, settings, now };
+    match question {
+        Question::CodeDeploy(hook) => context.called(hook).await,
+        Question::Ecs(question) => Ok(context.asked_by_ecs(question).await),
+        Question::News(deployment) => context.heard_of(deployment).await,
+    }
+}
+
+impl<P: Ports, B: Budget> Context<'_, P, B> {
+    async fn called(&self, hook: Hook) -> Result<HookReport, Fault> {
+        let keep = self.guarded(self.budget.remaining() / 4, self.ports.keep_hook(&hook)).await;
+        let kept = keep.unwrap_or_else(|cut| Err(cut.fault("keep_hook")));
+        let (mut hooks, faults) = self.kept_hooks().await;
+        hooks.retain(|other| other.execution != hook.execution);
+        hooks.insert(0, hook);
+        let calls = self.look_at(hooks).await;
+        let mut report = TickReport { faults, ..TickReport::at(self.now) };
+        self.settle_all(calls, &BTreeSet::new(), &mut report).await;
+        let answered = report.hooks.first().is_some_and(|line| line.answer.is_some());
+        match kept {
+            Err(fault) if !answered => Err(fault),
+            Ok(()) | Err(_) => Ok(HookReport { reply: None, report }),
+        }
+    }
+
+    /// The hooks that wait, and why they are not known.
+    pub(super) async fn kept_hooks(&self) -> (Vec<Hook>, Vec<String>) {
+        let read = self.guarded(self.budget.remaining() / 4, self.ports.hooks()).await;
+        match read.unwrap_or_else(|cut| Err(cut.fault("hooks"))) {
+            Ok(hooks) => (hooks, Vec::new()),
+            Err(fault) => (Vec::new(), vec![format!("the hooks that wait could not be read: {fault}")]),
+        }
+    }
+
+    /// Looks at the deployment of each.
+    pub(super) async fn look_at(&self, hooks: Vec<Hook>) -> Vec<Call> {
+        let looking = stream::iter(hooks).map(async |hook| {
+            let deployment = self.deployment(&hook.deployment).await;
+            Call { hook, deployment }
+        });
+        looking.buffered(CONCURRENT_ROLLOUTS).collect().await
+    }
+
+    pub(super) async fn deployment(&self, deployment: &DeploymentRef) -> Result<Deployment, LookError> {
+        let looked = self.guarded(self.budget.remaining() / 4, self.ports.deployment(deployment)).await;
+        looked.unwrap_or_else(|cut| Err(cut.fault("deployment").into()))
+    }
+
+    /// Answers whatever can be answered. `attended` are the rollouts that this invocation has attended to already.
+    pub(super) async fn settle_all(&self, calls: Vec<Call>, attended: &BTreeSet<String>, report: &mut TickReport) {
+        let settling = stream::iter(calls).map(|call| self.settle(call, attended));
+        for (line, lines) in settling.buffered(CONCURRENT_ROLLOUTS).collect::<Vec<Told>>().await {
+            report.hooks.push(line);
+            report.lines.extend(lines);
+        }
+    }
+
+    async fn settle(&self, call: Call, attended: &BTreeSet<String>) -> Told {
+        let (mut line, mut lines) = (HookLine::about(&call.hook.deployment), Vec::new());
+        let wait = SLICE.min(self.budget.remaining());
+        let answer = self.guarded(wait, self.reply(&call, attended, &mut line, &mut lines)).await;
+        match answer.unwrap_or_else(|cut| Some(Reply::Wait(cut.to_string()))) {
+            None => self.forget(&call.hook, &mut line).await,
+            Some(Reply::Answer(answer)) => self.tell_service(&call.hook, answer, &mut line).await,
+            Some(Reply::Wait(why)) if self.now < call.hook.answer_by() => line.waiting = Some(why),
+            Some(Reply::Wait(why)) => {
+                let answer = self.at_the_limit(&call.hook, &why).await;
+                self.tell_service(&call.hook, answer, &mut line).await;
+            }
+        }
+        (line, lines)
+    }
+
+    /// What a hook of CodeDeploy is told; nothing where nobody waits any more.
+    async fn reply(
+        &self,
+        call: &Call,
+        attended: &BTreeSet<String>,
+        line: &mut HookLine,
+        lines: &mut Vec<Line>,
+    ) -> Option<Reply> {
+        let deployment = match &call.deployment {
+            Ok(deployment) => deployment,
+            Err(error) => return Some(self.unseen(error, call.hook.received)),
+        };
+        if deployment.state.has_ended() {
+            line.did.push("it has ended, and nobody waits for an answer".to_owned());
+            return None;
+        }
+        if let Some(answer) = self.unjudged(deployment) {
+            return Some(Reply::Answer(answer));
+        }
+        let asked = call.asked();
+        let judged = if attended.contains(deployment.reference.id()) {
+            self.stored(deployment).await
+        } else {
+            self.judged(deployment, asked, None, line, lines).await
+        };
+        Some(judged.map_or_else(
+            |reply| reply,
+            |rollout| {
+                // Until it is known at which weight it waits, only what holds at any weight is an answer.
+                let strictest = Asked { at: Weight::FULL, until: Some(call.hook.answer_by()) };
+                engine::answer(&rollout, &asked.unwrap_or(strictest), self.settings.mode)
+            },
+        ))
+    }
+
+    async fn tell_service(&self, hook: &Hook, answer: HookAnswer, line: &mut HookLine) {
+        let told = self.guarded(SLICE.min(self.budget.remaining()), self.ports.answer(hook, &answer)).await;
+        match told.unwrap_or_else(|cut| Err(cut.fault("answer"))) {
+            Ok(()) => {
+                line.answer = Some(answer);
+                self.forget(hook, line).await;
+            }
+            Err(fault) => line.faults.push(fault.to_string()),
+        }
+    }
+
+    /// Failing to forget is harmless: a hook that has its answer may be answered again.
+    async fn forget(&self, hook: &Hook, line: &mut HookLine) {
+        let dropped = self.guarded(SLICE.min(self.budget.remaining()), self.ports.drop_hook(hook)).await;
+        if let Err(fault) = dropped.unwrap_or_else(|cut| Err(cut.fault("drop_hook"))) {
+            line.faults.push(fault.to_string());
+        }
+    }
+
+    /// CodeDeploy waits no longer: an answer must be given by what is configured, without a verdict.
+    async fn at_the_limit(&self, hook: &Hook, why: &str) -> HookAnswer {
+        let loaded = self.guarded(SLICE.min(self.budget.remaining()), self.ports.load(hook.deployment.id())).await;
+        let rollout = loaded.unwrap_or_else(|cut| Err(cut.fault("load"))).ok().flatten();
+        let why = format!("no verdict within {}: {why}", Hook::LIMIT);
+        let consents =
+            |rollout: &Rollout| rollout.spec.mode == Mode::Observe || rollout.spec.undecided.no_data == Ending::Promote;
+        if rollout.is_some_and(|rollout| consents(&rollout)) {
+            return HookAnswer { goes_on: true, why };
+        }
+        self.refused(why)
+    }
+
+    async fn asked_by_ecs(&self, question: EcsQuestion) -> HookReport {
+        let (mut line, mut lines) = (HookLine::about(&question.deployment), Vec::new());
+        let reply = self.guarded(self.budget.remaining(), self.reply_to_ecs(&question, &mut line, &mut lines)).await;
+        let reply = reply.unwrap_or_else(|cut| Reply::Wait(cut.to_string()));
+        match &reply {
+            Reply::Answer(answer) => line.answer = Some(answer.clone()),
+            Reply::Wait(why) => line.waiting = Some(why.clone()),
+        }
+        let report = TickReport { lines, hooks: vec![line], ..TickReport::at(self.now) };
+        HookReport { reply: Some(reply), report }
+    }
+
+    async fn reply_to_ecs(&self, question: &EcsQuestion, line: &mut HookLine, lines: &mut Vec<Line>) -> Reply {
+        let shifting = matches!(question.stage, EcsStage::TestTrafficShift | EcsStage::ProductionTrafficShift);
+        if shifting && question.weight == Some(Weight::ZERO) {
+            return go_on("the traffic is being put back, which is not judged");
+        }
+        let deployment = match self.deployment(&question.deployment).await {
+            Ok(deployment) => deployment,
+            Err(error) => return self.unseen(&error, question.since),
+        };
+        if let Some(answer) = self.unjudged(&deployment) {
+            return Reply::Answer(answer);
+        }
+        if question.stage < EcsStage::PostTestTrafficShift {
+            return self.before_tests(&deployment, question.spec.as_ref()).await;
+        }
+        let at = match self.weight_at(question, &deployment).await {
+            Ok(at) => at,
+            Err(why) => return Reply::Wait(why),
+        };
+        let asked = Asked { at, until: None };
+        let judged = self.judged(&deployment, Some(asked), question.spec.as_ref(), line, lines).await;
+        judged.map_or_else(|reply| reply, |rollout| engine::answer(&rollout, &asked, self.settings.mode))
+    }
+
+    /// The new tasks may not even run yet, so nothing can be tested, and waiting for it would wait for ever. A spec that is
+    /// wrong is told here, while nothing has been moved.
+    async fn before_tests(&self, deployment: &Deployment, inline: Option<&FoundSpec>) -> Reply {
+        if deployment.shift.is_some()
+            && let Err(reply) = self.spec_of(deployment, inline).await
+        {
+            return reply;
+        }
+        go_on("there is nothing to judge before the new tasks can be tested")
+    }
+
+    /// The weight at which it waits: that which is live, for a payload may tell the one that is next.
+    async fn weight_at(&self, question: &EcsQuestion, deployment: &Deployment) -> Result<Weight, String> {
+        if question.stage < EcsStage::PreProductionTrafficShift {
+            return Ok(Weight::ZERO);
+        }
+        if question.stage == EcsStage::PostProductionTrafficShift {
+            return Ok(Weight::FULL);
+        }
+        let Some(shift) = &deployment.shift else { return Err(NOT_SAID_YET.to_owned()) };
+        let live = match self.ports.look(&shift.target).await {
+            Ok(routing) => match routing.split(&shift.baseline, &shift.canary) {
+                Split::Ours(weight) => Ok(weight),
+                Split::Uneven { .. } | Split::Foreign => Err(format!("the live weights are {routing}")),
+            },
+            Err(error) => Err(error.to_string()),
+        };
+        live.or_else(|why| question.weight.ok_or(why))
+    }
+
+    async fn heard_of(&self, reference: DeploymentRef) -> Result<HookReport, Fault> {
+        let (mut line, mut lines) = (HookLine::about(&reference), Vec::new());
+        let heard = self.guarded(self.budget.remaining(), self.take_up(&reference, &mut line, &mut lines)).await;
+        heard.unwrap_or_else(|cut| Err(cut.fault("deployment")))?;
+        let report = TickReport { lines, hooks: vec![line], ..TickReport::at(self.now) };
+        Ok(HookReport { reply: None, report })
+    }
+
+    /// News of a deployment: its rollout is opened, or attended to.
+    async fn take_up(
+        &self,
+        reference: &DeploymentRef,
+        line: &mut HookLine,
+        lines: &mut Vec<Line>,
+    ) -> Result<(), Fault> {
+        let deployment = match self.ports.deployment(reference).await {
+            Ok(deployment) => deployment,
+            // The event rule hears of every deployment, also of those that shift no alias.
+            Err(LookError::NotFound(why)) => {
+                line.did.push(format!("not judged: {why}"));
+                return Ok(());
+            }
+            Err(LookError::Fault(fault)) => return Err(fault),
+        };
+        if let Some(answer) = self.unjudged(&deployment) {
+            line.did.push(format!("not judged: {}", answer.why));
+            return Ok(());
+        }
+        match self.judged(&deployment, None, None, line, lines).await {
+            Ok(_) => Ok(()),
+            Err(Reply::Answer(HookAnswer { goes_on: true, why })) => {
+                line.did.push(format!("not judged: {why}"));
+                Ok(())
+            }
+            Err(Reply::Answer(HookAnswer { goes_on: false, why })) => {
+                line.faults.push(format!("not judged: {why}"));
+                Ok(())
+            }
+            Err(Reply::Wait(why)) => Err(Fault::new("deployment", FaultKind::Failed, why)),
+        }
+    }
+
+    /// The rollout of a deployment, attended to, as it is stored then; or what is told without one.
+    async fn judged(
+        &self,
+        deployment: &Deployment,
+        asked: Option<Asked>,
+        inline: Option<&FoundSpec>,
+        line: &mut HookLine,
+        lines: &mut Vec<Line>,
+    ) -> Result<Rollout, Reply> {
+        let rollout = match accompany(self, deployment, inline).await {
+            Accompanied::By(rollout) => *rollout,
+            Accompanied::Opened(rollout, warnings) => {
+                line.did.push(format!("opened rollout {}", rollout.id));
+                line.warnings.extend(warnings.iter().map(ToString::to_string));
+                *rollout
+            }
+            Accompanied::Over => return Err(go_on("it has ended, and nothing of it was judged")),
+            Accompanied::Nobody(reply) => return Err(reply),
+        };
+        if rollout.is_active() {
+            let visit = Visit { deployment: Seen::Known(deployment.clone()), asked };
+            let visits = Visits::from([(rollout.id.clone(), visit)]);
+            lines.extend(self.attend_all(vec![rollout], false, &visits).await.lines);
+        }
+        self.stored(deployment).await
+    }
+
+    async fn stored(&self, deployment: &Deployment) -> Result<Rollout, Reply> {
+        match self.ports.load(deployment.reference.id()).await {
+            Ok(Some(rollout)) => Ok(rollout),
+            Ok(None) => Err(Reply::Wait("its rollout is not stored yet".to_owned())),
+            Err(fault) => Err(Reply::Wait(fault.to_string())),
+        }
+    }
+
+    /// What is told of a deployment in which there is nothing to judge.
+    fn unjudged(&self, deployment: &Deployment) -> Option<HookAnswer> {
+        if deployment.rolls_back {
+            let why = "it puts the old version back, which is not judged".to_owned();
+            return Some(HookAnswer { goes_on: true, why });
+        }
+        match deployment.unjudged.clone()? {
+            Unjudged::Alone(why) => Some(HookAnswer { goes_on: true, why }),
+            Unjudged::Foreign(why) => Some(self.refused(why)),
+        }
+    }
+
+    /// What is told of a deployment that cannot be seen.
+    fn unseen(&self, error: &LookError, since: Timestamp) -> Reply {
+        match error {
+            LookError::NotFound(why) if self.now.since(since) >= FOUND_WITHIN => {
+                Reply::Answer(self.refused(why.clone()))
+            }
+            LookError::NotFound(why) => Reply::Wait(why.clone()),
+            LookError::Fault(fault) => Reply::Wait(fault.to_string()),
+        }
+    }
+
+    /// A deployment that cannot be judged does not go on, unless this controller only observes.
+    pub(super) fn refused(&self, why: String) -> HookAnswer {
+        match self.settings.mode {
+            Mode::Enforce => HookAnswer { goes_on: false, why },
+            Mode::Observe => HookAnswer { goes_on: true, why: format!("observe mode: would have stopped it: {why}") },
+        }
+    }
+}
+
+pub(super) const NOT_SAID_YET: &str = "its service does not say yet what it moves";
+
+fn go_on(why: &str) -> Reply {
+    Reply::Answer(HookAnswer { goes_on: true, why: why.to_owned() })
+}
+
+/// What the hooks ask of the rollouts that are attended to anyway.
+pub(super) fn visits(calls: &[Call]) -> Visits {
+    let visit = |call: &Call| {
+        let deployment = match &call.deployment {
+            Ok(deployment) => Seen::Known(deployment.clone()),
+            Err(error) => Seen::Missing(error.to_string()),
+        };
+        (call.hook.deployment.id().to_owned(), Visit { deployment, asked: call.asked() })
+    };
+    calls.iter().map(visit).collect()
+}
