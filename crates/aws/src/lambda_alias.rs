@@ -19,7 +19,7 @@ use coalmine_core::units::{Span, Weight};
 use crate::Aws;
 use crate::errors::{Call, refused_as};
 
-const GET_ALIAS: Call = Call::new("GetAlias", "lambda:GetAlias");
+pub(crate) const GET_ALIAS: Call = Call::new("GetAlias", "lambda:GetAlias");
 const UPDATE_ALIAS: Call = Call::new("UpdateAlias", "lambda:UpdateAlias");
 const GET_CONFIGURATION: Call = Call::new("GetFunctionConfiguration", "lambda:GetFunctionConfiguration");
 const LIST_VERSIONS: Call = Call::new("ListVersionsByFunction", "lambda:ListVersionsByFunction");

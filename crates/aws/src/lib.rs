@@ -3,13 +3,14 @@
 //! Architecture Invariant: this is the only crate that names an SDK, and no SDK type is in its public signatures. It
 //! carries, it does not decide: a call per question, a [`Fault`](coalmine_core::ports::Fault) per failure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use coalmine_core::deployment::Stage;
 
 mod cloudwatch;
 mod deployments;
@@ -41,6 +42,7 @@ pub struct Aws {
     config: AwsConfig,
     sdk: SdkConfig,
     cloudwatch: OnceLock<aws_sdk_cloudwatch::Client>,
+    code_deploy: OnceLock<aws_sdk_codedeploy::Client>,
     dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
     ecs: OnceLock<aws_sdk_ecs::Client>,
     elb: OnceLock<aws_sdk_elasticloadbalancingv2::Client>,
@@ -49,6 +51,9 @@ pub struct Aws {
     http: OnceLock<aws_smithy_http_client::Connector>,
     lambda: OnceLock<aws_sdk_lambda::Client>,
     sns: OnceLock<aws_sdk_sns::Client>,
+    ssm: OnceLock<aws_sdk_ssm::Client>,
+    /// CodeDeploy's timetables that are the user's own, by configuration.
+    timetables: Mutex<BTreeMap<String, Vec<Stage>>>,
     /// Weighted aliases that are known to have no provisioned concurrency, by target key.
     unprovisioned: Mutex<BTreeSet<String>>,
 }
@@ -82,6 +87,7 @@ impl Aws {
             config,
             sdk,
             cloudwatch: OnceLock::new(),
+            code_deploy: OnceLock::new(),
             dynamodb: OnceLock::new(),
             ecs: OnceLock::new(),
             elb: OnceLock::new(),
@@ -89,12 +95,18 @@ impl Aws {
             http: OnceLock::new(),
             lambda: OnceLock::new(),
             sns: OnceLock::new(),
+            ssm: OnceLock::new(),
+            timetables: Mutex::default(),
             unprovisioned: Mutex::default(),
         }
     }
 
     fn cloudwatch(&self) -> &aws_sdk_cloudwatch::Client {
         self.cloudwatch.get_or_init(|| aws_sdk_cloudwatch::Client::new(&self.sdk))
+    }
+
+    fn code_deploy(&self) -> &aws_sdk_codedeploy::Client {
+        self.code_deploy.get_or_init(|| aws_sdk_codedeploy::Client::new(&self.sdk))
     }
 
     fn dynamodb(&self) -> &aws_sdk_dynamodb::Client {
@@ -119,6 +131,10 @@ impl Aws {
 
     fn sns(&self) -> &aws_sdk_sns::Client {
         self.sns.get_or_init(|| aws_sdk_sns::Client::new(&self.sdk))
+    }
+
+    fn ssm(&self) -> &aws_sdk_ssm::Client {
+        self.ssm.get_or_init(|| aws_sdk_ssm::Client::new(&self.sdk))
     }
 }
 

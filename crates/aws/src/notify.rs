@@ -1,15 +1,20 @@
 //! Tells transitions to an event bus and to a topic.
 
+use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use coalmine_core::ports::{Fault, FaultKind, Notifier};
 use coalmine_core::rollout::{Notice, PhaseName};
-use coalmine_core::spec::Target;
+use coalmine_core::spec::{LambdaTarget, Target};
 
 use crate::Aws;
 use crate::errors::{Call, kind_of_answer};
 
 const PUT_EVENTS: Call = Call::new("PutEvents", "events:PutEvents");
 const PUBLISH: Call = Call::new("Publish", "sns:Publish");
+const PUT_METRIC: Call = Call::new("PutMetricData", "cloudwatch:PutMetricData");
+
+const NAMESPACE: &str = "Coalmine";
+const METRIC: &str = "Verdict";
 
 const EVENT_SOURCE: &str = "coalmine";
 const EVENT_TYPE: &str = "Coalmine Rollout State Change";
@@ -32,8 +37,21 @@ impl Notifier for Aws {
         Ok(())
     }
 
-    async fn measure(&self, _: &Target, _: bool) -> Result<(), Fault> {
-        Ok(())
+    async fn measure(&self, target: &Target, worse: bool) -> Result<(), Fault> {
+        let names = match target {
+            Target::Lambda(LambdaTarget { function, alias, .. }) => {
+                vec![("Function", function.clone()), ("Alias", alias.clone())]
+            }
+            Target::Alb(_) => vec![("TargetKey", target.key())],
+        };
+        let dimension = |(name, value)| Dimension::builder().name(name).value(value).build();
+        let datum = MetricDatum::builder()
+            .metric_name(METRIC)
+            .set_dimensions(Some(names.into_iter().map(dimension).collect()))
+            .value(if worse { 1.0 } else { 0.0 })
+            .build();
+        let request = self.cloudwatch().put_metric_data().namespace(NAMESPACE).metric_data(datum);
+        request.send().await.map(drop).map_err(|error| PUT_METRIC.fault(error))
     }
 }
 

@@ -8,15 +8,24 @@
 //! | `TARGET#<function>:<alias>`, `TARGET#alb/<group>` | `CLAIM` | the rollout that holds the alias, or the target group |
 //! | `ACTIVE` | `<id>` | a rollout that a tick has to look at |
 //! | `ALARM#<name>` | `<id>` | an active rollout that names the alarm |
+//! | `HOOK` | `<deployment>#<digest of the execution>` | a hook that waits for its answer |
+//! | `JUDGED` | `<id>` | a rollout that judges another service's deployment, kept as long as it |
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use coalmine_core::deployment::Hook;
 use coalmine_core::spec::Target;
 use coalmine_core::units::Minute;
 
 /// Partition of the active rollouts: one a minute is read, and there are few, so one partition serves.
 pub(super) const ACTIVE: &str = "ACTIVE";
+
+/// Partition of the hooks that wait.
+pub(super) const HOOK: &str = "HOOK";
+
+/// Partition of the rollouts that judge another service's deployment, ended ones among them.
+pub(super) const JUDGED: &str = "JUDGED";
 
 /// What a sealed block's sort key begins with.
 pub(super) const SEALED: &str = "SEALED#";
@@ -56,6 +65,15 @@ impl Key {
         Self { pk: alarm(name), sk: id.to_owned() }
     }
 
+    /// An execution's name is as long as CodeDeploy likes, and a key is not: it stands there as a digest.
+    pub fn hook(hook: &Hook) -> Self {
+        Self { pk: HOOK.to_owned(), sk: format!("{}#{:016x}", hook.deployment.id(), digest(&hook.execution)) }
+    }
+
+    pub fn judged(id: &str) -> Self {
+        Self { pk: JUDGED.to_owned(), sk: id.to_owned() }
+    }
+
     pub fn attributes(&self) -> HashMap<String, AttributeValue> {
         HashMap::from([
             ("pk".to_owned(), AttributeValue::S(self.pk.clone())),
@@ -72,4 +90,10 @@ pub(super) fn rollout(id: &str) -> String {
 /// Partition of the rollouts that name an alarm.
 pub(super) fn alarm(name: &str) -> String {
     format!("ALARM#{name}")
+}
+
+/// 64-bit FNV-1a. A deployment has two hooks; these need only differ.
+fn digest(text: &str) -> u64 {
+    let add = |digest: u64, byte: u8| (digest ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, add)
 }

@@ -29,6 +29,7 @@ const GET_ITEM: Call = Call::new("GetItem", "dynamodb:GetItem");
 const BATCH_GET: Call = Call::new("BatchGetItem", "dynamodb:BatchGetItem");
 const QUERY: Call = Call::new("Query", "dynamodb:Query");
 const PUT_ITEM: Call = Call::new("PutItem", "dynamodb:PutItem");
+const DELETE_ITEM: Call = Call::new("DeleteItem", "dynamodb:DeleteItem");
 
 /// BatchGetItem's own limit.
 const ITEMS_PER_BATCH: usize = 100;
@@ -42,9 +43,7 @@ const SEALED_BLOCKS_PASSED: usize = 16;
 
 impl RolloutStore for Aws {
     async fn active(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
-        let pointers = self.query(keys::ACTIVE, None).await?;
-        let ids: BTreeSet<String> =
-            pointers.iter().filter_map(|item| text(item, "sk").ok()).map(str::to_owned).collect();
+        let ids = self.pointed_at(keys::ACTIVE).await?;
         let mut states = self.states(&ids).await?;
         let read = |id: String| match states.remove(&id) {
             Some(item) => shape::read_state(&item).map_err(|error| unreadable(id, &error)),
@@ -75,8 +74,7 @@ impl RolloutStore for Aws {
     }
 
     async fn named_by_alarm(&self, alarm: &str) -> Result<Vec<String>, Fault> {
-        let items = self.query(&keys::alarm(alarm), None).await?;
-        Ok(items.iter().filter_map(|item| text(item, "sk").ok()).map(str::to_owned).collect())
+        Ok(self.pointed_at(&keys::alarm(alarm)).await?.into_iter().collect())
     }
 
     async fn create(&self, rollout: &Rollout) -> Result<(), CreateError> {
@@ -138,19 +136,41 @@ impl RolloutStore for Aws {
     }
 
     async fn judged(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
-        Ok(Vec::new())
+        let ids = self.pointed_at(keys::JUDGED).await?;
+        // Of two items whose time is over, DynamoDB may remove either one first.
+        let states = self.states(&ids).await?;
+        let read = |(id, item)| shape::read_state(&item).map_err(|error| unreadable(id, &error));
+        let mut judged: Vec<Result<Rollout, Unreadable>> = states.into_iter().map(read).collect();
+        // What nobody can read comes first.
+        judged.sort_by_key(|read| read.as_ref().ok().map(|rollout| rollout.started_at));
+        Ok(judged)
     }
 
-    async fn keep_hook(&self, _: &Hook) -> Result<(), Fault> {
-        Err(PUT_ITEM.refusal(FaultKind::Rejected, "not in this version"))
+    async fn keep_hook(&self, hook: &Hook) -> Result<(), Fault> {
+        let item = shape::hook_item(hook).map_err(|error| shaped(PUT_ITEM, "a hook", error))?;
+        self.put_if_absent(item).await.map(drop)
     }
 
+    /// One that cannot be read must not keep the others from being answered.
     async fn hooks(&self) -> Result<Vec<Hook>, Fault> {
-        Ok(Vec::new())
+        let mut hooks = Vec::new();
+        for item in self.query(keys::HOOK, None).await? {
+            match shape::read_hook(&item) {
+                Ok(hook) => hooks.push(hook),
+                Err(error) => {
+                    let key = text(&item, "sk").unwrap_or_default();
+                    tracing::error!(hook = key, error = %error, "a hook cannot be read and is not answered");
+                }
+            }
+        }
+        hooks.sort_by_key(|hook| hook.received);
+        Ok(hooks)
     }
 
-    async fn drop_hook(&self, _: &Hook) -> Result<(), Fault> {
-        Ok(())
+    async fn drop_hook(&self, hook: &Hook) -> Result<(), Fault> {
+        let table = self.table(DELETE_ITEM)?;
+        let request = self.dynamodb().delete_item().table_name(table).set_key(Some(Key::hook(hook).attributes()));
+        request.send().await.map(drop).map_err(|error| self.store_fault(DELETE_ITEM, error))
     }
 }
 
@@ -187,6 +207,12 @@ impl Aws {
             items.extend(page.map_err(|error| self.store_fault(QUERY, error))?.items.unwrap_or_default());
         }
         Ok(items)
+    }
+
+    /// The rollouts that a partition lists.
+    async fn pointed_at(&self, pk: &str) -> Result<BTreeSet<String>, Fault> {
+        let items = self.query(pk, None).await?;
+        Ok(items.iter().filter_map(|item| text(item, "sk").ok()).map(str::to_owned).collect())
     }
 
     /// The stored items of rollouts, by id.
@@ -284,6 +310,9 @@ fn pointer_changes(before: Option<&Rollout>, next: &Rollout) -> Vec<Write> {
         (true, false) => writes.extend(claims.map(|claim| Write::free(claim, id))),
         (true, true) | (false, false) => {}
     }
+    // Stays when the rollout ends, and learns then how long.
+    let changes = before.is_none_or(|before| before.is_active() != next.is_active());
+    writes.extend((next.guest.is_some() && changes).then(|| Write::put(shape::judged_item(next))));
     writes
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use coalmine_core::analysis::MinuteSample;
+use coalmine_core::deployment::Hook;
 use coalmine_core::rollout::{DecisionRecord, Rollout};
 use coalmine_core::units::{Span, Timestamp};
 use serde::Serialize;
@@ -22,6 +23,9 @@ const KEEP_ENDED: Span = Span::from_hours(90 * 24);
 
 /// Minutes and decisions are written while nobody knows when the rollout will end: no rollout is longer than 366 days.
 const KEEP_PARTS: Span = Span::from_hours((366 + 90) * 24);
+
+/// CodeDeploy waits for an hour. The day after it is for people.
+const KEEP_HOOK: Span = Span::from_hours(25);
 
 /// DynamoDB's own limit for an item, names included.
 const LARGEST_ITEM_BYTES: usize = 400 * 1024;
@@ -56,10 +60,32 @@ pub(super) fn state_item(rollout: &Rollout) -> Result<Item, ShapeError> {
     item.insert("rev".to_owned(), number(rollout.revision));
     item.insert("doc".to_owned(), AttributeValue::S(doc));
     item.insert("updated".to_owned(), AttributeValue::S(rollout.now.to_string()));
-    if !rollout.is_active() {
-        item.insert("ttl".to_owned(), number((rollout.now + KEEP_ENDED).epoch_seconds()));
-    }
+    item.extend(ttl_of(rollout));
     fits(item)
+}
+
+/// Says that the rollout judges another service's deployment; is gone when it is.
+pub(super) fn judged_item(rollout: &Rollout) -> Item {
+    let mut item = pointer_item(&Key::judged(&rollout.id), &rollout.id);
+    item.extend(ttl_of(rollout));
+    item
+}
+
+fn ttl_of(rollout: &Rollout) -> Option<(String, AttributeValue)> {
+    let until = number((rollout.now + KEEP_ENDED).epoch_seconds());
+    (!rollout.is_active()).then_some(("ttl".to_owned(), until))
+}
+
+pub(super) fn hook_item(hook: &Hook) -> Result<Item, ShapeError> {
+    let mut item = new_item(&Key::hook(hook));
+    item.insert("doc".to_owned(), AttributeValue::S(serde_json::to_string(hook)?));
+    item.insert("ttl".to_owned(), number((hook.received + KEEP_HOOK).epoch_seconds()));
+    fits(item)
+}
+
+pub(super) fn read_hook(item: &Item) -> Result<Hook, ShapeError> {
+    check_shape(item)?;
+    Ok(serde_json::from_str(text(item, "doc")?)?)
 }
 
 pub(super) fn read_state(item: &Item) -> Result<Rollout, ShapeError> {

@@ -22,6 +22,8 @@ mod owners;
 mod survey;
 mod write;
 
+pub(crate) use owners::DESCRIBE_SERVICES;
+
 const DESCRIBE_RULES: Call = Call::new("DescribeRules", "elasticloadbalancing:DescribeRules");
 const DESCRIBE_LISTENERS: Call = Call::new("DescribeListeners", "elasticloadbalancing:DescribeListeners");
 const DESCRIBE_GROUPS: Call = Call::new("DescribeTargetGroups", "elasticloadbalancing:DescribeTargetGroups");

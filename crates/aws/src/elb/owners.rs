@@ -10,7 +10,7 @@ use crate::errors::{Call, refused_as};
 
 const LIST_CLUSTERS: Call = Call::new("ListClusters", "ecs:ListClusters");
 const LIST_SERVICES: Call = Call::new("ListServices", "ecs:ListServices");
-const DESCRIBE_SERVICES: Call = Call::new("DescribeServices", "ecs:DescribeServices");
+pub(crate) const DESCRIBE_SERVICES: Call = Call::new("DescribeServices", "ecs:DescribeServices");
 
 /// Clusters and services that are searched. At ten services a call and four calls at once, this takes some seconds.
 const CLUSTERS_MAX: usize = 20;
