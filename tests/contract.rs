@@ -7,7 +7,7 @@ use coalmine_core::units::Minute;
 use serde_json::json;
 
 use crate::contract_aws::{self as contract, World};
-use crate::harness::{Cloud, Served, again, datums, this_minute};
+use crate::harness::{Cloud, Emulator, Served, again, datums, this_minute};
 
 const TABLE: &str = "contract";
 const TOPIC: &str = "releases";
@@ -24,6 +24,25 @@ fn the_adapters_keep_their_contract() {
     let endpoints = [("AWS_ENDPOINT_URL", cloud.endpoint())];
     let test = "contract::the_adapters_keep_their_contract";
     again::run(test, &minute.index().to_string(), &endpoints, Stdio::null());
+}
+
+/// Another DynamoDB, which knows nothing of the first one.
+#[test]
+fn the_store_keeps_its_contract_elsewhere() {
+    if again::told().is_some() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        return runtime.block_on(async {
+            let aws = Aws::new(AwsConfig { table: Some(TABLE.to_owned()), ..AwsConfig::default() }).await;
+            contract::store(&aws).await;
+            contract::two_writers(&aws).await;
+            contract::sealed(&aws).await;
+            contract::as_simulated(&aws).await;
+        });
+    }
+    let cloud = Cloud::on(Emulator::moto());
+    cloud.create_table(TABLE);
+    let endpoints = [("AWS_ENDPOINT_URL", cloud.endpoint())];
+    again::run("contract::the_store_keeps_its_contract_elsewhere", "", &endpoints, Stdio::null());
 }
 
 fn set_up(cloud: &Cloud, minute: Minute) {
@@ -57,6 +76,7 @@ async fn keep(minute: Minute) {
     contract::store(&aws).await;
     contract::two_writers(&aws).await;
     contract::sealed(&aws).await;
+    contract::as_simulated(&aws).await;
     contract::notices(&aws).await;
     contract::test_invocations(&aws, &world).await;
 }

@@ -17,6 +17,7 @@ use coalmine_core::ports::{
     TestRunner, TrafficRouter,
 };
 use coalmine_core::rollout::{DecisionRecord, Phase, Rollout, Why};
+use coalmine_core::sim::contract as sim;
 use coalmine_core::spec::{InvokeTest, LambdaTarget, MetricRef, Owner, Target, Test, Version};
 use coalmine_core::units::{Minute, Weight};
 
@@ -181,6 +182,16 @@ pub async fn two_writers(aws: &Aws) {
     };
     assert_eq!(aws.load("contract-race").await.unwrap().as_ref(), Some(&winner));
     aws.save(&winner, &ended(&winner, false), None).await.unwrap();
+}
+
+/// What the simulation's store keeps to, too.
+pub async fn as_simulated(aws: &Aws) {
+    for (kept, what) in [
+        (sim::store(aws, &rollout("contract-simulated", "four")).await, "rollouts"),
+        (sim::deployments(aws, &rollout("contract-elsewhere", "five")).await, "deployments"),
+    ] {
+        kept.unwrap_or_else(|broken| panic!("{what}: {broken}"));
+    }
 }
 
 pub async fn sealed(aws: &Aws) {

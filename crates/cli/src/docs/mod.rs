@@ -2,6 +2,7 @@
 
 mod balancer;
 mod claims;
+mod deployments;
 mod shell;
 
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use serde_json::Value;
 
 use crate::validate::print_problem;
 
-const DOCUMENTS: [&str; 14] = [
+const DOCUMENTS: [&str; 17] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -23,12 +24,15 @@ const DOCUMENTS: [&str; 14] = [
     "docs/alb.md",
     "docs/analyze.md",
     "docs/blind-spots.md",
+    "docs/deployments.md",
     "docs/operations.md",
     "docs/spec.md",
     "docs/statistics.md",
     "examples/alb-ec2/README.md",
     "examples/alb-ecs/README.md",
     "examples/alb-lambda/README.md",
+    "examples/codedeploy-sam/README.md",
+    "examples/ecs-hook/README.md",
     "fuzz/README.md",
 ];
 
@@ -103,6 +107,7 @@ fn every_example_is_as_it_says() {
                 }
                 "json recording" => recording(block),
                 "json log" => log_line(block),
+                "json hook" => deployments::hook_line(block),
                 "sh" => shell::check(document, block),
                 // What is printed: where a test can have it printed, `claims` does.
                 "text" => {}
@@ -171,7 +176,9 @@ fn log_line(block: &str) {
 
 #[test]
 fn every_example_file_is_valid() {
-    let specs = [files("examples", ".yaml"), files("examples", ".json")].concat();
+    let mut specs = [files("examples", ".yaml"), files("examples", ".json")].concat();
+    // What CloudFormation reads is looked at by tests/template.rs.
+    specs.retain(|file| !file.ends_with("/template.yaml"));
     for file in &specs {
         assert_eq!(spec::parse(&read(&format!("examples/{file}"))).err(), None, "{file}");
     }

@@ -11,8 +11,9 @@ const ANSWER: &str = "ANSWER";
 /// The request to start what a file has.
 const REQUEST: &str = r#"{command: "start", by: "pipeline", spec: .}"#;
 
-/// Calls about what stands behind a load balancer, which is not Coalmine's: with those of their options that are used.
-const TARGETS: [(&str, &str, &[&str]); 13] = [
+/// Calls about what is not Coalmine's, such as what stands behind a load balancer: with those of their options that are
+/// used.
+const TARGETS: [(&str, &str, &[&str]); 17] = [
     (
         "autoscaling",
         "create-auto-scaling-group",
@@ -51,6 +52,10 @@ const TARGETS: [(&str, &str, &[&str]); 13] = [
             "--treat-missing-data",
         ],
     ),
+    ("deploy", "list-deployments", &["--include-only-statuses"]),
+    ("deploy", "get-deployment", &["--deployment-id"]),
+    ("deploy", "stop-deployment", &["--deployment-id", "--auto-rollback-enabled"]),
+    ("ecs", "stop-service-deployment", &["--service-deployment-arn", "--stop-type"]),
     ("ecs", "update-service", &["--cluster", "--service", "--task-definition", "--desired-count"]),
     ("elbv2", "describe-rules", &["--rule-arns", "--query", "--output"]),
     ("elbv2", "describe-target-groups", &["--names", "--query", "--output"]),
@@ -72,7 +77,7 @@ pub fn check(document: &str, block: &str) {
         for command in commands(line) {
             let words = words(&command);
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            check_command(&words).unwrap_or_else(|wrong| panic!("{document}: {wrong} in `{command}`"));
+            check_command(document, &words).unwrap_or_else(|wrong| panic!("{document}: {wrong} in `{command}`"));
         }
     }
 }
@@ -105,14 +110,15 @@ fn words(command: &str) -> Vec<String> {
     words
 }
 
-fn check_command(words: &[&str]) -> Result<(), String> {
+fn check_command(document: &str, words: &[&str]) -> Result<(), String> {
     match words {
         [variable] if variable.ends_with(&format!("={ANSWER}")) => Ok(()),
         ["cd", "coalmine"] | ["sam", "build"] => Ok(()),
         // Until the repository has an address.
         ["git", "clone", "THIS-REPOSITORY", "coalmine"] => Ok(()),
         [".ci/run"] => holds(repository(".ci/run").exists(), "no such file"),
-        ["sam", "deploy", "--guided", rest @ ..] | ["sam", "deploy", rest @ ..] => sam_deploy(rest),
+        ["sam", "deploy", "--guided", rest @ ..] | ["sam", "deploy", rest @ ..] => deploy(document, rest),
+        ["aws", "cloudformation", "deploy", rest @ ..] => deploy(document, rest),
         ["cargo", "run", "--release", "--bin", "coalmine", "--", rest @ ..] | ["coalmine", rest @ ..] => coalmine(rest),
         ["cargo", rest @ ..] => cargo(rest),
         ["jq", "-Rs", REQUEST, "spec.yaml"] => Ok(()),
@@ -138,22 +144,38 @@ fn coalmine(arguments: &[&str]) -> Result<(), String> {
     parsed.map(|_| ()).map_err(|error| error.to_string())
 }
 
-fn sam_deploy(options: &[&str]) -> Result<(), String> {
-    for option in options.chunks(2) {
-        match option {
-            ["--stack-name", "coalmine"] | ["--capabilities", "CAPABILITY_IAM"] => {}
-            ["--parameter-overrides", setting] => {
-                let (name, value) = setting.split_once('=').ok_or("no value")?;
-                holds(section("Parameters").contains(&name.to_owned()), "an unknown parameter")?;
-                let allowed = format!("  {name}:\n    Type: String\n    Default: enforce\n    AllowedValues: [");
-                let template = read("template.yaml");
-                let words = template.split(&allowed).nth(1).and_then(|rest| rest.split(']').next());
-                holds(words.is_some_and(|words| words.split(", ").any(|word| word == value)), "a value not allowed")?;
+/// A stack of ours, or of the example that the document is about, with parameters that its template has.
+fn deploy(document: &str, options: &[&str]) -> Result<(), String> {
+    let beside = document.replace("README.md", "template.yaml");
+    let (template, stack) = match document {
+        "examples/codedeploy-sam/README.md" => (beside.as_str(), "shop"),
+        "examples/ecs-hook/README.md" => (beside.as_str(), "cart"),
+        _ => ("template.yaml", "coalmine"),
+    };
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        match (*option, options.next()) {
+            ("--stack-name", Some(name)) => holds(*name == stack, "another stack")?,
+            ("--template-file", Some(file)) => holds(template.ends_with(*file) && template != *file, "another file")?,
+            ("--capabilities", Some(&"CAPABILITY_IAM")) => {}
+            ("--parameter-overrides", first) => {
+                first.into_iter().chain(options.by_ref()).try_for_each(|setting| set(&read(template), setting))?;
             }
             other => return Err(format!("an unknown option {other:?}")),
         }
     }
     Ok(())
+}
+
+/// A parameter's value: one from the environment, one of those allowed, or any where all are.
+fn set(template: &str, setting: &str) -> Result<(), String> {
+    let (name, value) = setting.split_once('=').ok_or("no value")?;
+    holds(section(template, "Parameters").contains(&name.to_owned()), "an unknown parameter")?;
+    let about = template.split(&format!("\n  {name}:\n")).nth(1).unwrap_or_default();
+    let lines = about.lines().take_while(|line| line.starts_with("    "));
+    let allowed = lines.filter_map(|line| line.trim().strip_prefix("AllowedValues: [")?.strip_suffix(']')).next();
+    let known = allowed.is_none_or(|words| words.split(", ").any(|word| word == value));
+    holds(known || value.starts_with('$'), "a value not allowed")
 }
 
 fn cargo(words: &[&str]) -> Result<(), String> {
@@ -193,14 +215,22 @@ fn aws(service: &str, operation: &str, rest: &[&str]) -> Result<(), String> {
         ("cloudformation", "describe-stacks") => {
             only(&["--stack-name", "--output", "--query"])?;
             let output = value("--query").and_then(|query| query.split("OutputKey=='").nth(1)?.split('\'').next());
-            holds(output.is_some_and(|output| section("Outputs").contains(&output.to_owned())), "an unknown output")
+            holds(
+                output.is_some_and(|output| section(&read("template.yaml"), "Outputs").contains(&output.to_owned())),
+                "an unknown output",
+            )
         }
         ("cloudformation", "describe-stack-resource") => {
             only(&["--stack-name", "--logical-resource-id", "--query", "--output"])?;
             // SAM names a rule after its function and its event.
             let template = read("template.yaml");
             let named = match value("--logical-resource-id") {
-                Some("Logs") => return holds(section("Resources").contains(&"Logs".to_owned()), "no log group"),
+                Some("Logs") => {
+                    return holds(
+                        section(&read("template.yaml"), "Resources").contains(&"Logs".to_owned()),
+                        "no log group",
+                    );
+                }
                 other => other == Some("TickEveryMinute"),
             };
             holds(named && template.contains("\n  Tick:\n") && template.contains("\n        EveryMinute:\n"), "no rule")
@@ -225,9 +255,8 @@ fn request(function: &str, payload: &str) -> Result<(), String> {
     holds(function == "$COMMAND" || function == "$ABORT" && stops, "not for this function")
 }
 
-/// The names in a section of the template.
-fn section(name: &str) -> Vec<String> {
-    let template = read("template.yaml");
+/// The names in a section of a template.
+fn section(template: &str, name: &str) -> Vec<String> {
     let after = template.split(&format!("\n{name}:\n")).nth(1).unwrap_or_default();
     let lines = after.lines().take_while(|line| line.is_empty() || line.starts_with(' '));
     let names = lines.filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'));

@@ -4,11 +4,12 @@
 use std::fmt::Debug;
 
 use crate::analysis::{MinuteSample, Verdict};
+use crate::deployment::{DeploymentRef, Hook};
 use crate::observation::{Routing, Split};
 use crate::ports::{Attach, CreateError, RolloutStore, SaveError, SetError, SetWeight, TrafficRouter};
-use crate::rollout::{DecisionRecord, Phase, Rollout};
+use crate::rollout::{DecisionRecord, Guest, Phase, Rollout};
 use crate::spec::{Target, Version};
-use crate::units::{Minute, Weight};
+use crate::units::{Minute, Span, Weight};
 
 /// A promise that an implementation does not keep.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -109,7 +110,7 @@ async fn ending(store: &impl RolloutStore, last: &Rollout) -> Result<(), Broken>
     let active = works("active", store.active().await)?;
     expect("and is active", active.iter().flatten().any(|other| *other == busy), &active)?;
     let last = &Rollout { phase: last.phase.clone(), detach_at: None, revision: busy.revision, ..last.clone() };
-    let ended = Rollout { phase: end, outbox: Vec::new(), revision: last.revision + 1, ..last.clone() };
+    let ended = ended(last);
     works("save", store.save(last, &ended, None).await)?;
     equal("the end is there", &works("load", store.load(&last.id).await)?.as_ref(), &Some(&ended))?;
     equal("the target is free", &works("holder", store.holder(&last.spec.target).await)?, &None)?;
@@ -121,6 +122,83 @@ async fn ending(store: &impl RolloutStore, last: &Rollout) -> Result<(), Broken>
     }
     let next = Rollout { id: format!("{}-next", last.id), phase: last.phase.clone(), ..ended.clone() };
     works("the next rollout takes the target", store.create(&next).await)
+}
+
+/// What a store keeps of other services' deployments. `rollout` is as for [`store`], on a target of its own, and judges
+/// no deployment yet; no hook waits.
+pub async fn deployments(store: &impl RolloutStore, rollout: &Rollout) -> Result<(), Broken> {
+    hooks(store, rollout).await?;
+    judged(store, rollout).await
+}
+
+async fn hooks(store: &impl RolloutStore, rollout: &Rollout) -> Result<(), Broken> {
+    let hook = |deployment: &str, execution: &str, minutes| Hook {
+        deployment: DeploymentRef::CodeDeploy(deployment.to_owned()),
+        execution: execution.to_owned(),
+        received: rollout.now + Span::from_minutes(minutes),
+    };
+    let (late, early) = (hook("d-CONTRACT1", "eyJB/+=", 20), hook("d-CONTRACT2", "eyJC", 0));
+    let same_deployment = hook("d-CONTRACT1", "eyJD", 10);
+    equal("no hook waits at first", &works("hooks", store.hooks().await)?, &Vec::new())?;
+    for hook in [&late, &early, &same_deployment] {
+        works("keep_hook", store.keep_hook(hook).await)?;
+    }
+    let all = vec![early.clone(), same_deployment.clone(), late.clone()];
+    equal("hooks are kept, the oldest first", &works("hooks", store.hooks().await)?, &all)?;
+    let again = Hook { received: late.received + Span::from_minutes(5), ..late.clone() };
+    works("keeping it again", store.keep_hook(&again).await)?;
+    equal("the first one of an execution counts", &works("hooks", store.hooks().await)?, &all)?;
+    // Twice: the second time there is nothing to forget.
+    for _ in 0..2 {
+        works("drop_hook", store.drop_hook(&same_deployment).await)?;
+        let left = vec![early.clone(), late.clone()];
+        equal("a dropped hook is gone, and no other", &works("hooks", store.hooks().await)?, &left)?;
+    }
+    // Whoever kept it last may not be who drops it.
+    for hook in [&again, &early] {
+        works("drop_hook", store.drop_hook(hook).await)?;
+    }
+    equal("none is left", &works("hooks", store.hooks().await)?, &Vec::new())
+}
+
+async fn judged(store: &impl RolloutStore, rollout: &Rollout) -> Result<(), Broken> {
+    let judges = |name: &str, minutes| Rollout {
+        id: name.to_owned(),
+        guest: Some(Guest { deployment: DeploymentRef::CodeDeploy(name.to_owned()), may_leave: None }),
+        started_at: rollout.started_at + Span::from_minutes(minutes),
+        ..rollout.clone()
+    };
+    equal("nothing was judged at first", &listed(store).await?, &Vec::new())?;
+    works("create", store.create(rollout).await)?;
+    equal("a rollout of its own judges no deployment", &listed(store).await?, &Vec::new())?;
+    works("save", store.save(rollout, &ended(rollout), None).await)?;
+    // The names do not rise with the time, and CodeDeploy's never do.
+    let mut all = Vec::new();
+    for begun in [judges("d-CONTRACT9", 0), judges("d-CONTRACT5", 10)] {
+        works("create", store.create(&begun).await)?;
+        all.push(begun.clone());
+        equal("what judges a deployment is listed, whole, the oldest first", &listed(store).await?, &all)?;
+        let next = Rollout { revision: begun.revision + 1, events_total: begun.events_total + 1, ..begun.clone() };
+        works("save", store.save(&begun, &next, None).await)?;
+        all.pop();
+        all.push(next.clone());
+        equal("and as it is now", &listed(store).await?, &all)?;
+        let over = ended(&next);
+        works("save", store.save(&next, &over, None).await)?;
+        all.pop();
+        all.push(over);
+        equal("and when it has ended", &listed(store).await?, &all)?;
+    }
+    Ok(())
+}
+
+async fn listed(store: &impl RolloutStore) -> Result<Vec<Rollout>, Broken> {
+    works("judged", store.judged().await)?.into_iter().map(|one| works("every one can be read", one)).collect()
+}
+
+fn ended(last: &Rollout) -> Rollout {
+    let phase = Phase::Promoted { at: last.now };
+    Rollout { phase, outbox: Vec::new(), revision: last.revision + 1, ..last.clone() }
 }
 
 /// What makes a write conditional.

@@ -3,6 +3,7 @@
 //! These are the promises of the architecture as functions over the world before and after a tick. They look at what is
 //! stored and at what is live, never at how the engine came to it.
 
+mod guests;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,12 +47,20 @@ pub struct Snapshot {
     pub live: BTreeMap<String, Routing>,
     /// Writes to targets so far.
     pub writes: usize,
+    /// What was said about deployments so far.
+    pub told: usize,
 }
 
 impl Snapshot {
     #[must_use]
     pub fn of(world: &World) -> Self {
-        Self { at: world.now(), rollouts: world.rollouts(), live: world.live(), writes: world.writes(0).len() }
+        Self {
+            at: world.now(),
+            rollouts: world.rollouts(),
+            live: world.live(),
+            writes: world.writes(0).len(),
+            told: world.told(0).len(),
+        }
     }
 }
 
@@ -76,13 +85,17 @@ pub fn check(before: &Snapshot, after: &Snapshot, world: &World, blind: Blind) -
             terminal_is_terminal(then, now, &mut found);
             only_changes_are_written(then, now, &mut found);
             rises_only_with_consent(then, now, world, &mut found);
-            one_step_per_bake(then, now, &mut found);
+            // A guest's steps are as long as another service makes them.
+            if now.guest.is_none() {
+                one_step_per_bake(then, now, &mut found);
+            }
             ends_match_the_target(then, now, after, &mut found);
         }
     }
     found.rollout.clear();
     one_holder_per_target(after, world, &mut found);
     writes::check(before, after, world, blind, &mut found);
+    guests::check(before, after, world, &mut found);
     found.violations
 }
 
@@ -144,11 +157,17 @@ impl Watchdog {
                 *self.in_danger.entry(id.clone()).or_default() += 1;
             }
             if self.in_danger.get(id).is_some_and(|ticks| *ticks >= TICKS_TO_SAFETY) {
-                safe(now, after, world, &mut found);
+                match &now.guest {
+                    Some(guest) => guests::stopped(guest, world, &mut found),
+                    None => safe(now, after, world, &mut found),
+                }
             }
             if self.fault_free_ticks >= TICKS_TO_SAFETY {
                 ends_in_time(now, after.at, &mut found);
             }
+        }
+        if self.fault_free_ticks >= TICKS_TO_SAFETY {
+            guests::answered_in_time(after.at, world, &mut found);
         }
         found.violations
     }
@@ -279,6 +298,7 @@ fn consent(rollout: &Rollout, from: Weight, event: &Event, world: &World) -> Res
         Why::DeploymentEnded { .. } => (rollout.guest.is_some(), "not another's deployment"),
         Why::Started { .. }
         | Why::Cleared
+        | Why::NotPutBack { .. }
         | Why::Attached
         | Why::Detached
         | Why::StaysAttached { .. }

@@ -1,6 +1,7 @@
 //! A release in a made-up world, from outside: what people, traffic, alarms and faults do, minute by minute, around the
 //! production driver.
 
+mod deployed;
 mod on_alb;
 
 use std::collections::BTreeMap;
@@ -13,10 +14,11 @@ use super::faults::{Faulty, Operation, Rule, Way, When};
 use super::invariants::{self, Blind, Snapshot, Violation, Watchdog};
 use super::rng::Rng;
 use super::traffic::{Generator, Piece, Tally, Traffic};
-use super::world::{Refused, Rule as AlbRule, World, Write};
+use super::world::{Refused, Rule as AlbRule, Told, World, Write};
 use crate::command::{Answer, Request};
+use crate::deployment::{Deployment, Question};
 use crate::driver::{self, Settings, TickReport};
-use crate::observation::{AlarmState, Split};
+use crate::observation::{AlarmState, Split, TestOutcome};
 use crate::ports::Fault;
 use crate::rollout::{Notice, PhaseName, Rollout};
 use crate::spec::{LambdaTarget, Mode, Owner, Problem, Target, Version};
@@ -55,6 +57,8 @@ pub struct Scenario {
     pub rival: bool,
     /// For how long a client keeps its target group.
     pub sticky: Option<Span>,
+    /// Another service shifts the traffic: nobody starts a rollout, and the spec is left for its deployments.
+    pub deployed: Option<Deployed>,
 }
 
 /// Something that happens to the world.
@@ -90,6 +94,8 @@ pub enum What {
     Health { group: Version, healthy: u32, unhealthy: u32 },
     /// Somebody switches target-group stickiness on, for so long, or off.
     Sticky(Option<Span>),
+    /// The tests of a version bring this from now on.
+    Tests { version: Version, outcome: TestOutcome },
 }
 
 /// A fault that is there for a while. Its calls are counted anew every tick.
@@ -123,6 +129,11 @@ pub struct Outcome {
     pub reports: Vec<TickReport>,
     /// How many calls each tick made, alarms' events included: where it could be killed.
     pub calls: Vec<(Timestamp, usize)>,
+    /// Deployments of other services, as they were at the end, and what was said about them.
+    pub deployments: Vec<Deployment>,
+    pub told: Vec<Told>,
+    /// The metric of the verdict: when, and whether it was proven worse.
+    pub measured: Vec<(Timestamp, bool)>,
     /// Broken promises: none in a correct controller.
     pub violations: Vec<Violation>,
 }
@@ -192,6 +203,10 @@ fn start_of(seed: u64) -> Timestamp {
 #[derive(Debug, Clone)]
 enum Step {
     Tick,
+    /// Some deployment does something by itself.
+    Deployments,
+    /// A question of a deployment arrives; so many calls for it have failed.
+    Asked(Question, usize),
     Happens(What),
 }
 
@@ -220,11 +235,9 @@ impl<'a> Run<'a> {
     /// Starts the rollout, and schedules everything that is known beforehand.
     fn start(&mut self) -> Result<String, RunError> {
         self.pass_time_until(self.started_at);
-        let event = json!({ "command": "start", "spec": self.scenario.spec, "by": "simulate" });
-        let answer = self.command(&event)?.map_err(RunError::Refused)?;
-        let id = match answer {
-            Answer::Rollout(answer) => answer.rollout.id,
-            Answer::Nothing { .. } | Answer::List { .. } => return Err(RunError::Nothing),
+        let id = match &self.scenario.deployed {
+            Some(deployed) => self.deploy(deployed),
+            None => self.order_release()?,
         };
         self.schedule(self.started_at + TICK_SECOND, Step::Tick);
         for happening in &self.scenario.events {
@@ -236,6 +249,14 @@ impl<'a> Run<'a> {
         Ok(id)
     }
 
+    fn order_release(&self) -> Result<String, RunError> {
+        let event = json!({ "command": "start", "spec": self.scenario.spec, "by": "simulate" });
+        match self.command(&event)?.map_err(RunError::Refused)? {
+            Answer::Rollout(answer) => Ok(answer.rollout.id),
+            Answer::Nothing { .. } | Answer::List { .. } => Err(RunError::Nothing),
+        }
+    }
+
     fn schedule(&mut self, at: Timestamp, step: Step) {
         self.scheduled += 1;
         self.queue.insert((at, self.scheduled), step);
@@ -243,7 +264,7 @@ impl<'a> Run<'a> {
 
     fn until_it_ends(&mut self) -> Result<(), RunError> {
         let end = self.started_at + self.scenario.longest;
-        while let Some(((at, _), step)) = self.queue.pop_first().filter(|((at, _), _)| *at <= end) {
+        while let Some((at, step)) = self.next_step().filter(|(at, _)| *at <= end) {
             self.pass_time_until(at);
             match step {
                 Step::Tick => {
@@ -251,9 +272,12 @@ impl<'a> Run<'a> {
                     self.schedule(at + Span::from_minutes(1), Step::Tick);
                 }
                 Step::Happens(what) => self.happens(what)?,
+                Step::Deployments => self.run_deployments()?,
+                Step::Asked(question, tries) => self.ask(question, tries)?,
             }
             self.wake_waiting();
-            let others_wait = self.queue.values().any(|step| matches!(step, Step::Happens(_)));
+            let others_wait =
+                self.world.deployments_due().is_some() || self.queue.values().any(|step| !matches!(step, Step::Tick));
             let active = self.world.rollouts().values().any(Rollout::is_active);
             if !active && !others_wait {
                 break;
@@ -375,6 +399,7 @@ impl<'a> Run<'a> {
             }
             What::Sticky(kept) => self.world.hold_clients(&self.target, kept),
             What::Health { group, healthy, unhealthy } => self.world.set_health(&group, healthy, unhealthy),
+            What::Tests { version, outcome } => self.world.set_test_outcomes(&version, vec![outcome]),
         }
         Ok(())
     }
@@ -432,6 +457,9 @@ impl<'a> Run<'a> {
             refused: self.refused,
             reports: self.reports,
             calls: self.calls,
+            deployments: self.world.deployments(),
+            told: self.world.told(0),
+            measured: self.world.measured(&self.target),
             violations: self.violations,
         })
     }
@@ -475,10 +503,12 @@ impl Scenario {
             ticks_twice: false,
             rival: false,
             sticky: None,
+            deployed: None,
         }
     }
 }
 
+pub use deployed::{Calls, Deployed, FIRST_DEPLOYMENT};
 pub use on_alb::{group, on_alb};
 
 impl Outcome {

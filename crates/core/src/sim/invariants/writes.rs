@@ -27,6 +27,9 @@ pub(super) fn check(before: &Snapshot, after: &Snapshot, world: &World, blind: B
         }
         for rollout in on_target {
             found.rollout.clone_from(&rollout.id);
+            if rollout.guest.is_some() {
+                found.add("a guest never writes a weight", format!("{key} was set to {}", write.routing));
+            }
             let Some((from, to)) = weights(rollout, write) else { continue };
             if to > from {
                 raised_with_open_eyes(rollout, from, to, blind, found);

@@ -11,6 +11,7 @@ mod services;
 mod tests;
 
 pub use alb::{HOSTS, Rule};
+pub use deployments::{CodeDeploy, Deploys, Ecs, Telling, Tells, Timetable, Told};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -107,9 +108,11 @@ struct State {
     hooks: BTreeMap<String, Hook>,
     /// The verdict metric: when, on what, and whether it was proven worse.
     measured: Vec<(Timestamp, Target, bool)>,
+    kept: deployments::Kept,
     /// By version: answers to its tests, the last one for ever after.
     test_outcomes: BTreeMap<Version, Vec<TestOutcome>>,
-    tests_run: BTreeSet<Version>,
+    /// By version: how its tests ended the last time.
+    tests_run: BTreeMap<Version, TestOutcome>,
 }
 
 impl World {
@@ -138,8 +141,9 @@ impl World {
                 notices: Vec::new(),
                 hooks: BTreeMap::new(),
                 measured: Vec::new(),
+                kept: deployments::Kept::default(),
                 test_outcomes: BTreeMap::new(),
-                tests_run: BTreeSet::new(),
+                tests_run: BTreeMap::new(),
             }),
         }
     }
@@ -324,9 +328,9 @@ impl World {
         self.lock().test_outcomes.insert(version.clone(), outcomes);
     }
 
-    /// The versions that were ever tested.
+    /// The versions that were ever tested, and how their tests ended the last time.
     #[must_use]
-    pub fn tests_run(&self) -> BTreeSet<Version> {
+    pub fn tests_run(&self) -> BTreeMap<Version, TestOutcome> {
         self.lock().tests_run.clone()
     }
 

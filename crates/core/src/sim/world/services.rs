@@ -242,10 +242,11 @@ impl TestRunner for World {
         if !exists {
             return Err(Fault::new("Invoke", FaultKind::Rejected, format!("Function not found: {}", version.0)));
         }
-        state.tests_run.insert(version.clone());
-        let Some(outcomes) = state.test_outcomes.get_mut(version) else { return Ok(TestOutcome::Passed) };
-        let last = outcomes.len() <= 1;
-        let outcome = if last { outcomes.first().cloned() } else { Some(outcomes.remove(0)) };
-        Ok(outcome.unwrap_or(TestOutcome::Passed))
+        let outcomes = state.test_outcomes.get_mut(version);
+        let outcome =
+            outcomes.and_then(|left| if left.len() > 1 { Some(left.remove(0)) } else { left.first().cloned() });
+        let outcome = outcome.unwrap_or(TestOutcome::Passed);
+        state.tests_run.insert(version.clone(), outcome.clone());
+        Ok(outcome)
     }
 }

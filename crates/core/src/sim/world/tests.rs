@@ -4,6 +4,7 @@ use crate::observation::Readiness;
 use crate::ports::{
     AlarmSource, LookError, MetricSource, Ports, RolloutStore, SetError, SetWeight, TestRunner, TrafficRouter,
 };
+use crate::rollout::Rollout;
 use crate::sim::contract::{self, Guard};
 use crate::sim::executor::run_now;
 use crate::sim::faults::Faulty;
@@ -23,6 +24,9 @@ fn keep(ports: &impl Ports, on: On) {
     let (target, baseline, canary) = (on.target(), on.baseline(), on.canary());
     run_now(contract::router(ports, &target, &baseline, &canary, guard(on))).unwrap().unwrap();
     run_now(contract::store(ports, &on.rollout())).unwrap().unwrap();
+    let mut elsewhere = Rollout { id: "elsewhere".to_owned(), ..on.rollout() };
+    elsewhere.spec.target = on.target_of("elsewhere");
+    run_now(contract::deployments(ports, &elsewhere)).unwrap().unwrap();
 }
 
 fn the_world_keeps_the_contract_of_the_ports(on: On) {
@@ -176,7 +180,7 @@ fn tests_bring_their_outcomes_in_turn() {
     let failed = TestOutcome::Failed("wanted 200, got 500".to_owned());
     world.set_test_outcomes(&canary(), vec![failed.clone(), TestOutcome::Passed]);
     assert_eq!([run(), run(), run()], [failed, TestOutcome::Passed, TestOutcome::Passed]);
-    assert_eq!(world.tests_run(), BTreeSet::from([canary()]));
+    assert_eq!(world.tests_run(), BTreeMap::from([(canary(), TestOutcome::Passed)]));
 }
 
 #[test]
