@@ -70,10 +70,9 @@ async fn an_entry_that_failed_inside_of_a_successful_answer_is_a_fault() {
 
 #[tokio::test]
 async fn a_verdict_is_a_metric_of_its_target() {
-    let group = |name: &str| format!("arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/{name}/1a2b");
-    let spec = json!({ "coalmine": "v1", "target": { "alb": {
-        "rule": "arn:aws:elasticloadbalancing:eu-west-1:111122223333:listener-rule/app/shop/9a8b/443/r1",
-        "targetGroups": ["green", group("blue")],
+    let spec = json!({ "coalmine": "v1", "name": "shop-7", "target": { "alb": {
+        "rule": "arn:aws:elasticloadbalancing:eu-west-1:111122223333:listener-rule/app/shop/9a8b7c6d5e4f3a2b/443/1a2b3c4d5e6f7a8b",
+        "targetGroups": ["green", "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/blue/1a2b3c4d5e6f7a8b"],
     } } });
     let balancer = coalmine_core::spec::from_value(&spec).unwrap().spec.target;
     let alias = json!([{ "Name": "Function", "Value": "checkout" }, { "Name": "Alias", "Value": "live" }]);
