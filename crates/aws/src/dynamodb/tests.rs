@@ -510,8 +510,15 @@ fn most_alarms() -> Vec<String> {
 
 #[tokio::test]
 async fn a_rollout_with_as_many_alarms_as_a_spec_may_have_fits_in_every_transaction() {
+    // Two groups are two claims.
+    let group = "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/blue/1a2b3c4d5e6f7a8b";
+    let rule = "arn:aws:elasticloadbalancing:eu-west-1:111122223333:listener-rule/app/shop/9a8b7c6d5e4f3a2b/443/1a2b3c4d5e6f7a8b";
+    let target = json!({ "alb": { "rule": rule, "targetGroups": ["green", group] } });
+    let spec = json!({ "coalmine": "v1", "name": "shop-7", "target": target });
+    let balancer = coalmine_core::spec::from_value(&spec).unwrap().spec.target;
     let wide = |mut rollout: Rollout| {
         rollout.spec.alarms.names = most_alarms();
+        rollout.spec.target = balancer.clone();
         guest(rollout)
     };
     let record = json!({ "at": rollout().now, "digest": 1, "verdict": "fail", "settledBefore": null, "tail": [] });
