@@ -212,8 +212,15 @@ impl Cloud {
         self.lambda("POST", &path, &json!({ "Tags": { key: value } }));
     }
 
-    pub fn delete_function(&self, function: &str) {
-        self.lambda("DELETE", &format!("/2015-03-31/functions/{function}"), &Value::Null);
+    /// Deletes a function, and with it whatever runs of it.
+    pub fn killer(&self, function: &str) -> impl Fn() + Send + Sync + use<> {
+        let (port, path) = (self.stack.port(), format!("/2015-03-31/functions/{function}"));
+        move || {
+            let (content_type, body) = (http::JSON, "");
+            let request =
+                Request { method: "DELETE", path: &path, service: "lambda", content_type, target: None, body };
+            succeeded(&path, http::send(port, &request));
+        }
     }
 
     /// The maximum of a metric in every minute that has one, oldest first.

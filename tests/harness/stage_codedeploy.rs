@@ -11,7 +11,6 @@ use super::fake_codedeploy::{Act, CodeDeploy, FakeCodeDeploy, Request};
 use super::stage::{Served, Stage, Traffic};
 
 pub const LINEAR: &str = "CodeDeployDefault.LambdaLinear10PercentEvery1Minute";
-pub const CANARY: &str = "CodeDeployDefault.LambdaCanary10Percent15Minutes";
 pub const AT_ONCE: &str = "CodeDeployDefault.LambdaAllAtOnce";
 
 /// Versions 1 (live) and 2 (to be deployed) of one function.
@@ -71,7 +70,7 @@ impl StageCodeDeploy {
     }
 
     /// Begins a deployment, which becomes the rollout that is asked about.
-    pub fn deploy(&mut self, config: &str, hooks: [bool; 2]) -> String {
+    pub fn release(&mut self, config: &str, hooks: [bool; 2]) -> String {
         self.begin(Self::request(config, hooks))
     }
 

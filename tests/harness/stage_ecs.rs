@@ -54,7 +54,7 @@ impl StageEcs {
     }
 
     /// Begins a deployment, which becomes the rollout that is asked about. Its ARN.
-    pub fn deploy(&mut self, strategy: Strategy, hooks: &[&'static str], details: Value) -> String {
+    pub fn release(&mut self, strategy: Strategy, hooks: &[&'static str], details: Value) -> String {
         let arn = self.ecs.with(|ecs| ecs.deploy(strategy, hooks, details));
         self.stage.rollout = arn.rsplit('/').next().expect("an ARN has parts").to_owned();
         self.shift();

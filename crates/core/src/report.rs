@@ -68,11 +68,18 @@ pub fn sentence(why: &Why) -> String {
         Why::MovedByOthers { found } => format!("others moved the traffic: {found}"),
         Why::Cleared => "the tests before any traffic are passed".to_owned(),
         Why::DeploymentEnded { deployment, state } => match state {
-            DeploymentState::Waiting | DeploymentState::InProgress => format!("{deployment} goes on"),
+            DeploymentState::Waiting | DeploymentState::InProgress => {
+                format!("{deployment} has not ended in time; it is judged no more")
+            }
             DeploymentState::Succeeded => format!("{deployment} has succeeded"),
             DeploymentState::Failed { why } => format!("{deployment} has failed: {why}"),
             DeploymentState::Stopped { why } => format!("{deployment} was stopped: {why}"),
         },
+        Why::NotPutBack { deployment, found, by_hand } => {
+            format!(
+                "{deployment} has not put the old version back, {found} is live; nothing was set. By hand: {by_hand}"
+            )
+        }
         Why::IllegalTransition { from, to } => {
             format!("bug: {} cannot follow {}; nothing was moved", phase_word(*to), phase_word(*from))
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::analysis::{JudgePlan, MinuteSample, Verdict};
 use crate::deployment::{DeploymentRef, DeploymentState};
-use crate::spec::{Ending, RolloutSpec, Version};
+use crate::spec::{Ending, Mode, RolloutSpec, Version};
 use crate::units::{Minute, Span, Timestamp, Weight};
 
 /// Events kept with a rollout. 200 × about 300 bytes are 60 KB of DynamoDB's 400 KB for an item; an ordinary rollout
@@ -404,6 +404,13 @@ pub enum Why {
         deployment: DeploymentRef,
         state: DeploymentState,
     },
+    /// The deployment was to be rolled back, and its service has left traffic on the new version.
+    NotPutBack {
+        deployment: DeploymentRef,
+        found: String,
+        /// What a person can do: a command, or a sentence.
+        by_hand: String,
+    },
     /// A bug of ours: the phase change is not in the table. Holds.
     IllegalTransition {
         from: PhaseName,
@@ -506,6 +513,12 @@ impl Rollout {
             | Phase::RollingBack { .. }
             | Phase::Superseded { .. } => None,
         }
+    }
+
+    /// Whether others move the traffic, and the phase follows what is live.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.guest.is_some() || self.spec.mode == Mode::Observe
     }
 
     /// Whether it owns its target: at most one rollout does at any time. One that waits behind another does not.

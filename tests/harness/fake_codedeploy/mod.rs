@@ -124,6 +124,14 @@ impl CodeDeploy {
         id
     }
 
+    /// Keeps the deployments of these functions as they are.
+    pub fn hold(&mut self, functions: &str) {
+        let held = self.deployments.iter_mut().filter(|other| other.request.function.starts_with(functions));
+        held.for_each(|deployment| {
+            (deployment.status, deployment.started, deployment.event) = ("Queued", Some(self.now), 0);
+        });
+    }
+
     pub fn find(&self, id: &str) -> Option<&Deployment> {
         self.deployments.iter().find(|deployment| deployment.id == id)
     }

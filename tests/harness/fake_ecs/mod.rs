@@ -240,7 +240,7 @@ impl ServiceDeployment {
     }
 
     /// What the hook is called with.
-    fn payload(&self) -> Value {
+    pub fn payload(&self) -> Value {
         let [old, new] = &self.revisions;
         let weights = |percent: u32| json!({ new: percent, old: 100 - percent });
         let mut payload = json!({

@@ -59,6 +59,9 @@ fn every_reason() -> Vec<Why> {
     };
     let deployment = DeploymentRef::CodeDeploy("d-3GSL8P2NK".to_owned());
     let ended = |state| Why::DeploymentEnded { deployment: deployment.clone(), state };
+    let by_hand = "aws lambda update-alias ...".to_owned();
+    let found = "v41 with 10 % on v42".to_owned();
+    let not_put_back = Why::NotPutBack { deployment: deployment.clone(), found, by_hand };
     let reasons = vec![
         chosen(5, 15, false),
         chosen(15, 5, false),
@@ -102,13 +105,15 @@ fn every_reason() -> Vec<Why> {
         ended(DeploymentState::Succeeded),
         ended(DeploymentState::Failed { why: "...".to_owned() }),
         ended(DeploymentState::Stopped { why: "...".to_owned() }),
+        ended(DeploymentState::InProgress),
+        not_put_back,
     ];
     let kinds: BTreeSet<usize> = reasons.iter().map(kind).collect();
     assert_eq!(kinds, (0..KINDS).collect(), "a kind of reason has no example");
     reasons
 }
 
-const KINDS: usize = 34;
+const KINDS: usize = 35;
 
 /// A new kind needs a number here, the next one, and an example above.
 fn kind(why: &Why) -> usize {
@@ -147,6 +152,7 @@ fn kind(why: &Why) -> usize {
         Why::StaysAttached { .. } => 31,
         Why::PartlyTaken { .. } => 32,
         Why::NobodyToGoBackTo { .. } => 33,
+        Why::NotPutBack { .. } => 34,
     }
 }
 

@@ -49,9 +49,13 @@ fn having_seen<'p>(plan: &'p JudgePlan, samples: &Samples, settled_before: Optio
 }
 
 /// Up to where a Pass is in sight that is not there yet: it wants nothing but the minute that settles next, as it is
-/// now. A late datapoint may still change it.
+/// now. A late datapoint may still change it. At 100 % it is in sight where the minutes before, once they are settled,
+/// are one: the last step is proven then, if late.
 #[must_use]
 pub fn passes_before(plan: &JudgePlan, samples: &Samples, now: &Analysis) -> Option<Minute> {
+    if let Some(alone) = samples.alone_since {
+        return passed_before(plan, samples, alone).then_some(alone).filter(|_| now.verdict != Verdict::Fail);
+    }
     let next = samples.settled_before?;
     let waits = match now.doubt? {
         Doubt::TooLittleTraffic | Doubt::StillBaking | Doubt::LooksWorse => samples.step_since.is_some(),
@@ -62,6 +66,18 @@ pub fn passes_before(plan: &JudgePlan, samples: &Samples, now: &Analysis) -> Opt
     }
     let settled_before = next.plus(1);
     having_seen(plan, samples, Some(settled_before)).passes(samples.step).then_some(settled_before)
+}
+
+/// What the minutes prove in which both versions had traffic.
+fn passed_before(plan: &JudgePlan, samples: &Samples, alone: Minute) -> bool {
+    let mut judge = Judge::new(plan, Asked::Step(samples.step));
+    let both = |sample: &&MinuteSample| sample.minute < alone && sample.weight < Weight::FULL;
+    for sample in samples.minutes.iter().filter(both) {
+        judge.moving = samples.moving.iter().any(|(from, until)| (*from..=*until).contains(&sample.minute));
+        judge.mixed = samples.mixed.contains(&sample.minute);
+        judge.see(sample, true, true);
+    }
+    judge.passes(samples.step)
 }
 
 /// The judge as it sees one minute after the other.

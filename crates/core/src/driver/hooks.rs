@@ -13,7 +13,7 @@ use super::accompany::{Accompanied, accompany};
 use super::attend::Line;
 use super::{CONCURRENT_ROLLOUTS, Context, SLICE, Settings, TickReport};
 use crate::deployment::{
-    Asked, Deployment, DeploymentRef, EcsQuestion, EcsStage, FoundSpec, Hook, HookAnswer, Question, Reply,
+    Asked, Deployment, DeploymentRef, EcsQuestion, EcsStage, FoundSpec, Hook, HookAnswer, Question, Reply, Unjudged,
 };
 use crate::engine;
 use crate::observation::{Seen, Split};
@@ -202,8 +202,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             line.did.push("it has ended, and nobody waits for an answer".to_owned());
             return None;
         }
-        if deployment.rolls_back {
-            return Some(go_on("it puts the old version back, which is not judged"));
+        if let Some(answer) = self.unjudged(deployment) {
+            return Some(Reply::Answer(answer));
         }
         let asked = call.asked();
         let judged = if attended.contains(deployment.reference.id()) {
@@ -274,8 +274,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             Ok(deployment) => deployment,
             Err(error) => return self.unseen(&error, question.since),
         };
-        if deployment.rolls_back {
-            return go_on("it puts the old version back, which is not judged");
+        if let Some(answer) = self.unjudged(&deployment) {
+            return Reply::Answer(answer);
         }
         if question.stage < EcsStage::PostTestTrafficShift {
             return self.before_tests(&deployment, question.spec.as_ref()).await;
@@ -343,8 +343,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             }
             Err(LookError::Fault(fault)) => return Err(fault),
         };
-        if deployment.rolls_back {
-            line.did.push("not judged: it puts the old version back".to_owned());
+        if let Some(answer) = self.unjudged(&deployment) {
+            line.did.push(format!("not judged: {}", answer.why));
             return Ok(());
         }
         match self.judged(&deployment, None, None, line, lines).await {
@@ -393,6 +393,18 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             Ok(Some(rollout)) => Ok(rollout),
             Ok(None) => Err(Reply::Wait("its rollout is not stored yet".to_owned())),
             Err(fault) => Err(Reply::Wait(fault.to_string())),
+        }
+    }
+
+    /// What is told of a deployment in which there is nothing to judge.
+    fn unjudged(&self, deployment: &Deployment) -> Option<HookAnswer> {
+        if deployment.rolls_back {
+            let why = "it puts the old version back, which is not judged".to_owned();
+            return Some(HookAnswer { goes_on: true, why });
+        }
+        match deployment.unjudged.clone()? {
+            Unjudged::Alone(why) => Some(HookAnswer { goes_on: true, why }),
+            Unjudged::Foreign(why) => Some(self.refused(why)),
         }
     }
 

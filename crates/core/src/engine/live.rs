@@ -1,6 +1,6 @@
 //! While the canary has, or may have, traffic: danger first, then who owns the target, then time, then progress.
 
-use super::{Draft, auto, detach, health, pending, transition};
+use super::{Draft, auto, detach, guest, health, pending, transition};
 use crate::analysis::{Doubt, Samples, Verdict, settled_digest};
 use crate::observation::Split;
 use crate::rollout::{Held, PauseReason, Phase, Proof, RollBackEnd, Rollout, UndecidedWhy, WeightSeen, Why};
@@ -96,7 +96,7 @@ fn in_danger(draft: &Draft<'_>) -> bool {
 }
 
 /// Alarms, proven harm and failed targets act in every live phase, paused ones included.
-fn danger(draft: &mut Draft<'_>) -> bool {
+pub(super) fn danger(draft: &mut Draft<'_>) -> bool {
     let names = draft.red_alarms();
     if !names.is_empty() {
         draft.roll_back(Why::Alarm { names }, RollBackEnd::RolledBack);
@@ -205,7 +205,7 @@ fn end_pause(draft: &mut Draft<'_>, then: Ending) {
     }
 }
 
-fn doubt(draft: &Draft<'_>) -> UndecidedWhy {
+pub(super) fn doubt(draft: &Draft<'_>) -> UndecidedWhy {
     // Proven, and nothing there that could carry more.
     if let (Verdict::Pass, Phase::Baking { step, .. }) = (draft.verdict(), &draft.next.phase)
         && health::shortage(draft, draft.next.weight_of_step(step + 1)).is_some()
@@ -228,6 +228,7 @@ pub(super) fn end_undecided(draft: &mut Draft<'_>, why: UndecidedWhy, after: Spa
         UndecidedWhy::LooksWorse => undecided.looks_worse,
         UndecidedWhy::Stuck => Ending::RollBack,
     };
+    let then = guest::possible(&draft.next, then);
     draft.based_on_analysis = draft.analysis.is_some();
     draft.end_with(then, Why::Undecided { why, after, then }, PauseReason::Undecided(why));
     if draft.blind_spots().is_empty() {
@@ -302,11 +303,11 @@ fn paused(draft: &mut Draft<'_>, since: Timestamp) {
 pub(super) struct Bake {
     pub step: usize,
     pub since: Timestamp,
-    proof: Option<Proof>,
-    approved: bool,
+    pub proof: Option<Proof>,
+    pub approved: bool,
 }
 
-fn baking(draft: &mut Draft<'_>, bake: &Bake) {
+pub(super) fn baking(draft: &mut Draft<'_>, bake: &Bake) {
     let Some(step) = draft.next.spec.steps.get(bake.step).cloned() else { return };
     let rest = step.bake.minus(draft.now().since(bake.since));
     let waits = rest > Span::ZERO;
@@ -427,7 +428,7 @@ fn hold_for_split(draft: &mut Draft<'_>) {
 }
 
 /// A check that never rolls back may have proven harm all the same.
-fn hold_for_harm(draft: &mut Draft<'_>) {
+pub(super) fn hold_for_harm(draft: &mut Draft<'_>) {
     let comparisons = draft.analysis.map(|analysis| analysis.comparisons.as_slice()).unwrap_or_default();
     let proven = comparisons.iter().filter(|comparison| comparison.holds_for_harm());
     proven.for_each(|comparison| draft.hold(comparison.sentence.clone()));
@@ -448,6 +449,10 @@ fn data_are_overdue(draft: &Draft<'_>) -> bool {
 }
 
 fn leave_step(draft: &mut Draft<'_>, bake: &Bake, step: &Step, why: Why) {
+    if draft.next.guest.is_some() {
+        guest::let_go(draft, guest::weight(&draft.next), why);
+        return;
+    }
     if let Some(approval) = step.approve.filter(|_| !bake.approved) {
         let now = draft.now();
         let held = Held::Step { step: bake.step, from: step.weight };

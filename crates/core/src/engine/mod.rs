@@ -6,6 +6,7 @@
 mod auto;
 mod begin;
 mod detach;
+mod follow;
 mod guest;
 mod health;
 mod live;
@@ -107,6 +108,7 @@ pub fn needs(rollout: &Rollout, now: Timestamp) -> Needs {
     let now = now.max(rollout.now);
     let split = |alarms: bool| Needs {
         routing: true,
+        deployment: rollout.guest.is_some(),
         health: matches!(rollout.spec.target, Target::Alb(_)),
         alarms: if alarms { rollout.spec.alarms.names.clone() } else { Vec::new() },
         samples: window(rollout, now).filter(|_| alarms),
@@ -116,12 +118,12 @@ pub fn needs(rollout: &Rollout, now: Timestamp) -> Needs {
         Phase::Pending { behind: Some(_), .. } => Needs { canary: true, health: false, ..split(true) },
         Phase::Pending { behind: None, ready, .. } => Needs {
             canary: true,
-            tests: *ready && !rollout.spec.tests.is_empty(),
-            past: !knows_past(rollout, now),
+            tests: *ready && !guest::is_cleared(rollout) && !rollout.spec.tests.is_empty(),
+            past: !guest::is_cleared(rollout) && !knows_past(rollout, now),
             samples: None,
             ..split(true)
         },
-        Phase::Paused { held: Held::Pending, .. } => Needs::default(),
+        Phase::Paused { held: Held::Pending, .. } if rollout.guest.is_none() => Needs::default(),
         Phase::Shifting { .. } | Phase::Baking { .. } | Phase::Paused { .. } | Phase::Promoting { .. } => split(true),
         Phase::RollingBack { .. } => split(false),
         Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. } => {
@@ -134,12 +136,12 @@ pub fn needs(rollout: &Rollout, now: Timestamp) -> Needs {
 pub fn decide(rollout: &Rollout, seen: &Observation, analysis: Option<&Analysis>) -> Decision {
     let seen = &Observation { now: seen.now.max(rollout.now), ..seen.clone() };
     let mut draft = Draft::new(rollout, seen, analysis);
-    if rollout.is_terminal() {
-        detach::decide(&mut draft);
-    } else if seen.mode == Mode::Observe || rollout.spec.mode == Mode::Observe {
-        observe::decide(&mut draft);
-    } else {
-        enforce(&mut draft);
+    let observed = seen.mode == Mode::Observe || rollout.spec.mode == Mode::Observe;
+    match (&rollout.guest, observed) {
+        _ if rollout.is_terminal() => detach::decide(&mut draft),
+        (Some(_), _) => guest::decide(&mut draft, observed),
+        (None, true) => observe::decide(&mut draft),
+        (None, false) => enforce(&mut draft),
     }
     draft.finish()
 }
@@ -239,7 +241,11 @@ impl<'a> Draft<'a> {
         self.analysis.map_or(Verdict::Inconclusive, |analysis| analysis.verdict)
     }
 
+    /// Whose traffic another service moves, that one's weights are never set.
     fn set_weight(&mut self, weight: Weight, seen: &Routing) {
+        if self.next.guest.is_some() {
+            return;
+        }
         self.effects.push(Effect::SetWeight { weight, seen: seen.clone() });
     }
 
@@ -265,6 +271,11 @@ impl<'a> Draft<'a> {
         }
         spots.extend(self.lost_rules());
         spots.extend(self.stuck_clients());
+        match &self.seen.deployment {
+            Seen::Missing(why) => spots.push(format!("the deployment could not be read: {why}")),
+            Seen::NotAsked if self.next.guest.is_some() => spots.push("the deployment was not looked at".to_owned()),
+            Seen::NotAsked | Seen::Known(_) => {}
+        }
         match &self.seen.samples {
             Seen::Missing(why) => spots.push(format!("the metrics could not be read: {why}")),
             Seen::Known(samples) => {

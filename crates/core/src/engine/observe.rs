@@ -1,10 +1,9 @@
 //! Observe mode: everything is judged and reported, nothing is moved. The phase follows what others make live.
 
-use super::{Draft, health, transition};
+use super::{Draft, follow, health, transition};
 use crate::analysis::Verdict;
-use crate::observation::Split;
 use crate::report;
-use crate::rollout::{Phase, Rollout, UndecidedWhy, WeightSeen, Why};
+use crate::rollout::{Phase, UndecidedWhy, Why};
 use crate::spec::Mode;
 use crate::units::Weight;
 
@@ -28,7 +27,7 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
     }
 }
 
-fn note_what_would_be_done(draft: &mut Draft<'_>) {
+pub(super) fn note_what_would_be_done(draft: &mut Draft<'_>) {
     let verdict = draft.verdict();
     let red = draft.red_alarms();
     let what = if !red.is_empty() {
@@ -42,6 +41,11 @@ fn note_what_would_be_done(draft: &mut Draft<'_>) {
     } else {
         return;
     };
+    note_would_have(draft, verdict, what);
+}
+
+/// Once, until something else would be done.
+pub(super) fn note_would_have(draft: &mut Draft<'_>, verdict: Verdict, what: String) {
     let why = Why::WouldHave { verdict, what };
     let last = draft.next.history.iter().rev().find(|event| matches!(event.why, Why::WouldHave { .. }));
     if last.is_none_or(|event| event.why != why) {
@@ -52,16 +56,13 @@ fn note_what_would_be_done(draft: &mut Draft<'_>) {
 
 fn follow(draft: &mut Draft<'_>) {
     let now = draft.now();
-    let Some((routing, split)) = draft.split() else { return };
-    let moved = Why::MovedByOthers { found: routing.to_string() };
-    if split == Split::Foreign {
-        draft.supersede(Why::TakenOver { found: routing.to_string() });
+    if draft.split().is_none() {
         return;
     }
-    let weight = match split {
-        Split::Ours(weight) => Some(weight),
-        Split::Uneven { .. } | Split::Foreign => None,
-    };
+    let weight = follow::live_weight(draft);
+    if draft.next.is_terminal() {
+        return;
+    }
     // The watch at 100 % has a limit of its own.
     let watched = matches!(draft.before.phase, Phase::Promoting { .. }) && weight == Some(Weight::FULL);
     if !watched && draft.next.clock.spent_at(now) >= draft.next.spec.deadline {
@@ -70,48 +71,14 @@ fn follow(draft: &mut Draft<'_>) {
         draft.supersede(Why::Undecided { why: UndecidedWhy::Stuck, after, then });
         return;
     }
-    let Some(weight) = weight else {
-        draft.hold("others have moved the traffic of some rules, and not yet of all");
+    let Some(weight) = weight else { return };
+    if follow::follow(draft, weight) {
         return;
-    };
-    let seen_before = draft.next.weights.last().map(|seen| seen.weight);
-    if draft.next.chosen.is_some() && weight > Weight::ZERO && weight < Weight::FULL {
-        draft.next.chosen = Some(weight);
     }
     let watch = draft.next.spec.after.watch;
-    match draft.before.phase.clone() {
-        Phase::Promoting { live_since: Some(since), .. } if weight == Weight::FULL => {
-            if now.since(since) >= watch {
-                draft.enter(Phase::Promoted { at: now }, Why::WatchOver { watched: now.since(since) });
-            }
-        }
-        Phase::Pending { .. } if weight == Weight::ZERO => {}
-        Phase::Pending { .. } | Phase::Baking { .. } | Phase::Promoting { .. } if seen_before != Some(weight) => {
-            draft.next.weights.push(WeightSeen { at: now, weight });
-            let seen = draft.seen.health.known().map(|health| health.baseline.healthy);
-            draft.next.carried_by = draft.next.carried_by.or(seen);
-            let phase = phase_at(&draft.next, weight, now, &moved);
-            draft.enter(phase, moved);
-        }
-        Phase::Pending { .. }
-        | Phase::Shifting { .. }
-        | Phase::Baking { .. }
-        | Phase::Paused { .. }
-        | Phase::Promoting { .. }
-        | Phase::RollingBack { .. }
-        | Phase::Promoted { .. }
-        | Phase::RolledBack { .. }
-        | Phase::Superseded { .. } => {}
+    if let Phase::Promoting { live_since: Some(since), .. } = draft.before.phase
+        && now.since(since) >= watch
+    {
+        draft.enter(Phase::Promoted { at: now }, Why::WatchOver { watched: now.since(since) });
     }
-}
-
-fn phase_at(rollout: &Rollout, weight: Weight, now: crate::units::Timestamp, why: &Why) -> Phase {
-    if weight == Weight::ZERO {
-        return Phase::RolledBack { at: now, why: why.clone() };
-    }
-    if weight == Weight::FULL {
-        return Phase::Promoting { from: Weight::ZERO, since: now, live_since: Some(now) };
-    }
-    let reached = rollout.spec.steps.iter().rposition(|step| step.weight <= weight);
-    Phase::Baking { step: reached.unwrap_or(0), since: now, proof: None, approved: false }
 }

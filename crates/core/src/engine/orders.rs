@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Decision, live, transition};
+use super::{Decision, guest, live, transition};
 use crate::report;
 use crate::rollout::{DeadlineClock, Held, PauseReason, Phase, RollBackEnd, Rollout, Why};
 use crate::spec::Mode;
-use crate::units::{Span, Timestamp};
+use crate::units::{Span, Timestamp, Weight};
 
 /// A request about an existing rollout.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +95,18 @@ fn abort(next: &mut Rollout, order: &Order, now: Timestamp) -> Result<(), Refusa
     }
 }
 
+/// CodeDeploy has no way to wait between two weights.
+fn can_be_held(rollout: &Rollout) -> Result<(), Refusal> {
+    match &rollout.guest {
+        Some(guest) if guest::runs_by_the_clock(rollout) && !rollout.is_terminal() => {
+            refuse(rollout, &format!("the clock of {} cannot be held; abort stops it", guest.deployment))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 fn pause(next: &mut Rollout, order: &Order, now: Timestamp) -> Result<(), Refusal> {
+    can_be_held(next)?;
     match &next.phase {
         Phase::Paused { .. } => Ok(()),
         Phase::Pending { behind: Some(_), .. } => refuse(next, "it gets no traffic before that; abort it instead"),
@@ -113,12 +124,14 @@ fn pause(next: &mut Rollout, order: &Order, now: Timestamp) -> Result<(), Refusa
 }
 
 fn resume(next: &mut Rollout, order: &Order, now: Timestamp) -> Result<(), Refusal> {
+    can_be_held(next)?;
     match &next.phase {
         Phase::Paused { why: PauseReason::Approval, .. } => refuse(next, "approve it, promote it or abort it"),
         Phase::Paused { held, why, .. } => {
             // Who lets an undecided rollout go on grants it another deadline.
             let undecided = matches!(why, PauseReason::Undecided(_));
             let phase = match held {
+                _ if next.guest.is_some() => guest::resumed(next, now),
                 Held::Pending => Phase::Pending { since: now, behind: None, ready: false },
                 Held::Step { step, from } => Phase::Shifting { step: *step, from: *from, since: now },
             };
@@ -136,6 +149,7 @@ fn resume(next: &mut Rollout, order: &Order, now: Timestamp) -> Result<(), Refus
 }
 
 fn approve(next: &mut Rollout, order: &Order, now: Timestamp) -> Result<(), Refusal> {
+    can_be_held(next)?;
     let why = Why::Approved { by: order.by.clone(), reason: order.reason.clone() };
     match next.phase.clone() {
         Phase::Paused { held: Held::Step { step, .. }, why: PauseReason::Approval, .. } => {
@@ -162,6 +176,9 @@ fn approve(next: &mut Rollout, order: &Order, now: Timestamp) -> Result<(), Refu
 }
 
 fn promote(next: &mut Rollout, order: &Order, now: Timestamp) -> Result<(), Refusal> {
+    if next.guest.is_some() && !next.is_terminal() {
+        return let_through(next, order, now);
+    }
     match &next.phase {
         Phase::Promoting { .. } | Phase::Promoted { .. } => Ok(()),
         Phase::Pending { .. } | Phase::Paused { held: Held::Pending, .. } => {
@@ -176,4 +193,36 @@ fn promote(next: &mut Rollout, order: &Order, now: Timestamp) -> Result<(), Refu
             Ok(())
         }
     }
+}
+
+/// The deployment that is judged may go on to its end, whatever is proven; harm and alarms still stop it.
+fn let_through(next: &mut Rollout, order: &Order, now: Timestamp) -> Result<(), Refusal> {
+    let why = Why::PromotedBy { by: order.by.clone(), reason: order.reason.clone() };
+    let before = next.guest.as_ref().and_then(|guest| guest.may_leave);
+    match next.phase {
+        Phase::RollingBack { .. } => {
+            return refuse(next, "a rollback is never turned round; start another deployment afterwards");
+        }
+        Phase::Pending { .. } | Phase::Paused { held: Held::Pending, .. } if before.is_none() => {
+            return refuse(next, "what is asked before any traffic is not answered yet");
+        }
+        Phase::Paused { .. } => {
+            guest::grant(next, Weight::FULL);
+            let phase = guest::resumed(next, now);
+            transition::enter(next, now, phase, why, None);
+        }
+        Phase::Pending { .. }
+        | Phase::Shifting { .. }
+        | Phase::Baking { .. }
+        | Phase::Promoting { .. }
+        | Phase::Promoted { .. }
+        | Phase::RolledBack { .. }
+        | Phase::Superseded { .. } => {
+            if before < Some(Weight::FULL) {
+                guest::grant(next, Weight::FULL);
+                transition::note(next, now, why);
+            }
+        }
+    }
+    Ok(())
 }

@@ -120,7 +120,7 @@ pub(super) fn check_attached(draft: &mut Draft<'_>) -> bool {
     false
 }
 
-fn check_version(draft: &mut Draft<'_>) -> bool {
+pub(super) fn check_version(draft: &mut Draft<'_>) -> bool {
     match &draft.seen.canary {
         Seen::Known(info) => match &info.readiness {
             Readiness::Active => return true,
@@ -137,7 +137,7 @@ fn check_version(draft: &mut Draft<'_>) -> bool {
 }
 
 /// A red alarm holds the start rather than ending it: the release that made it red may just have been rolled back.
-fn check_alarms(draft: &mut Draft<'_>) -> bool {
+pub(super) fn check_alarms(draft: &mut Draft<'_>) -> bool {
     let red = draft.red_alarms();
     let clear = draft.blind_spots().is_empty() && red.is_empty();
     draft.hold_blind();
@@ -145,7 +145,7 @@ fn check_alarms(draft: &mut Draft<'_>) -> bool {
     clear
 }
 
-fn check_tests(draft: &mut Draft<'_>) -> bool {
+pub(super) fn check_tests(draft: &mut Draft<'_>) -> bool {
     match &draft.seen.tests {
         Seen::Known(outcomes) => {
             let failed = outcomes.iter().find_map(|outcome| match outcome {

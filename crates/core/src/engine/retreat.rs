@@ -25,9 +25,7 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
     draft.lost_rules().into_iter().for_each(|why| draft.hold(why));
     draft.stuck_clients().into_iter().for_each(|why| draft.hold(why));
     let is_back = match split {
-        // Lambda itself may hold all traffic on the baseline for a while, on an alias that points to the canary already.
-        Split::Ours(weight) => weight == Weight::ZERO && routing.additional.is_none() && !routing.in_transition,
-        Split::Uneven { .. } => false,
+        Split::Ours(_) | Split::Uneven { .. } => is_back(routing, split),
         // Where somebody else has taken some of the rules, the others are still ours to put back.
         Split::Foreign => match routing.still_ours(&draft.next.baseline, &draft.next.canary) {
             Some(weight) => weight == Weight::ZERO,
@@ -60,6 +58,11 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
     }
 }
 
+/// Lambda itself may hold all traffic on the baseline for a while, on an alias that points to the canary already.
+pub(super) fn is_back(routing: &Routing, split: Split) -> bool {
+    split == Split::Ours(Weight::ZERO) && routing.additional.is_none() && !routing.in_transition
+}
+
 /// Where the target was read in the very tick that turns back, the write need not wait for the next one.
 pub(super) fn begin(draft: &mut Draft<'_>) {
     let Some((routing, split)) = draft.split() else { return };
@@ -90,7 +93,7 @@ fn start(draft: &mut Draft<'_>, routing: &Routing) {
     draft.set_weight(Weight::ZERO, routing);
 }
 
-fn finish(draft: &mut Draft<'_>, why: &Why, ends_as: RollBackEnd) {
+pub(super) fn finish(draft: &mut Draft<'_>, why: &Why, ends_as: RollBackEnd) {
     let now = draft.now();
     draft.next.weights.push(WeightSeen { at: now, weight: Weight::ZERO });
     let phase = match ends_as {

@@ -2,20 +2,20 @@
 
 use serde::Serialize;
 
-use super::Draft;
+use super::{Draft, guest};
 use crate::report;
 use crate::rollout::{
     DeadlineClock, EVENTS_BYTES, Event, Fence, HISTORY_LIMIT, Held, Notice, PauseReason, Phase, PhaseName, RollBackEnd,
     Rollout, Why,
 };
-use crate::spec::{Ending, Mode};
+use crate::spec::Ending;
 use crate::units::{Timestamp, Weight};
 
-/// Whether a phase may follow another. Terminal phases have no successor.
+/// Whether a phase may follow another. Terminal phases have no successor. `follows`: others move the traffic, see
+/// [`Rollout::follows`].
 #[must_use]
-pub fn is_legal(from: PhaseName, to: PhaseName, mode: Mode) -> bool {
+pub fn is_legal(from: PhaseName, to: PhaseName, follows: bool) -> bool {
     use PhaseName::{Baking, Paused, Pending, Promoted, Promoting, RolledBack, RollingBack, Shifting, Superseded};
-    let observing = mode == Mode::Observe;
     match (from, to) {
         (Pending, Pending | Shifting | Promoting | Paused | RolledBack | Superseded) => true,
         (Shifting, Baking | Paused | Promoting | RollingBack | Superseded) => true,
@@ -23,10 +23,11 @@ pub fn is_legal(from: PhaseName, to: PhaseName, mode: Mode) -> bool {
         (Paused, Pending | Shifting | Promoting | RollingBack | RolledBack | Superseded) => true,
         (Promoting, Promoting | Promoted | RollingBack | Superseded) => true,
         (RollingBack, RolledBack | Superseded) => true,
-        // Others move the traffic while we only watch: the phase follows what is live.
-        (Pending | Baking, Baking | Promoted | RolledBack) | (Promoting, Baking | RolledBack) => observing,
+        // Others move the traffic, and the phase follows what is live.
+        (Pending | Baking, Baking | Promoted | RolledBack) | (Promoting, Baking | RolledBack) => follows,
+        (Pending, RollingBack) | (Paused, Baking | Promoted) => follows,
         (
-            Pending | Shifting | Baking | Paused | Promoting | RollingBack | Promoted | RolledBack | Superseded,
+            Shifting | Baking | Paused | Promoting | RollingBack | Promoted | RolledBack | Superseded,
             Pending | Shifting | Baking | Paused | Promoting | RollingBack | Promoted | RolledBack | Superseded,
         ) => false,
     }
@@ -35,7 +36,7 @@ pub fn is_legal(from: PhaseName, to: PhaseName, mode: Mode) -> bool {
 /// Enters a phase, records why, and queues the notice of it. An illegal change is a bug: it holds, and says so.
 pub(super) fn enter(rollout: &mut Rollout, now: Timestamp, phase: Phase, why: Why, digest: Option<u64>) {
     let (from, to) = (rollout.phase.name(), phase.name());
-    if !is_legal(from, to, rollout.spec.mode) {
+    if !is_legal(from, to, rollout.follows()) {
         note(rollout, now, Why::IllegalTransition { from, to });
         return;
     }
@@ -127,8 +128,21 @@ fn end_weight(phase: PhaseName) -> Weight {
 
 impl Draft<'_> {
     pub(super) fn enter(&mut self, phase: Phase, why: Why) {
-        let digest = if self.based_on_analysis { self.analysis.map(|a| a.settled_digest) } else { None };
+        let digest = self.digest();
         enter(&mut self.next, self.seen.now, phase, why, digest);
+    }
+
+    /// Records a fact that changes no phase, and what it was based on.
+    pub(super) fn note(&mut self, why: Why) {
+        let digest = self.digest();
+        note(&mut self.next, self.seen.now, why);
+        if let Some(event) = self.next.history.last_mut() {
+            event.digest = digest;
+        }
+    }
+
+    fn digest(&self) -> Option<u64> {
+        self.based_on_analysis.then(|| self.analysis.map(|a| a.settled_digest)).flatten()
     }
 
     pub(super) fn supersede(&mut self, why: Why) {
@@ -139,13 +153,18 @@ impl Draft<'_> {
     pub(super) fn roll_back(&mut self, why: Why, ends_as: RollBackEnd) {
         let phase = roll_back_phase(&self.next, self.now(), &why, ends_as);
         self.enter(phase, why);
-        super::retreat::begin(self);
+        if self.next.guest.is_some() {
+            guest::stop(self);
+        } else {
+            super::retreat::begin(self);
+        }
     }
 
     /// What the spec wants done when nobody decides.
     pub(super) fn end_with(&mut self, ending: Ending, why: Why, pause: PauseReason) {
         match ending {
             Ending::RollBack => self.roll_back(why, RollBackEnd::RolledBack),
+            Ending::Promote if self.next.guest.is_some() => guest::let_all(self, why),
             Ending::Promote => self.enter(promoting(&self.next, self.now()), why),
             Ending::Pause => {
                 let held = held(&self.next);
@@ -156,7 +175,19 @@ impl Draft<'_> {
 }
 
 pub(super) fn roll_back_phase(rollout: &Rollout, now: Timestamp, why: &Why, ends_as: RollBackEnd) -> Phase {
-    let untouched = matches!(rollout.phase, Phase::Pending { .. } | Phase::Paused { held: Held::Pending, .. });
+    let untouched = match &rollout.phase {
+        Phase::Pending { behind: Some(_), .. } => true,
+        // A deployment that nobody stops would begin to shift.
+        Phase::Pending { .. } | Phase::Paused { held: Held::Pending, .. } => rollout.guest.is_none(),
+        Phase::Shifting { .. }
+        | Phase::Baking { .. }
+        | Phase::Paused { .. }
+        | Phase::Promoting { .. }
+        | Phase::RollingBack { .. }
+        | Phase::Promoted { .. }
+        | Phase::RolledBack { .. }
+        | Phase::Superseded { .. } => false,
+    };
     match (untouched, ends_as) {
         (true, RollBackEnd::RolledBack) => Phase::RolledBack { at: now, why: why.clone() },
         (true, RollBackEnd::Superseded) => Phase::Superseded { at: now, why: why.clone() },

@@ -298,6 +298,7 @@ fn consent(rollout: &Rollout, from: Weight, event: &Event, world: &World) -> Res
         Why::DeploymentEnded { .. } => (rollout.guest.is_some(), "not another's deployment"),
         Why::Started { .. }
         | Why::Cleared
+        | Why::NotPutBack { .. }
         | Why::Attached
         | Why::Detached
         | Why::StaysAttached { .. }

@@ -18,7 +18,7 @@ use super::world::{Refused, Rule as AlbRule, Told, World, Write};
 use crate::command::{Answer, Request};
 use crate::deployment::{Deployment, Question};
 use crate::driver::{self, Settings, TickReport};
-use crate::observation::{AlarmState, Split};
+use crate::observation::{AlarmState, Split, TestOutcome};
 use crate::ports::Fault;
 use crate::rollout::{Notice, PhaseName, Rollout};
 use crate::spec::{LambdaTarget, Mode, Owner, Problem, Target, Version};
@@ -94,6 +94,8 @@ pub enum What {
     Health { group: Version, healthy: u32, unhealthy: u32 },
     /// Somebody switches target-group stickiness on, for so long, or off.
     Sticky(Option<Span>),
+    /// The tests of a version bring this from now on.
+    Tests { version: Version, outcome: TestOutcome },
 }
 
 /// A fault that is there for a while. Its calls are counted anew every tick.
@@ -397,6 +399,7 @@ impl<'a> Run<'a> {
             }
             What::Sticky(kept) => self.world.hold_clients(&self.target, kept),
             What::Health { group, healthy, unhealthy } => self.world.set_health(&group, healthy, unhealthy),
+            What::Tests { version, outcome } => self.world.set_test_outcomes(&version, vec![outcome]),
         }
         Ok(())
     }

@@ -161,7 +161,8 @@ impl Leaf for Keeping {
         if text == "untilNextRollout" {
             return Ok(Self(KeepBaseline::UntilNextRollout));
         }
-        let kept: Span = quantity(text, Self::WHAT, str::parse)?;
+        let neither = |_| format!("{} is not {}", quoted(text), Self::WHAT);
+        let kept: Span = quantity(text, Self::WHAT, str::parse).map_err(neither)?;
         match (KEPT_MIN..=KEPT_MAX).contains(&kept) {
             true => Ok(Self(KeepBaseline::For(kept))),
             false => Err(format!("{} is out of range; write {KEPT_MIN} to {KEPT_MAX}", quoted(text))),

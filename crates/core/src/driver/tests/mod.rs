@@ -6,6 +6,7 @@ mod detaching;
 mod field_bugs;
 mod groups;
 mod groups_disturbed;
+mod guests;
 mod isolation;
 mod killed;
 mod past;

@@ -1,10 +1,11 @@
 use super::*;
+use crate::deployment::Shift;
 use crate::observation::Split;
 use crate::ports::Budget;
 use crate::sim::budget::SimBudget;
 use crate::sim::executor::run_now;
 use crate::sim::samples::{On, on_both, world};
-use crate::sim::world::World;
+use crate::sim::world::{CodeDeploy, Deploys, Timetable, World};
 use crate::units::Weight;
 use futures_util::future::{Either, select};
 use std::time::Duration;
@@ -135,12 +136,11 @@ fn every_operation_can_fail(on: On) {
         let faulty = Faulty::once(&world, When::Every(operation), Way::Fails(FaultKind::Denied));
         let mut failed = run_now(call_router(on, &world, &faulty)).unwrap();
         failed.extend(run_now(call_store(on, &faulty)).unwrap());
-        failed.extend(run_now(call_deployments(on, &faulty)).unwrap());
+        failed.extend(run_now(call_deployments(on, &world, &faulty)).unwrap());
         for (called, is_err) in failed {
-            // A rollout whose creation failed cannot be saved, an alias has no targets whose health could be asked for, and
-            // nobody has begun a deployment.
+            // A rollout whose creation failed cannot be saved, and an alias has no targets whose health could be asked for.
             let follows = operation == Operation::Create && called == Operation::Save;
-            let never = on == On::Lambda && called == Operation::Health || called == Operation::Deployment;
+            let never = on == On::Lambda && called == Operation::Health;
             assert_eq!(is_err, called == operation || follows || never, "{operation:?} made {called:?} fail");
         }
         assert_eq!(faulty.calls(), Operation::ALL);
@@ -198,21 +198,13 @@ async fn call_store(on: On, ports: &impl Ports) -> Called {
     ]
 }
 
-async fn call_deployments(on: On, ports: &impl Ports) -> Called {
-    let reference = DeploymentRef::CodeDeploy("d-3GSL8P2NK".to_owned());
-    let hook = Hook { deployment: reference.clone(), execution: "a".to_owned(), received: on.rollout().now };
+async fn call_deployments(on: On, world: &World, ports: &impl Ports) -> Called {
+    let shift = Shift { target: on.target(), baseline: on.baseline(), canary: on.canary() };
+    let reference = world.deploy(Deploys::CodeDeploy(CodeDeploy::new(Timetable::AllAtOnce)), shift);
+    let execution = format!("execution-{}-before", reference.id());
+    let hook = Hook { deployment: reference.clone(), execution, received: on.rollout().now };
     let answer = HookAnswer { goes_on: true, why: String::new() };
-    let deployment = Deployment {
-        reference: reference.clone(),
-        state: crate::deployment::DeploymentState::InProgress,
-        rolls_back: false,
-        shift: None,
-        unjudged: None,
-        strategy: String::new(),
-        steps: Vec::new(),
-        awaits: None,
-        owner: String::new(),
-    };
+    let deployment = world.deployments().remove(0);
     vec![
         (Operation::Judged, ports.judged().await.is_err()),
         (Operation::KeepHook, ports.keep_hook(&hook).await.is_err()),

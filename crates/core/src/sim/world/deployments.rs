@@ -306,3 +306,6 @@ impl Deployments for World {
         Ok(seen.find(|deployment| !deployment.state.has_ended()).map(|deployment| deployment.reference))
     }
 }
+
+#[cfg(test)]
+mod tests;
