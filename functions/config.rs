@@ -28,7 +28,8 @@ pub enum Handler {
     Command(World),
     Abort(World),
     Alarm(World),
-    Hook,
+    /// It starts whatever is wrong with its configuration: Amazon ECS takes a function that cannot start for a refusal.
+    Hook(Result<World, ConfigError>),
 }
 
 /// What is needed to act on rollouts.
@@ -48,9 +49,11 @@ impl Config {
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut reader = Reader { lookup, problems: Vec::new() };
         let log = reader.optional("COALMINE_LOG", log_level).unwrap_or(log::DEFAULT);
+        let hook = reader.get("_HANDLER").as_deref() == Some("hook");
         let handler = reader.handler();
         match handler {
             Some(handler) if reader.problems.is_empty() => Ok(Self { handler, log }),
+            Some(_) | None if hook => Ok(Self { handler: Handler::Hook(Err(ConfigError(reader.problems))), log }),
             Some(_) | None => Err(ConfigError(reader.problems)),
         }
     }
@@ -72,7 +75,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             Some("command") => self.world().map(Handler::Command),
             Some("abort") => self.world().map(Handler::Abort),
             Some("alarm") => self.world().map(Handler::Alarm),
-            Some("hook") => Some(Handler::Hook),
+            Some("hook") => self.world().map(|world| Handler::Hook(Ok(world))),
             other => {
                 let found = other.map_or("not set".to_owned(), |other| format!("`{other}`"));
                 self.problems.push(format!(
@@ -92,7 +95,9 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         let metric_lag = self.optional("COALMINE_METRIC_LAG", metric_lag).unwrap_or(DEFAULT_LAG);
         let event_bus = self.optional("COALMINE_EVENT_BUS", event_bus);
         let topic_arn = self.optional("COALMINE_TOPIC_ARN", topic_arn);
-        let settings = Settings { mode, metric_lag, deployment_spec: None };
+        // Whatever is wrong with it is told where it is used: it must not keep the others from being looked after.
+        let deployment_spec = self.get("COALMINE_SPEC");
+        let settings = Settings { mode, metric_lag, deployment_spec };
         table.map(|table| World { aws: AwsConfig { table: Some(table), event_bus, topic_arn }, settings })
     }
 
@@ -184,17 +189,18 @@ mod tests {
     fn world(environment: &[(&str, &str)]) -> World {
         match read(environment).unwrap().handler {
             Handler::Tick(world) | Handler::Command(world) | Handler::Abort(world) | Handler::Alarm(world) => world,
-            Handler::Hook => panic!("the hook has no world"),
+            Handler::Hook(world) => world.unwrap(),
         }
     }
 
     #[test]
     fn a_table_is_enough_and_the_rest_has_defaults() {
-        for handler in ["tick", "command", "abort", "alarm"] {
+        for handler in ["tick", "command", "abort", "alarm", "hook"] {
             let world = world(&[("_HANDLER", handler), ("COALMINE_TABLE", "coalmine"), ("COALMINE_TOPIC_ARN", "")]);
             assert_eq!(world.aws.table.as_deref(), Some("coalmine"));
             assert_eq!((world.aws.event_bus, world.aws.topic_arn), (None, None));
             assert_eq!((world.settings.mode, world.settings.metric_lag), (Mode::Enforce, DEFAULT_LAG));
+            assert_eq!(world.settings.deployment_spec, None);
         }
     }
 
@@ -205,21 +211,33 @@ mod tests {
             ("COALMINE_TABLE", "coalmine"),
             ("COALMINE_MODE", "observe"),
             ("COALMINE_METRIC_LAG", "2m"),
+            ("COALMINE_SPEC", "alarms: [checkout-5xx]"),
             ("COALMINE_EVENT_BUS", "releases"),
             ("COALMINE_TOPIC_ARN", TOPIC),
         ]);
         assert_eq!(world.settings.mode, Mode::Observe);
         assert_eq!(world.settings.metric_lag, Span::from_minutes(2));
+        assert_eq!(world.settings.deployment_spec.as_deref(), Some("alarms: [checkout-5xx]"));
         assert_eq!(world.aws.event_bus.as_deref(), Some("releases"));
         assert_eq!(world.aws.topic_arn.as_deref(), Some(TOPIC));
     }
 
     #[test]
-    fn the_hook_demands_nothing_and_every_log_level_is_known() {
-        assert_eq!(read(&[("_HANDLER", "hook")]).unwrap().log, Level::INFO);
+    fn every_log_level_is_known() {
         for level in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE] {
             let text = level.as_str().to_lowercase();
-            assert_eq!(read(&[("_HANDLER", "hook"), ("COALMINE_LOG", &text)]).unwrap().log, level);
+            let config = read(&[("_HANDLER", "tick"), ("COALMINE_TABLE", "coalmine"), ("COALMINE_LOG", &text)]);
+            assert_eq!(config.unwrap().log, level);
+        }
+    }
+
+    /// A function that does not start is a refusal for Amazon ECS, which rolls back.
+    #[test]
+    fn the_hook_starts_although_its_configuration_is_wrong() {
+        let config = read(&[("_HANDLER", "hook"), ("COALMINE_MODE", "dry-run"), ("COALMINE_LOG", "loud")]).unwrap();
+        let Handler::Hook(Err(error)) = config.handler else { panic!("{:?}", config.handler) };
+        for name in ["COALMINE_TABLE", "COALMINE_MODE", "COALMINE_LOG"] {
+            assert!(error.to_string().contains(name), "{error}");
         }
     }
 

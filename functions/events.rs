@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::alarm::{self, Heard};
 use crate::command::{self, Allowed};
-use crate::hook::{self, Hook};
+use crate::hook::{self, EcsCall};
 use crate::tick::{self, Due};
 
 #[derive(Debug, PartialEq)]
@@ -17,8 +17,7 @@ enum Action {
     Command(Allowed, &'static str),
     Fired(&'static str),
     Ignored(&'static str),
-    Hook(Hook),
-    Unread,
+    Hook(&'static str),
 }
 
 fn expected() -> Vec<(&'static str, Action)> {
@@ -62,33 +61,84 @@ fn expected() -> Vec<(&'static str, Action)> {
         ("command-start", Command(Allowed::Everything, "start")),
         ("command-start-alb", Command(Allowed::Everything, "start")),
         ("command-status", Command(Allowed::Everything, "status")),
-        ("hook-codedeploy", Hook(hook::Hook::CodeDeploy { deployment: "d-8FQ5W7X2R".to_owned() })),
-        ("hook-ecs-again", Hook(hook::Hook::Ecs { stage: "PRE_PRODUCTION_TRAFFIC_SHIFT".to_owned() })),
-        ("hook-ecs-details", Hook(hook::Hook::Ecs { stage: "PRE_PRODUCTION_TRAFFIC_SHIFT".to_owned() })),
-        ("hook-ecs-older", Hook(hook::Hook::Ecs { stage: "POST_PRODUCTION_TRAFFIC_SHIFT".to_owned() })),
+        ("hook-codedeploy", Hook("CodeDeploy deployment d-8FQ5W7X2R asks, at 2026-11-21T14:02:10Z")),
+        (
+            "hook-ecs-again",
+            Hook(
+                "Amazon ECS deployment tTaQpXbE: PRE_PRODUCTION_TRAFFIC_SHIFT at 20 % since 2026-11-21T13:58:12Z, with a spec",
+            ),
+        ),
+        (
+            "hook-ecs-details",
+            Hook(
+                "Amazon ECS deployment tTaQpXbE: PRE_PRODUCTION_TRAFFIC_SHIFT at 20 % since 2026-11-21T14:02:10Z, with a spec",
+            ),
+        ),
+        (
+            "hook-ecs-older",
+            Hook("Amazon ECS deployment tTaQpXbE: POST_PRODUCTION_TRAFFIC_SHIFT at 100 % since 2026-11-21T14:02:10Z"),
+        ),
         (
             "hook-ecs-post-production-traffic-shift",
-            Hook(hook::Hook::Ecs { stage: "POST_PRODUCTION_TRAFFIC_SHIFT".to_owned() }),
+            Hook("Amazon ECS deployment tTaQpXbE: POST_PRODUCTION_TRAFFIC_SHIFT at 100 % since 2026-11-21T14:02:10Z"),
         ),
-        ("hook-ecs-post-scale-up", Hook(hook::Hook::Ecs { stage: "POST_SCALE_UP".to_owned() })),
-        ("hook-ecs-post-test-traffic-shift", Hook(hook::Hook::Ecs { stage: "POST_TEST_TRAFFIC_SHIFT".to_owned() })),
+        (
+            "hook-ecs-post-scale-up",
+            Hook("Amazon ECS deployment tTaQpXbE: POST_SCALE_UP since 2026-11-21T14:02:10Z"),
+        ),
+        (
+            "hook-ecs-post-test-traffic-shift",
+            Hook("Amazon ECS deployment tTaQpXbE: POST_TEST_TRAFFIC_SHIFT at 0 % since 2026-11-21T14:02:10Z"),
+        ),
         (
             "hook-ecs-pre-production-traffic-shift",
-            Hook(hook::Hook::Ecs { stage: "PRE_PRODUCTION_TRAFFIC_SHIFT".to_owned() }),
+            Hook("Amazon ECS deployment tTaQpXbE: PRE_PRODUCTION_TRAFFIC_SHIFT at 20 % since 2026-11-21T14:02:10Z"),
         ),
-        ("hook-ecs-pre-scale-up", Hook(hook::Hook::Ecs { stage: "PRE_SCALE_UP".to_owned() })),
-        ("hook-ecs-production-traffic-shift", Hook(hook::Hook::Ecs { stage: "PRODUCTION_TRAFFIC_SHIFT".to_owned() })),
-        ("hook-ecs-reconcile-service", Hook(hook::Hook::Ecs { stage: "RECONCILE_SERVICE".to_owned() })),
-        ("hook-ecs-rollback-of-tests", Hook(hook::Hook::Ecs { stage: "TEST_TRAFFIC_SHIFT".to_owned() })),
-        ("hook-ecs-rollback", Hook(hook::Hook::Ecs { stage: "PRODUCTION_TRAFFIC_SHIFT".to_owned() })),
-        ("hook-ecs-test-traffic-shift", Hook(hook::Hook::Ecs { stage: "TEST_TRAFFIC_SHIFT".to_owned() })),
-        ("hook-news-failure", Unread),
-        ("hook-news-ready", Unread),
-        ("hook-news-start", Unread),
-        ("hook-news-stop", Unread),
-        ("hook-news-success", Unread),
+        (
+            "hook-ecs-pre-scale-up",
+            Hook("Amazon ECS deployment tTaQpXbE: PRE_SCALE_UP since 2026-11-21T14:02:10Z"),
+        ),
+        (
+            "hook-ecs-production-traffic-shift",
+            Hook("Amazon ECS deployment tTaQpXbE: PRODUCTION_TRAFFIC_SHIFT at 30 % since 2026-11-21T14:02:10Z"),
+        ),
+        (
+            "hook-ecs-reconcile-service",
+            Hook("Amazon ECS deployment tTaQpXbE: RECONCILE_SERVICE since 2026-11-21T14:02:10Z"),
+        ),
+        (
+            "hook-ecs-rollback-of-tests",
+            Hook("Amazon ECS deployment tTaQpXbE: TEST_TRAFFIC_SHIFT at 0 % since 2026-11-21T14:02:10Z"),
+        ),
+        (
+            "hook-ecs-rollback",
+            Hook("Amazon ECS deployment tTaQpXbE: PRODUCTION_TRAFFIC_SHIFT at 0 % since 2026-11-21T14:02:10Z"),
+        ),
+        (
+            "hook-ecs-test-traffic-shift",
+            Hook("Amazon ECS deployment tTaQpXbE: TEST_TRAFFIC_SHIFT at 100 % since 2026-11-21T14:02:10Z"),
+        ),
+        ("hook-news-failure", Hook("news of CodeDeploy deployment d-8FQ5W7X2R")),
+        ("hook-news-ready", Hook("news of CodeDeploy deployment d-8FQ5W7X2R")),
+        ("hook-news-start", Hook("news of CodeDeploy deployment d-8FQ5W7X2R")),
+        ("hook-news-stop", Hook("news of CodeDeploy deployment d-8FQ5W7X2R")),
+        ("hook-news-success", Hook("news of CodeDeploy deployment d-8FQ5W7X2R")),
         ("tick", Tick("2026-11-21T14:02:00Z")),
     ]
+}
+
+/// What a hook was read as, in a line.
+fn heard(heard: &hook::Heard) -> String {
+    match heard {
+        hook::Heard::CodeDeploy(hook) => format!("{} asks, at {}", hook.deployment, hook.received),
+        hook::Heard::News(deployment) => format!("news of {deployment}"),
+        hook::Heard::Ecs(EcsCall { question, .. }) => {
+            let asked = question.as_ref().unwrap();
+            let weight = asked.weight.map(|weight| format!(" at {weight}")).unwrap_or_default();
+            let spec = if asked.spec.is_some() { ", with a spec" } else { "" };
+            format!("{}: {}{weight} since {}{spec}", asked.deployment, asked.stage.name(), asked.since)
+        }
+    }
 }
 
 fn folder() -> std::path::PathBuf {
@@ -116,8 +166,7 @@ fn every_event_asks_for_what_its_name_says() {
                 let Ok(Heard::Ignored { alarm, why }) = alarm::read(&event) else { panic!("{name} fired") };
                 format!("{alarm}: {why}").starts_with(what)
             }
-            Action::Hook(hook) => hook::read(&event).as_ref() == Ok(hook),
-            Action::Unread => hook::read(&event).is_err(),
+            Action::Hook(what) => heard(&hook::read(&event, clock).unwrap()) == *what,
         };
         assert!(matches, "{name}.json does not ask for {action:?}");
     }
@@ -233,7 +282,7 @@ proptest! {
         let refusals = [
             tick::read(&event, clock).err(),
             alarm::read(&event).err(),
-            hook::read(&event).err(),
+            hook::read(&event, clock).err(),
         ];
         for error in refusals.into_iter().flatten() {
             let told = error.to_string();

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use coalmine_core::driver::TickReport;
+use coalmine_core::driver::{HookLine, TickReport};
 use serde::Serialize;
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -32,8 +32,24 @@ pub fn report(request_id: &str, report: &TickReport) {
         let level = if line.faults.is_empty() { Level::INFO } else { Level::WARN };
         write(level, request_id, "rollout", line);
     }
+    for line in &report.hooks {
+        write(level_of(line), request_id, "hook", line);
+    }
     for unreadable in &report.unreadable {
         write(Level::ERROR, request_id, "unreadable", unreadable);
+    }
+    for fault in &report.faults {
+        write(Level::WARN, request_id, "fault", fault);
+    }
+}
+
+/// Nobody judges a deployment whose spec is wrong until somebody mends it.
+fn level_of(line: &HookLine) -> Level {
+    let stopped = line.answer.as_ref().is_some_and(|answer| !answer.goes_on);
+    match line {
+        _ if !line.problems.is_empty() => Level::ERROR,
+        _ if stopped || !line.faults.is_empty() => Level::WARN,
+        _ => Level::INFO,
     }
 }
 

@@ -18,8 +18,7 @@ use std::process::ExitCode;
 use coalmine_aws::Aws;
 use coalmine_core::driver::Settings;
 use config::{Config, Handler, World};
-use lambda_runtime::{LambdaEvent, run, service_fn};
-use serde_json::Value;
+use lambda_runtime::{run, service_fn};
 
 /// What a handler works with, made once per execution environment.
 #[derive(Debug)]
@@ -64,7 +63,16 @@ async fn serve(handler: Handler) -> Result<(), lambda_runtime::Error> {
             let app = App::start(world).await;
             run(service_fn(|event| alarm::handle(&app, event))).await
         }
-        Handler::Hook => run(service_fn(async |event: LambdaEvent<Value>| hook::answer(&event.payload))).await,
+        Handler::Hook(world) => {
+            let app = match world {
+                Ok(world) => Ok(App::start(world).await),
+                Err(error) => {
+                    tracing::error!(%error, "the function is not configured");
+                    Err(error)
+                }
+            };
+            run(service_fn(|event| hook::handle(app.as_ref(), event))).await
+        }
     }
 }
 

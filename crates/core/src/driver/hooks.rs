@@ -55,7 +55,10 @@ pub struct HookLine {
     /// What stops nothing and should be known all the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// What went wrong.
+    /// Why nobody judges it: its spec is wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
+    /// What went wrong; the next tick tries again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<String>,
 }
@@ -68,7 +71,15 @@ impl HookLine {
             waiting: None,
             did: Vec::new(),
             warnings: Vec::new(),
+            problems: Vec::new(),
             faults: Vec::new(),
+        }
+    }
+
+    /// Without a rollout only a spec that is wrong is an answer.
+    fn note_refusal(&mut self, reply: &Reply) {
+        if let Reply::Answer(answer) = reply {
+            self.problems.push(answer.why.clone());
         }
     }
 }
@@ -278,7 +289,11 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             return Reply::Answer(answer);
         }
         if question.stage < EcsStage::PostTestTrafficShift {
-            return self.before_tests(&deployment, question.spec.as_ref()).await;
+            let reply = self.before_tests(&deployment, question.spec.as_ref()).await;
+            return reply.unwrap_or_else(|refusal| {
+                line.note_refusal(&refusal);
+                refusal
+            });
         }
         let at = match self.weight_at(question, &deployment).await {
             Ok(at) => at,
@@ -291,13 +306,11 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
 
     /// The new tasks may not even run yet, so nothing can be tested, and waiting for it would wait for ever. A spec that is
     /// wrong is told here, while nothing has been moved.
-    async fn before_tests(&self, deployment: &Deployment, inline: Option<&FoundSpec>) -> Reply {
-        if deployment.shift.is_some()
-            && let Err(reply) = self.spec_of(deployment, inline).await
-        {
-            return reply;
+    async fn before_tests(&self, deployment: &Deployment, inline: Option<&FoundSpec>) -> Result<Reply, Reply> {
+        if deployment.shift.is_some() {
+            self.spec_of(deployment, inline).await?;
         }
-        go_on("there is nothing to judge before the new tasks can be tested")
+        Ok(go_on("there is nothing to judge before the new tasks can be tested"))
     }
 
     /// The weight at which it waits: that which is live, for a payload may tell the one that is next.
@@ -336,7 +349,6 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
     ) -> Result<(), Fault> {
         let deployment = match self.ports.deployment(reference).await {
             Ok(deployment) => deployment,
-            // The event rule hears of every deployment, also of those that shift no alias.
             Err(LookError::NotFound(why)) => {
                 line.did.push(format!("not judged: {why}"));
                 return Ok(());
@@ -349,12 +361,9 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         }
         match self.judged(&deployment, None, None, line, lines).await {
             Ok(_) => Ok(()),
-            Err(Reply::Answer(HookAnswer { goes_on: true, why })) => {
-                line.did.push(format!("not judged: {why}"));
-                Ok(())
-            }
-            Err(Reply::Answer(HookAnswer { goes_on: false, why })) => {
-                line.faults.push(format!("not judged: {why}"));
+            // Asked again, it would be the same: it is over, or its spec is wrong.
+            Err(Reply::Answer(answer)) => {
+                line.did.push(format!("not judged: {}", answer.why));
                 Ok(())
             }
             Err(Reply::Wait(why)) => Err(Fault::new("deployment", FaultKind::Failed, why)),
@@ -378,7 +387,10 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
                 *rollout
             }
             Accompanied::Over => return Err(go_on("it has ended, and nothing of it was judged")),
-            Accompanied::Nobody(reply) => return Err(reply),
+            Accompanied::Nobody(reply) => {
+                line.note_refusal(&reply);
+                return Err(reply);
+            }
         };
         if rollout.is_active() {
             let visit = Visit { deployment: Seen::Known(deployment.clone()), asked };
