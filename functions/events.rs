@@ -84,7 +84,7 @@ fn expected() -> Vec<(&'static str, Action)> {
         ),
         (
             "hook-ecs-post-scale-up",
-            Hook("Amazon ECS deployment tTaQpXbE: POST_SCALE_UP at 0 % since 2026-11-21T14:02:10Z"),
+            Hook("Amazon ECS deployment tTaQpXbE: POST_SCALE_UP since 2026-11-21T14:02:10Z"),
         ),
         (
             "hook-ecs-post-test-traffic-shift",
@@ -96,7 +96,7 @@ fn expected() -> Vec<(&'static str, Action)> {
         ),
         (
             "hook-ecs-pre-scale-up",
-            Hook("Amazon ECS deployment tTaQpXbE: PRE_SCALE_UP at 0 % since 2026-11-21T14:02:10Z"),
+            Hook("Amazon ECS deployment tTaQpXbE: PRE_SCALE_UP since 2026-11-21T14:02:10Z"),
         ),
         (
             "hook-ecs-production-traffic-shift",
@@ -104,7 +104,7 @@ fn expected() -> Vec<(&'static str, Action)> {
         ),
         (
             "hook-ecs-reconcile-service",
-            Hook("Amazon ECS deployment tTaQpXbE: RECONCILE_SERVICE at 0 % since 2026-11-21T14:02:10Z"),
+            Hook("Amazon ECS deployment tTaQpXbE: RECONCILE_SERVICE since 2026-11-21T14:02:10Z"),
         ),
         (
             "hook-ecs-rollback-of-tests",

@@ -1,6 +1,8 @@
 //! The examples beside CodeDeploy and Amazon ECS: what SAM makes of them is what Coalmine's functions expect.
 
-use coalmine_core::spec;
+use coalmine_core::deployment::{Deployment, DeploymentRef, DeploymentState, FoundSpec, Shift, Stage};
+use coalmine_core::spec::{self, RolloutSpec, Version};
+use coalmine_core::units::{Span, Weight};
 use serde_json::{Value, json};
 
 use crate::template::{plain, repository};
@@ -8,6 +10,31 @@ use crate::template::{plain, repository};
 /// An example's template as plain CloudFormation.
 fn example(name: &str) -> Value {
     plain(&repository(&format!("examples/{name}/template.yaml")))
+}
+
+/// The spec that a deployment of such a target is judged by, in steps of so many percent with so many minutes each.
+fn judged_by(text: &str, reference: DeploymentRef, target: &Value, (percent, minutes): (u16, u64)) -> RolloutSpec {
+    let whole = json!({ "coalmine": "v1", "name": "it", "target": target });
+    let target = spec::from_value(&whole).unwrap().spec.target;
+    let stage = |weight: u16| Stage {
+        weight: Weight::from_basis_points(weight * 100).unwrap(),
+        bake: Span::from_minutes(minutes),
+    };
+    let deployment = Deployment {
+        reference,
+        state: DeploymentState::InProgress,
+        rolls_back: false,
+        shift: Some(Shift { target, baseline: Version("1".to_owned()), canary: Version("2".to_owned()) }),
+        unjudged: None,
+        strategy: "LINEAR".to_owned(),
+        steps: (1..100 / percent).map(|step| stage(step * percent)).collect(),
+        awaits: None,
+        owner: "shop".to_owned(),
+    };
+    let found = FoundSpec { place: "the example".to_owned(), text: text.to_owned() };
+    let read = spec::for_deployment(Some(&found), &deployment).unwrap();
+    assert_eq!(read.warnings, []);
+    read.spec
 }
 
 fn properties<'a>(template: &'a Value, resource: &str) -> &'a Value {
@@ -52,9 +79,9 @@ fn the_spec_of_the_sam_application_is_where_it_is_looked_for() {
     assert_eq!(parameter["Name"]["Fn::Sub"], format!("/coalmine/{function}/{alias}"));
     assert_eq!(plain["Resources"]["Checkout"]["DependsOn"], "Spec");
     let text = parameter["Value"].as_str().unwrap();
-    let target = "target: { lambda: { function: checkout, alias: live, owner: codedeploy } }\n";
-    let read = spec::parse(&format!("{text}{target}")).unwrap();
-    assert_eq!((read.spec.tests.len(), read.spec.checks.len()), (1, 2));
+    let target = json!({ "lambda": { "function": "checkout", "alias": "live", "owner": "codedeploy" } });
+    let spec = judged_by(text, DeploymentRef::CodeDeploy("d-3GSL8P2NK".to_owned()), &target, (10, 3));
+    assert_eq!((spec.tests.len(), spec.checks.len(), spec.steps.len()), (1, 2, 9));
 }
 
 #[test]
@@ -73,11 +100,14 @@ fn amazon_ecs_asks_coalmine_before_every_step_and_after_the_last_one() {
     for output in ["HookFunctionArn", "EcsHookRole"] {
         assert!(coalmine.contains(&format!("\n  {output}:\n    Description: ")), "{output}");
     }
-    let mut inline = hook["HookDetails"]["coalmine"].clone();
-    inline["target"] = json!({ "alb": { "rule":
-        "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener-rule/app/shop/50dc6c495c0c9188/0467ef3c8400ae65/9683b2d02a6cabee",
-        "targetGroups": ["cart-blue", "cart-green"] } });
-    inline["name"] = json!("tTaQpXbE");
-    let read = spec::from_value(&inline).unwrap();
-    assert_eq!(read.spec.checks.len(), 2);
+    let rule = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener-rule/app/shop/50dc6c495c0c9188/0467ef3c8400ae65/\
+                9683b2d02a6cabee";
+    let target = json!({ "alb": { "rule": rule, "targetGroups": ["cart-blue", "cart-green"] } });
+    let arn = "arn:aws:ecs:eu-west-1:111122223333:service-deployment/prod/cart/tTaQpXbE";
+    let linear = &deployment["LinearConfiguration"];
+    let steps = (linear["StepPercent"].as_u64().unwrap(), linear["StepBakeTimeInMinutes"].as_u64().unwrap());
+    assert_eq!(steps, (20, 5));
+    let inline = hook["HookDetails"]["coalmine"].to_string();
+    let spec = judged_by(&inline, DeploymentRef::Ecs(arn.to_owned()), &target, (20, 5));
+    assert_eq!((spec.checks.len(), spec.steps.len()), (2, 4));
 }

@@ -204,7 +204,7 @@ fn what_a_hook_is_asked_decides_what_it_replies() {
         (payload("PRODUCTION_TRAFFIC_SHIFT", 0), "SUCCEEDED"),
         (wrong, "FAILED"),
         (unknown, "IN_PROGRESS"),
-        (crate::events::event("hook-ecs"), "IN_PROGRESS"),
+        (crate::events::event("hook-ecs-post-test-traffic-shift"), "IN_PROGRESS"),
     ] {
         let reply = stage.try_invoke("hook", &asked);
         assert_eq!(status(&reply), wanted, "{asked:#}: {reply:#?}");

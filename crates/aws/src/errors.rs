@@ -149,6 +149,12 @@ mod tests {
             (Some("ServiceUnavailable"), Some(503), FaultKind::Failed),
             (Some("ServerException"), Some(500), FaultKind::Failed),
             (Some("ClientException"), Some(400), FaultKind::Rejected),
+            // CodeDeploy and Parameter Store.
+            (Some("DeploymentLimitExceededException"), Some(400), FaultKind::Rejected),
+            (Some("DeploymentAlreadyCompletedException"), Some(400), FaultKind::Rejected),
+            (Some("ParameterNotFound"), Some(400), FaultKind::Rejected),
+            (Some("InvalidKeyId"), Some(400), FaultKind::Rejected),
+            (Some("InternalServerError"), Some(500), FaultKind::Failed),
             (Some("InternalFailure"), None, FaultKind::Failed),
             (None, Some(429), FaultKind::Throttled),
             (None, Some(401), FaultKind::Denied),

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::engine::{Order, OrderKind};
+use crate::evidence::Evidence;
 use crate::ports::Unreadable;
 use crate::report;
 use crate::rollout::Rollout;
@@ -13,7 +14,8 @@ use crate::spec::{Problem, Validated};
 const ID_LIMIT: usize = 64 + 1 + 18;
 
 /// What can be asked, in the words of the event.
-pub const COMMANDS: [&str; 8] = ["start", "pause", "resume", "approve", "promote", "abort", "status", "list"];
+pub const COMMANDS: [&str; 9] =
+    ["start", "pause", "resume", "approve", "promote", "abort", "status", "list", "deployments"];
 
 /// Longest text that is kept of a person's name or reason.
 const TEXT_LIMIT: usize = 500;
@@ -21,10 +23,20 @@ const TEXT_LIMIT: usize = 500;
 /// A request, checked.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {
-    Start { spec: Box<Validated>, by: String },
-    Order { rollout: String, order: Order },
-    Status { rollout: String },
+    Start {
+        spec: Box<Validated>,
+        by: String,
+    },
+    Order {
+        rollout: String,
+        order: Order,
+    },
+    Status {
+        rollout: String,
+    },
     List,
+    /// What became of other services' deployments, and what Coalmine did or would have done.
+    Deployments,
 }
 
 impl Request {
@@ -49,6 +61,7 @@ impl Request {
             "start" => return start(fields.get("spec"), by),
             "status" => return rollout().map(|rollout| Self::Status { rollout }),
             "list" => return Ok(Self::List),
+            "deployments" => return Ok(Self::Deployments),
             "pause" => OrderKind::Pause,
             "resume" => OrderKind::Resume,
             "approve" => OrderKind::Approve,
@@ -70,6 +83,7 @@ impl Request {
             Self::Start { .. } => "start",
             Self::Status { .. } => "status",
             Self::List => "list",
+            Self::Deployments => "deployments",
             Self::Order { order, .. } => match order.kind {
                 OrderKind::Pause => "pause",
                 OrderKind::Resume => "resume",
@@ -119,6 +133,10 @@ pub enum Answer {
     },
     List {
         rollouts: Vec<Summary>,
+    },
+    /// Oldest first.
+    Deployments {
+        deployments: Vec<Evidence>,
     },
 }
 

@@ -9,6 +9,7 @@ pub mod command;
 pub mod deployment;
 pub mod driver;
 pub mod engine;
+pub mod evidence;
 pub mod metrics;
 pub mod observation;
 pub mod ports;

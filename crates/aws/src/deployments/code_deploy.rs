@@ -10,7 +10,6 @@ use coalmine_core::deployment::{Deployment, DeploymentRef, DeploymentState, Hook
 use coalmine_core::ports::{Fault, FaultKind, LookError};
 use coalmine_core::spec::{LambdaTarget, Owner, Target, Version};
 use coalmine_core::units::Weight;
-use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{minutes, weight};
 use crate::Aws;
@@ -29,11 +28,8 @@ const ANSWER: Call =
 /// BatchGetDeployments' and BatchGetDeploymentTargets' own limit.
 const PER_CALL: usize = 25;
 
-/// Deployments in progress that are searched for one alias. At two calls each and four at once, this takes some seconds.
+/// Deployments in progress that are searched for one alias: at two calls each, ten seconds.
 const SEARCHED_MAX: usize = 100;
-
-/// Gentle: CodeDeploy publishes no limit, and fifteen stacks that deploy at once have met it.
-const CONCURRENT_LOOKS: usize = 4;
 
 /// Timetables that are remembered. An account has some dozen configurations.
 const TIMETABLES_MAX: usize = 100;
@@ -181,17 +177,13 @@ impl Aws {
 
     /// A deployment that waits for its turn and does not tell its alias yet is not found.
     pub(super) async fn shifting_alias(&self, alias: &LambdaTarget) -> Result<Option<DeploymentRef>, Fault> {
-        let active = self.active_deployments().await?;
-        let looks = stream::iter(active).map(|id| async move {
+        for id in self.active_deployments().await? {
             let targets = self.lambda_targets(&id).await?;
-            let shifts = targets
-                .iter()
-                .any(|target| alias_of(target).is_some_and(|shifted| shifted == (&alias.function, &alias.alias)));
-            Ok(shifts.then_some(DeploymentRef::CodeDeploy(id)))
-        });
-        let mut found =
-            looks.buffered(CONCURRENT_LOOKS).try_filter_map(|found| async { Ok::<_, Fault>(found) }).boxed();
-        found.try_next().await
+            if targets.iter().any(|target| alias_of(target) == Some((&alias.function, &alias.alias))) {
+                return Ok(Some(DeploymentRef::CodeDeploy(id)));
+            }
+        }
+        Ok(None)
     }
 
     /// Those of Lambda functions that are not over.

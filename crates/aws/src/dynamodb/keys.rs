@@ -9,7 +9,7 @@
 //! | `ACTIVE` | `<id>` | a rollout that a tick has to look at |
 //! | `ALARM#<name>` | `<id>` | an active rollout that names the alarm |
 //! | `HOOK` | `<deployment>#<digest of the execution>` | a hook that waits for its answer |
-//! | `JUDGED` | `<id>` | a rollout that judges another service's deployment, kept as long as it |
+//! | `JUDGED` | `<id>` | a rollout that judges another service's deployment, or did |
 
 use std::collections::HashMap;
 

@@ -137,7 +137,7 @@ impl RolloutStore for Aws {
 
     async fn judged(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
         let ids = self.pointed_at(keys::JUDGED).await?;
-        // Of two items whose time is over, DynamoDB may remove either one first.
+        // What lists a rollout outlives it.
         let states = self.states(&ids).await?;
         let read = |(id, item)| shape::read_state(&item).map_err(|error| unreadable(id, &error));
         let mut judged: Vec<Result<Rollout, Unreadable>> = states.into_iter().map(read).collect();
@@ -310,9 +310,8 @@ fn pointer_changes(before: Option<&Rollout>, next: &Rollout) -> Vec<Write> {
         (true, false) => writes.extend(claims.map(|claim| Write::free(claim, id))),
         (true, true) | (false, false) => {}
     }
-    // Stays when the rollout ends, and learns then how long.
-    let changes = before.is_none_or(|before| before.is_active() != next.is_active());
-    writes.extend((next.guest.is_some() && changes).then(|| Write::put(shape::judged_item(next))));
+    let begins_to_judge = before.is_none() && next.guest.is_some();
+    writes.extend(begins_to_judge.then(|| Write::put(shape::judged_item(next))));
     writes
 }
 

@@ -21,7 +21,7 @@ const SHAPE: u32 = 1;
 /// An ended rollout is kept this long.
 const KEEP_ENDED: Span = Span::from_hours(90 * 24);
 
-/// Minutes and decisions are written while nobody knows when the rollout will end: no rollout is longer than 366 days.
+/// What is written while nobody knows when the rollout will end: no rollout is longer than 366 days.
 const KEEP_PARTS: Span = Span::from_hours((366 + 90) * 24);
 
 /// CodeDeploy waits for an hour. The day after it is for people.
@@ -60,20 +60,17 @@ pub(super) fn state_item(rollout: &Rollout) -> Result<Item, ShapeError> {
     item.insert("rev".to_owned(), number(rollout.revision));
     item.insert("doc".to_owned(), AttributeValue::S(doc));
     item.insert("updated".to_owned(), AttributeValue::S(rollout.now.to_string()));
-    item.extend(ttl_of(rollout));
+    if !rollout.is_active() {
+        item.insert("ttl".to_owned(), number((rollout.now + KEEP_ENDED).epoch_seconds()));
+    }
     fits(item)
 }
 
-/// Says that the rollout judges another service's deployment; is gone when it is.
+/// Says that the rollout judges another service's deployment. It stays when the rollout ends.
 pub(super) fn judged_item(rollout: &Rollout) -> Item {
     let mut item = pointer_item(&Key::judged(&rollout.id), &rollout.id);
-    item.extend(ttl_of(rollout));
+    item.insert("ttl".to_owned(), number((rollout.now + KEEP_PARTS).epoch_seconds()));
     item
-}
-
-fn ttl_of(rollout: &Rollout) -> Option<(String, AttributeValue)> {
-    let until = number((rollout.now + KEEP_ENDED).epoch_seconds());
-    (!rollout.is_active()).then_some(("ttl".to_owned(), until))
 }
 
 pub(super) fn hook_item(hook: &Hook) -> Result<Item, ShapeError> {

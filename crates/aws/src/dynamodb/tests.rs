@@ -1,10 +1,11 @@
 use coalmine_core::analysis::{Count, Pair};
-use coalmine_core::rollout::{Behind, Fence, Phase, RollBackEnd, Why};
-use coalmine_core::units::{Minute, Weight};
+use coalmine_core::deployment::DeploymentRef;
+use coalmine_core::rollout::{Behind, Fence, Guest, Phase, RollBackEnd, Why};
+use coalmine_core::units::{Minute, Span, Timestamp, Weight};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::testing::{Asked, Reply, rollout, scripted, scripted_with, target};
+use crate::testing::{Asked, Reply, Script, rollout, scripted, scripted_with, target};
 
 /// Each kind of standing: waiting, holding, ended with something to tell or to detach, and done.
 fn standings() -> [(&'static str, Rollout); 5] {
@@ -112,6 +113,133 @@ async fn saving_changes_exactly_the_pointers_that_change() {
             assert_eq!(writes(&script.asked()[0]), expected, "{from} -> {to}");
         }
     }
+}
+
+/// Judges a deployment of CodeDeploy's.
+fn guest(rollout: Rollout) -> Rollout {
+    let deployment = DeploymentRef::CodeDeploy("d-3GSL8P2NK".to_owned());
+    Rollout { guest: Some(Guest { deployment, may_leave: None }), ..rollout }
+}
+
+#[tokio::test]
+async fn what_judges_another_services_deployment_is_listed_from_its_start_on() {
+    let judged = |script: &Script, call: usize| -> Option<Value> {
+        let items = script.asked()[call].json()["TransactItems"].as_array().unwrap().clone();
+        let mut puts = items.iter().map(|item| item["Put"]["Item"].clone());
+        puts.find(|item| item["pk"]["S"] == "JUDGED")
+    };
+    let until = rollout().now + Span::from_hours((366 + 90) * 24);
+    let listed = json!({
+        "pk": { "S": "JUDGED" },
+        "sk": { "S": "checkout-42" },
+        "rollout": { "S": "checkout-42" },
+        "ttl": { "N": until.epoch_seconds().to_string() },
+    });
+    for (name, rollout) in standings() {
+        let (aws, script) = scripted([done(), done()]);
+        aws.create(&guest(rollout.clone())).await.unwrap();
+        aws.create(&rollout).await.unwrap();
+        assert_eq!([judged(&script, 0), judged(&script, 1)], [Some(listed.clone()), None], "{name}");
+    }
+    for (from, before) in standings() {
+        for (to, after) in standings() {
+            let (aws, script) = scripted([done()]);
+            aws.save(&guest(before.clone()), &next(guest(after)), None).await.unwrap();
+            assert!(!script.asked()[0].json().to_string().contains("JUDGED"), "{from} -> {to}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_judged_is_read_oldest_first_and_what_is_gone_is_not_missed() {
+    let listed = found(&["a", "b", "c", "d"].map(|id| shape::pointer_item(&Key::judged(id), id)));
+    let started = |id: &str, hours: u64| {
+        let rollout = Rollout { id: id.to_owned(), ..rollout() };
+        let started_at = rollout.started_at + Span::from_hours(hours);
+        shape::state_item(&Rollout { started_at, ..rollout }).unwrap()
+    };
+    let mut newer = started("d", 0);
+    newer.insert("v".to_owned(), shape::number(2));
+    let (aws, script) = scripted([listed, got(&[started("c", 1), newer, started("a", 2)], &[])]);
+    let judged = aws.judged().await.unwrap();
+    let told = judged.into_iter().map(|read| read.map_or_else(|error| error.to_string(), |rollout| rollout.id));
+    assert_eq!(told.collect::<Vec<_>>(), ["rollout d cannot be read", "c", "a"]);
+    assert_eq!(script.asked()[0].json()["ExpressionAttributeValues"], json!({ ":pk": { "S": "JUDGED" } }));
+    assert_eq!(script.unused(), 0);
+}
+
+fn hook(execution: &str, minute: i64) -> Hook {
+    let deployment = DeploymentRef::CodeDeploy("d-3GSL8P2NK".to_owned());
+    let received = Timestamp::from_epoch_seconds(1_763_733_600 + 60 * minute);
+    Hook { deployment, execution: execution.to_owned(), received }
+}
+
+#[tokio::test]
+async fn a_hook_is_kept_once_and_under_a_key_of_bounded_length() {
+    let long = "opaque".repeat(500);
+    let (aws, script) = scripted([done()]);
+    aws.keep_hook(&hook(&long, 0)).await.unwrap();
+    let asked = script.asked()[0].clone();
+    assert_eq!(asked.operation, "PutItem");
+    let (item, asked) = (asked.json()["Item"].clone(), asked.json());
+    assert_eq!(asked["ConditionExpression"], "attribute_not_exists(pk)");
+    assert_eq!(item["pk"]["S"], "HOOK");
+    let key = item["sk"]["S"].as_str().unwrap();
+    assert!(key.starts_with("d-3GSL8P2NK#") && key.len() == "d-3GSL8P2NK#".len() + 16, "{key}");
+    let day_after_the_hour = 1_763_733_600 + 25 * 3600;
+    assert_eq!(item["ttl"]["N"], day_after_the_hour.to_string());
+    assert_ne!(Key::hook(&hook("before", 0)), Key::hook(&hook("after", 0)));
+    assert_eq!(Key::hook(&hook("before", 0)), Key::hook(&hook("before", 7)));
+
+    // The one that came first counts: the hour began with it.
+    let first = shape::hook_item(&hook("before", 0)).unwrap();
+    let code = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
+    let (aws, _) = scripted([Reply::json(400, &json!({ "__type": code, "Item": wire(&first) }))]);
+    aws.keep_hook(&hook("before", 7)).await.unwrap();
+}
+
+#[tokio::test]
+async fn hooks_are_read_oldest_first_and_one_that_cannot_be_read_does_not_hide_the_others() {
+    let item = |execution: &str, minute| shape::hook_item(&hook(execution, minute)).unwrap();
+    let broken = |name: &str, value| {
+        let mut item = item("broken", 0);
+        item.insert(name.to_owned(), value);
+        item
+    };
+    let items = [
+        item("b", 5),
+        broken("v", shape::number(2)),
+        broken("doc", AttributeValue::S("{}".to_owned())),
+        broken("doc", shape::number(2)),
+        item("a", 9),
+        item("c", 1),
+    ];
+    let (aws, script) = scripted([found(&items)]);
+    assert_eq!(aws.hooks().await.unwrap(), [hook("c", 1), hook("b", 5), hook("a", 9)]);
+    let asked = script.asked()[0].json();
+    assert_eq!(
+        (&asked["ConsistentRead"], &asked["ExpressionAttributeValues"]),
+        (&json!(true), &json!({ ":pk": { "S": "HOOK" } }))
+    );
+}
+
+#[tokio::test]
+async fn an_answered_hook_is_forgotten_and_one_that_is_not_there_is_no_error() {
+    let (aws, script) = scripted([done()]);
+    aws.drop_hook(&hook("a", 9)).await.unwrap();
+    let asked = script.asked()[0].clone();
+    assert_eq!(asked.operation, "DeleteItem");
+    assert_eq!(asked.json(), json!({ "TableName": "coalmine", "Key": wire(&Key::hook(&hook("a", 0)).attributes()) }));
+    let denied = || [Reply::error(400, "AccessDeniedException")];
+    let told = "AccessDeniedException: because (it needs dynamodb:DeleteItem) (table coalmine)";
+    let fault = scripted(denied()).0.drop_hook(&hook("a", 9)).await.unwrap_err();
+    assert_eq!(fault.to_string(), format!("DeleteItem was denied: {told}"));
+    let told = "AccessDeniedException: because (it needs dynamodb:PutItem) (table coalmine)";
+    let fault = scripted(denied()).0.keep_hook(&hook("a", 9)).await.unwrap_err();
+    assert_eq!(fault.to_string(), format!("PutItem was denied: {told}"));
+    let told = "AccessDeniedException: because (it needs dynamodb:Query) (table coalmine)";
+    let fault = scripted(denied()).0.hooks().await.unwrap_err();
+    assert_eq!(fault.to_string(), format!("Query was denied: {told}"));
 }
 
 #[tokio::test]
@@ -353,6 +481,9 @@ async fn without_a_table_every_use_says_what_to_set() {
     assert_eq!(aws.active().await.unwrap_err().detail, unset);
     assert_eq!(aws.load("a").await.unwrap_err().detail, unset);
     assert_eq!(aws.seal("a", &minutes(0..1, 1.0)).await.unwrap_err().detail, unset);
+    assert_eq!(aws.hooks().await.unwrap_err().detail, unset);
+    assert_eq!(aws.keep_hook(&hook("a", 0)).await.unwrap_err().detail, unset);
+    assert_eq!(aws.drop_hook(&hook("a", 0)).await.unwrap_err().detail, unset);
     assert!(aws.create(&rollout()).await.unwrap_err().to_string().ends_with(unset));
 }
 
@@ -379,9 +510,16 @@ fn most_alarms() -> Vec<String> {
 
 #[tokio::test]
 async fn a_rollout_with_as_many_alarms_as_a_spec_may_have_fits_in_every_transaction() {
+    // Two groups are two claims.
+    let group = "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/blue/1a2b3c4d5e6f7a8b";
+    let rule = "arn:aws:elasticloadbalancing:eu-west-1:111122223333:listener-rule/app/shop/9a8b7c6d5e4f3a2b/443/1a2b3c4d5e6f7a8b";
+    let target = json!({ "alb": { "rule": rule, "targetGroups": ["green", group] } });
+    let spec = json!({ "coalmine": "v1", "name": "shop-7", "target": target });
+    let balancer = coalmine_core::spec::from_value(&spec).unwrap().spec.target;
     let wide = |mut rollout: Rollout| {
         rollout.spec.alarms.names = most_alarms();
-        rollout
+        rollout.spec.target = balancer.clone();
+        guest(rollout)
     };
     let record = json!({ "at": rollout().now, "digest": 1, "verdict": "fail", "settledBefore": null, "tail": [] });
     let record: DecisionRecord = serde_json::from_value(record).unwrap();

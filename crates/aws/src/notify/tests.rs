@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::AwsConfig;
-use crate::testing::{Reply, rollout, scripted_with};
+use crate::testing::{Reply, rollout, scripted_with, target};
 
 fn notice() -> Notice {
     rollout().outbox.remove(0)
@@ -66,6 +66,30 @@ async fn an_entry_that_failed_inside_of_a_successful_answer_is_a_fault() {
         assert!(fault.detail.starts_with(&format!("{code}: because")), "{fault}");
         assert_eq!(script.asked().len(), 1, "the rest is told again with the repetition");
     }
+}
+
+#[tokio::test]
+async fn a_verdict_is_a_metric_of_its_target() {
+    let spec = json!({ "coalmine": "v1", "name": "shop-7", "target": { "alb": {
+        "rule": "arn:aws:elasticloadbalancing:eu-west-1:111122223333:listener-rule/app/shop/9a8b7c6d5e4f3a2b/443/1a2b3c4d5e6f7a8b",
+        "targetGroups": ["green", "arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/blue/1a2b3c4d5e6f7a8b"],
+    } } });
+    let balancer = coalmine_core::spec::from_value(&spec).unwrap().spec.target;
+    let alias = json!([{ "Name": "Function", "Value": "checkout" }, { "Name": "Alias", "Value": "live" }]);
+    let groups = json!([{ "Name": "TargetKey", "Value": "alb/blue+green" }]);
+    for (target, dimensions) in [(target(), alias), (balancer, groups)] {
+        for (worse, value) in [(true, 1.0), (false, 0.0)] {
+            let (aws, script) = scripted_with(config(false, false), [Reply::cbor(200, &json!({}))]);
+            aws.measure(&target, worse).await.unwrap();
+            let datum = json!({ "MetricName": "Verdict", "Dimensions": dimensions, "Value": value });
+            assert_eq!(script.asked()[0].cbor(), json!({ "Namespace": "Coalmine", "MetricData": [datum] }));
+            assert!(script.asked()[0].uri.ends_with("/operation/PutMetricData"), "{}", script.asked()[0].uri);
+        }
+    }
+    let denied = Reply::cbor(400, &json!({ "__type": "AccessDeniedException", "message": "because" }));
+    let (aws, _) = scripted_with(config(false, false), [denied]);
+    let told = "PutMetricData was denied: AccessDeniedException: because (it needs cloudwatch:PutMetricData)";
+    assert_eq!(aws.measure(&target(), true).await.unwrap_err().to_string(), told);
 }
 
 #[test]

@@ -213,8 +213,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             line.did.push("it has ended, and nobody waits for an answer".to_owned());
             return None;
         }
-        if let Some(reply) = self.foregone(deployment) {
-            return Some(reply);
+        if let Some(answer) = self.unjudged(deployment) {
+            return Some(Reply::Answer(answer));
         }
         let asked = call.asked();
         let judged = if attended.contains(deployment.reference.id()) {
@@ -285,8 +285,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             Ok(deployment) => deployment,
             Err(error) => return self.unseen(&error, question.since),
         };
-        if let Some(reply) = self.foregone(&deployment) {
-            return reply;
+        if let Some(answer) = self.unjudged(&deployment) {
+            return Reply::Answer(answer);
         }
         if question.stage < EcsStage::PostTestTrafficShift {
             let reply = self.before_tests(&deployment, question.spec.as_ref()).await;
@@ -355,9 +355,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             }
             Err(LookError::Fault(fault)) => return Err(fault),
         };
-        // News comes of every deployment, also of those that shift no alias.
-        if let Some(Reply::Answer(HookAnswer { why, .. })) = self.foregone(&deployment) {
-            line.did.push(format!("not judged: {why}"));
+        if let Some(answer) = self.unjudged(&deployment) {
+            line.did.push(format!("not judged: {}", answer.why));
             return Ok(());
         }
         match self.judged(&deployment, None, None, line, lines).await {
@@ -409,13 +408,15 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         }
     }
 
-    /// What is told of a deployment that there is nothing to judge in.
-    fn foregone(&self, deployment: &Deployment) -> Option<Reply> {
-        match &deployment.unjudged {
-            _ if deployment.rolls_back => Some(go_on("it puts the old version back, which is not judged")),
-            Some(Unjudged::Alone(why)) => Some(go_on(why)),
-            Some(Unjudged::Foreign(why)) => Some(Reply::Answer(self.refused(why.clone()))),
-            None => None,
+    /// What is told of a deployment in which there is nothing to judge.
+    fn unjudged(&self, deployment: &Deployment) -> Option<HookAnswer> {
+        if deployment.rolls_back {
+            let why = "it puts the old version back, which is not judged".to_owned();
+            return Some(HookAnswer { goes_on: true, why });
+        }
+        match deployment.unjudged.clone()? {
+            Unjudged::Alone(why) => Some(HookAnswer { goes_on: true, why }),
+            Unjudged::Foreign(why) => Some(self.refused(why)),
         }
     }
 

@@ -5,6 +5,7 @@ use super::problems::{failed, problem};
 use super::{Context, Settings, start};
 use crate::command::{Answer, Request, Summary};
 use crate::engine::{self, Order, OrderKind};
+use crate::evidence::Evidence;
 use crate::ports::{Budget, Fault, Ports, SaveError};
 use crate::rollout::Rollout;
 use crate::spec::Problem;
@@ -42,6 +43,10 @@ async fn answer<P: Ports, B: Budget>(context: &Context<'_, P, B>, request: Reque
         Request::List => {
             let rollouts = ports.active().await.map_err(failed)?;
             Ok(Answer::List { rollouts: rollouts.iter().map(Summary::of_stored).collect() })
+        }
+        Request::Deployments => {
+            let judged = ports.judged().await.map_err(failed)?;
+            Ok(Answer::Deployments { deployments: judged.iter().map(Evidence::of_stored).collect() })
         }
         Request::Order { rollout, order } => steer(context, &rollout, &order).await,
     }

@@ -140,7 +140,7 @@ fn ended(draft: &mut Draft<'_>, observed: bool) -> bool {
                 draft.enter(Phase::Promoted { at: draft.now() }, why);
             }
             Some((routing, Split::Foreign)) => draft.supersede(Why::TakenOver { found: routing.to_string() }),
-            _ if spent(draft) >= draft.next.spec.deadline => draft.supersede(why),
+            _ if is_overdue(draft) || spent(draft) >= draft.next.spec.deadline => draft.supersede(why),
             _ => draft.hold("the deployment has succeeded, and all traffic is not seen on the new version yet"),
         },
     }
@@ -221,6 +221,7 @@ fn judge(draft: &mut Draft<'_>) {
     match draft.before.phase.clone() {
         Phase::Baking { .. } | Phase::Promoting { .. } if back => {
             draft.hold("all traffic is on the old version again, and the deployment has not ended");
+            given_up(draft);
         }
         Phase::Baking { step, since, proof, approved } => {
             let weight = weight(&draft.next);

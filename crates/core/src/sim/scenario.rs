@@ -253,7 +253,7 @@ impl<'a> Run<'a> {
         let event = json!({ "command": "start", "spec": self.scenario.spec, "by": "simulate" });
         match self.command(&event)?.map_err(RunError::Refused)? {
             Answer::Rollout(answer) => Ok(answer.rollout.id),
-            Answer::Nothing { .. } | Answer::List { .. } => Err(RunError::Nothing),
+            Answer::Nothing { .. } | Answer::List { .. } | Answer::Deployments { .. } => Err(RunError::Nothing),
         }
     }
 

@@ -1,7 +1,7 @@
 //! At 100 %: before against after, and only catastrophes count.
 
 use crate::analysis::stats::validity::Random;
-use crate::analysis::{Analysis, Count, JudgePlan, MinuteSample, Pair, Samples, Verdict, judge, plan};
+use crate::analysis::{Analysis, Count, JudgePlan, MinuteSample, Pair, Samples, Verdict, judge, passes_before, plan};
 use crate::spec::{CheckMode, OnNoData};
 use crate::units::Weight;
 
@@ -132,4 +132,24 @@ fn only_what_may_roll_back_does() {
     // Before it is alone, the same minutes compare nothing.
     let not_alone = Samples { alone_since: None, ..outage };
     assert_eq!(judged(&not_alone).verdict, Verdict::Inconclusive);
+}
+
+/// Where others go to 100 % before a proof is there, the minutes before that may still bring it, once all of them are read.
+/// Those at 100 % prove nothing, and take nothing back but by harm.
+#[test]
+fn what_the_minutes_before_prove_is_told_at_full_traffic() {
+    let plan = default_plan();
+    let told = |before: Vec<Pair>, alone: Pair| {
+        let samples = watched(before, vec![alone; 5]);
+        let analysis = judge(&plan, &samples);
+        assert_ne!(analysis.verdict, Verdict::Pass);
+        (passes_before(&plan, &samples, &analysis), samples.alone_since)
+    };
+    let (ahead, alone) = told(quiet_before(), only_new(3000.0, 12.0));
+    assert_eq!((ahead, ahead.is_some()), (alone, true));
+    let too_few = vec![super::pair(15.0, 0.0, 285.0, 0.0); 15];
+    assert_eq!(told(too_few, only_new(300.0, 0.0)).0, None);
+    let worse = vec![super::pair(1500.0, 60.0, 1500.0, 6.0); 15];
+    assert_eq!(told(worse, only_new(3000.0, 12.0)).0, None);
+    assert_eq!(told(quiet_before(), only_new(3000.0, 2900.0)).0, None, "a catastrophe");
 }

@@ -1,10 +1,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::analysis::{Analysis, Doubt, JudgePlan, Samples, Verdict};
+use crate::deployment::{Deployment, DeploymentRef, DeploymentState, Shift, Stage};
 use crate::engine::{Start, begin, settled_before};
 use crate::observation::{AlarmState, Observation, Readiness, Routing, Seen, VersionInfo};
-use crate::rollout::{Fence, Held, PauseReason, Phase, PhaseName, RollBackEnd, Rollout, UndecidedWhy, WeightSeen, Why};
-use crate::spec::{AlbTarget, Approval, Ending, KeepBaseline, Mode, RolloutSpec, RuleRef, Stickiness, Target, Version};
+use crate::rollout::{
+    Fence, Guest, Held, PauseReason, Phase, PhaseName, RollBackEnd, Rollout, UndecidedWhy, WeightSeen, Why,
+};
+use crate::spec::{
+    Advance, After, AlbTarget, Approval, Ending, KeepBaseline, Mode, RolloutSpec, RuleRef, Step, Stickiness, Target,
+    Undecided, Version,
+};
 use crate::units::{Span, Timestamp, Weight};
 
 pub fn at(minute: u64) -> Timestamp {
@@ -212,4 +218,56 @@ fn empty_plan() -> JudgePlan {
         independent: false,
         auto: None,
     }
+}
+/// 10 and 50 % for five minutes each, and five minutes at 100 %, within an hour: another service's timetable.
+pub fn guest_spec(advance: Advance) -> RolloutSpec {
+    let step =
+        |weight| Step { weight: percent(weight), bake: Span::from_minutes(5), at_most: None, advance, approve: None };
+    let spec = RolloutSpec {
+        steps: vec![step(10), step(50)],
+        after: After { watch: Span::from_minutes(5) },
+        deadline: Span::from_hours(1),
+        ..spec()
+    };
+    undecided(spec, Ending::RollBack)
+}
+
+pub fn undecided(spec: RolloutSpec, ending: Ending) -> RolloutSpec {
+    RolloutSpec { undecided: Undecided { too_little_traffic: ending, no_data: ending, looks_worse: ending }, ..spec }
+}
+
+pub fn code_deploy() -> DeploymentRef {
+    DeploymentRef::CodeDeploy("d-3GSL8P2NK".to_owned())
+}
+
+pub fn ecs() -> DeploymentRef {
+    DeploymentRef::Ecs("arn:aws:ecs:eu-west-1:1:service-deployment/prod/cart/3xGSl8P2NK".to_owned())
+}
+
+/// A rollout that judges a deployment.
+pub fn guest_of(spec: RolloutSpec, deployment: DeploymentRef) -> Rollout {
+    let id = deployment.id().to_owned();
+    begin(&Start { id, guest: Some(Guest { deployment, may_leave: None }), ..start_of(spec) })
+}
+
+pub fn deployment(rollout: &Rollout, state: DeploymentState) -> Deployment {
+    let steps = rollout.spec.steps.iter().map(|step| Stage { weight: step.weight, bake: step.bake });
+    Deployment {
+        reference: rollout.guest.clone().unwrap().deployment,
+        state,
+        rolls_back: false,
+        shift: Some(Shift {
+            target: rollout.spec.target.clone(),
+            baseline: rollout.baseline.clone(),
+            canary: rollout.canary.clone(),
+        }),
+        strategy: "LINEAR".to_owned(),
+        steps: steps.collect(),
+        awaits: None,
+        owner: "checkout-app/checkout-group".to_owned(),
+    }
+}
+
+pub fn may_leave(rollout: &Rollout) -> Option<Weight> {
+    rollout.guest.as_ref().and_then(|guest| guest.may_leave)
 }

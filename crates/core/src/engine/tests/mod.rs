@@ -3,5 +3,7 @@
 mod alb;
 mod commands;
 mod fixtures;
+mod guest_world;
+mod guests;
 mod small_world;
 mod stories;
