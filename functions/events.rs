@@ -54,6 +54,7 @@ fn expected() -> Vec<(&'static str, Action)> {
         ("alarm-eventbridge-metric-still-red", Ignored("checkout-5xx: it was in ALARM before")),
         ("command-abort", Command(Allowed::Everything, "abort")),
         ("command-approve", Command(Allowed::Everything, "approve")),
+        ("command-deployments", Command(Allowed::Everything, "deployments")),
         ("command-list", Command(Allowed::Everything, "list")),
         ("command-pause", Command(Allowed::Everything, "pause")),
         ("command-promote", Command(Allowed::Everything, "promote")),
@@ -82,10 +83,7 @@ fn expected() -> Vec<(&'static str, Action)> {
             "hook-ecs-post-production-traffic-shift",
             Hook("Amazon ECS deployment tTaQpXbE: POST_PRODUCTION_TRAFFIC_SHIFT at 100 % since 2026-11-21T14:02:10Z"),
         ),
-        (
-            "hook-ecs-post-scale-up",
-            Hook("Amazon ECS deployment tTaQpXbE: POST_SCALE_UP since 2026-11-21T14:02:10Z"),
-        ),
+        ("hook-ecs-post-scale-up", Hook("Amazon ECS deployment tTaQpXbE: POST_SCALE_UP since 2026-11-21T14:02:10Z")),
         (
             "hook-ecs-post-test-traffic-shift",
             Hook("Amazon ECS deployment tTaQpXbE: POST_TEST_TRAFFIC_SHIFT at 0 % since 2026-11-21T14:02:10Z"),
@@ -94,10 +92,7 @@ fn expected() -> Vec<(&'static str, Action)> {
             "hook-ecs-pre-production-traffic-shift",
             Hook("Amazon ECS deployment tTaQpXbE: PRE_PRODUCTION_TRAFFIC_SHIFT at 20 % since 2026-11-21T14:02:10Z"),
         ),
-        (
-            "hook-ecs-pre-scale-up",
-            Hook("Amazon ECS deployment tTaQpXbE: PRE_SCALE_UP since 2026-11-21T14:02:10Z"),
-        ),
+        ("hook-ecs-pre-scale-up", Hook("Amazon ECS deployment tTaQpXbE: PRE_SCALE_UP since 2026-11-21T14:02:10Z")),
         (
             "hook-ecs-production-traffic-shift",
             Hook("Amazon ECS deployment tTaQpXbE: PRODUCTION_TRAFFIC_SHIFT at 30 % since 2026-11-21T14:02:10Z"),
