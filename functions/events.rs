@@ -99,7 +99,7 @@ fn expected() -> Vec<(&'static str, Action)> {
         ),
         (
             "hook-ecs-reconcile-service",
-            Hook("Amazon ECS deployment tTaQpXbE: RECONCILE_SERVICE since 2026-11-21T14:02:10Z"),
+            Hook("Amazon ECS deployment tTaQpXbE: RECONCILE_SERVICE at 0 % since 2026-11-21T14:02:10Z"),
         ),
         (
             "hook-ecs-rollback-of-tests",

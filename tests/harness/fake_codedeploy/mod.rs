@@ -185,7 +185,7 @@ impl CodeDeploy {
             return true;
         }
         let Some(hook) = &deployment.hook else {
-            let execution = format!("eyJlbmNyeXB0ZWREYXRhIjoi{}{}", deployment.id, EVENTS[deployment.event]);
+            let execution = execution(&deployment.id, EVENTS[deployment.event]);
             deployment.events[deployment.event] = (Some(now), "InProgress");
             deployment.hook = Some(Pending { execution: execution.clone(), since: now, answer: None });
             self.acts.push(Act::Hook { deployment: deployment.id.clone(), execution });
@@ -270,6 +270,11 @@ impl CodeDeploy {
     }
 }
 
+/// CodeDeploy's name for a call of a hook.
+fn execution(deployment: &str, event: &str) -> String {
+    format!("eyJlbmNyeXB0ZWREYXRhIjoi{deployment}/{event}=")
+}
+
 fn predefined(config: &str) -> Option<Timetable> {
     let name = config.strip_prefix("CodeDeployDefault.Lambda")?;
     if name == "AllAtOnce" {
@@ -307,11 +312,6 @@ impl Deployment {
             }
         }
         (self.status, self.completed) = (status, Some(now));
-    }
-
-    /// The statuses of its lifecycle events, in their order.
-    pub fn lifecycle(&self) -> [&'static str; 5] {
-        self.events.map(|(_, status)| status)
     }
 
     /// Whether it waits for the answer of a hook.

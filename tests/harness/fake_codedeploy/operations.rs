@@ -219,8 +219,9 @@ fn put_status(state: &mut CodeDeploy, input: &Value) -> Result<Value, Refused> {
         return Err(Refused("InvalidLifecycleEventHookExecutionStatusException", message));
     }
     let deployment = state.find_mut(&id).expect("it is known");
-    let event = EVENTS.iter().find(|event| execution.as_str().is_some_and(|execution| execution.ends_with(**event)));
-    let Some(event) = event.filter(|_| execution.as_str().is_some_and(|execution| execution.contains(&id))) else {
+    // As the fake makes them.
+    let of_event = |event: &&&str| *execution == super::execution(&id, event).as_str();
+    let Some(event) = EVENTS.iter().find(of_event) else {
         return Err(Refused("InvalidLifecycleEventHookExecutionIdException", format!("{execution} is invalid")));
     };
     let waits = deployment.waits();

@@ -85,6 +85,11 @@ impl Aws {
         };
         let old = found.source_service_revisions().iter().filter_map(|revision| revision.arn());
         let old: Vec<&str> = old.filter(|arn| *arn != new).collect();
+        // Before it has begun, ECS may not have said yet what it replaces.
+        let has_begun = found.status().is_some_and(|status| status.as_str() != "PENDING");
+        if old.is_empty() && !has_begun {
+            return Ok((None, None));
+        }
         if old.is_empty() {
             let why =
                 format!("no revision of service {service} is running that it replaces; there is nothing to compare");

@@ -550,7 +550,7 @@ fn a_rollback_still_holds_its_target() {
 async fn either_target_group_is_claimed() {
     let alb = json!({ "alb": {
         "rules": [{ "rule": "r1" }], "targetGroups": ["green", "blue"], "stickiness": "refuse",
-        "minHealthyShare": 10_000, "testRule": null, "keepBaseline": "untilNextRollout",
+        "minHealthyShare": "100%", "testRule": null, "keepBaseline": "untilNextRollout",
     } });
     let mut rollout = rollout();
     rollout.spec.target = serde_json::from_value(alb).unwrap();

@@ -535,7 +535,8 @@ async fn an_old_group_is_detached_behind_every_rule() {
     let after = [rules(&[("r1", &alone)]), listeners(&[("80", &alone)])];
     let writes = [done("ModifyRule"), done("ModifyListener")];
     let (aws, script) = scripted([&before[..], &before, &writes, &after, &after, &before].concat());
-    let target = Target::Alb(two_rules());
+    let target_groups = ["blue", "green"].map(|name| group(name).0);
+    let target = Target::Alb(AlbTarget { target_groups, ..two_rules() });
     let seen = aws.look(&target).await.unwrap();
     assert_eq!(seen.at_zero, [group("blue")]);
     let detach = Detach { target: &target, group: &group("blue"), seen: &seen };

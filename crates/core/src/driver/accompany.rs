@@ -10,7 +10,7 @@ use crate::deployment::{Deployment, FoundSpec, Reply, Shift};
 use crate::engine;
 use crate::observation::{Routing, VersionInfo};
 use crate::ports::{Budget, CreateError, Fault, LookError, Ports};
-use crate::rollout::{Guest, Rollout};
+use crate::rollout::{Behind, Guest, Rollout};
 use crate::spec::{self, AlreadyRed, Problem, Target, Validated};
 
 /// Who judges a deployment.
@@ -49,12 +49,11 @@ async fn open<P: Ports, B: Budget>(
     inline: Option<&FoundSpec>,
 ) -> Result<Accompanied, Reply> {
     let Some(shift) = &deployment.shift else { return Err(wait(NOT_SAID_YET)) };
-    // Before much is read for it.
-    if let Some(by) = context.ports.holder(&shift.target).await.map_err(wait)? {
-        return Err(held(&by));
-    }
+    // Another rollout that has the target is waited for, and kept in mind over it: news comes but once.
+    let holder = context.ports.holder(&shift.target).await.map_err(wait)?;
+    let behind = holder.map(|rollout| Behind { rollout, supersedes: false });
     let (Validated { spec, mut warnings }, place) = context.spec_of(deployment, inline).await?;
-    let mut scene = scene(context, deployment, shift).await?;
+    let mut scene = Scene { behind, ..scene(context, deployment, shift).await? };
     warnings.append(&mut scene.warnings);
     let AlarmsSeen { mut muted, unknown, red, unread } = start::check_alarms(context, &spec).await;
     if !unknown.is_empty() {
@@ -88,13 +87,9 @@ async fn create<P: Ports, B: Budget>(
             let found = context.ports.load(&rollout.id).await.map_err(wait)?;
             found.map(|found| Accompanied::By(Box::new(found))).ok_or_else(|| wait("its rollout cannot be found"))
         }
-        Err(CreateError::TargetTaken { by }) => Err(held(&by)),
+        Err(CreateError::TargetTaken { by }) => Err(wait(format!("rollout {by} has just taken the target"))),
         Err(CreateError::Fault(fault)) => Err(wait(fault)),
     }
-}
-
-fn held(by: &str) -> Reply {
-    wait(format!("rollout {by} has the target; this deployment is judged once that one has ended"))
 }
 
 /// What moves is for the deployment to say; how well its new version can be judged is looked up.

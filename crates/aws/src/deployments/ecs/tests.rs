@@ -185,6 +185,11 @@ async fn what_cannot_be_compared_says_why() {
     for sources in [json!(null), json!([]), json!([{ "arn": "new" }])] {
         let (seen, _) = look(vec![deployment(&json!({ "sourceServiceRevisions": sources }))]).await;
         assert_eq!(seen.unwrap().unjudged, Some(Unjudged::Alone(alone.to_owned())), "{sources}");
+        // What has not begun may not have said it yet.
+        let (seen, _) =
+            look(vec![deployment(&json!({ "sourceServiceRevisions": sources, "status": "PENDING" }))]).await;
+        let seen = seen.unwrap();
+        assert_eq!((seen.shift, seen.unjudged), (None, None), "{sources}");
     }
     for configuration in [json!(null), json!({}), json!({ "strategy": "ROLLING" })] {
         let (seen, _) = look(vec![deployment(&json!({ "deploymentConfiguration": configuration }))]).await;

@@ -18,7 +18,7 @@ fn weight(points: u16) -> Weight {
 }
 
 fn canary() -> Timetable {
-    Timetable::Canary { first: weight(2_000), bake: minutes(4) }
+    Timetable::Canary { first: weight(2_000), bake: minutes(8) }
 }
 
 fn by_code_deploy(scenario: Scenario) -> Scenario {
@@ -41,7 +41,7 @@ fn with_ecs(scenario: Scenario, ecs: Ecs) -> Scenario {
 /// It begins to fail when it has all the traffic.
 fn late() -> Scenario {
     let mut scenario = good();
-    let failing = vec![(Span::ZERO, 0.004), (minutes(5), 0.5)];
+    let failing = vec![(Span::ZERO, 0.004), (minutes(9), 0.5)];
     scenario.traffic.versions.insert(version("42"), Behaviour { failing, ..Behaviour::default() });
     scenario
 }
@@ -314,7 +314,7 @@ fn a_deployment_that_nobody_can_see_does_not_pass() {
         let mut scenario = by_code_deploy(good());
         scenario.spec["undecided"] = json!({ "noData": no_data });
         let way = Way::Fails(FaultKind::Denied);
-        scenario.faults.push(faulty(minutes(0), Span::from_hours(4), When::Every(Operation::Fetch), way));
+        scenario.faults.push(faulty(minutes(1), Span::from_hours(4), When::Every(Operation::Fetch), way));
         let outcome = clean_run(&scenario, SEED);
         assert_eq!(answers(&outcome).last(), Some(&(Weight::FULL, goes_on)), "{:#?}", outcome.rollout.history);
         let waited = outcome.told.iter().find_map(|told| match told.what {

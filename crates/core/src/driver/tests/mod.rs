@@ -7,6 +7,7 @@ mod field_bugs;
 mod groups;
 mod groups_disturbed;
 mod guests;
+mod hooks;
 mod isolation;
 mod killed;
 mod past;

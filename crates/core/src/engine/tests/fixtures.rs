@@ -261,6 +261,7 @@ pub fn deployment(rollout: &Rollout, state: DeploymentState) -> Deployment {
             baseline: rollout.baseline.clone(),
             canary: rollout.canary.clone(),
         }),
+        unjudged: None,
         strategy: "LINEAR".to_owned(),
         steps: steps.collect(),
         awaits: None,

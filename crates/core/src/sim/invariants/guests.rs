@@ -3,7 +3,7 @@
 use super::{Found, GRACE, Snapshot};
 use crate::analysis::Verdict;
 use crate::observation::TestOutcome;
-use crate::rollout::{Event, Guest, Rollout, Why};
+use crate::rollout::{DecisionRecord, Event, Guest, Rollout, Why};
 use crate::sim::world::{Telling, Told, World};
 use crate::spec::{Advance, Ending, Mode};
 use crate::units::{Timestamp, Weight};
@@ -61,51 +61,54 @@ fn consistent(told: &Told, execution: &str, goes_on: bool, all: &[Told], found: 
 
 /// What allows a weight to be left.
 fn consent(rollout: &Rollout, at: Weight, world: &World) -> Result<(), &'static str> {
-    let granted = |event: &&Event| event.weight >= at || at == Weight::FULL;
-    let mut reasons = rollout.history.iter().filter(granted).map(|event| grants(rollout, at, event, world));
-    match reasons.find(|reason| *reason == Ok(())) {
-        Some(granted) => granted,
-        None => Err("nothing in its history consents"),
-    }
+    let granted = rollout.history.iter().any(|event| grants(rollout, at, event, world));
+    if granted { Ok(()) } else { Err("nothing in its history consents") }
 }
 
-fn grants(rollout: &Rollout, at: Weight, event: &Event, world: &World) -> Result<(), &'static str> {
-    let records = world.records(&rollout.id);
-    let judged = |wanted: &dyn Fn(Verdict) -> bool| {
-        event.digest.is_some_and(|digest| records.iter().any(|r| r.digest == digest && wanted(r.verdict)))
+fn grants(rollout: &Rollout, at: Weight, event: &Event, world: &World) -> bool {
+    let spec = &rollout.spec;
+    let judged = |wanted: &dyn Fn(&DecisionRecord) -> bool| {
+        let records = world.records(&rollout.id);
+        event.digest.is_some_and(|digest| records.iter().any(|record| record.digest == digest && wanted(record)))
     };
-    let harmless = |verdict| verdict != Verdict::Fail;
-    let lenient =
-        rollout.spec.steps.iter().any(|step| step.advance == Advance::UnlessHarm) || rollout.spec.steps.is_empty();
-    let granted = match &event.why {
-        Why::Cleared if at == Weight::ZERO => {
+    let harmless = |record: &DecisionRecord| record.verdict != Verdict::Fail;
+    // Every minute in which both versions had traffic was settled.
+    let settled = |record: &DecisionRecord| {
+        let alone = rollout.weights.iter().find(|seen| seen.weight == Weight::FULL).map(|seen| seen.at.minute());
+        record.settled_before > alone && alone.is_some()
+    };
+    let lenient = spec.steps.last().is_none_or(|step| step.advance == Advance::UnlessHarm);
+    match &event.why {
+        Why::Cleared => {
             let tested = world.tests_run().get(&rollout.canary) == Some(&TestOutcome::Passed);
-            rollout.spec.tests.is_empty() || tested
+            at == Weight::ZERO && (spec.tests.is_empty() || tested)
         }
-        Why::Proven { .. } => judged(&|verdict| verdict == Verdict::Pass),
-        Why::NoHarm { .. } => lenient && judged(&harmless),
-        Why::WatchOver { .. } => lenient && records.iter().any(|record| harmless(record.verdict)),
-        Why::PromotedBy { .. } => true,
-        Why::Undecided { then: Ending::Promote, .. } | Why::PauseOver { then: Ending::Promote } => true,
-        _ => false,
-    };
-    if granted { Ok(()) } else { Err("that is no consent") }
+        Why::Proven { .. } if at == Weight::FULL => {
+            event.weight == at && judged(&|record| harmless(record) && settled(record))
+        }
+        Why::Proven { .. } => event.weight >= at && judged(&|record| record.verdict == Verdict::Pass),
+        Why::NoHarm { .. } | Why::WatchOver { .. } => event.weight >= at && lenient && judged(&harmless),
+        why => matches!(
+            why,
+            Why::PromotedBy { .. }
+                | Why::Undecided { then: Ending::Promote, .. }
+                | Why::PauseOver { then: Ending::Promote }
+        ),
+    }
 }
 
 /// Danger was there to be seen for long enough.
 pub(super) fn stopped(guest: &Guest, world: &World, found: &mut Found) {
-    let done = |deployment: &&crate::deployment::Deployment| {
+    let goes_on = world.deployments().iter().any(|deployment| {
         deployment.reference == guest.deployment && !deployment.state.has_ended() && !deployment.rolls_back
-    };
+    });
     let told_to_stop = world.told(0).iter().any(|told| {
         told.deployment == guest.deployment
             && matches!(told.what, Telling::Stop { .. } | Telling::Answer { goes_on: false, counts: true, .. })
     });
-    if world.deployments().iter().any(|deployment| done(&deployment)) && !told_to_stop {
-        found.add(
-            "harm or an alarm stops a deployment within two fault-free ticks",
-            format!("{} goes on", guest.deployment),
-        );
+    if goes_on && !told_to_stop {
+        let invariant = "harm or an alarm stops a deployment within two fault-free ticks";
+        found.add(invariant, format!("{} goes on", guest.deployment));
     }
 }
 

@@ -1,6 +1,7 @@
 //! The language as a whole: documents in, specs or exact problems out.
 
 mod balancer;
+mod deployment;
 mod hostile;
 mod messages;
 mod round_trip;

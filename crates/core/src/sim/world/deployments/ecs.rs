@@ -225,7 +225,9 @@ impl Ecs {
     /// The whole deployment, in order.
     fn steps(&self) -> Vec<Step> {
         let silent = |stage| Step::Stage { stage, live: Weight::ZERO, told: None };
+        // The new group is attached first, so that its health is checked.
         let mut steps = vec![
+            Step::Set(Weight::ZERO),
             silent(EcsStage::PreScaleUp),
             Step::Wait(SCALE_UP),
             silent(EcsStage::PostScaleUp),
