@@ -94,6 +94,7 @@ fn the_stack_is_what_the_functions_expect() {
     let heard = json!({
         "source": ["aws.codedeploy"],
         "detail-type": ["CodeDeploy Deployment State-change Notification"],
+        "detail": { "application": [{ "wildcard": { "Ref": "TargetApplications" } }] },
     });
     assert_eq!(news["EventPattern"], heard);
 

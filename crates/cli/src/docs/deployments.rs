@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use coalmine_core::deployment::{EcsStage, HookAnswer};
 use coalmine_core::driver::HookLine;
+use coalmine_core::evidence::{Compared, Evidence, Happened};
+use coalmine_core::spec::{Mode, Version};
 use serde_json::Value;
 
 use super::claims::{code, rows, sources};
@@ -35,6 +37,30 @@ pub(super) fn hook_line(block: &str) {
         assert_eq!(std::mem::discriminant(value), std::mem::discriminant(known), "{field}");
         let inner = |value: &Value| value.as_object().map(|fields| fields.keys().cloned().collect::<Vec<_>>());
         assert_eq!(inner(value), inner(known), "{field}");
+    }
+}
+
+/// A row of the table has the fields of what is answered, and no others.
+pub(super) fn row(block: &str) {
+    let row: Value = serde_json::from_str(block).unwrap();
+    let happened = || Happened { at: row["started"].as_str().unwrap().parse().unwrap(), what: String::new() };
+    let compared = Compared {
+        target: String::new(),
+        baseline: Version("1".to_owned()),
+        canary: Version("2".to_owned()),
+        mode: Mode::Observe,
+        started: happened().at,
+        ended: Some(happened()),
+        coalmine: Some(happened()),
+        minutes_earlier: Some(0),
+    };
+    let full = Evidence { deployment: String::new(), message: String::new(), seen: Some(compared) };
+    let full = serde_json::to_value(full).unwrap();
+    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(names(&row), names(&full));
+    assert_eq!((names(&row["ended"]), names(&row["coalmine"])), (names(&full["ended"]), names(&full["coalmine"])));
+    for what in ["ended", "coalmine"] {
+        assert!(row["message"].as_str().unwrap().contains(row[what]["what"].as_str().unwrap()), "{what}");
     }
 }
 

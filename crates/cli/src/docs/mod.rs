@@ -108,6 +108,7 @@ fn every_example_is_as_it_says() {
                 "json recording" => recording(block),
                 "json log" => log_line(block),
                 "json hook" => deployments::hook_line(block),
+                "json row" => deployments::row(block),
                 "sh" => shell::check(document, block),
                 // What is printed: where a test can have it printed, `claims` does.
                 "text" => {}
