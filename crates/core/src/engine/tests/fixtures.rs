@@ -267,6 +267,7 @@ pub fn deployment(rollout: &Rollout, state: DeploymentState) -> Deployment {
         steps: steps.collect(),
         awaits: None,
         owner: "checkout-app/checkout-group".to_owned(),
+        unjudged: None,
     }
 }
 
