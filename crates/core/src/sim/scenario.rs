@@ -334,13 +334,14 @@ impl<'a> Run<'a> {
         let mode = settings.mode;
         self.violations.extend(self.watchdog.after_tick(&before, &after, self.world, fault_free, mode));
         if self.scenario.ticks_twice {
-            self.repeat(&after, fault_free)?;
+            // What a deployment was told has consequences, which the second one sees.
+            self.repeat(&after, fault_free && before.told == after.told)?;
         }
         Ok(())
     }
 
-    /// The same tick again. Without faults nothing is left to do.
-    fn repeat(&mut self, after: &Snapshot, fault_free: bool) -> Result<(), RunError> {
+    /// The same tick again. Where nothing fails, nothing is left to do.
+    fn repeat(&mut self, after: &Snapshot, must_be_idle: bool) -> Result<(), RunError> {
         let rules = self.rules();
         let ports = self.ports(&rules, 3);
         let budget = SimBudget::plenty();
@@ -348,7 +349,7 @@ impl<'a> Run<'a> {
         self.keep(again, &rules)?;
         let again = Snapshot::of(self.world);
         self.violations.extend(invariants::check(after, &again, self.world, blind(&rules)));
-        if fault_free && again != *after {
+        if must_be_idle && again != *after {
             self.violations.push(Violation {
                 invariant: "the same tick run twice is a no-op",
                 at: again.at,

@@ -104,16 +104,23 @@ fn last_weight(outcome: &Outcome) -> Weight {
     outcome.weights().last().unwrap().1
 }
 
-/// Runs the scenario once per minute, call and way, with that one fault in every invocation of the minute; how many runs
-/// there were. `same` says whether a run ended as it should, beside the undisturbed one.
+/// Runs the scenario once per minute in which something is new, per call and way, with that one fault in every invocation of
+/// the minute; how many runs there were. `same` says whether a run ended as it should, beside the undisturbed one.
 fn with_each_fault(scenario: &Scenario, ways: &[Way], same: impl Fn(&Outcome, &Outcome) -> bool) -> usize {
     let undisturbed = clean_run(scenario, SEED);
     let length = undisturbed.stopped_at.since(undisturbed.started_at).minutes_ceil();
+    let calls_of = |minute: u64| -> Vec<usize> {
+        let within = |at: Timestamp| at.since(undisturbed.started_at).seconds() / 60 == minute;
+        undisturbed.calls.iter().filter(|(at, _)| within(*at)).map(|(_, calls)| *calls).collect()
+    };
     let mut runs = 0;
     for minute in 0..u64::try_from(length).unwrap() {
         let (from, until) = (minutes(minute), minutes(minute + 1));
-        let within = |at: &Timestamp| (from..until).contains(&at.since(undisturbed.started_at));
-        let calls = undisturbed.calls.iter().filter(|(at, _)| within(at)).map(|(_, calls)| *calls).max().unwrap_or(0);
+        // A minute like those around it has nothing that they have not.
+        if minute > 1 && [minute - 1, minute + 1].iter().all(|other| calls_of(*other) == calls_of(minute)) {
+            continue;
+        }
+        let calls = calls_of(minute).into_iter().max().unwrap_or(0);
         for (call, way) in (0..calls).flat_map(|call| ways.iter().map(move |way| (call, *way))) {
             let mut disturbed = scenario.clone();
             disturbed.faults.push(faulty(from, until, When::Call(call), way));
@@ -201,25 +208,25 @@ const FAULTS: [Way; 5] = [Way::Fails(FaultKind::Throttled), Way::AnswerLost, Way
 #[test]
 fn a_good_deployment_survives_being_killed_at_every_call() {
     let runs = with_each_fault(&by_code_deploy(good()), &KILLED, same_end);
-    assert!(runs > 150, "{runs}");
+    assert!(runs > 80, "{runs}");
 }
 
 #[test]
 fn a_bad_deployment_is_stopped_though_killed_at_every_call() {
     let runs = with_each_fault(&by_code_deploy(bad()), &KILLED, same_end);
-    assert!(runs > 80, "{runs}");
+    assert!(runs > 40, "{runs}");
 }
 
 #[test]
 fn one_that_turns_bad_at_the_end_is_failed_though_killed_at_every_call() {
     let runs = with_each_fault(&by_code_deploy(late()), &KILLED, same_end);
-    assert!(runs > 120, "{runs}");
+    assert!(runs > 60, "{runs}");
 }
 
 #[test]
 fn a_failing_test_is_told_though_killed_at_every_call() {
     let runs = with_each_fault(&by_code_deploy(untested()), &KILLED, same_end);
-    assert!(runs > 30, "{runs}");
+    assert!(runs > 20, "{runs}");
 }
 
 #[test]
@@ -227,7 +234,7 @@ fn every_single_fault_beside_a_deployment_is_survived() {
     let runs: Vec<usize> = [good(), bad(), late(), untested()]
         .map(|scenario| with_each_fault(&by_code_deploy(scenario), &FAULTS, same_end))
         .into();
-    assert!(runs.iter().sum::<usize>() > 900, "{runs:?}");
+    assert!(runs.iter().sum::<usize>() > 300, "{runs:?}");
 }
 
 #[test]
@@ -372,15 +379,15 @@ fn ecs_puts_a_bad_version_back() {
 #[test]
 fn a_whole_linear_deployment_of_ecs_survives_every_fault_at_every_call() {
     let runs = with_each_fault(&by_ecs(good()), &FAULTS, same_end);
-    assert!(runs > 500, "{runs}");
+    assert!(runs > 200, "{runs}");
     let runs = with_each_fault(&by_ecs(bad()), &FAULTS, same_end);
-    assert!(runs > 100, "{runs}");
+    assert!(runs > 50, "{runs}");
 }
 
 #[test]
 fn a_linear_deployment_of_ecs_strands_nothing_though_killed_at_every_call() {
     for scenario in [good(), bad()] {
         let runs = with_each_fault(&by_ecs(scenario), &KILLED, same_end_or_broken);
-        assert!(runs > 60, "{runs}");
+        assert!(runs > 40, "{runs}");
     }
 }
