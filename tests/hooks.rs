@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::harness::{AT_ONCE, Live, Mishap, Request, StageCodeDeploy, Timetable, Traffic, with_fields};
+use crate::harness::{AT_ONCE, Live, Mishap, Request, StageCodeDeploy, Timetable, Traffic, this_minute, with_fields};
 
 pub const HEALTHY: Traffic = Traffic { requests: 2400, old_fails: 0.004, new_fails: 0.004 };
 /// Half a percent of the requests fails, and ten percent of the new version's.
@@ -39,7 +39,7 @@ fn failed(event: &'static str) -> (&'static str, String) {
 }
 
 fn ends(id: &str) -> impl Fn(&StageCodeDeploy) -> bool + use<'_> {
-    move |stage| !["Created", "InProgress"].contains(&stage.deployment(id))
+    move |stage| !stage.runs(id)
 }
 
 /// What all functions that hear of deployments have logged.
@@ -68,72 +68,92 @@ fn a_good_deployment_goes_through_and_every_hook_is_told_so_once() {
 
 #[test]
 fn a_failed_test_fails_the_hook_before_any_traffic_and_the_log_says_why() {
-    let test = json!({ "invoke": { "payload": { "path": "/health" }, "expect": { "statusCode": 200 } } });
-    let mut stage = stage(202, &json!({ "tests": [test] }));
-    let id = stage.release(QUARTER, BOTH);
-    stage.pass_until(&HEALTHY, 3, ends(&id));
-    assert_eq!((stage.deployment(&id), stage.live()), ("Failed", Live::only("1")));
-    assert_eq!(stage.answers(&id), [failed("BeforeAllowTraffic")]);
-    assert!(log(&stage).contains("statusCode is absent, 200 was expected"), "{}", log(&stage));
-    assert_eq!(stage.phase(), "rolledBack");
+    // Whichever comes first: the news may, and then there is no hook yet that could be told.
+    for (news_first, status) in [(false, "Failed"), (true, "Stopped")] {
+        let test = json!({ "invoke": { "payload": { "path": "/health" }, "expect": { "statusCode": 200 } } });
+        let mut stage = stage(202, &json!({ "tests": [test] }));
+        stage.tells_news = news_first;
+        let id = stage.release(QUARTER, BOTH);
+        stage.pass_until(&HEALTHY, 3, ends(&id));
+        assert_eq!((stage.deployment(&id), stage.live()), (status, Live::only("1")));
+        let answers = if news_first { vec![] } else { vec![failed("BeforeAllowTraffic")] };
+        assert_eq!(stage.answers(&id), answers);
+        assert!(log(&stage).contains("statusCode is absent, 200 was expected"), "{}", log(&stage));
+        assert_eq!(stage.phase(), "rolledBack");
+    }
 }
 
 #[test]
 fn harm_in_mid_shift_stops_the_deployment_once_and_the_traffic_goes_back() {
-    for slowly in [false, true] {
-        let mut stage = stage(203, &json!({}));
-        stage.codedeploy.with(|codedeploy| codedeploy.stops_slowly = slowly);
-        let id = stage.release(QUARTER, BOTH);
-        stage.pass_until(&BROKEN, 12, ends(&id));
-        assert_eq!(stage.deployment(&id), "Stopped");
-        let stops = stage.codedeploy.calls(STOP);
-        assert!(stops.iter().all(|call| call.input == json!({ "deploymentId": id, "autoRollbackEnabled": true })));
-        assert_eq!(stops.iter().filter(|call| call.status == Some(200)).count(), 1, "{stops:#?}");
-        let back = stage.rolled_back_by(&id);
-        stage.pass_until(&HEALTHY, 3, |stage| stage.has_ended());
-        assert_eq!((stage.phase().as_str(), stage.live()), ("rolledBack", Live::only("1")));
-        assert_eq!(stage.status()["phase"]["why"]["kind"], "harm");
-        assert_eq!(stage.deployment(&back), "Succeeded");
-        let answers = [succeeded("BeforeAllowTraffic"), succeeded("AfterAllowTraffic")];
-        assert_eq!(stage.answers(&back), answers, "what puts the old version back is not held up");
-        stage.pass(&HEALTHY);
-        assert_eq!(stage.codedeploy.calls(STOP).len(), stops.len(), "what has ended is not stopped again");
-    }
+    let mut stage = stage(203, &json!({}));
+    stage.codedeploy.with(|codedeploy| codedeploy.stops_slowly = true);
+    let id = stage.release(QUARTER, BOTH);
+    stage.pass_until(&BROKEN, 12, ends(&id));
+    assert_eq!(stage.deployment(&id), "Stopped");
+    let stops = stage.codedeploy.calls(STOP);
+    let inputs: Vec<&Value> = stops.iter().map(|call| &call.input).collect();
+    assert_eq!(inputs, [&json!({ "deploymentId": id, "autoRollbackEnabled": true })]);
+    let back = stage.rolled_back_by(&id);
+    stage.pass_until(&HEALTHY, 3, |stage| stage.has_ended());
+    assert_eq!((stage.phase().as_str(), stage.live()), ("rolledBack", Live::only("1")));
+    assert_eq!(stage.status()["phase"]["why"]["kind"], "harm");
+    assert_eq!(stage.deployment(&back), "Succeeded");
+    let answers = [succeeded("BeforeAllowTraffic"), succeeded("AfterAllowTraffic")];
+    assert_eq!(stage.answers(&back), answers, "what puts the old version back is not held up");
+    stage.pass(&HEALTHY);
+    assert_eq!(stage.codedeploy.calls(STOP).len(), 1, "what has ended is not stopped again");
 }
 
 #[test]
 fn harm_after_all_of_the_traffic_fails_the_hook() {
     let mut stage = stage(204, &json!({ "after": { "watch": "20m" } }));
-    let id = stage.release(AT_ONCE, BOTH);
-    assert_eq!(stage.live(), Live::only("2"), "the hook before is answered at once");
-    let passed = stage.pass_until(&BROKEN, 20, ends(&id));
-    assert!(passed < 20, "it is not the end of the watch that fails it");
+    let id = stage.release(QUARTER, BOTH);
+    // Too little to prove anything by.
+    let quiet = Traffic { requests: 60, ..HEALTHY };
+    stage.pass_until(&quiet, 11, |stage| stage.live() == Live::only("2"));
+    let passed = stage.pass_until(&BROKEN, 19, ends(&id));
+    assert!(passed < 19, "it is not the end of the watch that fails it");
     assert_eq!(stage.answers(&id), [succeeded("BeforeAllowTraffic"), failed("AfterAllowTraffic")]);
     assert_eq!((stage.deployment(&id), stage.codedeploy.calls(STOP)), ("Failed", vec![]));
     stage.pass_until(&HEALTHY, 3, |stage| stage.has_ended());
     assert_eq!((stage.phase().as_str(), stage.live()), ("rolledBack", Live::only("1")));
+    assert_eq!(stage.status()["phase"]["why"]["kind"], "harm");
 }
 
+/// An alias for each configuration, all deployed to at once.
 #[test]
 fn without_a_verdict_by_55_minutes_the_hook_gets_the_configured_answer() {
-    for (undecided, pause, answer) in [
+    let mut stage = stage(205, &json!({}));
+    stage.tells_news = false;
+    let endings = [
         ("promote", "rollBack", "Succeeded"),
         ("rollBack", "promote", "Failed"),
         ("pause", "promote", "Succeeded"),
         ("pause", "rollBack", "Failed"),
-    ] {
-        let fields = json!({
+    ];
+    let begun = endings.map(|(undecided, pause, _)| {
+        let alias = format!("{undecided}-{pause}");
+        stage.cloud.create_alias("checkout", &alias, "1");
+        let spec = spec(&json!({
             "advance": "onProof", "undecided": { "noData": undecided, "tooLittleTraffic": undecided },
             "pause": { "for": "12h", "then": pause },
-        });
-        let mut stage = stage(205, &fields);
-        let id = stage.release(AT_ONCE, [false, true]);
-        stage.minute = stage.minute.plus(53);
-        stage.pass_without_traffic();
-        assert_eq!((stage.answers(&id), stage.deployment(&id)), (vec![], "InProgress"), "{undecided}: 54 minutes");
-        stage.pass_without_traffic();
-        stage.pass_without_traffic();
-        assert_eq!(stage.answers(&id), [("AfterAllowTraffic", answer.to_owned())], "{undecided}, then {pause}");
+        }));
+        stage.cloud.put_parameter(&format!("/coalmine/checkout/{alias}"), &spec);
+        stage.begin(Request { alias, ..StageCodeDeploy::request(QUARTER, BOTH) })
+    });
+    stage.minute = stage.minute.plus(10);
+    stage.pass_without_traffic();
+    // By the clock of the machine, because a hook has no time in it.
+    stage.minute = this_minute().plus(53);
+    stage.pass_without_traffic();
+    for (id, ending) in begun.iter().zip(endings) {
+        assert_eq!(stage.answers(id), [succeeded("BeforeAllowTraffic")], "{ending:?}: 54 minutes");
+    }
+    stage.pass_without_traffic();
+    stage.pass_without_traffic();
+    for (id, (undecided, pause, answer)) in begun.iter().zip(endings) {
+        let answers = [succeeded("BeforeAllowTraffic"), ("AfterAllowTraffic", answer.to_owned())];
+        assert_eq!(stage.answers(id), answers, "{undecided}, then {pause}");
     }
 }
 
@@ -185,10 +205,10 @@ fn an_answer_that_has_arrived_without_our_knowing_is_a_success() {
 
 #[test]
 fn a_deployment_that_puts_the_old_version_back_is_never_held_up() {
-    for creator in ["codeDeployRollback", "CloudFormationRollback"] {
-        let mut stage = stage(209, &json!({}));
-        stage.cloud.create_alarm("checkout-5xx");
-        let id = stage.begin(Request { creator, ..StageCodeDeploy::request(AT_ONCE, BOTH) });
+    let mut stage = stage(209, &json!({}));
+    for (creator, current, target) in [("codeDeployRollback", "1", "2"), ("CloudFormationRollback", "2", "1")] {
+        let (current, target) = (current.to_owned(), target.to_owned());
+        let id = stage.begin(Request { creator, current, target, ..StageCodeDeploy::request(AT_ONCE, BOTH) });
         assert_eq!(stage.deployment(&id), "Succeeded");
         assert_eq!(stage.answers(&id), [succeeded("BeforeAllowTraffic"), succeeded("AfterAllowTraffic")]);
         assert!(stage.items().is_empty(), "nothing is opened, and no hook is kept: {:?}", stage.items());

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Mishap, StageEcs, Strategy};
+use crate::harness::{Mishap, StageEcs, Strategy, Traffic};
 use crate::hooks::{BROKEN, HEALTHY};
 
 /// A quarter more every five minutes.
@@ -55,25 +55,37 @@ fn succeed(stages: &[&str]) -> Vec<(String, String)> {
     stages.iter().map(|stage| ((*stage).to_owned(), "SUCCEEDED".to_owned())).collect()
 }
 
+/// Whether the deployment goes on, or its traffic is still to go back.
+fn runs(stage: &StageEcs) -> bool {
+    ["PENDING", "IN_PROGRESS", "ROLLBACK_IN_PROGRESS"].contains(&stage.state().0)
+}
+
+/// Passes minutes until the deployment is over; the weights that were seen.
+fn pass_all(stage: &mut StageEcs, traffic: &Traffic, limit: usize) -> Vec<u32> {
+    let mut weights = vec![stage.state().1];
+    while runs(stage) {
+        assert!(weights.len() < limit, "{weights:?}: {:#}\n{:#?}", stage.status(), stage.calls.last());
+        stage.pass(traffic);
+        weights.push(stage.state().1);
+    }
+    weights.dedup();
+    weights
+}
+
 #[test]
-fn a_good_linear_deployment_goes_through_step_by_step() {
-    for stages in [STAGES.as_slice(), ALL_STAGES.as_slice()] {
+fn a_good_deployment_goes_through_step_by_step() {
+    let canary = Strategy::Canary { percent: 10, minutes: 5 };
+    for (strategy, stages, weights) in [
+        (LINEAR, ALL_STAGES.as_slice(), &[0, 25, 50, 75, 100][..]),
+        (canary, STAGES.as_slice(), &[0, 10, 100]),
+        (Strategy::BlueGreen, STAGES.as_slice(), &[0, 100]),
+    ] {
         let mut stage = StageEcs::set_up(231);
-        stage.release(LINEAR, stages, details());
-        let mut weights = vec![0];
-        for _ in 0..90 {
-            stage.pass(&HEALTHY);
-            weights.push(stage.state().1);
-            if stage.state().0 != "IN_PROGRESS" {
-                break;
-            }
-        }
+        stage.release(strategy, stages, details());
+        assert_eq!(pass_all(&mut stage, &HEALTHY, 90), weights);
         assert_eq!(stage.state(), ("SUCCESSFUL", 100), "{:#}\n{:#?}", stage.status(), stage.calls.last());
-        weights.dedup();
-        assert_eq!(weights, [0, 25, 50, 75, 100]);
-        let steps = ["PRE_PRODUCTION_TRAFFIC_SHIFT", "PRODUCTION_TRAFFIC_SHIFT"].repeat(4);
-        let before = &ALL_STAGES[..5];
-        let all = [before, &steps, &ALL_STAGES[7..]].concat();
+        let steps = ["PRE_PRODUCTION_TRAFFIC_SHIFT", "PRODUCTION_TRAFFIC_SHIFT"].repeat(weights.len() - 1);
+        let all = [&ALL_STAGES[..5], &steps, &ALL_STAGES[7..]].concat();
         let called: Vec<&str> = all.into_iter().filter(|one| stages.contains(one)).collect();
         assert_eq!(told(&stage), succeed(&called));
         let waited = stage.calls.iter().filter(|call| status(&call.reply) == "IN_PROGRESS");
@@ -84,69 +96,96 @@ fn a_good_linear_deployment_goes_through_step_by_step() {
 }
 
 #[test]
-fn a_step_that_is_not_proven_is_not_left() {
-    let mut stage = StageEcs::set_up(232);
-    stage.release(LINEAR, &STAGES, details());
-    for _ in 0..4 {
-        stage.pass(&HEALTHY);
-    }
-    assert_eq!(stage.state(), ("IN_PROGRESS", 25));
-    for _ in 0..20 {
-        stage.minute = stage.minute.plus(1);
-        stage.shift();
-        stage.tick();
-    }
-    let last = stage.calls.last().unwrap();
-    assert_eq!((stage.state(), status(&last.reply).as_str()), (("IN_PROGRESS", 25), "IN_PROGRESS"), "{last:#?}");
-    assert_given_back(last.reply.as_ref().unwrap());
-}
-
-#[test]
-fn harm_is_answered_with_failed_and_the_traffic_goes_back() {
+fn harm_is_answered_with_failed_or_stops_it_and_the_traffic_goes_back() {
     let mut stage = StageEcs::set_up(233);
     stage.release(LINEAR, &ALL_STAGES, details());
-    for _ in 0..15 {
-        stage.pass(&BROKEN);
-        if stage.state().0 != "IN_PROGRESS" {
-            break;
-        }
-    }
+    pass_all(&mut stage, &BROKEN, 15);
     assert_eq!(stage.state(), ("ROLLBACK_SUCCESSFUL", 0), "{:#}", stage.status());
     // Between two calls of the hook it is stopped; in one it is told so.
     let stops = stage.ecs.calls("StopServiceDeployment");
     let failures = told(&stage).into_iter().filter(|(_, status)| status == "FAILED").count();
-    assert_eq!(
-        stops.iter().filter(|call| call.status == Some(200)).count() + failures,
-        1,
-        "{stops:?} {:?}",
-        told(&stage)
-    );
+    assert_eq!(stops.len() + failures, 1, "{stops:?} {:?}", told(&stage));
     let last = stage.calls.last().unwrap();
-    assert_eq!(last.payload["executionDetails"]["productionTrafficWeights"].to_string().matches(":0").count(), 1);
+    let back = json!([100, 0]);
+    assert_eq!(json!(weights(&last.payload)), back, "the hook is called on the way back");
     assert_eq!(status(&last.reply), "SUCCEEDED", "the way back is not held up");
     (0..3).for_each(|_| stage.pass(&HEALTHY));
     assert_eq!(stage.phase(), "rolledBack");
 }
 
+/// Nobody looks between two calls but the hook itself: the tick is away.
 #[test]
-fn a_fault_at_any_call_is_waited_out_and_not_a_rollback() {
+fn harm_that_the_hook_sees_first_is_answered_with_failed() {
     let mut stage = StageEcs::set_up(234);
     stage.release(LINEAR, &STAGES, details());
-    (0..3).for_each(|_| stage.pass(&HEALTHY));
-    let asked = stage.calls.last().unwrap().payload.clone();
-    assert_eq!(stage_of(&asked), "PRE_PRODUCTION_TRAFFIC_SHIFT");
-    let at_25 = with_weight(&asked, 25);
+    stage.pass(&HEALTHY);
+    stage.without_ticks = true;
+    pass_all(&mut stage, &BROKEN, 15);
+    assert_eq!(stage.state(), ("ROLLBACK_SUCCESSFUL", 0), "{:#}", stage.status());
+    let answers: Vec<String> = told(&stage).into_iter().map(|(_, status)| status).collect();
+    assert_eq!(answers, ["SUCCEEDED", "SUCCEEDED", "FAILED"]);
+    assert_eq!(stage.ecs.calls("StopServiceDeployment"), []);
+}
+
+#[test]
+fn faults_and_doubts_are_waited_out_and_are_no_rollback() {
+    let mut stage = StageEcs::set_up(235);
+    stage.release(LINEAR, &STAGES, details());
+    let quiet = Traffic { requests: 100, ..HEALTHY };
+    (0..8).for_each(|_| stage.pass(&quiet));
+    let last = stage.calls.last().unwrap();
+    assert_eq!(stage.state(), ("IN_PROGRESS", 25), "what is not proven is not left");
+    assert_eq!(weights(&last.payload), [75, 25]);
+    assert_eq!(status(&last.reply), "IN_PROGRESS");
+    let asked = last.payload.clone();
+    a_fault_at_any_call_is_waited_out(&stage, &asked);
+    a_service_that_is_away_is_waited_for(&stage, &asked);
+    assert_eq!(stage.state(), ("IN_PROGRESS", 25));
+}
+
+fn a_fault_at_any_call_is_waited_out(stage: &StageEcs, asked: &Value) {
     let operations = stage.ecs.operations();
-    assert!(operations.iter().any(|operation| operation == "DescribeServiceDeployments"), "{operations:?}");
+    for wanted in ["DescribeServiceDeployments", "DescribeServiceRevisions"] {
+        assert!(operations.iter().any(|operation| operation == wanted), "{operations:?}");
+    }
     for operation in operations {
-        for mishap in [Mishap::Denied, Mishap::Failed] {
+        for mishap in [Mishap::Denied, Mishap::Throttled, Mishap::Failed] {
             stage.ecs.break_down(&operation, mishap);
-            let reply = stage.try_invoke("hook", &at_25);
+            let reply = stage.try_invoke("hook", asked);
             assert_eq!(status(&reply), "IN_PROGRESS", "{operation}: {reply:?}");
             assert_given_back(&reply.unwrap());
             stage.ecs.mend();
         }
     }
+}
+
+/// Nobody listens there.
+fn a_service_that_is_away_is_waited_for(stage: &StageEcs, asked: &Value) {
+    std::thread::scope(|scope| {
+        for service in ["DYNAMODB", "CLOUDWATCH", "ELASTIC_LOAD_BALANCING_V2", "ECS"] {
+            let mut environment = stage.environment();
+            environment[format!("AWS_ENDPOINT_URL_{service}")] = json!("http://127.0.0.1:1");
+            let cloud = &stage.cloud;
+            scope.spawn(move || {
+                let name = format!("without-{}", service.to_ascii_lowercase());
+                cloud.create_bootstrap(&name, "hook", &environment);
+                let reply = cloud.invoke(&name, asked);
+                assert_eq!(status(&reply), "IN_PROGRESS", "{service}: {reply:?}");
+                assert_given_back(&reply.unwrap());
+            });
+        }
+    });
+}
+
+/// Percent of the production traffic on the old revision and on the new one.
+fn weights(payload: &Value) -> [u64; 2] {
+    let details = &payload["executionDetails"];
+    let new = details["targetServiceRevisionArn"].as_str().unwrap();
+    let mut found = [0, 0];
+    for (revision, weight) in details["productionTrafficWeights"].as_object().unwrap() {
+        found[usize::from(revision == new)] = weight.as_u64().unwrap();
+    }
+    found
 }
 
 /// The same question when the new revision has this many percent.
@@ -158,30 +197,6 @@ fn with_weight(payload: &Value, percent: u32) -> Value {
         *weight = json!(if *revision == target { percent } else { 100 - percent });
     }
     payload
-}
-
-/// Of every service that the hook needs, all calls at once: nobody listens there.
-#[test]
-fn a_service_that_is_away_is_waited_for() {
-    let mut stage = StageEcs::set_up(235);
-    stage.release(LINEAR, &STAGES, details());
-    (0..3).for_each(|_| stage.pass(&HEALTHY));
-    let asked = with_weight(&stage.calls.last().unwrap().payload, 25);
-    let away = ["DYNAMODB", "CLOUDWATCH", "ELASTIC_LOAD_BALANCING_V2", "ECS"];
-    std::thread::scope(|scope| {
-        for service in away {
-            let mut environment = stage.environment();
-            environment[format!("AWS_ENDPOINT_URL_{service}")] = json!("http://127.0.0.1:1");
-            let (cloud, asked) = (&stage.cloud, &asked);
-            scope.spawn(move || {
-                let name = format!("without-{}", service.to_ascii_lowercase());
-                cloud.create_bootstrap(&name, "hook", &environment);
-                let reply = cloud.invoke(&name, asked);
-                assert_eq!(status(&reply), "IN_PROGRESS", "{service}: {reply:?}");
-                assert_given_back(&reply.unwrap());
-            });
-        }
-    });
 }
 
 #[test]

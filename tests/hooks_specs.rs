@@ -2,13 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{LINEAR, Live, StageCodeDeploy, Traffic};
+use crate::harness::{CANARY, LINEAR, Live, Request, Served, StageCodeDeploy, Traffic};
 use crate::hooks::{BROKEN, HEALTHY, spec, stage, succeeded};
-
-/// How long the rollout of the stage's deployment watches after it: tells which spec it has.
-fn watch(stage: &StageCodeDeploy) -> Value {
-    stage.status()["spec"]["after"]["watch"].clone()
-}
 
 fn watching(time: &str) -> String {
     spec(&json!({ "after": { "watch": time } }))
@@ -16,25 +11,27 @@ fn watching(time: &str) -> String {
 
 #[test]
 fn the_most_specific_place_has_the_spec() {
-    let mut stage = StageCodeDeploy::set_up(221);
-    stage.release(LINEAR, [true, false]);
-    let by_default = watch(&stage);
     let mut stage = StageCodeDeploy::told(221, vec![("COALMINE_SPEC", watching("11m"))]);
-    stage.release(LINEAR, [true, false]);
-    assert_ne!(by_default, json!("11m"));
-    assert_eq!(watch(&stage), json!("11m"), "from the environment");
-
-    let mut stage = StageCodeDeploy::told(221, vec![("COALMINE_SPEC", watching("11m"))]);
-    stage.cloud.put_parameter("/coalmine/checkout/live", &watching("12m"));
-    stage.release(LINEAR, [true, false]);
-    assert_eq!(watch(&stage), json!("12m"), "by convention");
-
-    let mut stage = StageCodeDeploy::told(221, vec![("COALMINE_SPEC", watching("11m"))]);
-    stage.cloud.put_parameter("/coalmine/checkout/live", &watching("12m"));
-    stage.cloud.put_parameter("/coalmine/shops/checkout", &watching("13m"));
-    stage.cloud.tag_function("checkout", "coalmine:spec", "/coalmine/shops/checkout");
-    stage.release(LINEAR, [true, false]);
-    assert_eq!(watch(&stage), json!("13m"), "by the function's tag");
+    stage.cloud.create_alias("checkout", "second", "1");
+    stage.cloud.create_target("cart");
+    for description in ["old", "new"] {
+        let version = stage.cloud.publish("cart", description);
+        stage.cloud.wait_for_state("cart", &version, "Active");
+    }
+    stage.cloud.create_alias("cart", "live", "1");
+    for (place, time) in [("checkout/second", "12m"), ("cart/live", "12m"), ("shops/cart", "13m")] {
+        stage.cloud.put_parameter(&format!("/coalmine/{place}"), &watching(time));
+    }
+    stage.cloud.tag_function("cart", "coalmine:spec", "/coalmine/shops/cart");
+    for (function, alias, time, place) in [
+        ("checkout", "live", "11m", "the environment"),
+        ("checkout", "second", "12m", "the parameter by convention"),
+        ("cart", "live", "13m", "the function's tag"),
+    ] {
+        let (function, alias) = (function.to_owned(), alias.to_owned());
+        stage.begin(Request { function, alias, ..StageCodeDeploy::request(LINEAR, [true, false]) });
+        assert_eq!(stage.status()["spec"]["after"]["watch"], time, "from {place}: {:#}", stage.status());
+    }
 }
 
 #[test]
@@ -55,12 +52,13 @@ fn a_wrong_spec_fails_the_hook_and_the_log_has_all_that_is_wrong_with_it() {
 #[test]
 fn nothing_need_be_configured() {
     for (slower, status) in [(1.0, "Succeeded"), (3.0, "Stopped")] {
-        let mut stage = StageCodeDeploy::set_up(223);
-        let id = stage.release(LINEAR, [true, true]);
-        for _ in 0..70 {
-            stage.serve_as_routed_taking(&HEALTHY, slower);
+        let mut stage = StageCodeDeploy::without_history(223);
+        (1..=62).for_each(|ago| stage.put_past(ago, Served { requests: 600, errors: 2 }, Some(1.0)));
+        let id = stage.release(CANARY, [true, true]);
+        for _ in 0..60 {
+            stage.serve_as_routed_taking(&Traffic { requests: 1200, ..HEALTHY }, slower);
             stage.pass_without_traffic();
-            if stage.deployment(&id) != "InProgress" {
+            if !stage.runs(&id) {
                 break;
             }
         }
@@ -84,17 +82,19 @@ fn who_observes_stops_nothing_and_has_the_table_of_what_would_have_been_done() {
     for told in observing {
         let mut stage = StageCodeDeploy::told(224, told);
         let id = stage.release(LINEAR, [true, true]);
-        let passed = stage.pass_until(&BROKEN, 20, |stage| stage.deployment(&id) != "InProgress");
+        let passed = stage.pass_until(&BROKEN, 20, |stage| !stage.runs(&id));
         assert!(passed <= 11, "hooks are answered at once");
         assert_eq!(stage.deployment(&id), "Succeeded");
         assert_eq!(stage.answers(&id), [succeeded("BeforeAllowTraffic"), succeeded("AfterAllowTraffic")]);
         assert_eq!(meddled(&stage), Vec::<Value>::new());
+        (0..5).for_each(|_| drop(stage.pass(&BROKEN)));
         let table = stage.command(&json!({ "command": "deployments" }));
         let rows = table["deployments"].as_array().unwrap_or_else(|| panic!("{table:#}"));
         assert_eq!(rows.len(), 1, "{table:#}");
-        for said in [id.as_str(), "checkout:live", "succeeded", "rollBack"] {
-            assert!(rows[0].to_string().contains(said), "{said} is not in {:#}", rows[0]);
-        }
+        assert_eq!((&rows[0]["deployment"], &rows[0]["target"]), (&json!(id), &json!("checkout:live")));
+        let said = |happened: &str, what: &str| rows[0][happened]["what"].as_str().is_some_and(|it| it.contains(what));
+        assert!(said("ended", "succeeded") && said("coalmine", "would have rolled back"), "{table:#}");
+        assert!(rows[0]["minutesEarlier"].as_i64() > Some(0), "{table:#}");
     }
 }
 

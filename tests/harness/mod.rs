@@ -32,6 +32,6 @@ pub use serve::{Answer, Server};
 pub use shop::{Elb, Shop, without_weights};
 pub use stage::{Served, Stage, Traffic, datums};
 pub use stage_alb::StageAlb;
-pub use stage_codedeploy::{AT_ONCE, LINEAR, StageCodeDeploy};
+pub use stage_codedeploy::{AT_ONCE, CANARY, LINEAR, StageCodeDeploy};
 pub use stage_ecs::StageEcs;
 pub use weighted_proxy::WeightedProxy;

@@ -11,6 +11,7 @@ use super::fake_codedeploy::{Act, CodeDeploy, FakeCodeDeploy, Request};
 use super::stage::{Served, Stage, Traffic};
 
 pub const LINEAR: &str = "CodeDeployDefault.LambdaLinear10PercentEvery1Minute";
+pub const CANARY: &str = "CodeDeployDefault.LambdaCanary10Percent15Minutes";
 pub const AT_ONCE: &str = "CodeDeployDefault.LambdaAllAtOnce";
 
 /// Versions 1 (live) and 2 (to be deployed) of one function.
@@ -45,12 +46,21 @@ impl StageCodeDeploy {
         Self::told(seed, Vec::new())
     }
 
-    /// What Coalmine's functions are told besides.
+    /// With the same history; what Coalmine's functions are told besides.
     pub fn told(seed: u64, environment: Vec<(&'static str, String)>) -> Self {
+        let stage = Self::install(seed, environment);
+        stage.put_history(Served { requests: 2400, errors: 10 });
+        stage
+    }
+
+    pub fn without_history(seed: u64) -> Self {
+        Self::install(seed, Vec::new())
+    }
+
+    fn install(seed: u64, environment: Vec<(&'static str, String)>) -> Self {
         let codedeploy = FakeCodeDeploy::start(CodeDeploy::at(this_minute().start()));
         let endpoint = ("AWS_ENDPOINT_URL_CODEDEPLOY", codedeploy.endpoint());
         let stage = Stage::told(seed, environment.into_iter().chain([endpoint]).collect());
-        stage.put_history(Served { requests: 2400, errors: 10 });
         let written = stage.alias_revision();
         Self { stage, codedeploy, tells_news: true, replies: Vec::new(), written }
     }
@@ -136,12 +146,12 @@ impl StageCodeDeploy {
 
     fn set_weight(&mut self, deployment: &str, percent: u32) {
         self.assert_untouched();
-        let (old, new) = self.codedeploy.with(|codedeploy| {
-            let found = codedeploy.find(deployment).expect("it acts, so it is there");
-            (found.request.current.clone(), found.request.target.clone())
-        });
-        let live = if percent == 100 { Live::only(&new) } else { Live::with(&old, &new, f64::from(percent) / 100.0) };
-        self.cloud.set_alias("checkout", "live", &live);
+        let request =
+            self.codedeploy.with(|all| all.find(deployment).expect("it acts, so it is there").request.clone());
+        let Request { function, alias, current, target, .. } = request;
+        let share = f64::from(percent) / 100.0;
+        let live = if percent == 100 { Live::only(&target) } else { Live::with(&current, &target, share) };
+        self.cloud.set_alias(&function, &alias, &live);
         self.written = self.alias_revision();
     }
 
@@ -178,6 +188,11 @@ impl StageCodeDeploy {
             self.status(),
             self.codedeploy.with(|all| format!("{all:#?}"))
         );
+    }
+
+    /// Whether it goes on.
+    pub fn runs(&self, id: &str) -> bool {
+        ["Created", "InProgress", "Stopping"].contains(&self.deployment(id))
     }
 
     /// A deployment's status.

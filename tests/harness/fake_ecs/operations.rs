@@ -155,7 +155,7 @@ fn shown(deployment: &ServiceDeployment) -> Value {
         "createdAt": time(deployment.created), "updatedAt": time(deployment.since), "status": deployment.status,
         "sourceServiceRevisions": [revision(0, 100 - deployment.weight)],
         "targetServiceRevision": revision(1, deployment.weight),
-        "lifecycleStage": deployment.stage(), "deploymentConfiguration": configuration(Some(deployment)),
+        "lifecycleStage": shown_stage(deployment), "deploymentConfiguration": configuration(Some(deployment)),
     });
     if deployment.status != "PENDING" {
         shown["startedAt"] = time(deployment.created);
@@ -168,6 +168,14 @@ fn shown(deployment: &ServiceDeployment) -> Value {
         shown["rollback"] = json!({ "reason": deployment.why, "serviceRevisionArn": deployment.revisions[0] });
     }
     shown
+}
+
+/// The stage before a shift is one of hooks only: a look does not tell it.
+fn shown_stage(deployment: &ServiceDeployment) -> &'static str {
+    match deployment.stage() {
+        "PRE_PRODUCTION_TRAFFIC_SHIFT" => "PRODUCTION_TRAFFIC_SHIFT",
+        stage => stage,
+    }
 }
 
 /// Of every deployment the old revision is in the first group, and the new one in the second.

@@ -222,14 +222,21 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         } else {
             self.judged(deployment, asked, None, line, lines).await
         };
-        Some(judged.map_or_else(
-            |reply| reply,
-            |rollout| {
-                // Until it is known at which weight it waits, only what holds at any weight is an answer.
-                let strictest = Asked { at: Weight::FULL, until: Some(call.hook.answer_by()) };
-                engine::answer(&rollout, &asked.unwrap_or(strictest), self.settings.mode)
-            },
-        ))
+        let rollout = match judged {
+            Ok(rollout) => rollout,
+            Err(reply) => return Some(reply),
+        };
+        // Until it is known at which weight it waits, only what holds at any weight is an answer.
+        let strictest = Asked { at: Weight::FULL, until: Some(call.hook.answer_by()) };
+        match asked {
+            Some(asked) => Some(engine::answer(&rollout, &asked, self.settings.mode)),
+            None if !was_let_go(&rollout, &call.hook) => Some(engine::answer(&rollout, &strictest, self.settings.mode)),
+            None if self.now.since(call.hook.received) < FOUND_WITHIN => Some(Reply::Wait(NOT_WAITING.to_owned())),
+            None => {
+                line.did.push("it has its answer already".to_owned());
+                None
+            }
+        }
     }
 
     async fn tell_service(&self, hook: &Hook, answer: HookAnswer, line: &mut HookLine) {
@@ -438,6 +445,17 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             Mode::Observe => HookAnswer { goes_on: true, why: format!("observe mode: would have stopped it: {why}") },
         }
     }
+}
+
+const NOT_WAITING: &str = "its service does not wait for an answer";
+
+/// Whether the traffic has begun to move since a hook was called, and not all of it has: there is no hook on the way, so this
+/// one has its answer, and whoever gave it was killed, or the call came twice.
+fn was_let_go(rollout: &Rollout, hook: &Hook) -> bool {
+    let reached = |weight: Weight| rollout.weights.iter().find(|seen| seen.weight >= weight).map(|seen| seen.at);
+    let smallest = Weight::from_basis_points(1).unwrap_or(Weight::FULL);
+    let after_all = reached(Weight::FULL).is_some_and(|at| at <= hook.received);
+    reached(smallest).is_some() && !after_all
 }
 
 pub(super) const NOT_SAID_YET: &str = "its service does not say yet what it moves";

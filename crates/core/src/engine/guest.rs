@@ -427,7 +427,8 @@ fn was_proven(draft: &Draft<'_>) -> bool {
 /// Stops the deployment, unless it is about to be told by the answer to its hook, or has ended.
 pub(super) fn stop(draft: &mut Draft<'_>) {
     let Some(guest) = &draft.next.guest else { return };
-    let over = draft.seen.deployment.known().is_some_and(|deployment| deployment.state.has_ended());
+    // A deployment that puts the old version back already must not be disturbed.
+    let over = draft.seen.deployment.known().is_some_and(|seen| seen.state.has_ended() || seen.rolls_back);
     if over || is_told(draft) {
         return;
     }

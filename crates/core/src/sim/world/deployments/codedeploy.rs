@@ -56,7 +56,7 @@ enum Place {
     /// At this weight it waits for a hook.
     Hook {
         at: Weight,
-        answered: Option<bool>,
+        answered: bool,
     },
     /// So many of its weights are live.
     Shifting {
@@ -81,7 +81,7 @@ impl Run {
     pub fn view(&self, now: Timestamp) -> Deployment {
         let told = now.since(self.created) >= UNTOLD;
         let awaits = match self.place {
-            Place::Hook { at, answered: None } if !self.state.has_ended() => Some(at),
+            Place::Hook { at, answered: false } if !self.state.has_ended() => Some(at),
             Place::Created | Place::Hook { .. } | Place::Shifting { .. } => None,
         };
         Deployment {
@@ -107,8 +107,8 @@ impl Run {
         }
         Some(match self.place {
             Place::Created => self.since + START,
-            Place::Hook { answered: Some(_), .. } => now,
-            Place::Hook { answered: None, .. } => self.since + PATIENCE,
+            Place::Hook { answered: true, .. } => now,
+            Place::Hook { answered: false, .. } => self.since + PATIENCE,
             Place::Shifting { done } => {
                 let stages = self.plan.timetable.stages();
                 stages.iter().take(done).fold(self.since, |at, stage| at + stage.bake)
@@ -131,16 +131,15 @@ impl Run {
                         self.enter(Place::Shifting { done: 0 }, state.now);
                     }
                 }
-                Place::Hook { at: Weight::ZERO, answered: Some(true) } => {
+                Place::Hook { at: Weight::ZERO, answered: true } => {
                     self.enter(Place::Shifting { done: 0 }, state.now);
                 }
-                Place::Hook { answered: Some(true), .. } => self.end(state, DeploymentState::Succeeded),
-                Place::Hook { at, answered: None } => {
+                Place::Hook { answered: true, .. } => self.end(state, DeploymentState::Succeeded),
+                Place::Hook { at, answered: false } => {
                     let execution = self.execution(at);
                     state.tell(&self.reference, self.rolls_back, Telling::NoAnswer { execution });
                     self.fail(state, "HOOK_EXECUTION_FAILURE");
                 }
-                Place::Hook { answered: Some(false), .. } => self.fail(state, "HOOK_EXECUTION_FAILURE"),
                 Place::Shifting { done } => self.raise(done, state, asked),
             }
         }
@@ -168,7 +167,7 @@ impl Run {
     }
 
     fn ask(&mut self, at: Weight, now: Timestamp, asked: &mut Vec<Question>) {
-        self.enter(Place::Hook { at, answered: None }, now);
+        self.enter(Place::Hook { at, answered: false }, now);
         let (deployment, execution) = (self.reference.clone(), self.execution(at));
         asked.push(Question::CodeDeploy(Hook { deployment, execution, received: now }));
     }
@@ -183,14 +182,16 @@ impl Run {
         let Some(at) = [Weight::ZERO, Weight::FULL].into_iter().find(|at| self.execution(*at) == hook.execution) else {
             return false;
         };
-        let waits = self.place == Place::Hook { at, answered: None };
+        let waits = self.place == Place::Hook { at, answered: false };
         let counts = waits && !self.state.has_ended();
-        if counts {
-            self.place = Place::Hook { at, answered: Some(answer.goes_on) };
-        }
         let execution = hook.execution.clone();
         let what = Telling::Answer { execution, at, goes_on: answer.goes_on, counts };
         state.tell(&self.reference, self.rolls_back, what);
+        if counts && answer.goes_on {
+            self.place = Place::Hook { at, answered: true };
+        } else if counts {
+            self.fail(state, "HOOK_EXECUTION_FAILURE");
+        }
         true
     }
 

@@ -196,6 +196,9 @@ impl Run {
     }
 
     pub fn stop(&mut self, state: &mut State) {
+        if self.going_back.is_some() {
+            return;
+        }
         self.go_back_to(state.now, DeploymentState::Stopped { why: "stopped on request".to_owned() });
     }
 
