@@ -54,6 +54,7 @@ fn expected() -> Vec<(&'static str, Action)> {
         ("alarm-eventbridge-metric-still-red", Ignored("checkout-5xx: it was in ALARM before")),
         ("command-abort", Command(Allowed::Everything, "abort")),
         ("command-approve", Command(Allowed::Everything, "approve")),
+        ("command-deployments", Command(Allowed::Everything, "deployments")),
         ("command-list", Command(Allowed::Everything, "list")),
         ("command-pause", Command(Allowed::Everything, "pause")),
         ("command-promote", Command(Allowed::Everything, "promote")),
