@@ -175,7 +175,10 @@ fn a_stop_that_fails_is_repeated_once_a_tick() {
     stage.at_weight(10, 3, Verdict::Inconclusive);
     for tick in 1..=5 {
         assert_eq!(stage.tick(Verdict::Fail), PhaseName::RollingBack);
-        assert_eq!((stage.stops, stage.holding.as_slice()), (tick, ["the deployment is being stopped".to_owned()].as_slice()));
+        assert_eq!(
+            (stage.stops, stage.holding.as_slice()),
+            (tick, ["the deployment is being stopped".to_owned()].as_slice())
+        );
     }
 }
 
@@ -381,7 +384,8 @@ fn every_step_of_a_linear_ecs_deployment_waits_for_its_proof() {
     assert_eq!(stage.at_weight(100, 6, Verdict::Inconclusive), PhaseName::Promoting);
     assert_eq!(stage.told_at(percent(100)), Some(true));
     // It bakes, and an alarm still counts.
-    let mut red = Stage { alarm: AlarmState::Alarm, rollout: stage.rollout.clone(), state: stage.state.clone(), ..stage };
+    let mut red =
+        Stage { alarm: AlarmState::Alarm, rollout: stage.rollout.clone(), state: stage.state.clone(), ..stage };
     assert_eq!((red.tick(Verdict::Inconclusive), red.stops), (PhaseName::RolledBack, 1));
 }
 
