@@ -135,18 +135,16 @@ fn what_contradicts_the_deployment_is_told_with_its_place() {
             On::Alb,
             "target: { alb: { targetGroups: [blue, green] } }",
             &[
-                "target: the spec says alb/blue+green, and this deployment shifts alb/checkout-41+checkout-42; leave `target` out",
+                "target: the spec says alb/blue+green, and this deployment shifts alb/checkout-blue+checkout-green; leave `target` out",
             ],
         ),
         (
             On::Lambda,
             "coalmine: v2",
-            &[
-                "line 1, column 11: coalmine: `v2` is not a version of the spec language that this program knows; write `v1`",
-            ],
+            &["line 1, column 11: coalmine: unknown version `v2` of the spec language; this Coalmine knows `v1`"],
         ),
         (On::Lambda, "[]", &["line 1, column 1: expected a mapping (`field: value`), found a list"]),
-        (On::Lambda, "", &["line 1, column 1: the document is empty"]),
+        (On::Lambda, "", &["line 1, column 1: the document is empty; a spec begins with `coalmine: v1`"]),
     ];
     for (on, text, expected) in table {
         assert_eq!(read(text, &deployment(*on)).unwrap_err(), *expected, "{text}");
