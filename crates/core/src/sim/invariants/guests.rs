@@ -2,6 +2,7 @@
 
 use super::{Found, GRACE, Snapshot};
 use crate::analysis::Verdict;
+use crate::deployment::DeploymentRef;
 use crate::observation::TestOutcome;
 use crate::rollout::{DecisionRecord, Event, Guest, Rollout, Why};
 use crate::sim::world::{Telling, Told, World};
@@ -38,7 +39,8 @@ pub(super) fn check(before: &Snapshot, after: &Snapshot, world: &World, found: &
             Telling::Stop { .. } if rollout.is_some_and(|rollout| rollout.spec.mode == Mode::Observe) => {
                 found.add("observe mode stops nothing", "it was stopped");
             }
-            Telling::Stop { .. } if told.rolls_back => {
+            // Of ECS it is the deployment itself that turns back; whoever could not see that may stop it again, to no effect.
+            Telling::Stop { .. } if told.rolls_back && matches!(told.deployment, DeploymentRef::CodeDeploy(_)) => {
                 found.add("nothing holds a rollback up", "it was stopped");
             }
             Telling::Stop { .. } | Telling::NoAnswer { .. } | Telling::Broke | Telling::GaveUp(_) => {}
