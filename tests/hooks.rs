@@ -78,7 +78,7 @@ fn a_failed_test_fails_the_hook_before_any_traffic_and_the_log_says_why() {
         assert_eq!((stage.deployment(&id), stage.live()), (status, Live::only("1")));
         let answers = if news_first { vec![] } else { vec![failed("BeforeAllowTraffic")] };
         assert_eq!(stage.answers(&id), answers);
-        assert!(log(&stage).contains("statusCode is absent, 200 was expected"), "{}", log(&stage));
+        assert!(log(&stage).contains("statusCode is missing"), "{}", log(&stage));
         assert_eq!(stage.phase(), "rolledBack");
     }
 }

@@ -22,8 +22,6 @@ pub struct StageEcs {
     stage: StageAlb,
     pub ecs: FakeEcs,
     pub calls: Vec<HookCall>,
-    /// Whether the minute's tick is away.
-    pub without_ticks: bool,
     written: Vec<Value>,
 }
 
@@ -46,7 +44,7 @@ impl StageEcs {
     pub fn set_up(seed: u64) -> Self {
         let ecs = FakeEcs::start(Ecs::at(this_minute().start()));
         let stage = StageAlb::told(seed, vec![("AWS_ENDPOINT_URL_ECS", ecs.endpoint())]);
-        let mut stage = Self { stage, ecs, calls: Vec::new(), without_ticks: false, written: Vec::new() };
+        let mut stage = Self { stage, ecs, calls: Vec::new(), written: Vec::new() };
         // ECS attaches the group of the new revision when it scales it up.
         stage.set_weight(0);
         stage.put_history();
@@ -100,9 +98,7 @@ impl StageEcs {
         self.stage.serve_as_routed(traffic);
         self.stage.minute = self.stage.minute.plus(1);
         self.shift();
-        if !self.without_ticks {
-            self.tick();
-        }
+        self.tick();
         self.assert_untouched();
     }
 
