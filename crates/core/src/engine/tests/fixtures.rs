@@ -253,7 +253,6 @@ pub fn guest_of(spec: RolloutSpec, deployment: DeploymentRef) -> Rollout {
 pub fn deployment(rollout: &Rollout, state: DeploymentState) -> Deployment {
     let steps = rollout.spec.steps.iter().map(|step| Stage { weight: step.weight, bake: step.bake });
     Deployment {
-        unjudged: None,
         reference: rollout.guest.clone().unwrap().deployment,
         state,
         rolls_back: false,
@@ -267,7 +266,6 @@ pub fn deployment(rollout: &Rollout, state: DeploymentState) -> Deployment {
         steps: steps.collect(),
         awaits: None,
         owner: "checkout-app/checkout-group".to_owned(),
-        unjudged: None,
     }
 }
 
