@@ -106,7 +106,7 @@ fn a_spec_that_is_wrong_fails_the_deployment_with_all_that_is_wrong() {
         (
             "deadline: soon\nchecks: 7",
             "line 1, column 11: deadline: `soon` is not a duration; write it as `90s`, `5m`, `1h30m` or `2d`; \
-             line 2, column 1: checks: expected a list, found the number `7`",
+             line 2, column 9: checks: expected a list, found the number `7`",
         ),
         (
             "strategy: { allAtOnce: {} }",
