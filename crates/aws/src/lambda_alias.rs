@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
+use aws_sdk_lambda::operation::get_provisioned_concurrency_config::GetProvisionedConcurrencyConfigOutput;
 use aws_sdk_lambda::types::AliasRoutingConfiguration;
 use coalmine_core::observation::{Readiness, Routing, Surroundings, VersionInfo};
 use coalmine_core::ports::{Fault, FaultKind, LookError, SetError, SetWeight};
@@ -120,15 +121,13 @@ impl Aws {
         if known && !lambdas_own {
             return false;
         }
-        let request = self.lambda().get_provisioned_concurrency_config().function_name(function).qualifier(alias);
-        match request.send().await {
-            Ok(answer) => answer.status().is_some_and(|status| status.as_str() == "IN_PROGRESS"),
-            Err(error) if refused_as(&error, |e| e.is_provisioned_concurrency_config_not_found_exception()) => {
+        match self.provisioned(target).await {
+            Ok(Some(config)) => config.status().is_some_and(|status| status.as_str() == "IN_PROGRESS"),
+            Ok(None) => {
                 self.unprovisioned.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
                 false
             }
-            Err(error) => {
-                let fault = GET_PROVISIONED.fault(error);
+            Err(fault) => {
                 tracing::warn!(target = key, error = %fault, "provisioned concurrency is not known");
                 // Not knowing holds for a tick. A permission that is missing would hold for ever.
                 lambdas_own || fault.kind != FaultKind::Denied
@@ -137,14 +136,21 @@ impl Aws {
     }
 
     pub(crate) async fn around_alias(&self, target: &LambdaTarget) -> Result<Surroundings, LookError> {
-        let LambdaTarget { function, alias, .. } = target;
-        let request = self.lambda().get_provisioned_concurrency_config().function_name(function).qualifier(alias);
-        let provisioned = match request.send().await {
-            Ok(_) => true,
-            Err(error) if refused_as(&error, |e| e.is_provisioned_concurrency_config_not_found_exception()) => false,
-            Err(error) => return Err(GET_PROVISIONED.fault(error).into()),
-        };
+        let provisioned = self.provisioned(target).await?.is_some();
         Ok(Surroundings { provisioned, ..Surroundings::default() })
+    }
+
+    /// The alias' provisioned concurrency; `None` where it has none.
+    async fn provisioned(
+        &self,
+        LambdaTarget { function, alias, .. }: &LambdaTarget,
+    ) -> Result<Option<GetProvisionedConcurrencyConfigOutput>, Fault> {
+        let request = self.lambda().get_provisioned_concurrency_config().function_name(function).qualifier(alias);
+        match request.send().await {
+            Ok(config) => Ok(Some(config)),
+            Err(error) if refused_as(&error, |e| e.is_provisioned_concurrency_config_not_found_exception()) => Ok(None),
+            Err(error) => Err(GET_PROVISIONED.fault(error)),
+        }
     }
 
     async fn newest(&self, function: &str) -> Result<Version, LookError> {

@@ -143,13 +143,6 @@ async fn a_rule_is_told_as_the_routing_it_makes() {
 }
 
 #[tokio::test]
-async fn weights_are_told_as_the_share_that_they_give() {
-    let (routing, _) = look(balancer(), vec![rules(&[("r1", &forward(&[("blue", 950), ("green", 50)]))])]).await;
-    let five_percent = Weight::from_basis_points(500).unwrap();
-    assert_eq!(routing.unwrap().additional, Some((group("green"), five_percent)));
-}
-
-#[tokio::test]
 async fn rules_that_differ_are_told_apart_and_one_that_only_spells_it_otherwise_is_not() {
     let behind = |first: &[(&str, u16)], other: &[(&str, u16)]| {
         vec![rules(&[("r1", &forward(first))]), listeners(&[("80", &forward(other))])]
