@@ -262,10 +262,13 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
     async fn at_the_limit(&self, hook: &Hook, why: &str) -> HookAnswer {
         let loaded = self.guarded(SLICE.min(self.budget.remaining()), self.ports.load(hook.deployment.id())).await;
         let rollout = loaded.unwrap_or_else(|cut| Err(cut.fault("load"))).ok().flatten();
+        let strictest = Asked { at: Weight::FULL, until: Some(hook.answer_by()) };
+        let decided = rollout.as_ref().map(|rollout| engine::answer(rollout, &strictest, self.settings.mode));
+        if let Some(Reply::Answer(answer)) = decided {
+            return answer;
+        }
         let why = format!("no verdict within {}: {why}", Hook::LIMIT);
-        let consents =
-            |rollout: &Rollout| rollout.spec.mode == Mode::Observe || rollout.spec.undecided.no_data == Ending::Promote;
-        if rollout.is_some_and(|rollout| consents(&rollout)) {
+        if rollout.is_some_and(|rollout| rollout.spec.undecided.no_data == Ending::Promote) {
             return HookAnswer { goes_on: true, why };
         }
         self.refused(why)

@@ -8,7 +8,7 @@ use crate::deployment::{Asked, DeploymentRef, DeploymentState, Hook, HookAnswer,
 use crate::observation::{Split, TestOutcome};
 use crate::report;
 use crate::rollout::{Fence, PauseReason, Phase, RollBackEnd, Rollout, UndecidedWhy, Why};
-use crate::spec::{Advance, Ending, Mode, Target};
+use crate::spec::{Advance, CheckMode, Ending, Mode, OnNoData, Target};
 use crate::units::{Span, Timestamp, Weight};
 
 /// What a hook of the deployment is told, from what is stored: asked again, it is told the same. `mode` is that of the
@@ -316,8 +316,9 @@ pub(super) fn possible(rollout: &Rollout, ending: Ending) -> Ending {
 
 /// Whether the deployment must have its answer, and has none.
 fn is_overdue(draft: &Draft<'_>) -> bool {
-    let over = |asked: &Asked| asked.until.is_some_and(|until| draft.now() >= until) && !lets_go(&draft.next, asked.at);
-    draft.seen.asked.as_ref().is_some_and(over)
+    let over = |asked: &Asked| asked.until.is_some_and(|until| draft.now() >= until);
+    let waits = |asked: &Asked| matches!(answer(&draft.next, asked, draft.seen.mode), Reply::Wait(_));
+    draft.seen.asked.as_ref().is_some_and(|asked| over(asked) && waits(asked))
 }
 
 /// Whether the time to let the deployment leave this weight is over.
@@ -399,6 +400,10 @@ fn promoting(draft: &mut Draft<'_>, live_since: Timestamp) {
     }
     health::ailing(draft).into_iter().for_each(|why| draft.hold(why));
     hold_for_harm(draft);
+    if never_compared(draft) {
+        draft
+            .hold("no data of both versions from before 100 %, though there should be some: harm would not have shown");
+    }
     let needs_proof = draft.next.spec.steps.last().is_some_and(|step| step.advance == Advance::OnProof);
     let rest = watch.minus(watched);
     let why = if was_proven(draft) {
@@ -416,6 +421,23 @@ fn promoting(draft: &mut Draft<'_>, live_since: Timestamp) {
         draft.based_on_analysis = true;
         let_all(draft, why);
     }
+}
+
+/// Whether a check that counts has seen nothing of the minutes in which both versions had traffic, though those are read by
+/// now. Where all traffic moves at once there are none.
+fn never_compared(draft: &Draft<'_>) -> bool {
+    let Some(analysis) = draft.analysis.filter(|_| has_settled(draft) && had_both(&draft.next)) else { return false };
+    let mut checks = analysis.comparisons.iter().zip(&draft.next.plan.checks);
+    checks.any(|(comparison, check)| {
+        let counts = check.mode != CheckMode::Observe && check.on_no_data != OnNoData::Ignore;
+        counts && comparison.newest.is_none()
+    })
+}
+
+/// Whether a whole minute had traffic on both versions.
+fn had_both(rollout: &Rollout) -> bool {
+    let first = rollout.first_minute();
+    first.zip(alone_since(rollout)).is_some_and(|(first, alone)| first.plus(1) < alone)
 }
 
 /// Whether the minutes with traffic on both versions are a Pass, and have been settled for a minute: what came late then

@@ -212,8 +212,10 @@ pub(super) fn doubt(draft: &Draft<'_>) -> UndecidedWhy {
     {
         return UndecidedWhy::Stuck;
     }
+    let unread = draft.seen.samples.known().is_none_or(|samples| !samples.unread.is_empty());
     match draft.analysis.map(|analysis| analysis.doubt) {
         Some(Some(Doubt::LooksWorse)) => UndecidedWhy::LooksWorse,
+        _ if unread => UndecidedWhy::NoData,
         Some(Some(Doubt::TooLittleTraffic | Doubt::StillBaking) | None) => UndecidedWhy::TooLittleTraffic,
         Some(Some(Doubt::NoData | Doubt::Blind | Doubt::SplitUnexpected)) | None => UndecidedWhy::NoData,
     }

@@ -44,6 +44,8 @@ fn given(deployment: &Deployment, shift: &Shift) -> Value {
     let advance = match deployment.reference {
         // Its clock cannot be held, so a step ends without a proof all the same.
         DeploymentRef::CodeDeploy(_) => "unlessHarm",
+        // Without a step no minute has both versions, and nothing can be proven.
+        DeploymentRef::Ecs(_) if deployment.steps.is_empty() => "unlessHarm",
         DeploymentRef::Ecs(_) => "onProof",
     };
     let mut given = json!({ "coalmine": "v1", "name": deployment.reference.id(), "advance": advance });

@@ -33,7 +33,10 @@ impl Plan {
 }
 
 /// The timetable of another service's deployment.
-pub fn timetable(deployment: &Deployment, advance: Option<At<Advance>>) -> Plan {
+pub fn timetable(deployment: &Deployment, advance: Option<At<Advance>>, problems: &mut Problems) -> Plan {
+    if deployment.steps.is_empty() {
+        refuse(advance.as_ref(), Advance::OnProof, MOVES_ALL, problems);
+    }
     let advance = value(advance).unwrap_or(Advance::OnProof);
     let step = |stage: &Stage| Step { weight: stage.weight, bake: stage.bake, at_most: None, advance, approve: None };
     let steps = deployment.steps.iter().map(step).collect();
@@ -148,6 +151,8 @@ fn chosen(
 
 const KEEPS_ITS_CLOCK: &str = "a preset keeps its own clock and does not wait for a proof; leave `advance` out, or write \
                                the steps with `steps`, `canary` or `linear`";
+const MOVES_ALL: &str = "this deployment moves all traffic at once, so no minute has both versions and nothing can be proven; \
+                         leave `advance` out, or give the deployment a canary or linear configuration";
 const GOES_BY_PROOF: &str = "`auto` raises the weight by what is proven; leave `advance` out, or write the steps with \
                              `steps`, `canary` or `linear`";
 

@@ -32,7 +32,7 @@ pub fn lower(mut raw: RawSpec, deployment: Option<&Deployment>, whole: &Place, p
     }
     let advance_place = raw.advance.as_ref().map(|at| at.place.clone());
     let plan = match deployment {
-        Some(deployment) => strategy::timetable(deployment, raw.advance),
+        Some(deployment) => strategy::timetable(deployment, raw.advance, problems),
         None => strategy::compile(raw.strategy, raw.advance, &target, problems),
     };
     let Judged { checks, place: checks_place } = checks::lower(raw.checks, &target, problems);

@@ -145,11 +145,14 @@ fn what_the_minutes_before_prove_is_told_at_full_traffic() {
         assert_ne!(analysis.verdict, Verdict::Pass);
         (passes_before(&plan, &samples, &analysis), samples.alone_since)
     };
-    let (ahead, alone) = told(quiet_before(), only_new(3000.0, 12.0));
+    // 5 % of the traffic each, as the weight says: where it goes elsewhere nothing passes.
+    let fine = || vec![super::pair(7_500.0, 30.0, 142_500.0, 570.0); 15];
+    let (ahead, alone) = told(fine(), only_new(3000.0, 12.0));
     assert_eq!((ahead, ahead.is_some()), (alone, true));
+    assert_eq!(told(quiet_before(), only_new(3000.0, 12.0)).0, None, "half of the traffic");
     let too_few = vec![super::pair(15.0, 0.0, 285.0, 0.0); 15];
     assert_eq!(told(too_few, only_new(300.0, 0.0)).0, None);
-    let worse = vec![super::pair(1500.0, 60.0, 1500.0, 6.0); 15];
+    let worse = vec![super::pair(7_500.0, 300.0, 142_500.0, 570.0); 15];
     assert_eq!(told(worse, only_new(3000.0, 12.0)).0, None);
-    assert_eq!(told(quiet_before(), only_new(3000.0, 2900.0)).0, None, "a catastrophe");
+    assert_eq!(told(fine(), only_new(150_000.0, 145_000.0)).0, None, "a catastrophe");
 }

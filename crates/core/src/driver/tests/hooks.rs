@@ -91,9 +91,16 @@ fn without_a_spec_errors_and_latency_are_judged_by_the_deployments_own_timetable
     assert_eq!((checks, steps), (vec!["errors", "latency"], vec![(weight(1_000), minutes(5))]));
     assert_eq!((rollout.started_by.as_str(), rollout.spec.strategy.as_str()), ("CodeDeploy", "Canary10 %5m"));
     assert_eq!(world.kept_hooks(), [], "what is answered is forgotten");
-    // The same call once more opens nothing, and is told the same.
+    // The same call once more opens nothing. CodeDeploy has its answer and waits for none, and so it is forgotten.
     let again = ask(&world, &hook);
-    assert_eq!((told(&again), again.did.is_empty()), (told(&line), true));
+    assert_eq!((told(&again), again.did.is_empty()), (None, true));
+    let later = (1..=6).map(|minute| {
+        later(&world, minute);
+        world.run_deployments();
+        tick_at(&world, &world, minute).into_iter().next()
+    });
+    let did: Vec<String> = later.flatten().flat_map(|line| line.did).collect();
+    assert_eq!((did, world.kept_hooks()), (vec!["it has its answer already".to_owned()], vec![]));
 }
 
 #[test]
@@ -245,6 +252,19 @@ fn after_55_minutes_a_hook_is_answered_by_what_is_configured() {
         }
         assert_eq!(world.kept_hooks(), []);
     }
+}
+
+/// What was decided counts, whatever the spec says of a rollout without a decision.
+#[test]
+fn after_55_minutes_a_hook_is_told_what_was_decided() {
+    let (world, hook) = called();
+    leave(&world, "undecided: { noData: promote }\nalarms: [red]");
+    world.set_alarm("red", AlarmState::Alarm);
+    assert_eq!(told(&ask(&world, &hook)), None);
+    let faulty = Faulty::once(&world, When::Every(Operation::Deployment), Way::Fails(FaultKind::Failed));
+    let abort = Request::parse(&json!({ "command": "abort", "rollout": "d-000000001", "by": "mara" })).unwrap();
+    run_now(command(&faulty, abort, later(&world, 54), &SimBudget::plenty(), &settings())).unwrap().unwrap();
+    assert_eq!(told(&tick_at(&world, &faulty, 56)[0]), Some((false, "aborted by mara")));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Deployments of other services and what is made of them, told by their history.
 
 use super::fixtures::*;
-use crate::analysis::{Doubt, Verdict};
+use crate::analysis::{Doubt, Verdict, judge};
 use crate::deployment::{Asked, DeploymentRef, DeploymentState, Hook, HookAnswer, Reply};
 use crate::engine::{Effect, Order, OrderKind, alone_since, answer, decide, needs, order, proven_worse};
 use crate::observation::{AlarmState, Seen, TestOutcome};
@@ -519,6 +519,46 @@ fn a_deployment_that_cannot_be_read_does_not_go_on() {
         let held = decide(&rollout, &seen, None);
         assert_eq!(may_leave(&held.next), None);
         assert!(held.holding.iter().any(|why| why.starts_with("the deployment ")), "{:?}", held.holding);
+    }
+}
+
+/// CodeDeploy goes on by its clock, seen or not. What it went through unseen is no reason to let it end.
+#[test]
+fn a_shift_of_which_no_data_was_seen_is_no_success() {
+    let mut spec = undecided(guest_spec(Advance::UnlessHarm), Ending::Promote);
+    spec.undecided.no_data = Ending::RollBack;
+    for (through, ends) in [(&[10, 50][..], PhaseName::RollingBack), (&[], PhaseName::Promoted)] {
+        let mut rollout = guest_of(spec.clone(), code_deploy());
+        rollout.plan = crate::analysis::plan(&rollout.spec);
+        let until = Some(at(1) + Hook::LIMIT);
+        for minute in 1..=57 {
+            let weight = through.get(minute as usize / 6).copied().unwrap_or(100);
+            let mut seen = observation(&rollout, at(minute), live(weight));
+            seen.deployment = Seen::Known(deployment(&rollout, DeploymentState::InProgress));
+            seen.asked = (weight == 100).then_some(Asked { at: Weight::FULL, until });
+            let judged = judge(&rollout.plan, seen.samples.known().unwrap());
+            rollout = decide(&rollout, &seen, Some(&judged)).next;
+        }
+        assert_eq!(rollout.phase.name(), ends, "{through:?}: {:?}", rollout.history.last());
+    }
+}
+
+/// A metric that became unreadable is no data, however much there was before.
+#[test]
+fn what_became_unreadable_is_no_data() {
+    let mut spec = undecided(guest_spec(Advance::OnProof), Ending::Promote);
+    spec.undecided.no_data = Ending::RollBack;
+    for (unread, ends) in [(vec![], PhaseName::Baking), (vec!["throttled".to_owned()], PhaseName::RollingBack)] {
+        let mut rollout = guest_of(spec.clone(), code_deploy());
+        for minute in 1..=61 {
+            let mut seen = observation(&rollout, at(minute), live(10));
+            seen.deployment = Seen::Known(deployment(&rollout, DeploymentState::InProgress));
+            if let Seen::Known(samples) = &mut seen.samples {
+                samples.unread = unread.clone();
+            }
+            rollout = decide(&rollout, &seen, Some(&analysis(Verdict::Inconclusive))).next;
+        }
+        assert_eq!(rollout.phase.name(), ends, "{unread:?}");
     }
 }
 

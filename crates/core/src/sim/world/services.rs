@@ -90,11 +90,7 @@ impl RolloutStore for World {
     async fn active(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
         let state = self.lock();
         let active = state.rollouts.values().filter(|rollout| rollout.is_active());
-        let read = active.map(|rollout| {
-            let whole = state.check_readable(&rollout.id).map(|()| rollout.clone());
-            whole.map_err(|fault| Unreadable { id: rollout.id.clone(), fault })
-        });
-        Ok(read.collect())
+        Ok(active.map(|rollout| state.read(rollout)).collect())
     }
 
     async fn load(&self, id: &str) -> Result<Option<Rollout>, Fault> {
@@ -163,10 +159,9 @@ impl RolloutStore for World {
 
     async fn judged(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
         let state = self.lock();
-        let mut judged: Vec<Rollout> =
-            state.rollouts.values().filter(|rollout| rollout.guest.is_some()).cloned().collect();
-        judged.sort_by_key(|rollout| (rollout.started_at, rollout.id.clone()));
-        Ok(judged.into_iter().map(Ok).collect())
+        let mut judged: Vec<&Rollout> = state.rollouts.values().filter(|rollout| rollout.guest.is_some()).collect();
+        judged.sort_by_key(|rollout| (rollout.started_at, &rollout.id));
+        Ok(judged.into_iter().map(|rollout| state.read(rollout)).collect())
     }
 
     async fn keep_hook(&self, hook: &Hook) -> Result<(), Fault> {
@@ -192,6 +187,11 @@ impl State {
             true => Err(Fault::new("GetItem", FaultKind::Rejected, "written by a newer version")),
             false => Ok(()),
         }
+    }
+
+    fn read(&self, rollout: &Rollout) -> Result<Rollout, Unreadable> {
+        let whole = self.check_readable(&rollout.id).map(|()| rollout.clone());
+        whole.map_err(|fault| Unreadable { id: rollout.id.clone(), fault })
     }
 
     fn claimed_by_another(&self, rollout: &Rollout) -> Option<String> {

@@ -97,6 +97,18 @@ fn a_timetable_is_taken_as_it_is() {
     assert_eq!((spec.steps.len(), spec.steps[98].weight.basis_points(), spec.steps[0].bake), (99, 9_900, Span::ZERO));
     deployment.steps.clear();
     assert_eq!(read("{}", &deployment).unwrap().steps, []);
+    // No minute has both versions then, so no proof can come.
+    assert_eq!(
+        read("alarms: [red]\nadvance: onProof", &deployment).unwrap_err(),
+        [
+            "line 2, column 10: advance: this deployment moves all traffic at once, so no minute has both versions and nothing \
+          can be proven; leave `advance` out, or give the deployment a canary or linear configuration"
+        ]
+    );
+    for on in [On::Lambda, On::Alb] {
+        let at_once = Deployment { steps: Vec::new(), ..self::deployment(on) };
+        assert!(for_deployment(None, &at_once).is_ok());
+    }
 }
 
 #[test]
