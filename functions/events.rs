@@ -11,7 +11,7 @@ use crate::command::{self, Allowed};
 use crate::hook::{self, EcsCall};
 use crate::tick::{self, Due};
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 enum Action {
     Tick(&'static str),
     Command(Allowed, &'static str),
@@ -21,9 +21,30 @@ enum Action {
 }
 
 fn expected() -> Vec<(&'static str, Action)> {
+    [ordered(), alarms(), hooks()].concat()
+}
+
+fn ordered() -> Vec<(&'static str, Action)> {
     use Action::*;
     vec![
         ("abort", Command(Allowed::Stopping, "abort")),
+        ("command-abort", Command(Allowed::Everything, "abort")),
+        ("command-approve", Command(Allowed::Everything, "approve")),
+        ("command-deployments", Command(Allowed::Everything, "deployments")),
+        ("command-list", Command(Allowed::Everything, "list")),
+        ("command-pause", Command(Allowed::Everything, "pause")),
+        ("command-promote", Command(Allowed::Everything, "promote")),
+        ("command-resume", Command(Allowed::Everything, "resume")),
+        ("command-start", Command(Allowed::Everything, "start")),
+        ("command-start-alb", Command(Allowed::Everything, "start")),
+        ("command-status", Command(Allowed::Everything, "status")),
+        ("tick", Tick("2026-11-21T14:02:00Z")),
+    ]
+}
+
+fn alarms() -> Vec<(&'static str, Action)> {
+    use Action::*;
+    vec![
         ("alarm-alb-5xx", Fired("shop-elb-5xx at 2026-11-21T14:02:40Z")),
         ("alarm-direct-composite-fires-at-first", Fired("checkout at 2026-11-21T14:02:40Z")),
         ("alarm-direct-composite-fires", Fired("checkout at 2026-11-21T14:02:40Z")),
@@ -52,74 +73,33 @@ fn expected() -> Vec<(&'static str, Action)> {
         ("alarm-eventbridge-metric-no-data", Ignored("checkout-5xx: it is INSUFFICIENT_DATA")),
         ("alarm-eventbridge-metric-ok", Ignored("checkout-5xx: it is OK")),
         ("alarm-eventbridge-metric-still-red", Ignored("checkout-5xx: it was in ALARM before")),
-        ("command-abort", Command(Allowed::Everything, "abort")),
-        ("command-approve", Command(Allowed::Everything, "approve")),
-        ("command-deployments", Command(Allowed::Everything, "deployments")),
-        ("command-list", Command(Allowed::Everything, "list")),
-        ("command-pause", Command(Allowed::Everything, "pause")),
-        ("command-promote", Command(Allowed::Everything, "promote")),
-        ("command-resume", Command(Allowed::Everything, "resume")),
-        ("command-start", Command(Allowed::Everything, "start")),
-        ("command-start-alb", Command(Allowed::Everything, "start")),
-        ("command-status", Command(Allowed::Everything, "status")),
-        ("hook-codedeploy", Hook("CodeDeploy deployment d-8FQ5W7X2R asks, at 2026-11-21T14:02:10Z")),
-        (
-            "hook-ecs-again",
-            Hook(
-                "Amazon ECS deployment tTaQpXbE: PRE_PRODUCTION_TRAFFIC_SHIFT at 20 % since 2026-11-21T13:58:12Z, with a spec",
-            ),
-        ),
-        (
-            "hook-ecs-details",
-            Hook(
-                "Amazon ECS deployment tTaQpXbE: PRE_PRODUCTION_TRAFFIC_SHIFT at 20 % since 2026-11-21T14:02:10Z, with a spec",
-            ),
-        ),
-        (
-            "hook-ecs-older",
-            Hook("Amazon ECS deployment tTaQpXbE: POST_PRODUCTION_TRAFFIC_SHIFT at 100 % since 2026-11-21T14:02:10Z"),
-        ),
-        (
-            "hook-ecs-post-production-traffic-shift",
-            Hook("Amazon ECS deployment tTaQpXbE: POST_PRODUCTION_TRAFFIC_SHIFT at 100 % since 2026-11-21T14:02:10Z"),
-        ),
-        ("hook-ecs-post-scale-up", Hook("Amazon ECS deployment tTaQpXbE: POST_SCALE_UP since 2026-11-21T14:02:10Z")),
-        (
-            "hook-ecs-post-test-traffic-shift",
-            Hook("Amazon ECS deployment tTaQpXbE: POST_TEST_TRAFFIC_SHIFT at 0 % since 2026-11-21T14:02:10Z"),
-        ),
-        (
-            "hook-ecs-pre-production-traffic-shift",
-            Hook("Amazon ECS deployment tTaQpXbE: PRE_PRODUCTION_TRAFFIC_SHIFT at 20 % since 2026-11-21T14:02:10Z"),
-        ),
-        ("hook-ecs-pre-scale-up", Hook("Amazon ECS deployment tTaQpXbE: PRE_SCALE_UP since 2026-11-21T14:02:10Z")),
-        (
-            "hook-ecs-production-traffic-shift",
-            Hook("Amazon ECS deployment tTaQpXbE: PRODUCTION_TRAFFIC_SHIFT at 30 % since 2026-11-21T14:02:10Z"),
-        ),
-        (
-            "hook-ecs-reconcile-service",
-            Hook("Amazon ECS deployment tTaQpXbE: RECONCILE_SERVICE at 0 % since 2026-11-21T14:02:10Z"),
-        ),
-        (
-            "hook-ecs-rollback-of-tests",
-            Hook("Amazon ECS deployment tTaQpXbE: TEST_TRAFFIC_SHIFT at 0 % since 2026-11-21T14:02:10Z"),
-        ),
-        (
-            "hook-ecs-rollback",
-            Hook("Amazon ECS deployment tTaQpXbE: PRODUCTION_TRAFFIC_SHIFT at 0 % since 2026-11-21T14:02:10Z"),
-        ),
-        (
-            "hook-ecs-test-traffic-shift",
-            Hook("Amazon ECS deployment tTaQpXbE: TEST_TRAFFIC_SHIFT at 100 % since 2026-11-21T14:02:10Z"),
-        ),
-        ("hook-news-failure", Hook("news of CodeDeploy deployment d-8FQ5W7X2R")),
-        ("hook-news-ready", Hook("news of CodeDeploy deployment d-8FQ5W7X2R")),
-        ("hook-news-start", Hook("news of CodeDeploy deployment d-8FQ5W7X2R")),
-        ("hook-news-stop", Hook("news of CodeDeploy deployment d-8FQ5W7X2R")),
-        ("hook-news-success", Hook("news of CodeDeploy deployment d-8FQ5W7X2R")),
-        ("tick", Tick("2026-11-21T14:02:00Z")),
     ]
+}
+
+fn hooks() -> Vec<(&'static str, Action)> {
+    [
+        ("hook-codedeploy", "CodeDeploy deployment d-8FQ5W7X2R asks, at 2026-11-21T14:02:10Z"),
+        ("hook-ecs-again", "Amazon ECS deployment tTaQpXbE: PRE_PRODUCTION_TRAFFIC_SHIFT at 20 % since 2026-11-21T13:58:12Z, with a spec"),
+        ("hook-ecs-details", "Amazon ECS deployment tTaQpXbE: PRE_PRODUCTION_TRAFFIC_SHIFT at 20 % since 2026-11-21T14:02:10Z, with a spec"),
+        ("hook-ecs-older", "Amazon ECS deployment tTaQpXbE: POST_PRODUCTION_TRAFFIC_SHIFT at 100 % since 2026-11-21T14:02:10Z"),
+        ("hook-ecs-post-production-traffic-shift", "Amazon ECS deployment tTaQpXbE: POST_PRODUCTION_TRAFFIC_SHIFT at 100 % since 2026-11-21T14:02:10Z"),
+        ("hook-ecs-post-scale-up", "Amazon ECS deployment tTaQpXbE: POST_SCALE_UP since 2026-11-21T14:02:10Z"),
+        ("hook-ecs-post-test-traffic-shift", "Amazon ECS deployment tTaQpXbE: POST_TEST_TRAFFIC_SHIFT at 0 % since 2026-11-21T14:02:10Z"),
+        ("hook-ecs-pre-production-traffic-shift", "Amazon ECS deployment tTaQpXbE: PRE_PRODUCTION_TRAFFIC_SHIFT at 20 % since 2026-11-21T14:02:10Z"),
+        ("hook-ecs-pre-scale-up", "Amazon ECS deployment tTaQpXbE: PRE_SCALE_UP since 2026-11-21T14:02:10Z"),
+        ("hook-ecs-production-traffic-shift", "Amazon ECS deployment tTaQpXbE: PRODUCTION_TRAFFIC_SHIFT at 30 % since 2026-11-21T14:02:10Z"),
+        ("hook-ecs-reconcile-service", "Amazon ECS deployment tTaQpXbE: RECONCILE_SERVICE at 0 % since 2026-11-21T14:02:10Z"),
+        ("hook-ecs-rollback-of-tests", "Amazon ECS deployment tTaQpXbE: TEST_TRAFFIC_SHIFT at 0 % since 2026-11-21T14:02:10Z"),
+        ("hook-ecs-rollback", "Amazon ECS deployment tTaQpXbE: PRODUCTION_TRAFFIC_SHIFT at 0 % since 2026-11-21T14:02:10Z"),
+        ("hook-ecs-test-traffic-shift", "Amazon ECS deployment tTaQpXbE: TEST_TRAFFIC_SHIFT at 100 % since 2026-11-21T14:02:10Z"),
+        ("hook-news-failure", "news of CodeDeploy deployment d-8FQ5W7X2R"),
+        ("hook-news-ready", "news of CodeDeploy deployment d-8FQ5W7X2R"),
+        ("hook-news-start", "news of CodeDeploy deployment d-8FQ5W7X2R"),
+        ("hook-news-stop", "news of CodeDeploy deployment d-8FQ5W7X2R"),
+        ("hook-news-success", "news of CodeDeploy deployment d-8FQ5W7X2R"),
+    ]
+    .map(|(name, heard)| (name, Action::Hook(heard)))
+    .into()
 }
 
 /// What a hook was read as, in a line.

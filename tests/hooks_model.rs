@@ -15,12 +15,22 @@ fn exchange(fields: &Value) -> Value {
     crate::harness::with_fields(right, fields)
 }
 
-#[test]
-fn whatever_is_against_a_model_is_named() {
-    let stop = "CodeDeploy_20141006.StopDeployment";
+/// The same of another service's model.
+fn of_ecs(fields: &Value) -> Value {
     let ecs = json!({ "service": "ecs", "target": "AmazonEC2ContainerServiceV20141113.DescribeServices" });
-    let ecs = |fields: &Value| crate::harness::with_fields(ecs.clone(), fields);
-    for (fields, wrong) in [
+    crate::harness::with_fields(ecs, fields)
+}
+
+fn named(exchanges: &[(Value, Vec<&str>)]) {
+    for (fields, wrong) in exchanges {
+        assert_eq!(model::problems(&exchange(fields)), *wrong, "{fields}");
+    }
+}
+
+#[test]
+fn whatever_is_against_a_model_is_named_in_a_request() {
+    let stop = "CodeDeploy_20141006.StopDeployment";
+    named(&[
         (json!({}), vec![]),
         (json!({ "status": 400, "answer": { "__type": "ThrottlingException", "message": "Rate exceeded" } }), vec![]),
         (json!({ "status": 400, "answer": { "__type": "DeploymentDoesNotExistException", "message": "no" } }), vec![]),
@@ -55,6 +65,16 @@ fn whatever_is_against_a_model_is_named() {
             vec!["StopDeployment: answer.status: 'Stopped' is none of Pending, Succeeded"],
         ),
         (
+            of_ecs(&json!({ "request": { "services": "cart", "include": [] }, "answer": {} })),
+            vec!["DescribeServices: request.services: 'cart' is no list"],
+        ),
+    ]);
+}
+
+#[test]
+fn whatever_is_against_a_model_is_named_in_an_answer() {
+    named(&[
+        (
             json!({ "answer": { "deploymentInfo": { "createTime": "2026-11-21T14:00:00Z", "creator": true } } }),
             vec![
                 "GetDeployment: answer.deploymentInfo.createTime: '2026-11-21T14:00:00Z' is no timestamp",
@@ -83,16 +103,12 @@ fn whatever_is_against_a_model_is_named() {
             vec!["GetDeployment: answer: there is no member reason of InvalidDeploymentIdException"],
         ),
         (
-            ecs(&json!({ "request": { "services": "cart", "include": [] }, "answer": {} })),
-            vec!["DescribeServices: request.services: 'cart' is no list"],
-        ),
-        (
-            ecs(&json!({ "request": { "services": [] }, "answer": { "services": [{ "deploymentController": {} }] } })),
+            of_ecs(
+                &json!({ "request": { "services": [] }, "answer": { "services": [{ "deploymentController": {} }] } }),
+            ),
             vec!["DescribeServices: answer.services[0].deploymentController: the required member type is missing"],
         ),
-    ] {
-        assert_eq!(model::problems(&exchange(&fields)), wrong, "{fields}");
-    }
+    ]);
 }
 
 #[test]

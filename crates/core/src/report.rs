@@ -4,6 +4,7 @@ use crate::analysis::{grouped, percent};
 use crate::deployment::DeploymentState;
 use crate::rollout::{PauseReason, Phase, PhaseName, UndecidedWhy, Why};
 use crate::spec::Ending;
+use crate::units::Weight;
 
 /// A reason as one sentence without a full stop.
 #[must_use]
@@ -18,17 +19,8 @@ pub fn sentence(why: &Why) -> String {
         Why::SeenLive => "the weight was seen live".to_owned(),
         Why::Proven { sentences } => or_else(sentences, "proven no worse than tolerated"),
         Why::Chosen { from, to, excess, spent, budget, brake } => {
-            let proven = if *excess < 1.0 {
-                format!("at most {} of the new version's requests fail beyond the old one's", percent(*excess))
-            } else {
-                "nothing is proven yet".to_owned()
-            };
             let harm = format!("about {} of {} failed requests spent", grouped(*spent), grouped(*budget));
-            match (to > from, *brake) {
-                (false, true) => format!("looks worse, so back from {from} to {to} ({harm})"),
-                (false, false) => format!("back from {from} to {to}: {proven}, and no more is affordable ({harm})"),
-                (true, _) => format!("from {from} to {to}: {proven} ({harm})"),
-            }
+            chosen(*from, *to, *excess, &harm, *brake)
         }
         Why::NoHarm { sentences } => {
             format!(
@@ -67,14 +59,7 @@ pub fn sentence(why: &Why) -> String {
         Why::WouldHave { what, .. } => format!("observe mode: would have {what}"),
         Why::MovedByOthers { found } => format!("others moved the traffic: {found}"),
         Why::Cleared => "the tests before any traffic are passed".to_owned(),
-        Why::DeploymentEnded { deployment, state } => match state {
-            DeploymentState::Waiting | DeploymentState::InProgress => {
-                format!("{deployment} has not ended in time; it is judged no more")
-            }
-            DeploymentState::Succeeded => format!("{deployment} has succeeded"),
-            DeploymentState::Failed { why } => format!("{deployment} has failed: {why}"),
-            DeploymentState::Stopped { why } => format!("{deployment} was stopped: {why}"),
-        },
+        Why::DeploymentEnded { deployment, state } => format!("{deployment} {}", ended(state)),
         Why::NotPutBack { deployment, found, by_hand } => {
             format!(
                 "{deployment} has not put the old version back, {found} is live; nothing was set. By hand: {by_hand}"
@@ -83,6 +68,30 @@ pub fn sentence(why: &Why) -> String {
         Why::IllegalTransition { from, to } => {
             format!("bug: {} cannot follow {}; nothing was moved", phase_word(*to), phase_word(*from))
         }
+    }
+}
+
+fn chosen(from: Weight, to: Weight, excess: f64, harm: &str, brake: bool) -> String {
+    let proven = if excess < 1.0 {
+        format!("at most {} of the new version's requests fail beyond the old one's", percent(excess))
+    } else {
+        "nothing is proven yet".to_owned()
+    };
+    match (to > from, brake) {
+        (false, true) => format!("looks worse, so back from {from} to {to} ({harm})"),
+        (false, false) => format!("back from {from} to {to}: {proven}, and no more is affordable ({harm})"),
+        (true, _) => format!("from {from} to {to}: {proven} ({harm})"),
+    }
+}
+
+fn ended(state: &DeploymentState) -> String {
+    match state {
+        DeploymentState::Waiting | DeploymentState::InProgress => {
+            "has not ended in time; it is judged no more".to_owned()
+        }
+        DeploymentState::Succeeded => "has succeeded".to_owned(),
+        DeploymentState::Failed { why } => format!("has failed: {why}"),
+        DeploymentState::Stopped { why } => format!("was stopped: {why}"),
     }
 }
 

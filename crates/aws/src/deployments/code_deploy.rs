@@ -270,15 +270,13 @@ fn alias_of(target: &SdkTarget) -> Option<(&str, &str)> {
 }
 
 fn awaits(target: &SdkTarget) -> Option<Weight> {
-    let running =
-        target.lifecycle_events().iter().filter(|event| event.status() == Some(&LifecycleEventStatus::InProgress));
-    running
-        .filter_map(|event| match event.lifecycle_event_name() {
-            Some("BeforeAllowTraffic") => Some(Weight::ZERO),
-            Some("AfterAllowTraffic") => Some(Weight::FULL),
-            Some(_) | None => None,
-        })
-        .last()
+    let newest_first = target.lifecycle_events().iter().rev();
+    let mut running = newest_first.filter(|event| event.status() == Some(&LifecycleEventStatus::InProgress));
+    running.find_map(|event| match event.lifecycle_event_name() {
+        Some("BeforeAllowTraffic") => Some(Weight::ZERO),
+        Some("AfterAllowTraffic") => Some(Weight::FULL),
+        Some(_) | None => None,
+    })
 }
 
 fn stages(routing: &TrafficRoutingConfig) -> Result<Vec<Stage>, Fault> {

@@ -136,7 +136,9 @@ async fn check_deployments<P: Ports, B: Budget>(
     let message = match context.ports.shifting(&spec.target).await {
         Ok(None) => return Ok(()),
         Ok(Some(deployment)) => {
-            format!("{deployment} is shifting {key}; wait for its end, or let Coalmine judge it (`owner: codedeploy`)")
+            format!(
+                "{deployment} is shifting {key}; wait for its end; it is judged by itself if its hook or its event reaches Coalmine"
+            )
         }
         Err(fault) => format!("whether a deployment is shifting {key} already is not known: {fault}"),
     };

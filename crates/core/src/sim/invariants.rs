@@ -293,9 +293,7 @@ fn consent(rollout: &Rollout, from: Weight, event: &Event, world: &World) -> Res
             let consents = approvals.map(|approval| approval.otherwise).chain([spec.pause.then]);
             (consents.into_iter().any(|ending| ending == Ending::Promote), "the spec does not say so")
         }
-        Why::MovedByOthers { .. } => {
-            (spec.mode == Mode::Observe || rollout.guest.is_some(), "neither observing nor another's deployment")
-        }
+        Why::MovedByOthers { .. } => (spec.mode == Mode::Observe || rollout.guest.is_some(), "ours to move"),
         Why::WouldHave { .. } => (spec.mode == Mode::Observe, "not observing"),
         Why::DeploymentEnded { .. } => (rollout.guest.is_some(), "not another's deployment"),
         Why::Started { .. }

@@ -80,12 +80,18 @@ fn deployed(outcome: &Outcome) -> (DeploymentState, bool) {
 /// What its hooks were told, where it counted: the weight, and whether to go on.
 fn answers(outcome: &Outcome) -> Vec<(Weight, bool)> {
     let judged = outcome.told.iter().filter(|told| !told.rolls_back);
-    judged
-        .filter_map(|told| match told.what {
-            Telling::Answer { at, goes_on, counts: true, .. } => Some((at, goes_on)),
-            _ => None,
-        })
-        .collect()
+    judged.filter_map(|told| answer(&told.what)).collect()
+}
+
+fn answer(told: &Telling) -> Option<(Weight, bool)> {
+    match *told {
+        Telling::Answer { at, goes_on, counts: true, .. } => Some((at, goes_on)),
+        Telling::Answer { .. }
+        | Telling::Stop { .. }
+        | Telling::NoAnswer { .. }
+        | Telling::Broke
+        | Telling::GaveUp(_) => None,
+    }
 }
 
 fn stops(outcome: &Outcome) -> usize {
@@ -328,11 +334,9 @@ fn a_deployment_that_nobody_can_see_does_not_pass() {
         scenario.faults.push(faulty(minutes(1), Span::from_hours(4), When::Every(Operation::Fetch), way));
         let outcome = clean_run(&scenario, SEED);
         assert_eq!(answers(&outcome).last(), Some(&(Weight::FULL, goes_on)), "{:#?}", outcome.rollout.history);
-        let waited = outcome.told.iter().find_map(|told| match told.what {
-            Telling::Answer { at: Weight::FULL, .. } => Some(told.at.since(outcome.reached(Weight::FULL).unwrap())),
-            _ => None,
-        });
-        assert!(waited.unwrap() < Span::from_hours(1), "{waited:?}");
+        let at_the_end = outcome.told.iter().find(|told| answer(&told.what).is_some_and(|(at, _)| at == Weight::FULL));
+        let waited = at_the_end.unwrap().at.since(outcome.reached(Weight::FULL).unwrap());
+        assert!(waited < Span::from_hours(1), "{waited:?}");
     }
 }
 

@@ -96,7 +96,7 @@ fn without_a_spec_errors_and_latency_are_judged_by_the_deployments_own_timetable
     assert_eq!((told(&again), again.did.is_empty()), (None, true));
     let later = (1..=6).map(|minute| {
         later(&world, minute);
-        world.run_deployments();
+        let _ = world.run_deployments();
         tick_at(&world, &world, minute).into_iter().next()
     });
     let did: Vec<String> = later.flatten().flat_map(|line| line.did).collect();
@@ -126,7 +126,7 @@ fn a_spec_that_is_wrong_fails_the_deployment_with_all_that_is_wrong() {
         let line = ask(&world, &hook);
         let why = format!("{PLACE}: {why}");
         assert_eq!(told(&line), Some((false, why.as_str())));
-        assert_eq!(line.problems, [why.clone()]);
+        assert_eq!(line.problems, std::slice::from_ref(&why));
         assert!(world.rollouts().is_empty());
         // Whoever only observes lets it go on.
         let (world, hook) = called();
@@ -385,25 +385,19 @@ fn news_of_what_cannot_be_judged_is_no_error() {
 
 #[test]
 fn a_start_is_refused_while_a_deployment_shifts_the_alias() {
-    let start_beside = |ports: &dyn Fn(&World, Request) -> Result<Answer, Vec<crate::spec::Problem>>| {
+    fn refused(ports: &impl Ports) -> Vec<String> {
         let request = Request::parse(&json!({ "command": "start", "spec": spec() })).unwrap();
-        let (world, _) = called();
-        let problems = ports(&world, request).unwrap_err();
-        assert!(world.rollouts().is_empty());
-        problems.iter().map(ToString::to_string).collect::<Vec<_>>()
-    };
-    let refused = start_beside(&|world, request| {
-        run_now(command(world, request, start(), &SimBudget::plenty(), &settings())).unwrap()
-    });
+        let answer = run_now(command(ports, request, start(), &SimBudget::plenty(), &settings())).unwrap();
+        answer.unwrap_err().iter().map(ToString::to_string).collect()
+    }
+    let (world, _) = called();
     assert_eq!(
-        refused,
-        ["target.lambda.alias: CodeDeploy deployment d-000000001 is shifting checkout:live; wait for its end, or let \
-          Coalmine judge it (`owner: codedeploy`)"]
+        refused(&world),
+        ["target.lambda.alias: CodeDeploy deployment d-000000001 is shifting checkout:live; wait for its end; it is \
+          judged by itself if its hook or its event reaches Coalmine"]
     );
-    let blind = start_beside(&|world, request| {
-        let faulty = Faulty::once(world, When::Every(Operation::Shifting), Way::Fails(FaultKind::Denied));
-        run_now(command(&faulty, request, start(), &SimBudget::plenty(), &settings())).unwrap()
-    });
+    let blind = refused(&Faulty::once(&world, When::Every(Operation::Shifting), Way::Fails(FaultKind::Denied)));
+    assert!(world.rollouts().is_empty());
     assert!(blind[0].starts_with("target.lambda.alias: whether a deployment is shifting checkout:live"), "{blind:?}");
     let mut observed = spec();
     observed["mode"] = json!("observe");

@@ -309,16 +309,16 @@ fn goes_on_only_for_a_recorded_reason(taken: &Taken<'_>) -> bool {
     }
     let proven = look.analysis.as_ref().is_some_and(|analysis| analysis.verdict == Verdict::Pass);
     let unless_harm = before.spec.steps.iter().all(|step| step.advance == Advance::UnlessHarm);
-    let allows = |why: &Why| match why {
-        Why::Cleared => after == Some(Weight::ZERO) && (before.spec.tests.is_empty() || !look.failed()),
-        Why::Proven { .. } => proven,
-        Why::NoHarm { .. } => unless_harm,
-        Why::WatchOver { watched } => *watched >= before.spec.after.watch && unless_harm,
-        Why::Undecided { then, .. } => {
-            *then == Ending::Promote && before.spec.undecided.too_little_traffic == Ending::Promote
-        }
-        Why::PauseOver { then } => *then == Ending::Promote && before.spec.pause.then == Ending::Promote,
-        _ => false,
+    let tested = after == Some(Weight::ZERO) && (before.spec.tests.is_empty() || !look.failed());
+    let undecided = before.spec.undecided.too_little_traffic == Ending::Promote;
+    let unpaused = before.spec.pause.then == Ending::Promote;
+    let watched = |why: &Why| matches!(why, Why::WatchOver { watched } if *watched >= before.spec.after.watch);
+    let allows = |why: &Why| {
+        tested && matches!(why, Why::Cleared)
+            || proven && matches!(why, Why::Proven { .. })
+            || unless_harm && (watched(why) || matches!(why, Why::NoHarm { .. }))
+            || undecided && matches!(why, Why::Undecided { then: Ending::Promote, .. })
+            || unpaused && matches!(why, Why::PauseOver { then: Ending::Promote })
     };
     let news = taken.news();
     assert!(news.iter().any(|event| allows(&event.why)), "{}: {news:?}", taken.name());

@@ -80,23 +80,25 @@ fn grants(rollout: &Rollout, at: Weight, event: &Event, world: &World) -> bool {
         record.settled_before > alone && alone.is_some()
     };
     let lenient = spec.steps.last().is_none_or(|step| step.advance == Advance::UnlessHarm);
-    match &event.why {
-        Why::Cleared => {
-            let tested = world.tests_run().get(&rollout.canary) == Some(&TestOutcome::Passed);
-            at == Weight::ZERO && (spec.tests.is_empty() || tested)
-        }
-        Why::Proven { .. } if at == Weight::FULL => {
-            event.weight == at && judged(&|record| harmless(record) && settled(record))
-        }
-        Why::Proven { .. } => event.weight >= at && judged(&|record| record.verdict == Verdict::Pass),
-        Why::NoHarm { .. } | Why::WatchOver { .. } => event.weight >= at && lenient && judged(&harmless),
-        why => matches!(
-            why,
-            Why::PromotedBy { .. }
-                | Why::Undecided { then: Ending::Promote, .. }
-                | Why::PauseOver { then: Ending::Promote }
-        ),
+    if matches!(event.why, Why::Cleared) {
+        let tested = world.tests_run().get(&rollout.canary) == Some(&TestOutcome::Passed);
+        return at == Weight::ZERO && (spec.tests.is_empty() || tested);
     }
+    if matches!(event.why, Why::Proven { .. }) {
+        let proves = |record: &DecisionRecord| match at {
+            Weight::FULL => harmless(record) && settled(record),
+            _ => record.verdict == Verdict::Pass,
+        };
+        return event.weight >= at && judged(&proves);
+    }
+    let unharmed = matches!(event.why, Why::NoHarm { .. } | Why::WatchOver { .. });
+    let by_word = matches!(
+        event.why,
+        Why::PromotedBy { .. }
+            | Why::Undecided { then: Ending::Promote, .. }
+            | Why::PauseOver { then: Ending::Promote }
+    );
+    by_word || unharmed && event.weight >= at && lenient && judged(&harmless)
 }
 
 /// Danger was there to be seen for long enough.

@@ -151,8 +151,8 @@ impl World {
     pub fn deploy(&self, how: Deploys, shift: Shift) -> DeploymentRef {
         let mut state = self.lock();
         match how {
-            Deploys::CodeDeploy(plan) => state.begin(|number, now| codedeploy::Run::new(number, plan, shift, now)),
-            Deploys::Ecs(plan) => state.begin(|number, now| ecs::Run::new(number, plan, shift, now)),
+            Deploys::CodeDeploy(plan) => state.begin(|number, now| codedeploy::Run::begin(number, plan, shift, now)),
+            Deploys::Ecs(plan) => state.begin(|number, now| ecs::Run::begin(number, plan, shift, now)),
         }
     }
 

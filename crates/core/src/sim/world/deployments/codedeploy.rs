@@ -65,7 +65,7 @@ enum Place {
 }
 
 impl Run {
-    pub fn new(number: u64, plan: CodeDeploy, shift: Shift, now: Timestamp) -> super::Run {
+    pub fn begin(number: u64, plan: CodeDeploy, shift: Shift, now: Timestamp) -> super::Run {
         super::Run::CodeDeploy(Self {
             reference: DeploymentRef::CodeDeploy(format!("d-{number:09}")),
             plan,
@@ -214,7 +214,7 @@ impl Run {
             let plan = CodeDeploy { timetable: Timetable::AllAtOnce, alarms: Vec::new(), ..self.plan.clone() };
             let Shift { target, baseline, canary } = self.shift.clone();
             let shift = Shift { target, baseline: canary, canary: baseline };
-            state.begin(|number, now| match Self::new(number, plan, shift, now) {
+            state.begin(|number, now| match Self::begin(number, plan, shift, now) {
                 super::Run::CodeDeploy(run) => super::Run::CodeDeploy(Self { rolls_back: true, ..run }),
                 other @ super::Run::Ecs(_) => other,
             });

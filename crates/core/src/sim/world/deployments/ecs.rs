@@ -79,7 +79,7 @@ struct Asking {
 }
 
 impl Run {
-    pub fn new(number: u64, plan: Ecs, shift: Shift, now: Timestamp) -> super::Run {
+    pub fn begin(number: u64, plan: Ecs, shift: Shift, now: Timestamp) -> super::Run {
         let arn = "arn:aws:ecs:eu-west-1:123456789012:service-deployment/prod/checkout";
         let steps = plan.steps().into_iter().rev().collect();
         super::Run::Ecs(Self {

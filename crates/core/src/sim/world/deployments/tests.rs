@@ -149,7 +149,7 @@ fn asked_by_ecs(plan: Ecs, reply: impl Fn(&EcsQuestion) -> Option<bool>) -> (Vec
     let mut asked = Vec::new();
     let live = |world: &World| match world.routing(&on.target()).unwrap().split(&on.baseline(), &on.canary()) {
         Split::Ours(weight) => weight.basis_points(),
-        other => unreachable!("{other:?}"),
+        other @ (Split::Uneven { .. } | Split::Foreign) => unreachable!("{other:?}"),
     };
     play(&world, start() + Span::from_hours(30), |question| match question {
         Question::Ecs(question) => {
