@@ -39,7 +39,7 @@ pub enum Mishap {
     Lost,
     /// Nothing done, and the connection ends without an answer.
     Dropped,
-    /// This happens first, and the connection ends, nothing done.
+    /// Nothing done; this happens, and the connection ends without an answer.
     Meanwhile(Arc<dyn Fn() + Send + Sync>),
 }
 
@@ -148,18 +148,22 @@ fn answer<A: Api>(inner: &Mutex<Inner<A>>, received: &Received) -> Answer {
     let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
     let input: Value = serde_json::from_str(&received.body).unwrap_or(Value::Null);
     let mishap = locked().mishap(&operation);
-    if let Some(Mishap::Meanwhile(act)) = &mishap {
-        act();
-    }
     let (status, body) = locked().done(&operation, &input, mishap.as_ref());
     let exchange = json!({
         "service": A::SERVICE, "target": target, "contentType": received.header("content-type"),
         "request": input, "status": status.unwrap_or_default(), "answer": body,
     });
     let wrong = model::problems(&exchange);
-    let mut locked = locked();
-    locked.wrong.extend(wrong);
-    locked.calls.push(Call { operation, input, status });
+    let record = || {
+        let mut locked = locked();
+        locked.wrong.extend(wrong);
+        locked.calls.push(Call { operation, input, status });
+    };
+    record();
+    // Last: whoever waits for what this brings about may look at the calls at once.
+    if let Some(Mishap::Meanwhile(act)) = &mishap {
+        act();
+    }
     match status {
         Some(status) => Answer::Of { status, content_type: CONTENT_TYPE, body: body.to_string() },
         None => Answer::Lost,

@@ -63,7 +63,10 @@ pub struct Deployment {
     /// When each began, and how it ended.
     events: [(Option<Timestamp>, &'static str); 5],
     hook: Option<Pending>,
+    /// When the first weight was set.
     shifted: Option<Timestamp>,
+    /// When the last one was.
+    moved: Option<Timestamp>,
 }
 
 /// A hook that was called.
@@ -120,6 +123,7 @@ impl CodeDeploy {
             events: [(None, "Pending"); 5],
             hook: None,
             shifted: None,
+            moved: None,
         });
         id
     }
@@ -219,13 +223,15 @@ impl CodeDeploy {
             }
         };
         if percent > deployment.weight {
-            deployment.weight = percent;
+            (deployment.weight, deployment.moved) = (percent, Some(now));
             self.acts.push(Act::Shift { deployment: deployment.id.clone(), percent });
         }
-        if percent == 100 {
+        // What is next comes a minute later, unless nothing was to be waited for.
+        let ends = percent == 100 && (gone == 0 || deployment.moved < Some(now));
+        if ends {
             deployment.end_event(now, "Succeeded");
         }
-        percent == 100
+        ends
     }
 
     /// It ends, and another deployment puts the traffic back.

@@ -143,6 +143,9 @@ pub(super) fn after_sentence(check: &str, after: &Aftermath) -> String {
             prefix(check)
         );
     }
+    if after.canary.requests <= 0.0 {
+        return format!("{}no data of the new version since {since}, when it got all traffic", prefix(check));
+    }
     let found = format!(
         "{}{} since {since}, when it got all traffic, {} before",
         prefix(check),

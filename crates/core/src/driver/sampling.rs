@@ -27,9 +27,32 @@ pub(super) fn plan(rollout: &Rollout, now: Timestamp) -> Plan {
 }
 
 fn queries(rollout: &Rollout, tail: Window) -> Vec<SeriesQuery> {
-    let of = |asked: Asked<'_>, of: Of<'_>| metrics::queries(asked, of, tail.from, tail.until);
-    let (baseline, canary) = (Of::Baseline(&rollout.baseline), Of::Canary(&rollout.canary));
-    asked(rollout).flat_map(|check| [of(check, baseline), of(check, canary)].concat()).collect()
+    asked(rollout).flat_map(|check| whose(rollout, tail).into_iter().flat_map(move |of| of.queries(check))).collect()
+}
+
+/// Whose series are read, and for which minutes.
+#[derive(Clone, Copy)]
+struct Whose<'a> {
+    of: Of<'a>,
+    window: Window,
+}
+
+impl Whose<'_> {
+    fn queries(&self, check: Asked<'_>) -> Vec<SeriesQuery> {
+        let Window { from, until } = self.window;
+        if from < until { metrics::queries(check, self.of, from, until) } else { Vec::new() }
+    }
+}
+
+/// Both versions beside each other, then the new one alone, of which Lambda may tell by its alias only.
+fn whose(rollout: &Rollout, tail: Window) -> [Whose<'_>; 3] {
+    let alone = engine::alone_since(rollout).unwrap_or(tail.until).clamp(tail.from, tail.until);
+    let (beside, after) = (Window { until: alone, ..tail }, Window { from: alone, ..tail });
+    [
+        Whose { of: Of::Baseline(&rollout.baseline), window: beside },
+        Whose { of: Of::Canary(&rollout.canary), window: beside },
+        Whose { of: Of::Alone(&rollout.canary), window: after },
+    ]
 }
 
 /// Every check with its plan.
@@ -49,40 +72,32 @@ pub(super) fn read_tail(
     unread.sort();
     unread.dedup();
     let series: Vec<Option<&Series>> = answers.iter().map(|answer| answer.as_ref().ok()).collect();
-    let layout = layout(rollout, tail);
+    let (whose, layout) = (whose(rollout, tail), layout(rollout, tail));
     let minutes = tail.from.index()..tail.until.index();
     let samples = minutes.map(Minute::from_index).map(|minute| {
-        let pairs = asked(rollout).zip(&layout).map(|(check, place)| {
-            let of =
-                |of: Of<'_>, place: &Range<usize>| metrics::measured(check, of, series.get(place.clone())?, minute);
-            Pair {
-                baseline: of(Of::Baseline(&rollout.baseline), &place.baseline),
-                canary: of(Of::Canary(&rollout.canary), &place.canary),
-            }
+        let pairs = asked(rollout).zip(&layout).map(|(check, places)| {
+            let [baseline, canary, alone] = [0, 1, 2].map(|one: usize| {
+                let Whose { of, window } = whose[one];
+                let within = (window.from..window.until).contains(&minute);
+                let own = series.get(places[one].clone()).filter(|_| within)?;
+                metrics::measured(check, of, own, minute)
+            });
+            Pair { baseline, canary: canary.or(alone) }
         });
         MinuteSample { minute, weight: rollout.weight_in(minute), pairs: pairs.collect() }
     });
     (samples.collect(), unread)
 }
 
-/// Where a check's series lie among the answers.
-struct Place {
-    baseline: Range<usize>,
-    canary: Range<usize>,
-}
-
-fn layout(rollout: &Rollout, tail: Window) -> Vec<Place> {
+/// Where each check's series lie among the answers.
+fn layout(rollout: &Rollout, tail: Window) -> Vec<[Range<usize>; 3]> {
     let mut next = 0;
-    let mut take = |check: Asked<'_>, of: Of<'_>| {
+    let mut take = |check: Asked<'_>, of: Whose<'_>| {
         let from = next;
-        next += metrics::queries(check, of, tail.from, tail.until).len();
+        next += of.queries(check).len();
         from..next
     };
-    let places = asked(rollout).map(|check| Place {
-        baseline: take(check, Of::Baseline(&rollout.baseline)),
-        canary: take(check, Of::Canary(&rollout.canary)),
-    });
-    places.collect()
+    asked(rollout).map(|check| whose(rollout, tail).map(|of| take(check, of))).collect()
 }
 
 /// Sealed minutes and tail together, with what the judge must know of the rollout.

@@ -95,6 +95,10 @@ fn it_says_that_it_is_no_comparison() {
          catastrophe; a look at before and after, not a comparison"
     );
     assert_eq!(
+        sentence(&watched(quiet_before(), vec![only_new(0.0, 0.0); 2])),
+        "no data of the new version since 14:15, when it got all traffic"
+    );
+    assert_eq!(
         sentence(&watched(vec![super::pair(5.0, 0.0, 5.0, 0.0)], vec![only_new(3000.0, 3000.0); 9])),
         "100 % of new requests failed (27,000 of 27,000) since 14:01, when it got all traffic, none of 5 old before: \
          too few requests of the old version to tell a catastrophe by; only the alarms guard"

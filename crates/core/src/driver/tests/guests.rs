@@ -189,13 +189,18 @@ fn a_bad_deployment_is_stopped_on_its_way() {
 
 #[test]
 fn one_that_turns_bad_at_the_end_is_failed_by_its_hook() {
-    let outcome = clean_run(&by_code_deploy(late()), SEED);
-    assert_eq!(deployed(&outcome), (failed_hook(), true), "{:#?}", outcome.rollout.history);
-    assert_eq!(answers(&outcome), [(Weight::ZERO, true), (Weight::FULL, false)]);
-    assert_eq!(
-        (outcome.ended(), last_weight(&outcome), stops(&outcome)),
-        (Some(PhaseName::RolledBack), Weight::ZERO, 0)
-    );
+    // Lambda may tell of a version alone by its alias only.
+    for versions_alone in [true, false] {
+        let mut scenario = by_code_deploy(late());
+        scenario.traffic.delivery.versions_alone = versions_alone;
+        let outcome = clean_run(&scenario, SEED);
+        assert_eq!(deployed(&outcome), (failed_hook(), true), "{:#?}", outcome.rollout.history);
+        assert_eq!(answers(&outcome), [(Weight::ZERO, true), (Weight::FULL, false)]);
+        assert_eq!(
+            (outcome.ended(), last_weight(&outcome), stops(&outcome)),
+            (Some(PhaseName::RolledBack), Weight::ZERO, 0)
+        );
+    }
 }
 
 #[test]
