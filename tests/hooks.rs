@@ -109,7 +109,7 @@ fn harm_after_all_of_the_traffic_fails_the_hook() {
     let mut stage = stage(204, &json!({ "after": { "watch": "20m" } }));
     let id = stage.release(QUARTER, BOTH);
     // Too little to prove anything by.
-    let quiet = Traffic { requests: 60, ..HEALTHY };
+    let quiet = Traffic { requests: 600, ..HEALTHY };
     stage.pass_until(&quiet, 11, |stage| stage.live() == Live::only("2"));
     // At 100 % there is nothing to compare with, so only a catastrophe counts.
     let outage = Traffic { new_fails: 0.5, ..quiet };

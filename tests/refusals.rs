@@ -76,8 +76,8 @@ fn a_target_that_is_not_there_or_not_ready_is_refused() {
                 json!({ "target": { "lambda": { "function": "checkout", "alias": "live", "owner": "codedeploy" } } }),
                 &[(
                     "target.lambda.owner",
-                    "CodeDeploy owns the weights, and answering its hooks is not in this version; use \
-               `mode: observe`",
+                    "CodeDeploy owns the weights: its deployment's rollout opens by itself, with the deployment's hook or \
+                     event. Start nothing, or use `mode: observe` to watch an alias without either",
                 )],
             ),
         ],
@@ -208,7 +208,7 @@ fn a_second_rollout_is_refused_where_the_spec_says_so() {
 fn a_command_that_makes_no_sense_is_refused() {
     let stage = Stage::set_up(58);
     let before = (stage.items(), stage.alias_revision());
-    let list = "start, pause, resume, approve, promote, abort, status, list";
+    let list = "start, pause, resume, approve, promote, abort, status, list, deployments";
     for (function, event, path, message) in [
         ("command", json!([]), "", "the request is not a JSON object; send {\"command\": ..., ...}".to_owned()),
         ("command", json!({}), "command", format!("missing; it is one of {list}")),

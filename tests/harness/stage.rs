@@ -6,11 +6,14 @@ use coalmine_core::units::Minute;
 use serde_json::{Value, json};
 
 use super::cloud::{Cloud, Live};
-use super::coalmine::{Coalmine, ENDS, with_fields};
+use super::coalmine::{Coalmine, ENDS, this_minute, with_fields};
 use super::dice::Dice;
+use super::fake_codedeploy::{CodeDeploy as FakedCodeDeploy, FakeCodeDeploy};
 
 const FUNCTION: &str = "checkout";
 const ALIAS: &str = "live";
+/// Where the SDK finds CodeDeploy, which no emulator has.
+pub const CODEDEPLOY: &str = "AWS_ENDPOINT_URL_CODEDEPLOY";
 
 /// What comes in, minute by minute.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +36,8 @@ pub struct Served {
 pub struct Stage {
     coalmine: Coalmine,
     pub dice: Dice,
+    /// Runs as long as the stage.
+    _codedeploy: Option<FakeCodeDeploy>,
 }
 
 impl Deref for Stage {
@@ -82,7 +87,12 @@ impl Stage {
         cloud.create_alias(FUNCTION, ALIAS, &old);
         let new = cloud.publish(FUNCTION, "new");
         cloud.wait_for_state(FUNCTION, &new, "Active");
-        Self { coalmine: Coalmine::install(cloud, environment), dice: Dice::new(seed) }
+        // A start asks whether a deployment is shifting the alias. Here there are none.
+        let quiet = !environment.iter().any(|(name, _)| *name == CODEDEPLOY);
+        let codedeploy = quiet.then(|| FakeCodeDeploy::start(FakedCodeDeploy::at(this_minute().start())));
+        let endpoint = codedeploy.as_ref().map(|fake| (CODEDEPLOY, fake.endpoint()));
+        let coalmine = Coalmine::install(cloud, endpoint.into_iter().chain(environment).collect());
+        Self { coalmine, dice: Dice::new(seed), _codedeploy: codedeploy }
     }
 
     /// The spec of a rollout of version 2, with more fields or others.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::cloud::Live;
 use super::coalmine::this_minute;
 use super::fake_codedeploy::{Act, CodeDeploy, FakeCodeDeploy, Request};
-use super::stage::{Served, Stage, Traffic};
+use super::stage::{CODEDEPLOY, Served, Stage, Traffic};
 
 pub const LINEAR: &str = "CodeDeployDefault.LambdaLinear10PercentEvery1Minute";
 pub const CANARY: &str = "CodeDeployDefault.LambdaCanary10Percent15Minutes";
@@ -59,7 +59,7 @@ impl StageCodeDeploy {
 
     fn install(seed: u64, environment: Vec<(&'static str, String)>) -> Self {
         let codedeploy = FakeCodeDeploy::start(CodeDeploy::at(this_minute().start()));
-        let endpoint = ("AWS_ENDPOINT_URL_CODEDEPLOY", codedeploy.endpoint());
+        let endpoint = (CODEDEPLOY, codedeploy.endpoint());
         let stage = Stage::told(seed, environment.into_iter().chain([endpoint]).collect());
         let written = stage.alias_revision();
         Self { stage, codedeploy, tells_news: true, replies: Vec::new(), written }

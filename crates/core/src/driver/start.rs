@@ -40,7 +40,10 @@ pub(super) async fn start<P: Ports, B: Budget>(
     problems.append(&mut scene.problems);
     warnings.append(&mut scene.warnings);
     let AlarmsSeen { muted, unknown, red, unread } = check_alarms(context, &spec).await;
-    problems.extend([unread, unknown, red].concat());
+    let mut alarms = [unread, unknown, red].concat();
+    // In the order of the spec: `names[2]` before `names[10]`.
+    alarms.sort_by_key(|problem| (problem.path.len(), problem.path.clone()));
+    problems.append(&mut alarms);
     let (mut plan, learned) = look_back(context, &spec, &scene).await;
     let (traffic_problems, traffic_warnings) = check_traffic(context, &spec, &mut plan, &scene).await;
     problems.extend(traffic_problems);
