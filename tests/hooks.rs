@@ -218,6 +218,16 @@ fn a_deployment_that_puts_the_old_version_back_is_never_held_up() {
 }
 
 #[test]
+fn a_deployment_that_cannot_be_judged_is_failed_with_the_reason() {
+    let mut stage = stage(214, &json!({}));
+    stage.tells_news = false;
+    let id = stage.begin(Request { platform: "ECS", ..StageCodeDeploy::request(QUARTER, BOTH) });
+    assert_eq!(stage.answers(&id), [failed("BeforeAllowTraffic")]);
+    assert!(log(&stage).contains("its compute platform is ECS"), "{}", log(&stage));
+    assert!(stage.items().is_empty(), "nothing is opened, and no hook is kept: {:?}", stage.items());
+}
+
+#[test]
 fn the_event_alone_is_enough_to_stop_on_harm() {
     let mut stage = stage(210, &json!({}));
     let id = stage.release(QUARTER, [false, false]);
@@ -253,15 +263,15 @@ fn the_verdict_is_a_metric() {
 #[test]
 fn our_own_rollout_does_not_begin_on_an_alias_that_codedeploy_shifts() {
     let mut stage = stage(213, &json!({}));
-    // Others', so that the one that matters is not on the first page.
+    stage.tells_news = false;
+    let id = stage.release(QUARTER, [false, false]);
+    // Others', and newer ones, so that the one that matters is not on the first page.
     for number in 0..4 {
         let request = StageCodeDeploy::request(QUARTER, [true, false]);
         let other = Request { function: format!("other-{number}"), ..request };
         stage.codedeploy.with(|codedeploy| codedeploy.create(other));
     }
-    stage.tells_news = false;
     stage.codedeploy.with(|codedeploy| codedeploy.hold("other-"));
-    let id = stage.release(QUARTER, [false, false]);
     let answer = stage.command(&json!({ "command": "start", "spec": stage.spec(&json!({})) }));
     let errors = answer["errors"].to_string();
     assert!(errors.contains(&id) && errors.contains("checkout:live"), "{answer}");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{CANARY, LINEAR, Live, Request, Served, StageCodeDeploy, Traffic};
+use crate::harness::{CANARY, LINEAR, Live, Request, Served, StageCodeDeploy, StageEcs, Strategy, Traffic};
 use crate::hooks::{BROKEN, HEALTHY, spec, stage, succeeded};
 
 fn watching(time: &str) -> String {
@@ -31,6 +31,21 @@ fn the_most_specific_place_has_the_spec() {
         let (function, alias) = (function.to_owned(), alias.to_owned());
         stage.begin(Request { function, alias, ..StageCodeDeploy::request(LINEAR, [true, false]) });
         assert_eq!(stage.status()["spec"]["after"]["watch"], time, "from {place}: {:#}", stage.status());
+    }
+}
+
+#[test]
+fn an_ecs_service_has_its_spec_by_convention_or_by_its_tag() {
+    for (tag, time) in [(None, "12m"), (Some("/coalmine/shops/cart"), "13m")] {
+        let mut stage = StageEcs::set_up(228);
+        for (place, time) in [("prod/cart", "12m"), ("shops/cart", "13m")] {
+            stage.cloud.put_parameter(&format!("/coalmine/{place}"), &watching(time));
+        }
+        let tags = tag.map(|name| ("coalmine:spec".to_owned(), name.to_owned()));
+        stage.ecs.with(|ecs| ecs.tags.extend(tags));
+        let strategy = Strategy::Linear { percent: 25, minutes: 5 };
+        stage.release(strategy, &["PRE_PRODUCTION_TRAFFIC_SHIFT"], Value::Null);
+        assert_eq!(stage.status()["spec"]["after"]["watch"], time, "{tag:?}: {:#}", stage.status());
     }
 }
 

@@ -1,5 +1,6 @@
 //! `template.yaml` is what SAM and CloudFormation accept, and what the functions expect.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -154,7 +155,17 @@ fn whatever_changes_something_is_limited_by_parameters() {
 /// The permissions that the adapters' calls name are what their errors ask for when one is denied.
 #[test]
 fn the_roles_allow_every_call_that_the_adapters_make() {
-    let template = std::fs::read_to_string(template()).unwrap();
+    let plain = plain(&template());
+    let policies =
+        plain["Resources"].as_object().unwrap().values().filter(|one| one["Type"] == "AWS::IAM::ManagedPolicy");
+    let statements = policies.flat_map(|policy| {
+        let statements = policy["Properties"]["PolicyDocument"]["Statement"].as_array().unwrap();
+        statements.iter().flat_map(|one| one["Fn::If"][1].as_object().map_or(one, |_| &one["Fn::If"][1]).get("Action"))
+    });
+    let allowed: BTreeSet<String> = statements
+        .flat_map(|actions| actions.as_array().cloned().unwrap_or_else(|| vec![actions.clone()]))
+        .map(|action| action.as_str().unwrap().to_owned())
+        .collect();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/aws/src")];
     let mut found = 0;
     while let Some(folder) = folders.pop() {
@@ -167,7 +178,7 @@ fn the_roles_allow_every_call_that_the_adapters_make() {
             let Ok(code) = std::fs::read_to_string(&path) else { continue };
             for call in code.split("Call::new(\"").skip(1) {
                 let permission = call.split('"').nth(2).unwrap();
-                assert!(template.contains(permission), "{}: no role allows {permission}", path.display());
+                assert!(allowed.contains(permission), "{}: no role allows {permission}: {allowed:?}", path.display());
                 found += 1;
             }
         }

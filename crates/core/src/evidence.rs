@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::ports::Unreadable;
 use crate::report;
-use crate::rollout::{Event, PhaseName, Rollout, Why};
+use crate::rollout::{Event, Phase, PhaseName, Rollout, Why};
 use crate::spec::{Mode, Version};
 use crate::units::Timestamp;
 
@@ -31,7 +31,7 @@ pub struct Compared {
     /// Whether Coalmine only watched.
     pub mode: Mode,
     pub started: Timestamp,
-    /// How it ended; nothing while it goes on, and where nobody saw the end.
+    /// How it ended; nothing while it goes on, and where Coalmine had ended before: its last hook was told to go on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<Happened>,
     /// What Coalmine did or would have done; nothing without a verdict.
@@ -120,6 +120,7 @@ fn message(rollout: &Rollout, seen: &Compared) -> String {
     let said = |happened: &Happened| format!("{} ({})", happened.what, happened.at);
     let ended = match &seen.ended {
         Some(ended) => said(ended),
+        None if matches!(rollout.phase, Phase::Promoted { .. }) => "the deployment was let through".to_owned(),
         None if rollout.is_terminal() => "nobody saw how the deployment ended".to_owned(),
         None => "the deployment goes on".to_owned(),
     };

@@ -242,7 +242,10 @@ impl ServiceDeployment {
     /// What the hook is called with.
     pub fn payload(&self) -> Value {
         let [old, new] = &self.revisions;
-        let weights = |percent: u32| json!({ new: percent, old: 100 - percent });
+        // Some stages tell none.
+        let told = !["PRE_SCALE_UP", "POST_SCALE_UP", "POST_TEST_TRAFFIC_SHIFT", "POST_PRODUCTION_TRAFFIC_SHIFT"]
+            .contains(&self.stage());
+        let weights = |percent: u32| if told { json!({ new: percent, old: 100 - percent }) } else { json!({}) };
         let mut payload = json!({
             "executionId": "0f2c5a7e-4b5d-4d0e-9a53-6a7f7a3f3a11", "lifecycleStage": self.stage(),
             "resourceArn": self.arn,

@@ -11,8 +11,6 @@ pub fn run(state: &mut Ecs, operation: &str, input: &Value) -> Result<Value, Ref
         "ListClusters" => Ok(json!({ "clusterArns": [cluster_arn()] })),
         "ListServices" => in_cluster(input).map(|()| json!({ "serviceArns": [service_arn()] })),
         "DescribeServices" => in_cluster(input).map(|()| services(state, input)),
-        "ListTagsForResource" => tags(state, input),
-        "ListServiceDeployments" => list(state, input),
         "DescribeServiceDeployments" => Ok(deployments(state, input)),
         "DescribeServiceRevisions" => Ok(revisions(state, input)),
         "StopServiceDeployment" => stop(state, input),
@@ -107,29 +105,6 @@ fn configuration(deployment: Option<&ServiceDeployment>) -> Value {
 
 fn shown_tags(state: &Ecs) -> Value {
     state.tags.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect()
-}
-
-fn tags(state: &Ecs, input: &Value) -> Result<Value, Refused> {
-    if is_service(&input["resourceArn"]) {
-        return Ok(json!({ "tags": shown_tags(state) }));
-    }
-    Err(Refused("InvalidParameterException", "The specified service was not found".to_owned()))
-}
-
-fn list(state: &Ecs, input: &Value) -> Result<Value, Refused> {
-    in_cluster(input)?;
-    if !is_service(&input["service"]) {
-        return Err(Refused("ServiceNotFoundException", "Service not found.".to_owned()));
-    }
-    let wanted = asked(input, "status");
-    let brief = |found: &ServiceDeployment| {
-        json!({
-            "serviceDeploymentArn": found.arn, "serviceArn": service_arn(), "clusterArn": cluster_arn(),
-            "createdAt": time(found.created), "targetServiceRevisionArn": found.revisions[1], "status": found.status,
-        })
-    };
-    let shown = state.deployments.iter().rev().filter(|found| wanted.is_empty() || wanted.contains(&found.status));
-    Ok(json!({ "serviceDeployments": shown.map(brief).collect::<Vec<_>>() }))
 }
 
 fn deployments(state: &Ecs, input: &Value) -> Value {

@@ -57,6 +57,10 @@ impl Aws {
             );
             return Ok(Deployment { unjudged: Some(Unjudged::Foreign(why)), ..unknown });
         }
+        // It is held up by nothing, so nothing more need be known.
+        if unknown.rolls_back {
+            return Ok(unknown);
+        }
         let targets = self.lambda_targets(id).await?;
         let (shift, unjudged) = match targets.as_slice() {
             [] => (None, None),
@@ -201,11 +205,13 @@ impl Aws {
             let request = self.code_deploy().batch_get_deployments().set_deployment_ids(Some(some.to_vec()));
             let answer = request.send().await.map_err(|error| GET_DEPLOYMENTS.fault(error))?;
             let of_lambda = |info: &DeploymentInfo| {
-                // It may have ended meanwhile. What cannot be read may be in progress.
+                // It may have ended meanwhile. What cannot be read, or is left out, may be in progress.
                 let over = state(info).is_ok_and(|state| state.has_ended());
                 !over && info.compute_platform().is_none_or(|platform| platform.as_str() == "Lambda")
             };
             let infos = answer.deployments_info.unwrap_or_default();
+            let told = |id: &&String| infos.iter().any(|info| info.deployment_id() == Some(id.as_str()));
+            active.extend(some.iter().filter(|id| !told(id)).cloned());
             active.extend(infos.into_iter().filter(of_lambda).filter_map(|info| info.deployment_id));
         }
         if active.len() > SEARCHED_MAX {

@@ -21,6 +21,10 @@ const SHAPE: u32 = 1;
 /// An ended rollout is kept this long.
 const KEEP_ENDED: Span = Span::from_hours(90 * 24);
 
+/// What lists deployments is written when theirs begin. One that goes on for longer than this is listed for less than
+/// [`KEEP_ENDED`] after its end.
+const DEPLOYMENT_LASTS: Span = Span::from_hours(30 * 24);
+
 /// What is written while nobody knows when the rollout will end: no rollout is longer than 366 days.
 const KEEP_PARTS: Span = Span::from_hours((366 + 90) * 24);
 
@@ -69,7 +73,7 @@ pub(super) fn state_item(rollout: &Rollout) -> Result<Item, ShapeError> {
 /// Says that the rollout judges another service's deployment. It stays when the rollout ends.
 pub(super) fn judged_item(rollout: &Rollout) -> Item {
     let mut item = pointer_item(&Key::judged(&rollout.id), &rollout.id);
-    item.insert("ttl".to_owned(), number((rollout.now + KEEP_PARTS).epoch_seconds()));
+    item.insert("ttl".to_owned(), number((rollout.now + KEEP_ENDED.plus(DEPLOYMENT_LASTS)).epoch_seconds()));
     item
 }
 

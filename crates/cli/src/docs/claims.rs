@@ -287,7 +287,7 @@ fn the_code_map_lists_every_module_and_no_other() {
     for row in &rows {
         for path in code(&row[0]) {
             if path.ends_with(".rs") {
-                listed.insert(format!("{folder}/{path}"));
+                assert!(listed.insert(format!("{folder}/{path}")), "{folder}/{path} is listed twice");
             } else {
                 path.clone_into(&mut folder);
                 folders.insert(folder.clone());

@@ -301,7 +301,7 @@ fn outcome(
             CheckMode::Enforce | CheckMode::Observe if after.proven => Outcome::fail(Reason::After),
             CheckMode::Hold if after.proven => Outcome::doubt(Doubt::LooksWorse, Reason::After),
             CheckMode::Enforce | CheckMode::Observe | CheckMode::Hold => {
-                Outcome::doubt(Doubt::TooLittleTraffic, Reason::After)
+                Outcome::doubt(doubt_before(reading), Reason::After)
             }
         };
     }
@@ -319,7 +319,7 @@ fn outcome(
     let seen_enough = samples.step_since.is_some() && reading.step.settled >= MINUTES_TO_PASS;
     if proven && seen_enough {
         Outcome { verdict: Verdict::Pass, doubt: None, why: Reason::ProvenFine }
-    } else if reading.events_over_tolerance > 0.0 || reading.harm.now > SUSPICION.ln() {
+    } else if looks_worse(reading) {
         Outcome::doubt(Doubt::LooksWorse, Reason::LooksWorse)
     } else if reading.blind.is_some() {
         Outcome::doubt(Doubt::Blind, Reason::Blind)
@@ -327,6 +327,21 @@ fn outcome(
         let why = if proven { Reason::TooSoon } else { Reason::NotEnough };
         Outcome::doubt(if proven { Doubt::StillBaking } else { Doubt::TooLittleTraffic }, why)
     }
+}
+
+/// What the minutes before 100 % left open.
+fn doubt_before(reading: &Reading) -> Doubt {
+    if reading.step.seen == 0 {
+        Doubt::NoData
+    } else if looks_worse(reading) {
+        Doubt::LooksWorse
+    } else {
+        Doubt::TooLittleTraffic
+    }
+}
+
+fn looks_worse(reading: &Reading) -> bool {
+    reading.events_over_tolerance > 0.0 || reading.harm.now > SUSPICION.ln()
 }
 
 fn comparison(

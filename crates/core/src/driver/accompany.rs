@@ -4,14 +4,15 @@
 use futures_util::future::join;
 
 use super::Context;
-use super::hooks::NOT_SAID_YET;
 use super::start::{self, AlarmsSeen, Parts, Scene};
 use crate::deployment::{Deployment, FoundSpec, Reply, Shift};
 use crate::engine;
 use crate::observation::{Routing, VersionInfo};
 use crate::ports::{Budget, CreateError, Fault, LookError, Ports};
 use crate::rollout::{Behind, Guest, Rollout};
-use crate::spec::{self, AlreadyRed, Problem, Target, Validated};
+use crate::spec::{self, AlreadyRed, Mode, Problem, Target, Validated};
+
+pub(super) const NOT_SAID_YET: &str = "its service does not say yet what it moves";
 
 /// Who judges a deployment.
 pub(super) enum Accompanied {
@@ -52,7 +53,11 @@ async fn open<P: Ports, B: Budget>(
     // Another rollout that has the target is waited for, and kept in mind over it: news comes but once.
     let holder = context.ports.holder(&shift.target).await.map_err(wait)?;
     let behind = holder.map(|rollout| Behind { rollout, supersedes: false });
-    let (Validated { spec, mut warnings }, place) = context.spec_of(deployment, inline).await?;
+    let (Validated { mut spec, mut warnings }, place) = context.spec_of(deployment, inline).await?;
+    if context.settings.mode == Mode::Observe {
+        // For the table of what deployments came to: of this one nothing is stopped, whatever the switch says later.
+        spec.mode = Mode::Observe;
+    }
     let mut scene = Scene { behind, ..scene(context, deployment, shift).await? };
     warnings.append(&mut scene.warnings);
     let AlarmsSeen { mut muted, unknown, red, unread } = start::check_alarms(context, &spec).await;

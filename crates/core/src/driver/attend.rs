@@ -7,11 +7,10 @@ use std::time::Duration;
 use futures_util::future::{join_all, join3};
 use serde::Serialize;
 
-use super::hooks::Visit;
 use super::{Context, Cut, Neighbours, sampling};
 use crate::alb;
 use crate::analysis::{Analysis, MinuteSample, judge, passes_before};
-use crate::deployment::{Deployment, DeploymentRef};
+use crate::deployment::{Asked, Deployment, DeploymentRef};
 use crate::engine::{self, Decision, Effect, Needs};
 use crate::metrics::Series;
 use crate::observation::{AlarmState, Observation, Routing, Seen, TestOutcome};
@@ -63,6 +62,9 @@ pub struct Line {
     /// What went wrong; the next tick tries again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<String>,
+    /// Something else was decided than what is stored.
+    #[serde(skip)]
+    pub(super) unsaved: bool,
 }
 
 impl Line {
@@ -78,6 +80,7 @@ impl Line {
             did: Vec::new(),
             holding: Vec::new(),
             faults: Vec::new(),
+            unsaved: false,
         }
     }
 }
@@ -85,9 +88,19 @@ impl Line {
 impl Line {
     /// Nothing but what went wrong.
     pub(super) fn of_fault(rollout: &Rollout, fault: String) -> Self {
-        Self { faults: vec![fault], ..Self::about(rollout) }
+        Self { faults: vec![fault], unsaved: true, ..Self::about(rollout) }
     }
 }
+
+/// What is known of a rollout's deployment before the rollout is attended to.
+#[derive(Debug, Clone)]
+pub(super) struct Visit {
+    pub deployment: Seen<Deployment>,
+    pub asked: Option<Asked>,
+}
+
+/// By the rollout's name.
+pub(super) type Visits = BTreeMap<String, Visit>;
 
 /// What was looked at once for the whole tick.
 pub(super) struct Looked {
@@ -126,12 +139,14 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             looked.visit = Some(Visit { deployment, asked: None });
         }
         let minutes = self.minutes(&rollout, &looked, &mut line).await;
+        let had_ended = rollout.is_terminal();
         let mut current = rollout;
         for _ in 0..PASSES {
             let decision = self.decide(&current, &looked, minutes.as_ref(), &mut line).await;
-            let settled = decision.next == current && decision.effects.is_empty();
+            let settled = decision.next == current && decision.effects.iter().all(Effect::is_only_unsaved);
             let outcome = self.carry_out(&current, &decision, &mut line).await;
             if let Outcome::Dropped = outcome {
+                line.unsaved = true;
                 return line;
             }
             current = decision.next;
@@ -139,12 +154,14 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             line.weight = current.desired_weight();
             line.holding = decision.holding;
             // What a stop brings about takes its time: it is seen by the next tick, and not asked for again before that.
-            let stops = decision.effects.iter().any(|effect| matches!(effect, Effect::Stop { .. }));
+            let stops = decision.effects.iter().any(|effect| matches!(effect, Effect::Stop { told: false, .. }));
             if settled || stops {
                 break;
             }
         }
-        self.measure(&current, &mut line).await;
+        if !had_ended {
+            self.measure(&current, &looked, &mut line).await;
+        }
         self.tell(current, &mut line).await;
         line
     }
@@ -293,7 +310,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         }
         for effect in &decision.effects {
             // The one exception to saving before acting: with the store down, traffic may still go back to the baseline.
-            if !only_retreat || effect.is_retreat() {
+            let is_for_now = if only_retreat { effect.is_retreat() } else { !effect.is_only_unsaved() };
+            if is_for_now {
                 self.act(&decision.next, effect, line).await;
             }
         }
@@ -321,7 +339,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             Effect::SetWeight { weight, seen } => (weight, seen),
             Effect::Attach { seen } => return self.attach(rollout, seen, line).await,
             Effect::Detach { seen } => return self.detach(rollout, seen, line).await,
-            Effect::Stop { deployment } => return self.stop(deployment, line).await,
+            Effect::Stop { deployment, .. } => return self.stop(deployment, line).await,
         };
         let split = SetWeight {
             target: &rollout.spec.target,
@@ -359,12 +377,16 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         }
     }
 
-    /// Makes the verdict on another service's deployment a metric.
-    async fn measure(&self, rollout: &Rollout, line: &mut Line) {
+    /// Makes the verdict on another service's deployment a metric. One that has ended has nothing left to stop, and an alarm
+    /// that rang on would keep the next one from beginning.
+    async fn measure(&self, rollout: &Rollout, looked: &Looked, line: &mut Line) {
         if rollout.guest.is_none() {
             return;
         }
-        if let Err(fault) = self.ports.measure(&rollout.spec.target, engine::proven_worse(rollout)).await {
+        let deployment = looked.visit.as_ref().and_then(|visit| visit.deployment.known());
+        let over = deployment.is_some_and(|deployment| deployment.state.has_ended());
+        let worse = engine::proven_worse(rollout) && !over;
+        if let Err(fault) = self.ports.measure(&rollout.spec.target, worse).await {
             line.faults.push(fault.to_string());
         }
     }

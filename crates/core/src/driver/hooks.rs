@@ -4,13 +4,13 @@
 //! meanwhile leaves it to the next tick. The answer is a function of the stored rollout, so that it is the same whoever
 //! gives it, and however often.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
-use super::accompany::{Accompanied, accompany};
-use super::attend::Line;
+use super::accompany::{Accompanied, NOT_SAID_YET, accompany};
+use super::attend::{Line, Visit, Visits};
 use super::{CONCURRENT_ROLLOUTS, Context, SLICE, Settings, TickReport};
 use crate::deployment::{
     Asked, Deployment, DeploymentRef, EcsQuestion, EcsStage, FoundSpec, Hook, HookAnswer, Question, Reply, Unjudged,
@@ -84,29 +84,61 @@ impl HookLine {
     }
 }
 
-/// What is known of a rollout's deployment before the rollout is attended to.
-#[derive(Debug, Clone)]
-pub(super) struct Visit {
-    pub deployment: Seen<Deployment>,
-    pub asked: Option<Asked>,
-}
-
-/// By the rollout's name.
-pub(super) type Visits = BTreeMap<String, Visit>;
-
 /// A hook that waits, and the look at its deployment.
 pub(super) struct Call {
     hook: Hook,
     deployment: Result<Deployment, LookError>,
+    /// Of those of its deployment. An older one has its answer, and could not be forgotten.
+    is_newest: bool,
 }
 
 impl Call {
     /// The question as its service puts it; nothing while it does not say at which weight it waits.
     fn asked(&self) -> Option<Asked> {
-        let at = self.deployment.as_ref().ok()?.awaits?;
+        let at = self.deployment.as_ref().ok().filter(|_| self.is_newest)?.awaits?;
         Some(Asked { at, until: Some(self.hook.answer_by()) })
     }
 }
+
+/// Hooks to be looked at, and by deployment the execution of the one that was called last.
+pub(super) struct Calls {
+    hooks: Vec<Hook>,
+    newest: BTreeMap<DeploymentRef, String>,
+}
+
+impl Calls {
+    /// Those whose time is over, and the others.
+    pub(super) fn due_first(waiting: Vec<Hook>, now: Timestamp) -> (Self, Self) {
+        let newest = newest(&waiting);
+        let (due, others) = waiting.into_iter().partition(|hook| now >= hook.answer_by());
+        (Self { hooks: due, newest: newest.clone() }, Self { hooks: others, newest })
+    }
+
+    /// The one that is called, and of those that wait the ones whose time is over. The rest is for the tick.
+    fn called(hook: Hook, waiting: Vec<Hook>, now: Timestamp) -> Self {
+        // Called again, it still waits since the first time.
+        let (same, others): (Vec<Hook>, Vec<Hook>) =
+            waiting.into_iter().partition(|other| other.execution == hook.execution);
+        let called = same.into_iter().next().unwrap_or(hook);
+        let newest = newest([&called].into_iter().chain(&others));
+        let due = others.into_iter().filter(|other| now >= other.answer_by());
+        Self { hooks: [called].into_iter().chain(due).collect(), newest }
+    }
+}
+
+fn newest<'a>(hooks: impl IntoIterator<Item = &'a Hook>) -> BTreeMap<DeploymentRef, String> {
+    let mut newest: BTreeMap<&DeploymentRef, &Hook> = BTreeMap::new();
+    for hook in hooks {
+        let known = newest.entry(&hook.deployment).or_insert(hook);
+        if hook.received >= known.received {
+            *known = hook;
+        }
+    }
+    newest.into_iter().map(|(deployment, hook)| (deployment.clone(), hook.execution.clone())).collect()
+}
+
+/// The rollouts that this invocation has attended to, and whether what was decided could be saved.
+pub(super) type Attended = BTreeMap<String, bool>;
 
 /// What came of one deployment: about its hook, and about its rollout.
 type Told = (HookLine, Vec<Line>);
@@ -136,12 +168,10 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
     async fn called(&self, hook: Hook) -> Result<HookReport, Fault> {
         let keep = self.guarded(self.budget.remaining() / 4, self.ports.keep_hook(&hook)).await;
         let kept = keep.unwrap_or_else(|cut| Err(cut.fault("keep_hook")));
-        let (mut hooks, faults) = self.kept_hooks().await;
-        hooks.retain(|other| other.execution != hook.execution);
-        hooks.insert(0, hook);
-        let calls = self.look_at(hooks).await;
+        let (waiting, faults) = self.kept_hooks().await;
         let mut report = TickReport { faults, ..TickReport::at(self.now) };
-        self.settle_all(calls, &BTreeSet::new(), &mut report).await;
+        let calls = Calls::called(hook, waiting, self.now);
+        self.settle_all(self.look_at(calls).await, &Attended::new(), &mut report).await;
         let answered = report.hooks.first().is_some_and(|line| line.answer.is_some());
         match kept {
             Err(fault) if !answered => Err(fault),
@@ -159,10 +189,12 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
     }
 
     /// Looks at the deployment of each.
-    pub(super) async fn look_at(&self, hooks: Vec<Hook>) -> Vec<Call> {
+    pub(super) async fn look_at(&self, calls: Calls) -> Vec<Call> {
+        let Calls { hooks, newest } = calls;
         let looking = stream::iter(hooks).map(async |hook| {
             let deployment = self.deployment(&hook.deployment).await;
-            Call { hook, deployment }
+            let is_newest = newest.get(&hook.deployment) == Some(&hook.execution);
+            Call { hook, deployment, is_newest }
         });
         looking.buffered(CONCURRENT_ROLLOUTS).collect().await
     }
@@ -172,8 +204,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         looked.unwrap_or_else(|cut| Err(cut.fault("deployment").into()))
     }
 
-    /// Answers whatever can be answered. `attended` are the rollouts that this invocation has attended to already.
-    pub(super) async fn settle_all(&self, calls: Vec<Call>, attended: &BTreeSet<String>, report: &mut TickReport) {
+    /// Answers whatever can be answered.
+    pub(super) async fn settle_all(&self, calls: Vec<Call>, attended: &Attended, report: &mut TickReport) {
         let settling = stream::iter(calls).map(|call| self.settle(call, attended));
         for (line, lines) in settling.buffered(CONCURRENT_ROLLOUTS).collect::<Vec<Told>>().await {
             report.hooks.push(line);
@@ -181,14 +213,16 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         }
     }
 
-    async fn settle(&self, call: Call, attended: &BTreeSet<String>) -> Told {
+    async fn settle(&self, call: Call, attended: &Attended) -> Told {
         let (mut line, mut lines) = (HookLine::about(&call.hook.deployment), Vec::new());
         let wait = SLICE.min(self.budget.remaining());
         let answer = self.guarded(wait, self.reply(&call, attended, &mut line, &mut lines)).await;
         match answer.unwrap_or_else(|cut| Some(Reply::Wait(cut.to_string()))) {
             None => self.forget(&call.hook, &mut line).await,
             Some(Reply::Answer(answer)) => self.tell_service(&call.hook, answer, &mut line).await,
-            Some(Reply::Wait(why)) if self.now < call.hook.answer_by() => line.waiting = Some(why),
+            Some(Reply::Wait(why)) if self.lets_wait(call.hook.received) && self.now < call.hook.answer_by() => {
+                line.waiting = Some(why);
+            }
             Some(Reply::Wait(why)) => {
                 let answer = self.at_the_limit(&call.hook, &why).await;
                 self.tell_service(&call.hook, answer, &mut line).await;
@@ -201,13 +235,13 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
     async fn reply(
         &self,
         call: &Call,
-        attended: &BTreeSet<String>,
+        attended: &Attended,
         line: &mut HookLine,
         lines: &mut Vec<Line>,
     ) -> Option<Reply> {
         let deployment = match &call.deployment {
             Ok(deployment) => deployment,
-            Err(error) => return Some(self.unseen(error, call.hook.received)),
+            Err(error) => return Some(self.unseen(error, &call.hook.deployment, call.hook.received).await),
         };
         if deployment.state.has_ended() {
             line.did.push("it has ended, and nobody waits for an answer".to_owned());
@@ -217,26 +251,35 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             return Some(Reply::Answer(answer));
         }
         let asked = call.asked();
-        let judged = if attended.contains(deployment.reference.id()) {
-            self.stored(deployment).await
-        } else {
-            self.judged(deployment, asked, None, line, lines).await
+        let judged = match attended.get(deployment.reference.id()) {
+            Some(saved) => self.stored(deployment, *saved).await,
+            // It has its answer, and whoever asks now attends to the rollout.
+            None if !call.is_newest => self.stored(deployment, true).await,
+            None => self.judged(deployment, asked, None, line, lines).await,
         };
         let rollout = match judged {
             Ok(rollout) => rollout,
             Err(reply) => return Some(reply),
         };
-        // Until it is known at which weight it waits, only what holds at any weight is an answer.
-        let strictest = Asked { at: Weight::FULL, until: Some(call.hook.answer_by()) };
         match asked {
             Some(asked) => Some(engine::answer(&rollout, &asked, self.settings.mode)),
-            None if !was_let_go(&rollout, &call.hook) => Some(engine::answer(&rollout, &strictest, self.settings.mode)),
+            None if !was_let_go(&rollout) => Some(self.strictest_answer(&rollout)),
             None if self.now.since(call.hook.received) < FOUND_WITHIN => Some(Reply::Wait(NOT_WAITING.to_owned())),
             None => {
                 line.did.push("it has its answer already".to_owned());
                 None
             }
         }
+    }
+
+    /// Until it is known at which weight a deployment waits, only what holds at any weight is an answer.
+    fn strictest_answer(&self, rollout: &Rollout) -> Reply {
+        engine::answer(rollout, &Asked { at: Weight::FULL, until: None }, self.settings.mode)
+    }
+
+    /// Whoever only observes holds nothing up for long.
+    fn lets_wait(&self, since: Timestamp) -> bool {
+        self.settings.mode == Mode::Enforce || self.now.since(since) < FOUND_WITHIN
     }
 
     async fn tell_service(&self, hook: &Hook, answer: HookAnswer, line: &mut HookLine) {
@@ -250,7 +293,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         }
     }
 
-    /// Failing to forget is harmless: a hook that has its answer may be answered again.
+    /// Failing to forget is harmless: a hook that has its answer may be answered again, and only the newest one of a
+    /// deployment is a question.
     async fn forget(&self, hook: &Hook, line: &mut HookLine) {
         let dropped = self.guarded(SLICE.min(self.budget.remaining()), self.ports.drop_hook(hook)).await;
         if let Err(fault) = dropped.unwrap_or_else(|cut| Err(cut.fault("drop_hook"))) {
@@ -258,17 +302,23 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         }
     }
 
-    /// CodeDeploy waits no longer: an answer must be given by what is configured, without a verdict.
+    /// CodeDeploy waits no longer: an answer must be given by what is configured, without a verdict. A deployment whose
+    /// checks before any traffic were never passed does not go on by that.
     async fn at_the_limit(&self, hook: &Hook, why: &str) -> HookAnswer {
         let loaded = self.guarded(SLICE.min(self.budget.remaining()), self.ports.load(hook.deployment.id())).await;
         let rollout = loaded.unwrap_or_else(|cut| Err(cut.fault("load"))).ok().flatten();
-        let strictest = Asked { at: Weight::FULL, until: Some(hook.answer_by()) };
-        let decided = rollout.as_ref().map(|rollout| engine::answer(rollout, &strictest, self.settings.mode));
-        if let Some(Reply::Answer(answer)) = decided {
+        if let Some(Reply::Answer(answer)) = rollout.as_ref().map(|rollout| self.strictest_answer(rollout)) {
             return answer;
         }
+        if self.settings.mode == Mode::Observe {
+            return HookAnswer { goes_on: true, why: unheld(why) };
+        }
         let why = format!("no verdict within {}: {why}", Hook::LIMIT);
-        if rollout.is_some_and(|rollout| rollout.spec.undecided.no_data == Ending::Promote) {
+        let consents = |rollout: &Rollout| {
+            let cleared = rollout.guest.as_ref().is_some_and(|guest| guest.may_leave.is_some());
+            cleared && rollout.spec.undecided.no_data == Ending::Promote
+        };
+        if rollout.is_some_and(|rollout| consents(&rollout)) {
             return HookAnswer { goes_on: true, why };
         }
         self.refused(why)
@@ -277,7 +327,10 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
     async fn asked_by_ecs(&self, question: EcsQuestion) -> HookReport {
         let (mut line, mut lines) = (HookLine::about(&question.deployment), Vec::new());
         let reply = self.guarded(self.budget.remaining(), self.reply_to_ecs(&question, &mut line, &mut lines)).await;
-        let reply = reply.unwrap_or_else(|cut| Reply::Wait(cut.to_string()));
+        let reply = match reply.unwrap_or_else(|cut| Reply::Wait(cut.to_string())) {
+            Reply::Wait(why) if !self.lets_wait(question.since) => go_on(&unheld(&why)),
+            reply => reply,
+        };
         match &reply {
             Reply::Answer(answer) => line.answer = Some(answer.clone()),
             Reply::Wait(why) => line.waiting = Some(why.clone()),
@@ -293,7 +346,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         }
         let deployment = match self.deployment(&question.deployment).await {
             Ok(deployment) => deployment,
-            Err(error) => return self.unseen(&error, question.since),
+            Err(error) => return self.unseen(&error, &question.deployment, question.since).await,
         };
         if let Some(answer) = self.unjudged(&deployment) {
             return Reply::Answer(answer);
@@ -402,17 +455,25 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
                 return Err(reply);
             }
         };
+        let mut saved = true;
         if rollout.is_active() {
             let visit = Visit { deployment: Seen::Known(deployment.clone()), asked };
             let visits = Visits::from([(rollout.id.clone(), visit)]);
-            lines.extend(self.attend_all(vec![rollout], false, &visits).await.lines);
+            let attended = self.attend_all(vec![rollout], false, &visits).await.lines;
+            saved = attended.iter().all(|line| !line.unsaved);
+            lines.extend(attended);
         }
-        self.stored(deployment).await
+        self.stored(deployment, saved).await
     }
 
-    async fn stored(&self, deployment: &Deployment) -> Result<Rollout, Reply> {
+    /// The rollout as it is stored. Where something else was decided and could not be saved, it is no consent.
+    async fn stored(&self, deployment: &Deployment, saved: bool) -> Result<Rollout, Reply> {
         match self.ports.load(deployment.reference.id()).await {
-            Ok(Some(rollout)) => Ok(rollout),
+            Ok(Some(rollout)) => {
+                let stops = matches!(self.strictest_answer(&rollout), Reply::Answer(HookAnswer { goes_on: false, .. }));
+                let consents = saved || stops || self.settings.mode == Mode::Observe;
+                if consents { Ok(rollout) } else { Err(Reply::Wait("what was decided could not be saved".to_owned())) }
+            }
             Ok(None) => Err(Reply::Wait("its rollout is not stored yet".to_owned())),
             Err(fault) => Err(Reply::Wait(fault.to_string())),
         }
@@ -430,15 +491,17 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         }
     }
 
-    /// What is told of a deployment that cannot be seen.
-    fn unseen(&self, error: &LookError, since: Timestamp) -> Reply {
-        match error {
-            LookError::NotFound(why) if self.now.since(since) >= FOUND_WITHIN => {
-                Reply::Answer(self.refused(why.clone()))
-            }
-            LookError::NotFound(why) => Reply::Wait(why.clone()),
-            LookError::Fault(fault) => Reply::Wait(fault.to_string()),
+    /// What is told of a deployment that cannot be seen. One that is judged already is there, whatever a look says.
+    async fn unseen(&self, error: &LookError, deployment: &DeploymentRef, since: Timestamp) -> Reply {
+        let why = match error {
+            LookError::NotFound(why) => why,
+            LookError::Fault(fault) => return Reply::Wait(fault.to_string()),
+        };
+        let overdue = self.now.since(since) >= FOUND_WITHIN;
+        if overdue && matches!(self.ports.load(deployment.id()).await, Ok(None)) {
+            return Reply::Answer(self.refused(why.clone()));
         }
+        Reply::Wait(why.clone())
     }
 
     /// A deployment that cannot be judged does not go on, unless this controller only observes.
@@ -452,16 +515,16 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
 
 const NOT_WAITING: &str = "its service does not wait for an answer";
 
-/// Whether the traffic has begun to move since a hook was called, and not all of it has: there is no hook on the way, so this
-/// one has its answer, and whoever gave it was killed, or the call came twice.
-fn was_let_go(rollout: &Rollout, hook: &Hook) -> bool {
-    let reached = |weight: Weight| rollout.weights.iter().find(|seen| seen.weight >= weight).map(|seen| seen.at);
-    let smallest = Weight::from_basis_points(1).unwrap_or(Weight::FULL);
-    let after_all = reached(Weight::FULL).is_some_and(|at| at <= hook.received);
-    reached(smallest).is_some() && !after_all
+/// Whether the traffic has begun to move, and not all of it has: there is no hook on the way, so one that waits has its
+/// answer, and whoever gave it was killed, or the call came twice.
+fn was_let_go(rollout: &Rollout) -> bool {
+    let last = rollout.weights.last().map_or(Weight::ZERO, |seen| seen.weight);
+    last > Weight::ZERO && last < Weight::FULL
 }
 
-pub(super) const NOT_SAID_YET: &str = "its service does not say yet what it moves";
+fn unheld(why: &str) -> String {
+    format!("observe mode: nothing is held up, though {why}")
+}
 
 fn go_on(why: &str) -> Reply {
     Reply::Answer(HookAnswer { goes_on: true, why: why.to_owned() })

@@ -34,8 +34,8 @@ use crate::spec::Mode;
 use crate::units::{Span, Timestamp};
 
 pub use attend::Line;
-use attend::Looked;
-use hooks::Visits;
+use attend::{Looked, Visits};
+use hooks::{Attended, Calls};
 pub use hooks::{HookLine, HookReport, hook};
 pub use order::command;
 pub use record::{Recorded, Window, record};
@@ -101,10 +101,14 @@ pub async fn tick(
     settings: &Settings,
 ) -> Result<TickReport, Fault> {
     let context = Context { ports, budget, settings, now };
-    let listed = context.guarded(budget.remaining(), ports.active());
-    let (listed, (hooks, faults)) = join(listed, context.kept_hooks()).await;
-    let calls = context.look_at(hooks).await;
+    let (hooks, faults) = context.kept_hooks().await;
+    let (due, others) = Calls::due_first(hooks, now);
+    let mut first = TickReport::at(now);
+    // Before anything else, which may take all the time there is.
+    context.settle_all(context.look_at(due).await, &Attended::new(), &mut first).await;
+    let calls = context.look_at(others).await;
     let (mut rollouts, mut unreadable) = (Vec::new(), Vec::new());
+    let listed = context.guarded(budget.remaining(), ports.active()).await;
     let listed = listed.unwrap_or_else(|cut| Err(cut.fault("active"))).map(|stored| {
         for stored in stored {
             match stored {
@@ -114,9 +118,10 @@ pub async fn tick(
         }
     });
     rotate(&mut rollouts, now);
-    let attended = rollouts.iter().map(|rollout| rollout.id.clone()).collect();
     let attending = context.attend_all(rollouts, true, &hooks::visits(&calls)).await;
-    let mut report = TickReport { unreadable, faults, ..attending };
+    let attended = attending.lines.iter().map(|line| (line.rollout.clone(), !line.unsaved)).collect();
+    let lines = [first.lines, attending.lines].concat();
+    let mut report = TickReport { unreadable, faults, hooks: first.hooks, lines, ..attending };
     // Also where the rollouts cannot be listed: a hook must have its answer in time.
     context.settle_all(calls, &attended, &mut report).await;
     listed.map(|()| report)

@@ -1,6 +1,6 @@
 //! Commands: start, steer, look.
 
-use super::hooks::Visits;
+use super::attend::Visits;
 use super::problems::{failed, problem};
 use super::{Context, Settings, start};
 use crate::command::{Answer, Request, Summary};

@@ -1,7 +1,7 @@
 //! A rollout that judges another service's deployment: it never sets a weight. It says whether a weight may be left, and
 //! stops the deployment.
 
-use super::live::{Bake, baking, danger, doubt, end_undecided, hold_for_harm};
+use super::live::{Bake, SILENCE_MINUTES, baking, danger, doubt, end_undecided, hold_for_harm};
 use super::{Draft, Effect, alone_since, follow, health, observe, pending, retreat, settled_before};
 use crate::analysis::Verdict;
 use crate::deployment::{Asked, DeploymentRef, DeploymentState, Hook, HookAnswer, Reply};
@@ -9,31 +9,27 @@ use crate::observation::{Split, TestOutcome};
 use crate::report;
 use crate::rollout::{Fence, PauseReason, Phase, RollBackEnd, Rollout, UndecidedWhy, Why};
 use crate::spec::{Advance, CheckMode, Ending, Mode, OnNoData, Target};
-use crate::units::{Span, Timestamp, Weight};
+use crate::units::{Minute, Span, Timestamp, Weight};
+
+/// An answer that has not ended the deployment by then may have been denied: it is stopped.
+const ANSWER_TAKES: Span = Span::from_minutes(2);
 
 /// What a hook of the deployment is told, from what is stored: asked again, it is told the same. `mode` is that of the
 /// controller.
 #[must_use]
 pub fn answer(rollout: &Rollout, asked: &Asked, mode: Mode) -> Reply {
-    if rollout.spec.mode == Mode::Observe {
+    if mode == Mode::Observe || rollout.spec.mode == Mode::Observe {
         return go_on("observe mode: nothing is stopped");
     }
+    // A look that lags may tell a weight that was left before.
+    let at = asked.at.max(weight(rollout));
     match &rollout.phase {
         Phase::Promoted { .. } => go_on(&consent(rollout)),
         Phase::RollingBack { why, .. } | Phase::RolledBack { why, .. } | Phase::Superseded { why, .. } => {
             Reply::Answer(HookAnswer { goes_on: false, why: report::sentence(why) })
         }
-        Phase::Pending { .. }
-        | Phase::Shifting { .. }
-        | Phase::Baking { .. }
-        | Phase::Paused { .. }
-        | Phase::Promoting { .. }
-            if mode == Mode::Observe =>
-        {
-            go_on("observe mode: nothing is stopped")
-        }
         Phase::Pending { .. } | Phase::Shifting { .. } | Phase::Baking { .. } | Phase::Promoting { .. }
-            if may_leave(rollout, asked) =>
+            if lets_go(rollout, at) =>
         {
             go_on(&consent(rollout))
         }
@@ -49,10 +45,6 @@ pub fn answer(rollout: &Rollout, asked: &Asked, mode: Mode) -> Reply {
 
 fn go_on(why: &str) -> Reply {
     Reply::Answer(HookAnswer { goes_on: true, why: why.to_owned() })
-}
-
-fn may_leave(rollout: &Rollout, asked: &Asked) -> bool {
-    lets_go(rollout, asked.at)
 }
 
 /// The newest reason for letting the deployment go on.
@@ -127,6 +119,7 @@ fn ended_why(deployment: &DeploymentRef, state: &DeploymentState) -> Why {
 fn ended(draft: &mut Draft<'_>, observed: bool) -> bool {
     let Some(deployment) = draft.seen.deployment.known() else { return false };
     let why = ended_why(&deployment.reference, &deployment.state);
+    let paused_for_good = matches!(draft.before.phase, Phase::Paused { until, .. } if draft.now() >= until);
     match &deployment.state {
         DeploymentState::Waiting | DeploymentState::InProgress => return false,
         DeploymentState::Failed { .. } | DeploymentState::Stopped { .. } => {
@@ -134,13 +127,17 @@ fn ended(draft: &mut Draft<'_>, observed: bool) -> bool {
         }
         // Nothing is held up by watching until what was compared has been read.
         DeploymentState::Succeeded if observed && !has_settled(draft) => return false,
+        // What came too late to be stopped is said, and not that all is well.
+        DeploymentState::Succeeded if !observed && !draft.next.weights.is_empty() && danger(draft) => {}
         DeploymentState::Succeeded => match draft.split() {
             Some((_, Split::Ours(Weight::FULL))) => {
                 follow::note(draft, Weight::FULL);
                 draft.enter(Phase::Promoted { at: draft.now() }, why);
             }
             Some((routing, Split::Foreign)) => draft.supersede(Why::TakenOver { found: routing.to_string() }),
-            _ if is_overdue(draft) || spent(draft) >= draft.next.spec.deadline => draft.supersede(why),
+            _ if paused_for_good || is_overdue(draft) || spent(draft) >= draft.next.spec.deadline => {
+                draft.supersede(why);
+            }
             _ => draft.hold("the deployment has succeeded, and all traffic is not seen on the new version yet"),
         },
     }
@@ -170,7 +167,6 @@ fn before_traffic(draft: &mut Draft<'_>) {
         }
     }
     if let Some(weight) = live.filter(|_| has_begun) {
-        draft.next.carried_by = draft.seen.health.known().map(|health| health.baseline.healthy);
         follow::follow(draft, weight);
     } else if !given_up(draft) && is_late(draft, Weight::ZERO) {
         end_undecided(draft, UndecidedWhy::Stuck, limit(draft));
@@ -179,7 +175,7 @@ fn before_traffic(draft: &mut Draft<'_>) {
     }
 }
 
-/// Whether the checks before any traffic are done. Always for a rollout of our own, which is not asked.
+/// Whether the checks before any traffic are done, of a deployment. A rollout of our own is not asked.
 pub(super) fn is_cleared(rollout: &Rollout) -> bool {
     rollout.guest.as_ref().is_some_and(|guest| guest.may_leave.is_some())
 }
@@ -400,9 +396,8 @@ fn promoting(draft: &mut Draft<'_>, live_since: Timestamp) {
     }
     health::ailing(draft).into_iter().for_each(|why| draft.hold(why));
     hold_for_harm(draft);
-    if never_compared(draft) {
-        draft
-            .hold("no data of both versions from before 100 %, though there should be some: harm would not have shown");
+    if let Some(why) = uncompared(draft) {
+        draft.hold(why);
     }
     let needs_proof = draft.next.spec.steps.last().is_some_and(|step| step.advance == Advance::OnProof);
     let rest = watch.minus(watched);
@@ -423,21 +418,24 @@ fn promoting(draft: &mut Draft<'_>, live_since: Timestamp) {
     }
 }
 
-/// Whether a check that counts has seen nothing of the minutes in which both versions had traffic, though those are read by
-/// now. Where all traffic moves at once there are none.
-fn never_compared(draft: &Draft<'_>) -> bool {
-    let Some(analysis) = draft.analysis.filter(|_| has_settled(draft) && had_both(&draft.next)) else { return false };
-    let mut checks = analysis.comparisons.iter().zip(&draft.next.plan.checks);
-    checks.any(|(comparison, check)| {
-        let counts = check.mode != CheckMode::Observe && check.on_no_data != OnNoData::Ignore;
-        counts && comparison.newest.is_none()
-    })
-}
-
-/// Whether a whole minute had traffic on both versions.
-fn had_both(rollout: &Rollout) -> bool {
-    let first = rollout.first_minute();
-    first.zip(alone_since(rollout)).is_some_and(|(first, alone)| first.plus(1) < alone)
+/// What is missing of the minutes in which both versions had traffic: harm would not have shown in them. Where all traffic
+/// moves at once there are none.
+fn uncompared(draft: &Draft<'_>) -> Option<&'static str> {
+    if draft.next.spec.steps.is_empty() {
+        return None;
+    }
+    if !has_settled(draft) {
+        return Some("the minutes before 100 % have not all been read yet");
+    }
+    let alone = alone_since(&draft.next);
+    let counting = draft.analysis.map(|analysis| {
+        let checks = analysis.comparisons.iter().zip(&draft.next.plan.checks);
+        checks.filter(|(_, check)| check.mode != CheckMode::Observe && check.on_no_data != OnNoData::Ignore)
+    });
+    let silent = |newest: Option<Minute>| newest.is_none_or(|newest| Some(newest.plus(SILENCE_MINUTES)) < alone);
+    let unseen = counting.is_none_or(|mut checks| checks.any(|(comparison, _)| silent(comparison.newest)));
+    unseen
+        .then_some("no data of both versions from before 100 %, though there should be some: harm would not have shown")
 }
 
 /// Whether the minutes with traffic on both versions are a Pass, and have been settled for a minute: what came late then
@@ -446,15 +444,20 @@ fn was_proven(draft: &Draft<'_>) -> bool {
     draft.seen.passes_before.is_some() && draft.seen.passes_before == alone_since(&draft.next) && has_settled(draft)
 }
 
-/// Stops the deployment, unless it is about to be told by the answer to its hook, or has ended.
+/// Stops the deployment, unless it has ended. Where the answer to its hook is about to tell it, it is stopped only if that
+/// cannot be recorded.
 pub(super) fn stop(draft: &mut Draft<'_>) {
     let Some(guest) = &draft.next.guest else { return };
     // A deployment that puts the old version back already must not be disturbed.
     let over = draft.seen.deployment.known().is_some_and(|seen| seen.state.has_ended() || seen.rolls_back);
-    if over || is_told(draft) {
+    if over {
         return;
     }
-    draft.effects.push(Effect::Stop { deployment: guest.deployment.clone() });
+    let told = is_told(draft);
+    draft.effects.push(Effect::Stop { deployment: guest.deployment.clone(), told });
+    if told {
+        return;
+    }
     // Once for each moment that is acted on: a tick looks several times.
     draft.next.now = draft.now();
     if let Phase::RollingBack { fence, .. } = &mut draft.next.phase {
@@ -462,10 +465,21 @@ pub(super) fn stop(draft: &mut Draft<'_>) {
     }
 }
 
-/// Whether the deployment waits, at its present weight, for the answer of a hook.
+/// Whether the deployment waits, at its present weight, for the answer of a hook, and that has had no time yet to arrive.
 fn is_told(draft: &Draft<'_>) -> bool {
     let live = draft.split().map(|(_, split)| split);
-    draft.seen.asked.is_some_and(|asked| live == Some(Split::Ours(asked.at)))
+    let fresh = match draft.next.phase {
+        Phase::RollingBack { since, .. } => draft.now().since(since) < ANSWER_TAKES,
+        Phase::Pending { .. }
+        | Phase::Shifting { .. }
+        | Phase::Baking { .. }
+        | Phase::Paused { .. }
+        | Phase::Promoting { .. }
+        | Phase::Promoted { .. }
+        | Phase::RolledBack { .. }
+        | Phase::Superseded { .. } => true,
+    };
+    fresh && draft.seen.asked.is_some_and(|asked| live == Some(Split::Ours(asked.at)))
 }
 
 /// Its service puts the old version back; until that is seen, it is told to stop.
@@ -473,6 +487,7 @@ fn turn_back(draft: &mut Draft<'_>, observed: bool) {
     let Phase::RollingBack { since, why, fence, ends_as } = draft.before.phase.clone() else { return };
     let state = draft.seen.deployment.known().map(|deployment| deployment.state.clone());
     let over = state.as_ref().is_some_and(DeploymentState::has_ended);
+    note_end(draft);
     draft.hold_blind();
     let is_new = fence == Fence::Open || draft.now() > draft.before.now;
     if is_new && !observed && draft.next.phase == draft.before.phase {
@@ -493,6 +508,17 @@ fn turn_back(draft: &mut Draft<'_>, observed: bool) {
         _ if over => draft.hold("the deployment has ended; its service has not put the old version back yet"),
         _ if is_told(draft) => draft.hold("the answer to its hook ends the deployment"),
         _ => draft.hold("the deployment is being stopped"),
+    }
+}
+
+/// Once, for the table of what deployments came to.
+fn note_end(draft: &mut Draft<'_>) {
+    let Some(deployment) = draft.seen.deployment.known().filter(|deployment| deployment.state.has_ended()) else {
+        return;
+    };
+    let noted = draft.next.history.iter().any(|event| matches!(event.why, Why::DeploymentEnded { .. }));
+    if !noted {
+        draft.note(ended_why(&deployment.reference, &deployment.state));
     }
 }
 

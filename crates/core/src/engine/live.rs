@@ -8,7 +8,7 @@ use crate::spec::{Advance, CheckMode, Ending, OnNoData, Step};
 use crate::units::{Minute, Span, Timestamp, Weight};
 
 /// A version may go this long without a request, and so without data, on a quiet function.
-const SILENCE_MINUTES: i64 = 15;
+pub(super) const SILENCE_MINUTES: i64 = 15;
 
 /// A promotion that is not live by then is stuck: setting a weight takes a tick, and provisioned concurrency minutes.
 const PROMOTION_TAKES: Span = Span::from_minutes(10);

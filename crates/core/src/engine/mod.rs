@@ -86,8 +86,9 @@ pub enum Effect {
     Attach { seen: Routing },
     /// Detach the baseline's target group, if the target still is as it was `seen`.
     Detach { seen: Routing },
-    /// Stop the deployment that is judged; its service puts all traffic back.
-    Stop { deployment: DeploymentRef },
+    /// Stop the deployment that is judged; its service puts all traffic back. One that is `told` by the answer to its hook
+    /// need not be stopped once this is saved, for the answer is made from what is stored.
+    Stop { deployment: DeploymentRef, told: bool },
 }
 
 impl Effect {
@@ -99,6 +100,12 @@ impl Effect {
             Self::Attach { .. } | Self::Detach { .. } => false,
             Self::Stop { .. } => true,
         }
+    }
+
+    /// Only to be done where the decision could not be saved.
+    #[must_use]
+    pub fn is_only_unsaved(&self) -> bool {
+        matches!(self, Self::Stop { told: true, .. })
     }
 }
 

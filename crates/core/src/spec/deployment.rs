@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::parse::{finish_for, merge};
 use super::problems::{Place, Pos, Problems, quoted};
 use super::tree::{Node, Tree};
-use super::{AlbTarget, Owner, Problem, RolloutSpec, RuleRef, Target, Validated};
+use super::{AlbTarget, KeepBaseline, Owner, Problem, RolloutSpec, RuleRef, Stickiness, Target, Validated};
 use crate::deployment::{Deployment, DeploymentRef, FoundSpec, Shift};
 
 /// The spec of the rollout that judges a deployment. Target, version and name are the deployment's, and so are the weights
@@ -106,6 +106,16 @@ fn contradictions(own: &Node, deployment: &Deployment, shift: &Shift, problems: 
 
 /// What is wrong with a target that was written, beside the one that is shifted.
 fn different_target(written: &Target, shifted: &Target) -> Option<Problem> {
+    if let Target::Alb(alb) = written {
+        let ours = [
+            ("stickiness", alb.stickiness != Stickiness::Refuse),
+            ("keepBaseline", alb.keep_baseline != KeepBaseline::UntilNextRollout),
+        ];
+        if let Some((field, _)) = ours.into_iter().find(|(_, is_written)| *is_written) {
+            let message = format!("it is Amazon ECS that changes the rules of this deployment; leave `{field}` out");
+            return Some(Problem::at(format!("target.alb.{field}"), message));
+        }
+    }
     let same = match (written, shifted) {
         (Target::Lambda(lambda), Target::Lambda(_)) if lambda.owner == Owner::Coalmine => {
             let message = "it is CodeDeploy that moves the traffic of this deployment; leave `owner` out";

@@ -4,16 +4,20 @@ use super::checks::{self, Judged};
 use super::decode::{At, Leaf, value};
 use super::leaves::Name;
 use super::problems::{Place, Problems, quoted};
-use super::raw::{RawAnalysis, RawInvoke, RawLambda, RawPause, RawRelease, RawSpec, RawTarget, RawTest, RawUndecided};
+use super::raw::{
+    RawAfter, RawAnalysis, RawInvoke, RawLambda, RawPause, RawRelease, RawSpec, RawTarget, RawTest, RawUndecided,
+};
 use super::strategy::{self, BAKE_MIN, Plan};
 use super::{
     Advance, After, Alarms, AlreadyRed, Ending, ErrorBudget, InvokeTest, LambdaTarget, Margins, Mode, Newer, Owner,
     PausePolicy, Release, RolloutSpec, Target, Test, Undecided, Version, balancer, http,
 };
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, DeploymentRef};
 use crate::units::Span;
 
 const WATCH_DEFAULT: Span = Span::from_minutes(30);
+/// What is left of a hook's time for the end of the watch to be seen.
+const WATCH_WITHIN_HOOK: Span = Span::from_minutes(50);
 const PAUSE_DEFAULT: Span = Span::from_hours(12);
 const DEADLINE_DEFAULT: Span = Span::from_hours(2);
 /// A deployment may wait for a hook for so long before its timetable begins.
@@ -40,7 +44,9 @@ pub fn lower(mut raw: RawSpec, deployment: Option<&Deployment>, whole: &Place, p
     let place = places.into_iter().flatten().next().unwrap_or_else(|| whole.clone());
     require_provable(&plan, &checks, &place, problems);
     require_budgeted(&plan, &checks, &place, problems);
-    let default = deployment.map_or(DEADLINE_DEFAULT, |_| DEADLINE_DEFAULT.max(plan.bakes().plus(HOOKS_TAKE)));
+    let watch = watch(raw.after, deployment, problems);
+    let takes = plan.bakes().plus(HOOKS_TAKE).plus(watch);
+    let default = deployment.map_or(DEADLINE_DEFAULT, |_| DEADLINE_DEFAULT.max(takes));
     let deadline = deadline(raw.deadline, default, &plan, whole, problems);
     let tests = value(raw.tests).map(|tests| self::tests(tests.0, &target, problems)).unwrap_or_default();
     RolloutSpec {
@@ -54,7 +60,7 @@ pub fn lower(mut raw: RawSpec, deployment: Option<&Deployment>, whole: &Place, p
         auto: plan.auto,
         margins: value(raw.margins).unwrap_or(Margins::PerWeight),
         settle: value(raw.settle).unwrap_or_default(),
-        after: After { watch: value(raw.after).and_then(|after| value(after.watch)).unwrap_or(WATCH_DEFAULT) },
+        after: After { watch },
         tests,
         checks,
         alarms: alarms(raw.alarms, problems),
@@ -64,6 +70,21 @@ pub fn lower(mut raw: RawSpec, deployment: Option<&Deployment>, whole: &Place, p
         deadline,
         newer: value(raw.newer).unwrap_or(Newer::Supersede),
     }
+}
+
+fn watch(after: Option<At<RawAfter>>, deployment: Option<&Deployment>, problems: &mut Problems) -> Span {
+    let Some(At { place, value: watch }) = value(after).and_then(|after| after.watch) else { return WATCH_DEFAULT };
+    let watch = watch.unwrap_or(WATCH_DEFAULT);
+    let has_limit = deployment.is_some_and(|one| matches!(one.reference, DeploymentRef::CodeDeploy(_)));
+    if has_limit && watch > WATCH_WITHIN_HOOK {
+        let (watch, most) = (watch.spec_form(), WATCH_WITHIN_HOOK.spec_form());
+        let message = format!(
+            "`{watch}` is too long beside CodeDeploy, whose hook after the traffic must have its answer within an hour; write at \
+             most `{most}`"
+        );
+        problems.add(&place, message);
+    }
+    watch
 }
 
 /// Two target groups take turns, so a rollout is known by what is on the new one, or by a name of its own.

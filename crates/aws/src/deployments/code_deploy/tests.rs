@@ -480,6 +480,11 @@ async fn a_search_that_is_cut_short_is_a_fault_and_no_all_clear() {
             vec![listed(&["d-1"], None), infos(&[one("d-1", "Lambda", "InProgress")]), denied()],
             "ListDeploymentTargets was denied: AccessDeniedException: because (it needs codedeploy:ListDeploymentTargets)",
         ),
+        // An answer that leaves one out says nothing of it.
+        (
+            vec![listed(&["d-1"], None), infos(&[]), denied()],
+            "ListDeploymentTargets was denied: AccessDeniedException: because (it needs codedeploy:ListDeploymentTargets)",
+        ),
     ] {
         let (aws, _) = scripted(replies);
         assert_eq!(aws.shifting(&target()).await.unwrap_err().to_string(), told);

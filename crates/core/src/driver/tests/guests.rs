@@ -329,6 +329,33 @@ fn with_the_table_failing_a_bad_deployment_is_still_stopped() {
     assert!(outcome.reached(Weight::FULL).is_none());
 }
 
+/// Nothing can be recorded, and so nothing is what was decided: neither the hook after the traffic nor the one before it is
+/// told to go on by it, and harm is stopped where the answer cannot tell it.
+#[test]
+fn what_cannot_be_recorded_is_no_consent() {
+    for (scenario, from) in [(late(), 9), (untested(), 0)] {
+        let mut scenario = by_code_deploy(scenario);
+        scenario.spec["undecided"] = json!({ "noData": "promote" });
+        let way = Way::Fails(FaultKind::Failed);
+        scenario.faults.push(faulty(minutes(from), Span::from_hours(3), When::Every(Operation::Save), way));
+        let outcome = run(&scenario, SEED).unwrap();
+        assert_eq!(outcome.violations, [], "{:#?}", outcome.told);
+        let full = answers(&outcome).iter().any(|(at, goes_on)| *at == Weight::FULL && *goes_on);
+        let stopped = deployed(&outcome).0 != DeploymentState::Succeeded;
+        assert!(!full && stopped, "{:#?}", outcome.told);
+    }
+}
+
+/// The answer to the hook is denied for good; the deployment can still be stopped.
+#[test]
+fn harm_that_no_answer_can_tell_stops_the_deployment() {
+    let mut scenario = by_code_deploy(late());
+    let way = Way::Fails(FaultKind::Denied);
+    scenario.faults.push(faulty(minutes(8), Span::from_hours(3), When::Every(Operation::Answer), way));
+    let outcome = run(&scenario, SEED).unwrap();
+    assert_eq!((deployed(&outcome).0, stops(&outcome)), (stopped(), 1), "{:#?}", outcome.told);
+}
+
 /// No data is never good news: without a look at either version the hook after the traffic is not told to go on.
 #[test]
 fn a_deployment_that_nobody_can_see_does_not_pass() {

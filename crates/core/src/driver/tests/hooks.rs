@@ -229,15 +229,16 @@ fn any_call_that_fails_costs_one_tick() {
     }
 }
 
-/// CodeDeploy fails a deployment without an answer after an hour, and then nobody knows why.
+/// CodeDeploy fails a deployment without an answer after an hour, and then nobody knows why. What has passed no check yet
+/// does not go on, whatever the spec says of a release that has traffic.
 #[test]
-fn after_55_minutes_a_hook_is_answered_by_what_is_configured() {
-    for (no_data, goes_on) in [("rollBack", false), ("promote", true), ("pause", false)] {
+fn after_55_minutes_a_hook_before_any_traffic_is_failed() {
+    for no_data in ["rollBack", "promote", "pause"] {
         let (world, hook) = called();
         leave(&world, &format!("undecided: {{ noData: {no_data} }}\nalarms: [red]"));
         world.set_alarm("red", AlarmState::Alarm);
         assert_eq!(told(&ask(&world, &hook)), None);
-        for (minute, told_then) in [(54, None), (56, Some(goes_on))] {
+        for (minute, told_then) in [(54, None), (56, Some(false))] {
             // Nothing can be recorded any more.
             let faulty = Faulty::once(&world, When::Every(Operation::Save), Way::Fails(FaultKind::Failed));
             let lines = tick_at(&world, &faulty, minute);
@@ -259,6 +260,29 @@ fn after_55_minutes_a_hook_is_told_what_was_decided() {
     let abort = Request::parse(&json!({ "command": "abort", "rollout": "d-000000001", "by": "mara" })).unwrap();
     run_now(command(&faulty, abort, later(&world, 54), &SimBudget::plenty(), &settings())).unwrap().unwrap();
     assert_eq!(told(&tick_at(&world, &faulty, 56)[0]), Some((false, "aborted by mara")));
+}
+
+/// Whoever only observes holds nothing up for long.
+#[test]
+fn in_observe_mode_what_cannot_be_read_holds_nothing_up() {
+    let observing = Settings { mode: Mode::Observe, ..settings() };
+    for operation in [Operation::SpecFor, Operation::Create, Operation::Load, Operation::Deployment] {
+        let (world, hook) = called();
+        let faulty = Faulty::once(&world, When::Every(operation), Way::Fails(FaultKind::Denied));
+        let first = ask_with(&faulty, Question::CodeDeploy(hook.clone()), hook.received, &observing).unwrap();
+        assert_eq!(told(&first.report.hooks[0]), None, "{operation:?}");
+        let report = run_now(tick(&faulty, later(&world, 6), &SimBudget::plenty(), &observing)).unwrap().unwrap();
+        let (passed, why) = told(&report.hooks[0]).unwrap();
+        assert!(passed && why.starts_with("observe mode: nothing is held up"), "{operation:?}: {why}");
+        let (world, question) = by_ecs(EcsStage::PostTestTrafficShift, None);
+        let faulty = Faulty::once(&world, When::Every(operation), Way::Fails(FaultKind::Denied));
+        let asked = |now| ask_with(&faulty, Question::Ecs(question.clone()), now, &observing).unwrap().reply.unwrap();
+        assert_eq!(
+            [goes_on(&asked(start())), goes_on(&asked(start() + minutes(5)))],
+            [None, Some(true)],
+            "{operation:?}"
+        );
+    }
 }
 
 #[test]
@@ -486,9 +510,16 @@ fn ecs_is_told_to_ask_again_whatever_fails() {
     let faulty = Faulty::once(&world, When::Always, Way::Panics);
     let Reply::Wait(why) = reply(&faulty, &question, start()) else { panic!("an answer without a look") };
     assert!(why.contains("a panic on purpose"), "{why}");
-    let gone = EcsQuestion { deployment: DeploymentRef::Ecs("arn:aws:ecs:x/GONE".to_owned()), ..question };
+    let gone = EcsQuestion { deployment: DeploymentRef::Ecs("arn:aws:ecs:x/GONE".to_owned()), ..question.clone() };
     assert_eq!(goes_on(&reply(&world, &gone, start())), None);
     assert_eq!(goes_on(&reply(&world, &gone, start() + minutes(5))), Some(false));
+    // What is judged already is there, whatever a look says.
+    assert_eq!(goes_on(&reply(&world, &question, start())), Some(true));
+    let unseen = EcsQuestion {
+        deployment: DeploymentRef::Ecs(format!("arn:aws:ecs:x/{}", question.deployment.id())),
+        ..question
+    };
+    assert_eq!(goes_on(&reply(&world, &unseen, start() + minutes(5))), None);
 }
 
 #[test]
@@ -501,6 +532,33 @@ fn the_verdict_is_measured_for_every_guest_and_a_failure_of_that_is_only_said() 
     assert!(report.lines[0].faults.iter().any(|fault| fault.contains("was denied")), "{report:?}");
     tick_at(&world, &world, 2);
     assert_eq!(world.measured(&target()).len(), before + 1);
+}
+
+/// An alarm that rang on would keep the next deployment from beginning.
+#[test]
+fn a_deployment_that_has_ended_is_measured_as_no_harm_and_then_no_more() {
+    let (world, hook) = called();
+    ask(&world, &hook);
+    let (target, deployment) = (target(), hook.deployment.clone());
+    let mut rollout = world.rollouts()["d-000000001"].clone();
+    let why = crate::rollout::Why::Harm { sentences: Vec::new() };
+    let before = rollout.clone();
+    rollout.phase = crate::rollout::Phase::RollingBack {
+        since: start(),
+        why,
+        fence: crate::rollout::Fence::Open,
+        ends_as: crate::rollout::RollBackEnd::RolledBack,
+    };
+    rollout.revision += 1;
+    run_now(crate::ports::RolloutStore::save(&world, &before, &rollout, None)).unwrap().unwrap();
+    run_now(crate::ports::Deployments::stop(&world, &deployment)).unwrap().unwrap();
+    let silent = Faulty::once(&world, When::Every(Operation::Publish), Way::Fails(FaultKind::Denied));
+    let count = world.measured(&target).len();
+    tick_at(&world, &silent, 1);
+    tick_at(&world, &silent, 2);
+    let measured: Vec<bool> = world.measured(&target).into_iter().skip(count).map(|(_, worse)| worse).collect();
+    assert!(world.rollouts()["d-000000001"].is_terminal() && world.rollouts()["d-000000001"].is_active());
+    assert_eq!(measured, [false]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Deployments of other services and what is made of them, told by their history.
 
 use super::fixtures::*;
-use crate::analysis::{Doubt, Verdict, judge};
+use crate::analysis::{Doubt, Samples, Verdict, judge};
 use crate::deployment::{Asked, DeploymentRef, DeploymentState, Hook, HookAnswer, Reply};
 use crate::engine::{Effect, Order, OrderKind, alone_since, answer, decide, needs, order, proven_worse};
 use crate::observation::{AlarmState, Seen, TestOutcome};
@@ -58,7 +58,11 @@ impl Stage {
             seen.passes_before = alone_since(&self.rollout).filter(|_| self.proven_before);
             let decision = decide(&self.rollout, &seen, Some(&analysis(verdict)));
             for effect in &decision.effects {
-                assert_eq!(effect, &Effect::Stop { deployment: self.rollout.guest.clone().unwrap().deployment });
+                let Effect::Stop { deployment, told } = effect else { panic!("{effect:?}") };
+                assert_eq!(deployment, &self.rollout.guest.clone().unwrap().deployment);
+                if *told {
+                    continue;
+                }
                 self.stops += 1;
                 if self.obeys {
                     self.roll_back("stopped by Coalmine");
@@ -165,7 +169,14 @@ fn harm_in_mid_shift_stops_the_deployment_once() {
     assert_eq!(stage.stops, 1);
     assert!(proven_worse(&stage.rollout));
     let ends: Vec<String> = stage.story().split_off(4);
-    assert_eq!(ends, ["rolling back: proven worse", "rolled back: proven worse"]);
+    assert_eq!(
+        ends,
+        [
+            "rolling back: proven worse",
+            "-: CodeDeploy deployment d-3GSL8P2NK was stopped: stopped by Coalmine",
+            "rolled back: proven worse"
+        ]
+    );
 }
 
 #[test]
@@ -203,6 +214,52 @@ fn harm_after_the_shift_fails_the_hook() {
     assert_eq!(stage.holding, ["the answer to its hook ends the deployment"]);
     stage.roll_back("the hook failed");
     assert_eq!(stage.tick(Verdict::Fail), PhaseName::RolledBack);
+}
+
+/// An answer may be denied.
+#[test]
+fn a_deployment_that_does_not_end_by_its_answer_is_stopped() {
+    let mut stage = Stage::new(guest_spec(Advance::UnlessHarm), code_deploy());
+    stage.at_weight(10, 6, Verdict::Inconclusive);
+    stage.asks(100);
+    stage.at_weight(100, 2, Verdict::Inconclusive);
+    for stops in [0, 0, 1] {
+        stage.tick(Verdict::Fail);
+        assert_eq!(stage.stops, stops);
+    }
+    assert_eq!(stage.tick(Verdict::Fail), PhaseName::RolledBack);
+}
+
+/// What came too late to be stopped is no success.
+#[test]
+fn harm_in_the_look_that_sees_the_success_is_said() {
+    let mut stage = Stage::new(guest_spec(Advance::UnlessHarm), code_deploy());
+    stage.at_weight(100, 3, Verdict::Inconclusive);
+    stage.state = DeploymentState::Succeeded;
+    assert_eq!(stage.tick(Verdict::Fail), PhaseName::Superseded);
+    assert!(stage.why().contains("v42 is live; nothing was set"), "{}", stage.why());
+}
+
+/// The look at the deployment lags, and the rollout has seen more.
+#[test]
+fn a_hook_is_not_told_what_was_said_of_a_weight_before() {
+    let mut stage = Stage::new(guest_spec(Advance::UnlessHarm), code_deploy());
+    stage.tick(Verdict::Inconclusive);
+    assert_eq!(stage.told_at(percent(0)), Some(true));
+    stage.at_weight(100, 2, Verdict::Inconclusive);
+    assert_eq!((may_leave(&stage.rollout), stage.told_at(percent(0))), (Some(percent(0)), None));
+}
+
+/// Nobody resumes it, and its rule is gone: the target must not be held for ever.
+#[test]
+fn a_pause_ends_although_its_deployment_has_succeeded_unseen() {
+    let mut stage = Stage::new(guest_spec(Advance::OnProof), ecs());
+    stage.at_weight(10, 6, Verdict::Inconclusive);
+    stage.ask(OrderKind::Pause).unwrap();
+    stage.state = DeploymentState::Succeeded;
+    let pause = stage.rollout.spec.pause.length.seconds() / 60;
+    assert_eq!(stage.at_weight(10, pause - 1, Verdict::Inconclusive), PhaseName::Paused);
+    assert_eq!(stage.at_weight(10, 2, Verdict::Inconclusive), PhaseName::Superseded);
 }
 
 /// Without a hook the deployment is over soon; until then it can be stopped.
@@ -527,7 +584,14 @@ fn a_deployment_that_cannot_be_read_does_not_go_on() {
 fn a_shift_of_which_no_data_was_seen_is_no_success() {
     let mut spec = undecided(guest_spec(Advance::UnlessHarm), Ending::Promote);
     spec.undecided.no_data = Ending::RollBack;
-    for (through, ends) in [(&[10, 50][..], PhaseName::RollingBack), (&[], PhaseName::Promoted)] {
+    let at_once = RolloutSpec { steps: Vec::new(), ..spec.clone() };
+    for (spec, through, ends) in [
+        (&spec, &[10, 50][..], PhaseName::RollingBack),
+        // It was there, and nobody looked.
+        (&spec, &[], PhaseName::RollingBack),
+        // It was never to be there.
+        (&at_once, &[], PhaseName::Promoted),
+    ] {
         let mut rollout = guest_of(spec.clone(), code_deploy());
         rollout.plan = crate::analysis::plan(&rollout.spec);
         let until = Some(at(1) + Hook::LIMIT);
@@ -536,7 +600,8 @@ fn a_shift_of_which_no_data_was_seen_is_no_success() {
             let mut seen = observation(&rollout, at(minute), live(weight));
             seen.deployment = Seen::Known(deployment(&rollout, DeploymentState::InProgress));
             seen.asked = (weight == 100).then_some(Asked { at: Weight::FULL, until });
-            let judged = judge(&rollout.plan, seen.samples.known().unwrap());
+            let samples = seen.samples.known().unwrap();
+            let judged = judge(&rollout.plan, &Samples { alone_since: alone_since(&rollout), ..samples.clone() });
             rollout = decide(&rollout, &seen, Some(&judged)).next;
         }
         assert_eq!(rollout.phase.name(), ends, "{through:?}: {:?}", rollout.history.last());

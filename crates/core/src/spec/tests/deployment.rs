@@ -81,7 +81,7 @@ fn a_long_timetable_has_a_longer_deadline() {
     let deadline = |minutes| read("{}", &with(minutes)).unwrap().deadline;
     assert_eq!(
         (deadline(5), deadline(60), deadline(480)),
-        (Span::from_hours(2), Span::from_hours(2), Span::from_hours(9))
+        (Span::from_hours(2), Span::from_minutes(150), Span::from_minutes(570))
     );
     let problems = read("deadline: 1h", &with(480)).unwrap_err();
     assert!(problems[0].contains("the steps alone take 8h, longer than the deadline of 1h"), "{problems:?}");
@@ -148,6 +148,28 @@ fn what_contradicts_the_deployment_is_told_with_its_place() {
             "target: { alb: { targetGroups: [blue, green] } }",
             &[
                 "target: the spec says alb/blue+green, and this deployment shifts alb/checkout-blue+checkout-green; leave `target` out",
+            ],
+        ),
+        (
+            On::Alb,
+            "target: { alb: { stickiness: disableOnRollback } }",
+            &[
+                "target.alb.stickiness: it is Amazon ECS that changes the rules of this deployment; leave `stickiness` out",
+            ],
+        ),
+        (
+            On::Alb,
+            "target: { alb: { keepBaseline: 2h } }",
+            &[
+                "target.alb.keepBaseline: it is Amazon ECS that changes the rules of this deployment; leave `keepBaseline` out",
+            ],
+        ),
+        (
+            On::Lambda,
+            "after: { watch: 1h }",
+            &[
+                "line 1, column 17: after.watch: `1h` is too long beside CodeDeploy, whose hook after the traffic must have its \
+               answer within an hour; write at most `50m`",
             ],
         ),
         (
