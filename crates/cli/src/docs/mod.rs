@@ -168,6 +168,7 @@ fn log_line(block: &str) {
         did: texts(),
         holding: texts(),
         faults: texts(),
+        unsaved: false,
     };
     let full = serde_json::to_value(full).unwrap();
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();

@@ -64,7 +64,7 @@ pub struct Line {
     pub faults: Vec<String>,
     /// Something else was decided than what is stored.
     #[serde(skip)]
-    pub(super) unsaved: bool,
+    pub unsaved: bool,
 }
 
 impl Line {

@@ -329,7 +329,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         let reply = self.guarded(self.budget.remaining(), self.reply_to_ecs(&question, &mut line, &mut lines)).await;
         let reply = match reply.unwrap_or_else(|cut| Reply::Wait(cut.to_string())) {
             Reply::Wait(why) if !self.lets_wait(question.since) => go_on(&unheld(&why)),
-            reply => reply,
+            reply @ (Reply::Answer(_) | Reply::Wait(_)) => reply,
         };
         match &reply {
             Reply::Answer(answer) => line.answer = Some(answer.clone()),

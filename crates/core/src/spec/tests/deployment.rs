@@ -111,6 +111,40 @@ fn a_timetable_is_taken_as_it_is() {
     }
 }
 
+fn assert_told(table: &[(On, &str, &[&str])]) {
+    for (on, text, expected) in table {
+        assert_eq!(read(text, &deployment(*on)).unwrap_err(), *expected, "{text}");
+    }
+}
+
+#[test]
+fn what_is_not_for_deployments_of_others_is_told_with_its_place() {
+    assert_told(&[
+        (
+            On::Alb,
+            "target: { alb: { stickiness: disableOnRollback } }",
+            &[
+                "target.alb.stickiness: it is Amazon ECS that changes the rules of this deployment; leave `stickiness` out",
+            ],
+        ),
+        (
+            On::Alb,
+            "target: { alb: { keepBaseline: 2h } }",
+            &[
+                "target.alb.keepBaseline: it is Amazon ECS that changes the rules of this deployment; leave `keepBaseline` out",
+            ],
+        ),
+        (
+            On::Lambda,
+            "after: { watch: 1h }",
+            &[
+                "line 1, column 17: after.watch: `1h` is too long beside CodeDeploy, whose hook after the traffic must have its \
+               answer within an hour; write at most `50m`",
+            ],
+        ),
+    ]);
+}
+
 #[test]
 fn what_contradicts_the_deployment_is_told_with_its_place() {
     let table: &[(On, &str, &[&str])] = &[
@@ -151,28 +185,6 @@ fn what_contradicts_the_deployment_is_told_with_its_place() {
             ],
         ),
         (
-            On::Alb,
-            "target: { alb: { stickiness: disableOnRollback } }",
-            &[
-                "target.alb.stickiness: it is Amazon ECS that changes the rules of this deployment; leave `stickiness` out",
-            ],
-        ),
-        (
-            On::Alb,
-            "target: { alb: { keepBaseline: 2h } }",
-            &[
-                "target.alb.keepBaseline: it is Amazon ECS that changes the rules of this deployment; leave `keepBaseline` out",
-            ],
-        ),
-        (
-            On::Lambda,
-            "after: { watch: 1h }",
-            &[
-                "line 1, column 17: after.watch: `1h` is too long beside CodeDeploy, whose hook after the traffic must have its \
-               answer within an hour; write at most `50m`",
-            ],
-        ),
-        (
             On::Lambda,
             "coalmine: v2",
             &["line 1, column 11: coalmine: unknown version `v2` of the spec language; this Coalmine knows `v1`"],
@@ -180,9 +192,7 @@ fn what_contradicts_the_deployment_is_told_with_its_place() {
         (On::Lambda, "[]", &["line 1, column 1: expected a mapping (`field: value`), found a list"]),
         (On::Lambda, "", &["line 1, column 1: the document is empty; a spec begins with `coalmine: v1`"]),
     ];
-    for (on, text, expected) in table {
-        assert_eq!(read(text, &deployment(*on)).unwrap_err(), *expected, "{text}");
-    }
+    assert_told(table);
     let untold = Deployment { shift: None, ..deployment(On::Lambda) };
     assert_eq!(
         read("{}", &untold).unwrap_err(),
