@@ -223,7 +223,8 @@ fn a_deployment_that_cannot_be_judged_is_failed_with_the_reason() {
     stage.tells_news = false;
     let id = stage.begin(Request { platform: "ECS", ..StageCodeDeploy::request(QUARTER, BOTH) });
     assert_eq!(stage.answers(&id), [failed("BeforeAllowTraffic")]);
-    assert!(log(&stage).contains("its compute platform is ECS"), "{}", log(&stage));
+    let log = stage.cloud.log(&stage.deploy("hook"));
+    assert!(log.contains("its compute platform is ECS"), "{log}");
     assert!(stage.items().is_empty(), "nothing is opened, and no hook is kept: {:?}", stage.items());
 }
 

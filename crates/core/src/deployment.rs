@@ -156,6 +156,12 @@ impl Hook {
     /// the answer itself.
     pub const LIMIT: Span = Span::from_minutes(55);
 
+    /// From then on CodeDeploy waits no longer.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        now >= self.received + Span::from_hours(1)
+    }
+
     /// When it has to be answered, judged or not.
     #[must_use]
     pub fn answer_by(&self) -> Timestamp {

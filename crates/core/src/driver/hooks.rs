@@ -88,14 +88,15 @@ impl HookLine {
 pub(super) struct Call {
     hook: Hook,
     deployment: Result<Deployment, LookError>,
-    /// Of those of its deployment. An older one has its answer, and could not be forgotten.
-    is_newest: bool,
+    /// It is the newest of its deployment, and CodeDeploy still waits for it. Any other has its answer, and could not be
+    /// forgotten.
+    is_asked: bool,
 }
 
 impl Call {
     /// The question as its service puts it; nothing while it does not say at which weight it waits.
     fn asked(&self) -> Option<Asked> {
-        let at = self.deployment.as_ref().ok().filter(|_| self.is_newest)?.awaits?;
+        let at = self.deployment.as_ref().ok().filter(|_| self.is_asked)?.awaits?;
         Some(Asked { at, until: Some(self.hook.answer_by()) })
     }
 }
@@ -194,7 +195,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         let looking = stream::iter(hooks).map(async |hook| {
             let deployment = self.deployment(&hook.deployment).await;
             let is_newest = newest.get(&hook.deployment) == Some(&hook.execution);
-            Call { hook, deployment, is_newest }
+            let is_asked = is_newest && !hook.is_over(self.now);
+            Call { hook, deployment, is_asked }
         });
         looking.buffered(CONCURRENT_ROLLOUTS).collect().await
     }
@@ -247,6 +249,10 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             line.did.push("it has ended, and nobody waits for an answer".to_owned());
             return None;
         }
+        if call.hook.is_over(self.now) {
+            line.did.push("its hour is over, and nobody waits for an answer".to_owned());
+            return None;
+        }
         if let Some(answer) = self.unjudged(deployment) {
             return Some(Reply::Answer(answer));
         }
@@ -254,7 +260,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         let judged = match attended.get(deployment.reference.id()) {
             Some(saved) => self.stored(deployment, *saved).await,
             // It has its answer, and whoever asks now attends to the rollout.
-            None if !call.is_newest => self.stored(deployment, true).await,
+            None if !call.is_asked => self.stored(deployment, true).await,
             None => self.judged(deployment, asked, None, line, lines).await,
         };
         let rollout = match judged {

@@ -45,7 +45,9 @@ impl Budget for SimBudget {
     fn sleep(&self, wait: Duration) -> impl Future<Output = ()> + Send {
         // Sleeps that run side by side take their time together, so each one fixes its end when it begins.
         let ends_at = self.remaining().saturating_sub(wait);
-        Sleep { budget: self, ends_at, polls: 0 }
+        // Without any time left nothing is waited for.
+        let polls = if wait.is_zero() { POLLS_UNTIL_OVER } else { 0 };
+        Sleep { budget: self, ends_at, polls }
     }
 }
 

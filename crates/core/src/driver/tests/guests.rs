@@ -329,6 +329,20 @@ fn with_the_table_failing_a_bad_deployment_is_still_stopped() {
     assert!(outcome.reached(Weight::FULL).is_none());
 }
 
+/// The hook before the traffic has its answer, and its hour is over when the one after the traffic is called.
+#[test]
+fn a_hook_that_could_not_be_forgotten_is_not_the_question_of_the_next() {
+    let long = CodeDeploy::new(Timetable::Canary { first: weight(2_000), bake: minutes(90) });
+    let mut scenario = Scenario { longest: Span::from_hours(6), ..good().deployed_by(Deploys::CodeDeploy(long)) };
+    scenario.spec["deadline"] = json!("4h");
+    let mut disturbed = scenario.clone();
+    let way = Way::Fails(FaultKind::Failed);
+    disturbed.faults.push(faulty(Span::ZERO, Span::from_hours(6), When::Every(Operation::DropHook), way));
+    let (clean, outcome) = (clean_run(&scenario, SEED), run(&disturbed, SEED).unwrap());
+    assert_eq!((answers(&clean), clean.ended()), (answers(&outcome), outcome.ended()), "{:#?}", outcome.told);
+    assert_eq!(deployed(&outcome).0, DeploymentState::Succeeded);
+}
+
 /// Nothing can be recorded, and so nothing is what was decided: neither the hook after the traffic nor the one before it is
 /// told to go on by it, and harm is stopped where the answer cannot tell it.
 #[test]

@@ -249,6 +249,36 @@ fn after_55_minutes_a_hook_before_any_traffic_is_failed() {
     }
 }
 
+/// The hour is over soon, and whatever else a tick does may take all the time it has.
+#[test]
+fn a_hook_that_is_due_is_answered_before_anything_else_is_done() {
+    let (world, hook) = called();
+    leave(&world, "alarms: [red]");
+    world.set_alarm("red", AlarmState::Alarm);
+    assert_eq!(told(&ask(&world, &hook)), None);
+    let hanging = Faulty::once(&world, When::Every(Operation::Active), Way::Hangs).interleaved(1);
+    let now = later(&world, 56);
+    assert!(run_now(tick(&hanging, now, &SimBudget::plenty(), &settings())).unwrap().is_err());
+    assert_eq!(world.kept_hooks(), []);
+    assert!(world.told(0).iter().any(|told| matches!(told.what, Telling::Answer { goes_on: false, counts: true, .. })));
+}
+
+/// Thirty functions that are deployed at once would otherwise do nine hundred times the work of one.
+#[test]
+fn a_hook_that_is_called_looks_at_its_own_deployment_only() {
+    let (world, hook) = called();
+    for other in 0..20 {
+        let other = format!("d-{other}");
+        let (deployment, execution) = (DeploymentRef::CodeDeploy(other.clone()), other);
+        let kept = Hook { deployment, execution, received: hook.received };
+        run_now(crate::ports::RolloutStore::keep_hook(&world, &kept)).unwrap().unwrap();
+    }
+    let counted = Faulty::healthy(&world);
+    ask(&counted, &hook);
+    let looks = counted.calls().into_iter().filter(|call| *call == Operation::Deployment).count();
+    assert_eq!((looks, world.kept_hooks().len()), (1, 20));
+}
+
 /// What was decided counts, whatever the spec says of a rollout without a decision.
 #[test]
 fn after_55_minutes_a_hook_is_told_what_was_decided() {
