@@ -1,6 +1,6 @@
 //! What the environment says, checked once at cold start. Everything that is wrong is reported together.
 
-use coalmine_aws::AwsConfig;
+use coalmine_aws::{AwsConfig, SwitchConfig};
 use coalmine_core::driver::Settings;
 use coalmine_core::spec::Mode;
 use coalmine_core::units::Span;
@@ -13,6 +13,12 @@ const LONGEST_LAG: Span = Span::from_minutes(60);
 /// A minute is closed a minute after it ends; a shorter lag would promote on half of the data.
 const SHORTEST_LAG: Span = Span::from_minutes(1);
 const DEFAULT_LAG: Span = Span::from_minutes(3);
+
+/// A tick every minute pushes it on; a few that fail, as while AWS throttles, must not make it fire.
+const SHORTEST_SWITCH: Span = Span::from_minutes(5);
+/// A split that nobody looks after for longer than this is what the switch is there to prevent.
+const LONGEST_SWITCH: Span = Span::from_minutes(60);
+const DEFAULT_SWITCH: Span = Span::from_minutes(15);
 
 /// A function's configuration.
 #[derive(Debug)]
@@ -97,8 +103,14 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         let topic_arn = self.optional("COALMINE_TOPIC_ARN", topic_arn);
         // Whatever is wrong with it is told where it is used: it must not keep the others from being looked after.
         let deployment_spec = self.get("COALMINE_SPEC");
-        let settings = Settings { mode, metric_lag, deployment_spec };
-        table.map(|table| World { aws: AwsConfig { table: Some(table), event_bus, topic_arn }, settings })
+        let waits = self.optional("COALMINE_SWITCH", switch).unwrap_or(Some(DEFAULT_SWITCH));
+        let group = self.optional("COALMINE_SWITCH_GROUP", schedule_group);
+        let role_arn = self.optional("COALMINE_SWITCH_ROLE_ARN", role_arn);
+        // Without them the functions start all the same: what runs can still be rolled back, and no traffic is given that
+        // nobody would put back.
+        let switch = group.zip(role_arn).map(|(group, role_arn)| SwitchConfig { group, role_arn });
+        let settings = Settings { mode, metric_lag, switch: waits, deployment_spec };
+        table.map(|table| World { aws: AwsConfig { table: Some(table), event_bus, topic_arn, switch }, settings })
     }
 
     /// `None` when it is not set, and also when it is wrong, which is then noted.
@@ -142,6 +154,44 @@ fn metric_lag(text: &str) -> Result<Span, String> {
     }
 }
 
+/// How long the dead man's switch waits, or that there is none.
+fn switch(text: &str) -> Result<Option<Span>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let wrong = |error| format!("{error}; write `off` for no switch");
+    let waits: Span = text.parse().map_err(wrong)?;
+    if (SHORTEST_SWITCH..=LONGEST_SWITCH).contains(&waits) {
+        Ok(Some(waits))
+    } else {
+        Err(format!(
+            "`{text}` is out of range; the switch waits between {SHORTEST_SWITCH} and {LONGEST_SWITCH}, or is `off`"
+        ))
+    }
+}
+
+fn schedule_group(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if text.len() <= 64 && text.chars().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is not the name of a schedule group: up to 64 letters, digits, `_`, `.` and `-`"))
+    }
+}
+
+/// Roles are in no region.
+fn role_arn(text: &str) -> Result<String, String> {
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    match parts.as_slice() {
+        ["arn", partition, "iam", "", account, name]
+            if !partition.is_empty() && !account.is_empty() && name.starts_with("role/") =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err(format!("`{text}` is not a role's ARN; write it as `arn:aws:iam::ACCOUNT:role/NAME`")),
+    }
+}
+
 fn table_name(text: &str) -> Result<String, String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     if (3..=255).contains(&text.len()) && text.chars().all(allowed) {
@@ -179,6 +229,7 @@ fn is_arn(text: &str, service: &str) -> bool {
 mod tests {
     use super::*;
 
+    const ROLE: &str = "arn:aws:iam::111122223333:role/coalmine-switch";
     const TOPIC: &str = "arn:aws:sns:eu-west-1:111122223333:releases";
 
     fn read(environment: &[(&str, &str)]) -> Result<Config, String> {
@@ -198,7 +249,8 @@ mod tests {
         for handler in ["tick", "command", "abort", "alarm", "hook"] {
             let world = world(&[("_HANDLER", handler), ("COALMINE_TABLE", "coalmine"), ("COALMINE_TOPIC_ARN", "")]);
             assert_eq!(world.aws.table.as_deref(), Some("coalmine"));
-            assert_eq!((world.aws.event_bus, world.aws.topic_arn), (None, None));
+            assert_eq!((world.aws.event_bus, world.aws.topic_arn, world.aws.switch), (None, None, None));
+            assert_eq!(world.settings.switch, Some(Span::from_minutes(15)));
             assert_eq!((world.settings.mode, world.settings.metric_lag), (Mode::Enforce, DEFAULT_LAG));
             assert_eq!(world.settings.deployment_spec, None);
         }
@@ -214,12 +266,29 @@ mod tests {
             ("COALMINE_SPEC", "alarms: [checkout-5xx]"),
             ("COALMINE_EVENT_BUS", "releases"),
             ("COALMINE_TOPIC_ARN", TOPIC),
+            ("COALMINE_SWITCH", "30m"),
+            ("COALMINE_SWITCH_GROUP", "coalmine"),
+            ("COALMINE_SWITCH_ROLE_ARN", ROLE),
         ]);
         assert_eq!(world.settings.mode, Mode::Observe);
         assert_eq!(world.settings.metric_lag, Span::from_minutes(2));
         assert_eq!(world.settings.deployment_spec.as_deref(), Some("alarms: [checkout-5xx]"));
         assert_eq!(world.aws.event_bus.as_deref(), Some("releases"));
         assert_eq!(world.aws.topic_arn.as_deref(), Some(TOPIC));
+        assert_eq!(world.settings.switch, Some(Span::from_minutes(30)));
+        let switch = SwitchConfig { group: "coalmine".to_owned(), role_arn: ROLE.to_owned() };
+        assert_eq!(world.aws.switch, Some(switch));
+    }
+
+    #[test]
+    fn the_switch_can_be_off_and_needs_both_its_parts() {
+        let with =
+            |more: &[(&str, &str)]| world(&[&[("_HANDLER", "tick"), ("COALMINE_TABLE", "coalmine")], more].concat());
+        assert_eq!(with(&[("COALMINE_SWITCH", "off")]).settings.switch, None);
+        for half in [("COALMINE_SWITCH_GROUP", "coalmine"), ("COALMINE_SWITCH_ROLE_ARN", ROLE)] {
+            let world = with(&[half]);
+            assert_eq!((world.settings.switch, world.aws.switch), (Some(DEFAULT_SWITCH), None));
+        }
     }
 
     #[test]
@@ -288,10 +357,51 @@ mod tests {
             ),
             ("COALMINE_LOG", "loud", "COALMINE_LOG: `loud` is not a level; write error, warn, info, debug or trace"),
         ] {
-            let mut environment = vec![(name, value), ("_HANDLER", "tick"), ("COALMINE_TABLE", "coalmine")];
-            environment.dedup_by_key(|(key, _)| *key);
-            assert_eq!(read(&environment).unwrap_err(), message);
+            assert_eq!(refused(name, value), message);
         }
+    }
+
+    #[test]
+    fn every_wrong_value_of_the_switch_says_so_too() {
+        for (name, value, message) in [
+            (
+                "COALMINE_SWITCH",
+                "never",
+                "COALMINE_SWITCH: `never` is not a duration; write it as `90s`, `5m`, `1h30m` or `2d`; write `off` for no \
+                 switch",
+            ),
+            (
+                "COALMINE_SWITCH",
+                "4m",
+                "COALMINE_SWITCH: `4m` is out of range; the switch waits between 5m and 1h, or is `off`",
+            ),
+            (
+                "COALMINE_SWITCH",
+                "61m",
+                "COALMINE_SWITCH: `61m` is out of range; the switch waits between 5m and 1h, or is `off`",
+            ),
+            (
+                "COALMINE_SWITCH_GROUP",
+                "my group",
+                "COALMINE_SWITCH_GROUP: `my group` is not the name of a schedule group: up to 64 letters, digits, `_`, `.` and \
+                 `-`",
+            ),
+            (
+                "COALMINE_SWITCH_ROLE_ARN",
+                "coalmine-switch",
+                "COALMINE_SWITCH_ROLE_ARN: `coalmine-switch` is not a role's ARN; write it as \
+                 `arn:aws:iam::ACCOUNT:role/NAME`",
+            ),
+        ] {
+            assert_eq!(refused(name, value), message);
+        }
+    }
+
+    /// What is said of a tick function with this value.
+    fn refused(name: &str, value: &str) -> String {
+        let mut environment = vec![(name, value), ("_HANDLER", "tick"), ("COALMINE_TABLE", "coalmine")];
+        environment.dedup_by_key(|(key, _)| *key);
+        read(&environment).unwrap_err()
     }
 
     #[test]

@@ -54,7 +54,7 @@ async fn keep(shop: Shop) {
 }
 
 pub async fn aws() -> Aws {
-    Aws::new(AwsConfig { table: None, event_bus: None, topic_arn: None }).await
+    Aws::new(AwsConfig::default()).await
 }
 
 /// A target on rules of the shop's groups.

@@ -25,5 +25,6 @@ mod hooks_specs;
 mod recordings;
 mod refusals;
 mod rollouts;
+mod switch;
 mod template;
 mod trace;

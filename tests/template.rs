@@ -9,12 +9,15 @@ use serde_json::{Value, json};
 use crate::harness::{python, support};
 
 /// What the functions read.
-const ENVIRONMENT: [&str; 7] = [
+const ENVIRONMENT: [&str; 10] = [
     "COALMINE_EVENT_BUS",
     "COALMINE_LOG",
     "COALMINE_METRIC_LAG",
     "COALMINE_MODE",
     "COALMINE_SPEC",
+    "COALMINE_SWITCH",
+    "COALMINE_SWITCH_GROUP",
+    "COALMINE_SWITCH_ROLE_ARN",
     "COALMINE_TABLE",
     "COALMINE_TOPIC_ARN",
 ];
@@ -150,6 +153,48 @@ fn whatever_changes_something_is_limited_by_parameters() {
     assert_eq!(role.as_array().unwrap().len(), 1);
     let call = json!([{ "Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": { "Fn::GetAtt": ["Hook", "Arn"] } }]);
     assert_eq!(role[0]["PolicyDocument"]["Statement"], call);
+}
+
+/// Whoever moves traffic can have a schedule wait that puts it back, and nothing but that: the schedules are in a group of
+/// their own, and the role that they get may do what the functions may.
+#[test]
+fn the_switch_may_do_what_the_functions_may_and_outlives_them() {
+    let plain = plain(&template());
+    let resources = &plain["Resources"];
+    let moves = resources["Move"]["Properties"]["PolicyDocument"]["Statement"].as_array().unwrap();
+    let role = &resources["SwitchRole"]["Properties"];
+    let puts_back = role["Policies"][0]["PolicyDocument"]["Statement"].as_array().unwrap();
+    assert_eq!(role["Policies"].as_array().unwrap().len(), 1);
+    assert_eq!(puts_back[..], moves[..2], "what sets a weight");
+    let trusted = json!([{
+        "Effect": "Allow",
+        "Principal": { "Service": "scheduler.amazonaws.com" },
+        "Action": "sts:AssumeRole",
+        "Condition": { "StringEquals": { "aws:SourceAccount": { "Ref": "AWS::AccountId" } } },
+    }]);
+    assert_eq!(role["AssumeRolePolicyDocument"]["Statement"], trusted);
+    let schedules = "arn:${AWS::Partition}:scheduler:${AWS::Region}:${AWS::AccountId}:schedule/${Switches}/*";
+    let rest = json!([
+        {
+            "Effect": "Allow",
+            "Action": ["scheduler:CreateSchedule", "scheduler:DeleteSchedule", "scheduler:UpdateSchedule"],
+            "Resource": { "Fn::Sub": schedules },
+        },
+        {
+            "Effect": "Allow",
+            "Action": "iam:PassRole",
+            "Resource": { "Fn::GetAtt": ["SwitchRole", "Arn"] },
+            "Condition": { "StringEquals": { "iam:PassedToService": "scheduler.amazonaws.com" } },
+        },
+    ]);
+    assert_eq!(json!(moves[2..]), rest);
+    // Traffic that is split while the stack is deleted is put back all the same.
+    for kept in ["Switches", "SwitchRole"] {
+        assert_eq!(resources[kept]["DeletionPolicy"], "Retain", "{kept}");
+    }
+    let environment = &plain["Resources"]["Tick"]["Properties"]["Environment"]["Variables"];
+    assert_eq!(environment["COALMINE_SWITCH_GROUP"], json!({ "Ref": "Switches" }));
+    assert_eq!(environment["COALMINE_SWITCH_ROLE_ARN"], json!({ "Fn::GetAtt": ["SwitchRole", "Arn"] }));
 }
 
 /// The permissions that the adapters' calls name are what their errors ask for when one is denied.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::emulator::Emulator;
 use super::http::{self, Request, Response};
 use super::python::{python, support};
+use super::scheduler::Scheduler;
 
 /// A zip of `main.py`, whose `handler` answers its event.
 const ECHO_ZIP: &str = concat!(
@@ -52,6 +53,16 @@ impl Cloud {
 
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.stack.port())
+    }
+
+    pub fn scheduler(&self) -> Scheduler {
+        Scheduler::at(self.stack.port())
+    }
+
+    /// An alias written as the API's parameters say.
+    pub fn update_alias(&self, input: &Value) {
+        let (function, alias) = (text(input, "FunctionName"), text(input, "Name"));
+        self.lambda("PUT", &format!("/2015-03-31/functions/{function}/aliases/{alias}"), input);
     }
 
     /// The real `bootstrap` as a function of its own.

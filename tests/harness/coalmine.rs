@@ -8,6 +8,7 @@ use coalmine_core::units::{Minute, Timestamp};
 use serde_json::{Value, json};
 
 use super::cloud::Cloud;
+use super::scheduler::{SWITCH_ROLE, SWITCHES};
 
 const TABLE: &str = "coalmine";
 /// The phases that nothing follows.
@@ -27,6 +28,7 @@ pub struct Coalmine {
 impl Coalmine {
     pub fn install(cloud: Cloud, told: Vec<(&'static str, String)>) -> Self {
         cloud.create_table(TABLE);
+        cloud.scheduler().create_group(SWITCHES);
         Self { cloud, minute: this_minute(), rollout: "it".to_owned(), told, deployed: RefCell::default() }
     }
 
@@ -41,7 +43,12 @@ impl Coalmine {
 
     /// What Coalmine's functions are told.
     pub fn environment(&self) -> Value {
-        let mut environment = json!({ "COALMINE_TABLE": TABLE, "AWS_ENDPOINT_URL": self.cloud.endpoint() });
+        let mut environment = json!({
+            "COALMINE_TABLE": TABLE,
+            "COALMINE_SWITCH_GROUP": SWITCHES,
+            "COALMINE_SWITCH_ROLE_ARN": SWITCH_ROLE,
+            "AWS_ENDPOINT_URL": self.cloud.endpoint(),
+        });
         for (variable, value) in &self.told {
             environment[variable] = json!(value);
         }

@@ -5,6 +5,10 @@ For the JSON protocols. An exchange is a line of standard input; what is wrong w
     {"service": "codedeploy", "target": "CodeDeploy_20141006.GetDeployment", "contentType": "application/x-amz-json-1.1",
      "request": {}, "status": 200, "answer": {}}
 
+Or, of a service of whatever protocol, the members of what an operation is asked:
+
+    {"service": "lambda", "operation": "UpdateAlias", "request": {}}
+
 Ends with standard input.
 """
 
@@ -126,7 +130,16 @@ def refusal(answer, status, operation):
     return checking.problems
 
 
+def input_problems(exchange):
+    asked = Checking(takes_null=False)
+    operation = model(exchange["service"]).operation_model(exchange["operation"])
+    asked.structure(exchange["request"], operation.input_shape, "request")
+    return [f"{operation.name}: {problem}" for problem in asked.problems]
+
+
 def problems(exchange):
+    if "operation" in exchange:
+        return input_problems(exchange)
     service = model(exchange["service"])
     prefix, _, name = exchange["target"].rpartition(".")
     wanted_type = f"application/x-amz-json-{service.metadata['jsonVersion']}"

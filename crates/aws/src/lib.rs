@@ -22,6 +22,7 @@ mod invoke;
 mod lambda_alias;
 mod notify;
 mod router;
+mod switch;
 #[cfg(test)]
 mod testing;
 
@@ -34,6 +35,17 @@ pub struct AwsConfig {
     pub event_bus: Option<String>,
     /// Where transitions are published for people; nowhere when absent.
     pub topic_arn: Option<String>,
+    /// What the dead man's switch needs.
+    pub switch: Option<SwitchConfig>,
+}
+
+/// What schedules need to put traffic back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SwitchConfig {
+    /// The schedule group that they are in.
+    pub group: String,
+    /// The role that EventBridge Scheduler takes on for it.
+    pub role_arn: String,
 }
 
 /// All ports on the real services. Made once per process; a service's client is made when it is first needed.
@@ -50,6 +62,7 @@ pub struct Aws {
     /// Carries the spec's own requests.
     http: OnceLock<aws_smithy_http_client::Connector>,
     lambda: OnceLock<aws_sdk_lambda::Client>,
+    scheduler: OnceLock<aws_sdk_scheduler::Client>,
     sns: OnceLock<aws_sdk_sns::Client>,
     ssm: OnceLock<aws_sdk_ssm::Client>,
     /// CodeDeploy's timetables that are the user's own, by configuration.
@@ -94,6 +107,7 @@ impl Aws {
             eventbridge: OnceLock::new(),
             http: OnceLock::new(),
             lambda: OnceLock::new(),
+            scheduler: OnceLock::new(),
             sns: OnceLock::new(),
             ssm: OnceLock::new(),
             timetables: Mutex::default(),
@@ -129,6 +143,10 @@ impl Aws {
         self.lambda.get_or_init(|| aws_sdk_lambda::Client::new(&self.sdk))
     }
 
+    fn scheduler(&self) -> &aws_sdk_scheduler::Client {
+        self.scheduler.get_or_init(|| aws_sdk_scheduler::Client::new(&self.sdk))
+    }
+
     fn sns(&self) -> &aws_sdk_sns::Client {
         self.sns.get_or_init(|| aws_sdk_sns::Client::new(&self.sdk))
     }
@@ -136,6 +154,12 @@ impl Aws {
     fn ssm(&self) -> &aws_sdk_ssm::Client {
         self.ssm.get_or_init(|| aws_sdk_ssm::Client::new(&self.sdk))
     }
+}
+
+/// 64-bit FNV-1a, where what is named need only differ from a few others.
+fn digest(text: &str) -> u64 {
+    let add = |digest: u64, byte: u8| (digest ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, add)
 }
 
 fn timeouts(attempt: Duration, operation: Duration) -> TimeoutConfig {

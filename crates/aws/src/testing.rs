@@ -179,7 +179,7 @@ impl HttpConnector for Script {
 
 /// All ports on a scripted AWS, with the timeouts and retries of the real one.
 pub(crate) fn scripted(replies: impl IntoIterator<Item = Reply>) -> (Aws, Script) {
-    let config = AwsConfig { table: Some("coalmine".to_owned()), event_bus: None, topic_arn: None };
+    let config = AwsConfig { table: Some("coalmine".to_owned()), ..AwsConfig::default() };
     scripted_with(config, replies)
 }
 

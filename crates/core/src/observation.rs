@@ -312,6 +312,18 @@ pub enum TestOutcome {
     Failed(String),
 }
 
+/// What became of what the dead man's switch was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SwitchTold {
+    #[default]
+    Nothing,
+    /// To wait until then, and it does.
+    Armed(Timestamp),
+    Removed,
+    /// It may not know.
+    Failed,
+}
+
 /// All that was seen of one rollout's world this tick.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
@@ -340,6 +352,10 @@ pub struct Observation {
     pub passes_before: Option<crate::units::Minute>,
     /// A bug of ours that kept the judge from answering.
     pub judge_failed: Option<String>,
+    /// How long the dead man's switch waits; `None` where there is none.
+    pub switch: Option<Span>,
+    /// What became of what it was told in this tick.
+    pub switch_told: SwitchTold,
     /// Another active rollout on the same target that goes before this one.
     pub target_held_by: Option<String>,
     /// A rollout that was started on the same target after this one and waits for it to give way.

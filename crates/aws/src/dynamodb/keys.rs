@@ -18,6 +18,8 @@ use coalmine_core::deployment::Hook;
 use coalmine_core::spec::Target;
 use coalmine_core::units::Minute;
 
+use crate::digest;
+
 /// Partition of the active rollouts: one a minute is read, and there are few, so one partition serves.
 pub(super) const ACTIVE: &str = "ACTIVE";
 
@@ -90,10 +92,4 @@ pub(super) fn rollout(id: &str) -> String {
 /// Partition of the rollouts that name an alarm.
 pub(super) fn alarm(name: &str) -> String {
     format!("ALARM#{name}")
-}
-
-/// 64-bit FNV-1a. A deployment has two hooks; these need only differ.
-fn digest(text: &str) -> u64 {
-    let add = |digest: u64, byte: u8| (digest ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, add)
 }

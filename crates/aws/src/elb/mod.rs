@@ -19,10 +19,12 @@ use crate::errors::{Call, refused_as};
 mod actions;
 mod groups;
 mod owners;
+mod put_back;
 mod survey;
 mod write;
 
 pub(crate) use owners::DESCRIBE_SERVICES;
+pub(crate) use put_back::PutBack;
 
 const DESCRIBE_RULES: Call = Call::new("DescribeRules", "elasticloadbalancing:DescribeRules");
 const DESCRIBE_LISTENERS: Call = Call::new("DescribeListeners", "elasticloadbalancing:DescribeListeners");
@@ -290,4 +292,4 @@ fn route(groups: &Weights, pair: &[Version; 2]) -> Option<Route> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -9,15 +9,15 @@ use crate::testing::{Asked, Reply, Script, scripted};
 
 const ACCOUNT: &str = "arn:aws:elasticloadbalancing:eu-west-1:123456789012";
 
-pub(super) fn group(name: &str) -> Version {
+pub(crate) fn group(name: &str) -> Version {
     Version(format!("{ACCOUNT}:targetgroup/{name}/1a2b"))
 }
 
-pub(super) fn listener(port: &str) -> String {
+pub(crate) fn listener(port: &str) -> String {
     format!("{ACCOUNT}:listener/app/shop/9a8b/{port}")
 }
 
-pub(super) fn rule(id: &str) -> String {
+pub(crate) fn rule(id: &str) -> String {
     format!("{ACCOUNT}:listener-rule/app/shop/9a8b/443/{id}")
 }
 
@@ -32,12 +32,12 @@ pub(super) fn balancer() -> AlbTarget {
     }
 }
 
-fn two_rules() -> AlbTarget {
+pub(crate) fn two_rules() -> AlbTarget {
     AlbTarget { rules: vec![RuleRef::Rule(rule("r1")), RuleRef::DefaultOf(listener("80"))], ..balancer() }
 }
 
 /// The XML of an action that forwards so.
-pub(super) fn forward(groups: &[(&str, u16)]) -> String {
+pub(crate) fn forward(groups: &[(&str, u16)]) -> String {
     forward_with(groups, "")
 }
 
@@ -60,7 +60,7 @@ fn plain(name: &str) -> String {
 const STICKY: &str = "<TargetGroupStickinessConfig><Enabled>true</Enabled><DurationSeconds>3600</DurationSeconds>\
                       </TargetGroupStickinessConfig>";
 
-pub(super) fn rules(rules: &[(&str, &str)]) -> Reply {
+pub(crate) fn rules(rules: &[(&str, &str)]) -> Reply {
     let one = |(id, actions): &(&str, &str)| {
         let (default, arn) = (id.starts_with("default"), rule(id));
         format!("<member><RuleArn>{arn}</RuleArn><IsDefault>{default}</IsDefault><Actions>{actions}</Actions></member>")
@@ -68,7 +68,7 @@ pub(super) fn rules(rules: &[(&str, &str)]) -> Reply {
     Reply::xml("DescribeRules", &format!("<Rules>{}</Rules>", rules.iter().map(one).collect::<String>()))
 }
 
-pub(super) fn listeners(listeners: &[(&str, &str)]) -> Reply {
+pub(crate) fn listeners(listeners: &[(&str, &str)]) -> Reply {
     let one = |(port, actions): &(&str, &str)| {
         let arn = listener(port);
         format!("<member><ListenerArn>{arn}</ListenerArn><DefaultActions>{actions}</DefaultActions></member>")

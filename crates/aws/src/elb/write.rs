@@ -174,7 +174,7 @@ impl Progress {
     }
 }
 
-fn rewritten(rule: &Rule, wish: Wish<'_>) -> Result<Vec<Action>, Fault> {
+pub(super) fn rewritten(rule: &Rule, wish: Wish<'_>) -> Result<Vec<Action>, Fault> {
     let refused = |what: String| MODIFY_RULE.refusal(FaultKind::Rejected, format!("{} {what}", rule.reference.arn()));
     if rule.is_default {
         return Err(refused("is the default rule of its listener, which is changed by the listener's ARN".to_owned()));
@@ -182,7 +182,7 @@ fn rewritten(rule: &Rule, wish: Wish<'_>) -> Result<Vec<Action>, Fault> {
     actions::rewritten(&rule.actions, wish).map_err(refused)
 }
 
-fn read_fault(error: LookError) -> Fault {
+pub(super) fn read_fault(error: LookError) -> Fault {
     match error {
         LookError::NotFound(what) => DESCRIBE_RULES.refusal(FaultKind::Rejected, what),
         LookError::Fault(fault) => fault,

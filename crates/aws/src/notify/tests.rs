@@ -11,9 +11,9 @@ fn notice() -> Notice {
 
 fn config(bus: bool, topic: bool) -> AwsConfig {
     AwsConfig {
-        table: None,
         event_bus: bus.then(|| "releases".to_owned()),
         topic_arn: topic.then(|| "arn:aws:sns:eu-west-1:111122223333:releases".to_owned()),
+        ..AwsConfig::default()
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::validate::print_problem;
 
-const DOCUMENTS: [&str; 17] = [
+const DOCUMENTS: [&str; 18] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -28,6 +28,7 @@ const DOCUMENTS: [&str; 17] = [
     "docs/operations.md",
     "docs/spec.md",
     "docs/statistics.md",
+    "docs/switch.md",
     "examples/alb-ec2/README.md",
     "examples/alb-ecs/README.md",
     "examples/alb-lambda/README.md",

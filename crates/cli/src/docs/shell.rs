@@ -225,11 +225,8 @@ fn aws(service: &str, operation: &str, rest: &[&str]) -> Result<(), String> {
             // SAM names a rule after its function and its event.
             let template = read("template.yaml");
             let named = match value("--logical-resource-id") {
-                Some("Logs") => {
-                    return holds(
-                        section(&read("template.yaml"), "Resources").contains(&"Logs".to_owned()),
-                        "no log group",
-                    );
+                Some(name @ ("Logs" | "Switches" | "SwitchRole")) => {
+                    return holds(section(&template, "Resources").contains(&name.to_owned()), "no such resource");
                 }
                 other => other == Some("TickEveryMinute"),
             };
@@ -240,6 +237,15 @@ fn aws(service: &str, operation: &str, rest: &[&str]) -> Result<(), String> {
             holds(options == (Some(&"$LOGS"), Some(&"--since"), Some(&"--filter-pattern")), "other options")
         }
         ("events", "disable-rule") => only(&["--name"]),
+        ("scheduler", "list-schedules") => only(&["--group-name"]),
+        ("scheduler", "get-schedule" | "delete-schedule") => only(&["--group-name", "--name"]),
+        ("scheduler", "delete-schedule-group") => only(&["--name"]),
+        ("iam", "delete-role-policy") => {
+            only(&["--role-name", "--policy-name"])?;
+            let policy = format!("PolicyName: {}\n", value("--policy-name").unwrap_or_default());
+            holds(read("template.yaml").contains(&policy), "no such policy")
+        }
+        ("iam", "delete-role") => only(&["--role-name"]),
         _ => Err("a call that nothing checks".to_owned()),
     }
 }

@@ -13,11 +13,11 @@ use crate::analysis::{Analysis, MinuteSample, judge, passes_before};
 use crate::deployment::{Asked, Deployment, DeploymentRef};
 use crate::engine::{self, Decision, Effect, Needs};
 use crate::metrics::Series;
-use crate::observation::{AlarmState, Observation, Routing, Seen, TestOutcome};
-use crate::ports::{Attach, Budget, Detach, Fault, LookError, Ports, SaveError, SetWeight};
+use crate::observation::{AlarmState, Observation, Routing, Seen, SwitchTold, TestOutcome};
+use crate::ports::{Attach, Budget, Detach, Fault, LookError, Ports, SaveError, SetWeight, Switch};
 use crate::report;
 use crate::rollout::{PhaseName, Rollout};
-use crate::units::{Minute, Span, Weight};
+use crate::units::{Minute, Span, Timestamp, Weight};
 
 /// After an act the target is looked at again at once: a weight that is seen live starts its bake, and a rollback is
 /// finished, in the same invocation. Four passes are: look back and prepare, test and act, verify, settle.
@@ -110,6 +110,8 @@ pub(super) struct Looked {
     pub neighbours: Neighbours,
     /// What is known of the deployment that it judges, where somebody has looked already.
     pub visit: Option<Visit>,
+    /// What became of what the dead man's switch was told last.
+    pub switch_told: SwitchTold,
 }
 
 /// The minutes this tick judges on.
@@ -124,7 +126,7 @@ struct Minutes {
 /// How a decision fared.
 enum Outcome {
     /// Saved, or nothing to save.
-    Stands,
+    Stands(SwitchTold),
     /// It could not be recorded: nothing of it counts.
     Dropped,
 }
@@ -144,18 +146,20 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         for _ in 0..PASSES {
             let decision = self.decide(&current, &looked, minutes.as_ref(), &mut line).await;
             let settled = decision.next == current && decision.effects.iter().all(Effect::is_only_unsaved);
-            let outcome = self.carry_out(&current, &decision, &mut line).await;
-            if let Outcome::Dropped = outcome {
+            let Outcome::Stands(told) = self.carry_out(&current, &decision, &mut line).await else {
                 line.unsaved = true;
                 return line;
-            }
+            };
+            looked.switch_told = told;
             current = decision.next;
             line.phase = current.phase.name();
             line.weight = current.desired_weight();
             line.holding = decision.holding;
             // What a stop brings about takes its time: it is seen by the next tick, and not asked for again before that.
             let stops = decision.effects.iter().any(|effect| matches!(effect, Effect::Stop { told: false, .. }));
-            if settled || stops {
+            // The next tick tries again, and nothing else waits for it but the switch.
+            let stuck = told == SwitchTold::Failed && !decision.effects.iter().any(Effect::is_retreat);
+            if settled || stops || stuck {
                 break;
             }
         }
@@ -275,6 +279,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             sealed_before: None,
             passes_before: None,
             judge_failed: None,
+            switch: self.settings.switch,
+            switch_told: looked.switch_told,
             target_held_by: looked.neighbours.target_held_by.clone(),
             newer: looked.neighbours.newer.clone(),
         }
@@ -308,14 +314,19 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
                 }
             }
         }
+        let mut told = SwitchTold::Nothing;
         for effect in &decision.effects {
+            // No traffic that nobody would put back.
+            if effect.gives_traffic() && told == SwitchTold::Failed {
+                continue;
+            }
             // The one exception to saving before acting: with the store down, traffic may still go back to the baseline.
             let is_for_now = if only_retreat { effect.is_retreat() } else { !effect.is_only_unsaved() };
             if is_for_now {
-                self.act(&decision.next, effect, line).await;
+                told = self.act(&decision.next, effect, line).await.unwrap_or(told);
             }
         }
-        if only_retreat { Outcome::Dropped } else { Outcome::Stands }
+        if only_retreat { Outcome::Dropped } else { Outcome::Stands(told) }
     }
 
     /// A weight that is set again needs no save, and so no save tells that another controller has turned back
@@ -330,26 +341,29 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         false
     }
 
-    async fn act(&self, rollout: &Rollout, effect: &Effect, line: &mut Line) {
+    /// What became of it if it was for the dead man's switch.
+    async fn act(&self, rollout: &Rollout, effect: &Effect, line: &mut Line) -> Option<SwitchTold> {
+        let for_switch = matches!(effect, Effect::Arm { .. } | Effect::Disarm);
         if self.budget.remaining() < WRITE_RESERVE && !effect.is_retreat() {
             line.faults.push("too little time left to set a weight safely; the next invocation does".to_owned());
-            return;
+            return for_switch.then_some(SwitchTold::Failed);
         }
-        let (weight, seen) = match effect {
-            Effect::SetWeight { weight, seen } => (weight, seen),
-            Effect::Attach { seen } => return self.attach(rollout, seen, line).await,
-            Effect::Detach { seen } => return self.detach(rollout, seen, line).await,
-            Effect::Stop { deployment, .. } => return self.stop(deployment, line).await,
-        };
-        let split = SetWeight {
-            target: &rollout.spec.target,
-            baseline: &rollout.baseline,
-            canary: &rollout.canary,
-            weight: *weight,
-            seen,
-        };
+        match effect {
+            Effect::SetWeight { weight, seen } => self.set(rollout, *weight, seen, line).await,
+            Effect::Attach { seen } => self.attach(rollout, seen, line).await,
+            Effect::Detach { seen } => self.detach(rollout, seen, line).await,
+            Effect::Stop { deployment, .. } => self.stop(deployment, line).await,
+            Effect::Arm { at } => return Some(self.arm(rollout, *at, line).await),
+            Effect::Disarm => return Some(self.disarm(rollout, line).await),
+        }
+        None
+    }
+
+    async fn set(&self, rollout: &Rollout, weight: Weight, seen: &Routing, line: &mut Line) {
+        let Rollout { baseline, canary, spec, .. } = rollout;
+        let split = SetWeight { target: &spec.target, baseline, canary, weight, seen };
         match self.ports.set(&split).await {
-            Ok(()) => line.did.push(format!("set {} to {weight} of {}", rollout.canary, line.target)),
+            Ok(()) => line.did.push(format!("set {canary} to {weight} of {}", line.target)),
             Err(error) => line.faults.push(error.to_string()),
         }
     }
@@ -367,6 +381,28 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         match self.ports.detach(&detach).await {
             Ok(()) => line.did.push(format!("detached {} from {}", rollout.baseline, line.target)),
             Err(error) => line.faults.push(error.to_string()),
+        }
+    }
+
+    async fn arm(&self, rollout: &Rollout, at: Timestamp, line: &mut Line) -> SwitchTold {
+        let Rollout { id, baseline, canary, spec, .. } = rollout;
+        let switch = Switch { rollout: id, target: &spec.target, baseline, canary, at };
+        match self.ports.arm(&switch).await {
+            Ok(()) => SwitchTold::Armed(at),
+            Err(fault) => {
+                line.faults.push(fault.to_string());
+                SwitchTold::Failed
+            }
+        }
+    }
+
+    async fn disarm(&self, rollout: &Rollout, line: &mut Line) -> SwitchTold {
+        match self.ports.disarm(&rollout.id, &rollout.spec.target).await {
+            Ok(()) => SwitchTold::Removed,
+            Err(fault) => {
+                line.faults.push(fault.to_string());
+                SwitchTold::Failed
+            }
         }
     }
 

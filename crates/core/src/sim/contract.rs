@@ -6,10 +6,12 @@ use std::fmt::Debug;
 use crate::analysis::{MinuteSample, Verdict};
 use crate::deployment::{DeploymentRef, Hook};
 use crate::observation::{Routing, Split};
-use crate::ports::{Attach, CreateError, RolloutStore, SaveError, SetError, SetWeight, TrafficRouter};
+use crate::ports::{
+    Attach, CreateError, DeadMansSwitch, RolloutStore, SaveError, SetError, SetWeight, Switch, TrafficRouter,
+};
 use crate::rollout::{DecisionRecord, Guest, Phase, Rollout};
 use crate::spec::{Target, Version};
-use crate::units::{Minute, Span, Weight};
+use crate::units::{Minute, Span, Timestamp, Weight};
 
 /// A promise that an implementation does not keep.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -277,4 +279,32 @@ pub async fn groups(
     let around = works("survey", router.survey(target).await)?;
     let found: Vec<&Version> = around.groups.iter().map(|group| &group.arn).collect();
     expect("a survey finds both groups", found.contains(&baseline) && found.contains(&canary), &around)
+}
+
+/// The dead man's switch's promises. `waits` looks at the services themselves: when a rollout's switch is to fire, each of
+/// its parts; none is there yet.
+pub async fn switch(
+    port: &impl DeadMansSwitch,
+    switch: &Switch<'_>,
+    waits: impl Fn(&str) -> Vec<Timestamp>,
+) -> Result<(), Broken> {
+    let other = format!("{}-next", switch.rollout);
+    works("removing what is not there", port.disarm(switch.rollout, switch.target).await)?;
+    works("arm", port.arm(switch).await)?;
+    let parts = waits(switch.rollout);
+    expect("it waits", !parts.is_empty() && parts.iter().all(|at| *at == switch.at), &parts)?;
+    works("arm", port.arm(&Switch { rollout: &other, ..*switch }).await)?;
+    // The same again, later, and earlier: what was said last counts.
+    for minutes in [0, 5, 20, 10] {
+        let at = switch.at + Span::from_minutes(minutes);
+        works("arm", port.arm(&Switch { at, ..*switch }).await)?;
+        equal("it waits until it was told last", &waits(switch.rollout), &vec![at; parts.len()])?;
+    }
+    equal("no other one does", &waits(&other), &vec![switch.at; parts.len()])?;
+    for _ in 0..2 {
+        works("disarm", port.disarm(switch.rollout, switch.target).await)?;
+        equal("what was removed is gone", &waits(switch.rollout), &Vec::new())?;
+    }
+    equal("and no other one", &waits(&other), &vec![switch.at; parts.len()])?;
+    works("disarm", port.disarm(&other, switch.target).await)
 }

@@ -4,7 +4,10 @@
 //! stored and at what is live, never at how the engine came to it.
 
 mod guests;
+mod switch;
 mod writes;
+
+pub use switch::check_switches;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -168,6 +171,7 @@ impl Watchdog {
         }
         if self.fault_free_ticks >= TICKS_TO_SAFETY {
             guests::answered_in_time(after.at, world, &mut found);
+            switch::removed_in_time(before, world, &mut found);
         }
         found.violations
     }
@@ -299,6 +303,7 @@ fn consent(rollout: &Rollout, from: Weight, event: &Event, world: &World) -> Res
         Why::Started { .. }
         | Why::Cleared
         | Why::NotPutBack { .. }
+        | Why::SwitchFired
         | Why::Attached
         | Why::Detached
         | Why::StaysAttached { .. }

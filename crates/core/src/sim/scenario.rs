@@ -329,7 +329,7 @@ impl<'a> Run<'a> {
         self.calls.push((now, one.calls().len()));
         self.keep(done.map(|(report, _rivals)| report), &rules)?;
         let after = Snapshot::of(self.world);
-        self.violations.extend(invariants::check(&before, &after, self.world, blind(&rules)));
+        self.check(&before, &after, blind(&rules));
         let fault_free = rules.is_empty();
         let mode = settings.mode;
         self.violations.extend(self.watchdog.after_tick(&before, &after, self.world, fault_free, mode));
@@ -348,7 +348,7 @@ impl<'a> Run<'a> {
         let again = run_now(driver::tick(&ports, self.world.now(), &budget, &self.scenario.settings));
         self.keep(again, &rules)?;
         let again = Snapshot::of(self.world);
-        self.violations.extend(invariants::check(after, &again, self.world, blind(&rules)));
+        self.check(after, &again, blind(&rules));
         if must_be_idle && again != *after {
             self.violations.push(Violation {
                 invariant: "the same tick run twice is a no-op",
@@ -379,7 +379,7 @@ impl<'a> Run<'a> {
                 self.calls.push((now, ports.calls().len()));
                 self.keep(report, &rules)?;
                 let after = Snapshot::of(self.world);
-                self.violations.extend(invariants::check(&before, &after, self.world, blind(&rules)));
+                self.check(&before, &after, blind(&rules));
             }
             What::Command(event) => {
                 let before = Snapshot::of(self.world);
@@ -388,7 +388,7 @@ impl<'a> Run<'a> {
                     self.refused.push((now, problems));
                 }
                 let after = Snapshot::of(self.world);
-                self.violations.extend(invariants::check(&before, &after, self.world, blind));
+                self.check(&before, &after, blind);
             }
             What::Written { primary, additional } => self.world.write(&self.target, &primary, additional)?,
             What::RuleWritten { rule, groups } => {
@@ -403,6 +403,11 @@ impl<'a> Run<'a> {
             What::Tests { version, outcome } => self.world.set_test_outcomes(&version, vec![outcome]),
         }
         Ok(())
+    }
+
+    fn check(&mut self, before: &Snapshot, after: &Snapshot, blind: Blind) {
+        self.violations.extend(invariants::check(before, after, self.world, blind));
+        self.violations.extend(invariants::check_switches(after, self.world, &self.scenario.settings));
     }
 
     fn command(&self, event: &Value) -> Result<Result<Answer, Vec<Problem>>, Stalled> {
@@ -499,7 +504,12 @@ impl Scenario {
             alarms: Vec::new(),
             events: Vec::new(),
             faults: Vec::new(),
-            settings: Settings { mode: Mode::Enforce, metric_lag: Span::from_minutes(3), deployment_spec: None },
+            settings: Settings {
+                mode: Mode::Enforce,
+                metric_lag: Span::from_minutes(3),
+                switch: Some(Span::from_minutes(15)),
+                deployment_spec: None,
+            },
             longest: Span::from_hours(24),
             ticks_twice: false,
             rival: false,

@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::ports::FaultKind;
-use crate::rollout::PhaseName;
+use crate::rollout::{PhaseName, Why};
 use crate::sim::budget::SimBudget;
 use crate::sim::executor::run_now;
 use crate::sim::faults::{Faulty, Operation, Rule, Way, When};
 use crate::sim::scenario::FaultWindow;
-use crate::sim::world::World;
+use crate::sim::world::{World, Write};
 use crate::units::{Timestamp, Weight};
 
 const SEED: u64 = 7;
@@ -91,25 +91,49 @@ fn with_the_table_failing_a_rollback_still_happens(on: On) {
     assert_eq!(outcome.ended(), Some(PhaseName::RolledBack));
 }
 
+/// The dead man's switch cannot be pushed then either: it fires, and its write is nobody's of ours.
 fn with_the_table_failing_nothing_advances(on: On) {
     let rule = Rule { when: When::Every(Operation::Save), way: Way::Fails(FaultKind::Failed) };
-    let mut scenario = good();
+    let mut scenario = on.of(good());
     scenario.faults.push(FaultWindow { from: minutes(3), until: minutes(30), rule });
-    let outcome = clean_run(&on.of(scenario), SEED);
-    let during = |at: Timestamp| at >= outcome.started_at + minutes(3) && at < outcome.started_at + minutes(30);
-    assert!(outcome.writes.iter().all(|write| !during(write.at)), "{:?}", outcome.writes);
-    assert_eq!(outcome.ended(), Some(PhaseName::Promoted));
+    for (switch, end) in [(None, PhaseName::Promoted), (scenario.settings.switch, PhaseName::RolledBack)] {
+        scenario.settings.switch = switch;
+        let outcome = clean_run(&scenario, SEED);
+        let during = |at: Timestamp| at >= outcome.started_at + minutes(3) && at < outcome.started_at + minutes(30);
+        let mut written = outcome.writes.iter().filter(|write| during(write.at));
+        let split = |write: &Write| write.routing.split(&on.baseline(), &on.canary());
+        let back =
+            |write: &Write| matches!(split(write), Split::Ours(low) | Split::Uneven { low, .. } if low == Weight::ZERO);
+        assert!(written.all(|write| switch.is_some() && back(write)), "{:?}", outcome.writes);
+        assert_eq!(outcome.ended(), Some(end));
+    }
 }
 
 fn with_any_one_service_failing_for_half_an_hour_nothing_is_lost(on: On) {
+    let scenario = on.of(good());
+    // What keeps the switch from being pushed makes it fire: it cannot be told, or of its time be noted, or no decision is
+    // come to at all.
+    let fires = |operation: Operation, way: Way| {
+        let untold = [Operation::Save, Operation::Arm].contains(&operation) && way != Way::AnswerLost;
+        let undecided = operation == Operation::Look || operation == Operation::Health && on == On::Alb;
+        operation == Operation::Active || untold || undecided && way == Way::Hangs
+    };
     for operation in Operation::ALL {
         for way in [Way::Fails(FaultKind::Failed), Way::Hangs, Way::AnswerLost] {
             let rule = Rule { when: When::Every(operation), way };
-            let mut scenario = good();
-            scenario.faults.push(FaultWindow { from: minutes(3), until: minutes(20), rule });
-            let outcome = run(&on.of(scenario), SEED).unwrap();
-            assert_eq!(outcome.violations, [], "{operation:?} {way:?}: {:#?}", outcome.rollout.history);
-            assert_eq!(outcome.ended(), Some(PhaseName::Promoted), "{operation:?} {way:?}: {:#?}", outcome.rollout);
+            for switch in [None, scenario.settings.switch] {
+                let mut scenario = scenario.clone();
+                scenario.settings.switch = switch;
+                scenario.faults.push(FaultWindow { from: minutes(3), until: minutes(20), rule });
+                let outcome = run(&scenario, SEED).unwrap();
+                let told = format!("{operation:?} {way:?} {switch:?}: {:#?}", outcome.rollout.history);
+                assert_eq!(outcome.violations, [], "{told}");
+                let fired = switch.is_some() && fires(operation, way);
+                let end = if fired { PhaseName::RolledBack } else { PhaseName::Promoted };
+                assert_eq!(outcome.ended(), Some(end), "{told}");
+                let why = outcome.rollout.history.last().map(|event| &event.why);
+                assert_eq!(matches!(why, Some(Why::SwitchFired)), fired, "{told}");
+            }
         }
     }
 }
@@ -145,7 +169,12 @@ fn tick_at(world: &World, ports: &impl crate::ports::Ports, minute: u64) {
 }
 
 fn settings() -> crate::driver::Settings {
-    crate::driver::Settings { mode: crate::spec::Mode::Enforce, metric_lag: minutes(3), deployment_spec: None }
+    crate::driver::Settings {
+        mode: crate::spec::Mode::Enforce,
+        metric_lag: minutes(3),
+        switch: None,
+        deployment_spec: None,
+    }
 }
 
 fn start() -> Timestamp {

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::analysis::{Analysis, Doubt, JudgePlan, Samples, Verdict};
 use crate::deployment::{Deployment, DeploymentRef, DeploymentState, Shift, Stage};
 use crate::engine::{Start, begin, settled_before};
-use crate::observation::{AlarmState, Observation, Readiness, Routing, Seen, VersionInfo};
+use crate::observation::{AlarmState, Observation, Readiness, Routing, Seen, SwitchTold, VersionInfo};
 use crate::rollout::{
     Fence, Guest, Held, PauseReason, Phase, PhaseName, RollBackEnd, Rollout, UndecidedWhy, WeightSeen, Why,
 };
@@ -191,6 +191,8 @@ pub fn observation(rollout: &Rollout, now: Timestamp, routing: Routing) -> Obser
         sealed_before: None,
         passes_before: None,
         judge_failed: None,
+        switch: None,
+        switch_told: SwitchTold::Nothing,
         target_held_by: None,
         newer: None,
     }

@@ -137,6 +137,7 @@ fn every_operation_can_fail(on: On) {
         let mut failed = run_now(call_router(on, &world, &faulty)).unwrap();
         failed.extend(run_now(call_store(on, &faulty)).unwrap());
         failed.extend(run_now(call_deployments(on, &world, &faulty)).unwrap());
+        failed.extend(run_now(call_switch(on, &faulty)).unwrap());
         for (called, is_err) in failed {
             // A rollout whose creation failed cannot be saved, and an alias has no targets whose health could be asked for.
             let follows = operation == Operation::Create && called == Operation::Save;
@@ -216,6 +217,15 @@ async fn call_deployments(on: On, world: &World, ports: &impl Ports) -> Called {
         (Operation::Answer, ports.answer(&hook, &answer).await.is_err()),
         (Operation::SpecFor, ports.spec_for(&deployment).await.is_err()),
         (Operation::Shifting, ports.shifting(&on.target()).await.is_err()),
+    ]
+}
+
+async fn call_switch(on: On, ports: &impl Ports) -> Called {
+    let (target, baseline, canary, at) = (on.target(), on.baseline(), on.canary(), on.rollout().now);
+    let switch = Switch { rollout: "a", target: &target, baseline: &baseline, canary: &canary, at };
+    vec![
+        (Operation::Arm, ports.arm(&switch).await.is_err()),
+        (Operation::Disarm, ports.disarm("a", &target).await.is_err()),
     ]
 }
 

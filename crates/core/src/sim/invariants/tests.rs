@@ -1,12 +1,13 @@
 //! Every promise, broken on purpose.
 
 use super::*;
-use crate::ports::{RolloutStore, SetWeight, TrafficRouter};
-use crate::rollout::{DecisionRecord, Fence, Notice, PauseReason, WeightSeen};
+use crate::driver::Settings;
+use crate::ports::{DeadMansSwitch, RolloutStore, SetWeight, Switch, TrafficRouter};
+use crate::rollout::{DecisionRecord, Fence, Notice, PauseReason, PutBack, WeightSeen};
 use crate::sim::executor::run_now;
 use crate::sim::samples::{On, on_both, start};
 use crate::sim::world::{Call, Rule};
-use crate::spec::{RuleRef, Step, Target};
+use crate::spec::{RuleRef, Step, Target, Version};
 use crate::units::Minute;
 
 on_both!(
@@ -16,6 +17,8 @@ on_both!(
     weights_are_set_only_as_recorded_and_never_while_blind,
     danger_and_deadlines_are_acted_on_in_time,
     every_transition_is_told_under_its_own_key,
+    traffic_is_split_only_while_a_switch_is_armed,
+    of_what_has_ended_no_switch_is_left,
 );
 
 fn weight(percent: u16) -> Weight {
@@ -254,6 +257,68 @@ fn every_transition_is_told_under_its_own_key(on: On) {
     assert_eq!(check_notices(&world), []);
     publish(notice(2, "otherwise"));
     assert_eq!(check_notices(&world).len(), 1, "one key, two stories");
+}
+
+/// What is said of a world at 5 % whose switch fires so many minutes from now, and gives everything to this version.
+fn of_switch(on: On, rollout: &Rollout, armed: Option<(u64, Version)>, settings: &Settings) -> Vec<&'static str> {
+    let world = world_with(rollout);
+    if let Some((minutes, version)) = armed {
+        arm(&world, on, &version, world.now() + Span::from_minutes(minutes));
+    }
+    broken(&check_switches(&Snapshot::of(&world), &world, settings))
+}
+
+fn arm(world: &World, on: On, baseline: &Version, at: Timestamp) {
+    let (target, canary) = (on.target(), on.canary());
+    let switch = Switch { rollout: "checkout-42", target: &target, baseline, canary: &canary, at };
+    run_now(world.arm(&switch)).unwrap().unwrap();
+}
+
+fn traffic_is_split_only_while_a_switch_is_armed(on: On) {
+    let in_time = "while traffic is split a switch would put all of it back in time";
+    let left = "no switch is left that nobody will remove";
+    let waits = |switch, mode| {
+        let metric_lag = Span::from_minutes(3);
+        Settings { mode, metric_lag, switch, deployment_spec: None }
+    };
+    let on_duty = waits(Some(Span::from_minutes(15)), Mode::Enforce);
+    let split = first_step(on);
+    for (armed, wanted) in [
+        (Some((1, on.baseline())), vec![]),
+        (Some((20, on.baseline())), vec![]),
+        (Some((21, on.baseline())), vec![in_time]),
+        (Some((15, on.canary())), vec![in_time]),
+        (None, vec![in_time]),
+    ] {
+        assert_eq!(of_switch(on, &split, armed.clone(), &on_duty), wanted, "{armed:?}");
+    }
+    // Where nobody moves traffic, or wants no switch, there is none.
+    for off in [waits(None, Mode::Enforce), waits(Some(Span::from_minutes(15)), Mode::Observe)] {
+        assert_eq!(of_switch(on, &split, None, &off), Vec::<&str>::new());
+    }
+    let ended = Rollout { phase: Phase::RolledBack { at: start(), why: Why::Ready }, ..split };
+    let removing = PutBack { at: start(), earliest: start() };
+    for (switch, wanted) in [(Some(removing), vec![]), (None, vec![left])] {
+        let ended = Rollout { switch, ..ended.clone() };
+        assert_eq!(of_switch(on, &ended, Some((15, on.baseline())), &on_duty), wanted);
+    }
+}
+
+fn of_what_has_ended_no_switch_is_left(on: On) {
+    let armed = PutBack { at: start(), earliest: start() };
+    let ended = Phase::Promoted { at: start() };
+    let promoted = Rollout { phase: ended, switch: Some(armed), ..first_step(on) };
+    let world = world_with(&promoted);
+    let mut watchdog = Watchdog::default();
+    let mut tick = |world: &World, fault_free| {
+        let now = Snapshot::of(world);
+        broken(&watchdog.after_tick(&now, &now, world, fault_free, Mode::Enforce))
+    };
+    arm(&world, on, &on.baseline(), start() + Span::from_minutes(15));
+    let late = "a switch is removed within two fault-free ticks of the end";
+    assert_eq!([tick(&world, false), tick(&world, true), tick(&world, true)], [vec![], vec![], vec![late]]);
+    run_now(world.disarm("checkout-42", &on.target())).unwrap().unwrap();
+    assert_eq!(tick(&world, true), Vec::<&str>::new());
 }
 
 /// What is said of rules that Coalmine writes like this, in the step of 25 %.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Run, RunError, Scenario, Snapshot, Step, blind, group, invariants};
+use super::{Run, RunError, Scenario, Snapshot, Step, blind, group};
 use crate::deployment::{Hook, Question, Shift};
 use crate::driver::{self, HookReport};
 use crate::ports::Fault;
@@ -142,7 +142,7 @@ impl Run<'_> {
         }
         self.hear(question, done.ok().filter(|_| !dead), tries);
         let after = Snapshot::of(self.world);
-        self.violations.extend(invariants::check(&before, &after, self.world, blind(&rules)));
+        self.check(&before, &after, blind(&rules));
         Ok(())
     }
 

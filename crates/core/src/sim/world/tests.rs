@@ -2,7 +2,7 @@ use super::*;
 use crate::metrics::{SeriesQuery, Stat};
 use crate::observation::Readiness;
 use crate::ports::{
-    AlarmSource, LookError, MetricSource, Ports, RolloutStore, SetError, SetWeight, TestRunner, TrafficRouter,
+    AlarmSource, LookError, MetricSource, Ports, RolloutStore, SetError, SetWeight, Switch, TestRunner, TrafficRouter,
 };
 use crate::rollout::Rollout;
 use crate::sim::contract::{self, Guard};
@@ -20,21 +20,27 @@ fn guard(on: On) -> Guard {
     }
 }
 
-fn keep(ports: &impl Ports, on: On) {
+fn keep(ports: &impl Ports, world: &World, on: On) {
     let (target, baseline, canary) = (on.target(), on.baseline(), on.canary());
     run_now(contract::router(ports, &target, &baseline, &canary, guard(on))).unwrap().unwrap();
     run_now(contract::store(ports, &on.rollout())).unwrap().unwrap();
     let mut elsewhere = Rollout { id: "elsewhere".to_owned(), ..on.rollout() };
     elsewhere.spec.target = on.target_of("elsewhere");
     run_now(contract::deployments(ports, &elsewhere)).unwrap().unwrap();
+    let (rollout, at) = ("checkout-42", world.now() + Span::from_minutes(15));
+    let switch = Switch { rollout, target: &target, baseline: &baseline, canary: &canary, at };
+    let waits = |rollout: &str| world.switches().get(rollout).map(|armed| armed.at).into_iter().collect();
+    run_now(contract::switch(ports, &switch, waits)).unwrap().unwrap();
 }
 
 fn the_world_keeps_the_contract_of_the_ports(on: On) {
-    keep(&on.world(), on);
+    let world = on.world();
+    keep(&world, &world, on);
 }
 
 fn a_wrapper_without_rules_keeps_it_too(on: On) {
-    keep(&Faulty::healthy(&on.world()), on);
+    let world = on.world();
+    keep(&Faulty::healthy(&world), &world, on);
 }
 
 fn set(world: &World, baseline: &str, canary: &str, weight: Weight) -> Result<(), SetError> {

@@ -1,0 +1,83 @@
+//! The dead man's switch: while traffic is split, AWS itself stands ready to put all of it back, and every live tick pushes
+//! that into the future. It fires when nobody pushes it any more.
+
+use super::{Draft, Effect};
+use crate::observation::{Split, SwitchTold};
+use crate::rollout::{Held, Phase, PutBack};
+use crate::units::{Span, Timestamp, Weight};
+
+/// The moments to which it is pushed lie this part of its time apart, so that most ticks have nothing to push.
+const PUSHES: u64 = 3;
+
+/// What is still there so long after its time has fired, or never will.
+const GONE_AFTER: Span = Span::from_minutes(10);
+
+/// Armed before every weight, pushed while any rule may have traffic on both versions, and removed after that, whatever
+/// became of the rollout: it would undo what came later.
+pub(super) fn keep(draft: &mut Draft<'_>, observed: bool) {
+    let armed = draft.next.switch;
+    match (draft.seen.switch.filter(|_| !observed && is_split(&draft.next.phase)), armed) {
+        (Some(time), armed) => arm(draft, time, armed),
+        (None, Some(PutBack { at, .. })) => {
+            if draft.seen.switch_told == SwitchTold::Removed || draft.now() >= at + GONE_AFTER {
+                draft.next.switch = None;
+                return;
+            }
+            let until = at.hour_minute();
+            draft.hold(format!("at {until} all traffic is put back, until the switch that does it is removed"));
+            draft.effects.push(Effect::Disarm);
+        }
+        (None, None) => {}
+    }
+}
+
+/// What could not be told is told again with the next tick; what was told is remembered, so that its work is known for it.
+fn arm(draft: &mut Draft<'_>, time: Span, armed: Option<PutBack>) {
+    let at = pushed(draft.now(), time);
+    let pushed = PutBack { at, earliest: armed.map_or(at, |armed| armed.earliest) };
+    let mut next = armed.filter(|armed| armed.at >= at).unwrap_or(pushed);
+    if draft.seen.switch_told == SwitchTold::Armed(next.at) {
+        next.earliest = next.at;
+    }
+    let is_news = armed.map(|armed| armed.at) != Some(next.at) || next.earliest < next.at;
+    let untold = is_news && draft.seen.switch_told != SwitchTold::Failed;
+    draft.next.switch = Some(next);
+    if untold || draft.effects.iter().any(Effect::gives_traffic) {
+        draft.effects.insert(0, Effect::Arm { at: next.at });
+    }
+}
+
+/// At least `time` from now.
+fn pushed(now: Timestamp, time: Span) -> Timestamp {
+    let apart = (time.seconds() / PUSHES).max(60);
+    let at = (now + time).epoch_seconds();
+    let apart = i64::try_from(apart).unwrap_or(60);
+    Timestamp::from_epoch_seconds((at + apart - 1).div_euclid(apart) * apart)
+}
+
+fn is_split(phase: &Phase) -> bool {
+    match phase {
+        Phase::Shifting { .. }
+        | Phase::Baking { .. }
+        | Phase::Paused { held: Held::Step { .. }, .. }
+        | Phase::Promoting { live_since: None, .. }
+        | Phase::RollingBack { .. } => true,
+        Phase::Pending { .. }
+        | Phase::Paused { held: Held::Pending, .. }
+        | Phase::Promoting { live_since: Some(_), .. }
+        | Phase::Promoted { .. }
+        | Phase::RolledBack { .. }
+        | Phase::Superseded { .. } => false,
+    }
+}
+
+/// Whether its time may have come, and all traffic is back of which some should not be.
+pub(super) fn has_fired(draft: &Draft<'_>, expected: &[Weight]) -> bool {
+    let due = draft.before.switch.is_some_and(|armed| draft.now() >= armed.earliest);
+    let back = match draft.split() {
+        Some((_, Split::Ours(weight))) => weight == Weight::ZERO,
+        Some((_, Split::Uneven { low, .. })) => low == Weight::ZERO,
+        Some((_, Split::Foreign)) | None => false,
+    };
+    due && back && !expected.contains(&Weight::ZERO)
+}
