@@ -97,7 +97,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         let topic_arn = self.optional("COALMINE_TOPIC_ARN", topic_arn);
         // Whatever is wrong with it is told where it is used: it must not keep the others from being looked after.
         let deployment_spec = self.get("COALMINE_SPEC");
-        let settings = Settings { mode, metric_lag, deployment_spec };
+        let settings = Settings { mode, metric_lag, switch: None, deployment_spec };
         table.map(|table| World { aws: AwsConfig { table: Some(table), event_bus, topic_arn }, settings })
     }
 

@@ -340,6 +340,10 @@ pub struct Observation {
     pub passes_before: Option<crate::units::Minute>,
     /// A bug of ours that kept the judge from answering.
     pub judge_failed: Option<String>,
+    /// How long the dead man's switch waits; `None` where there is none.
+    pub switch: Option<Span>,
+    /// It was removed in this tick.
+    pub disarmed: bool,
     /// Another active rollout on the same target that goes before this one.
     pub target_held_by: Option<String>,
     /// A rollout that was started on the same target after this one and waits for it to give way.

@@ -13,7 +13,7 @@ use crate::metrics::{Series, SeriesQuery};
 use crate::observation::{AlarmState, Health, Routing, Surroundings, TestOutcome, VersionInfo};
 use crate::rollout::{DecisionRecord, Notice, Rollout};
 use crate::spec::{Target, Test, Version};
-use crate::units::Weight;
+use crate::units::{Timestamp, Weight};
 
 /// A failure of the service itself, classified in one place by the adapter.
 #[derive(Debug, thiserror::Error)]
@@ -265,6 +265,27 @@ pub trait Deployments {
     fn shifting(&self, target: &Target) -> impl Future<Output = Result<Option<DeploymentRef>, Fault>> + Send;
 }
 
+/// The dead man's switch: something that puts all of a target's traffic back at a given time, whoever is dead by then.
+pub trait DeadMansSwitch {
+    /// Arms the rollout's switch, or has it wait for another time. Idempotent.
+    fn arm(&self, switch: &Switch<'_>) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Removes it. One that is not there is no error.
+    fn disarm(&self, rollout: &str, target: &Target) -> impl Future<Output = Result<(), Fault>> + Send;
+}
+
+/// What a switch does, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Switch<'a> {
+    /// The rollout that it is for, of which it bears the name.
+    pub rollout: &'a str,
+    pub target: &'a Target,
+    /// The version that gets all the traffic.
+    pub baseline: &'a Version,
+    pub canary: &'a Version,
+    pub at: Timestamp,
+}
+
 /// Tests a version before it gets traffic.
 pub trait TestRunner {
     fn run(
@@ -277,12 +298,20 @@ pub trait TestRunner {
 
 /// Everything the driver needs.
 pub trait Ports:
-    TrafficRouter + MetricSource + AlarmSource + RolloutStore + Notifier + TestRunner + Deployments + Sync
+    TrafficRouter + MetricSource + AlarmSource + RolloutStore + Notifier + TestRunner + Deployments + DeadMansSwitch + Sync
 {
 }
 
-impl<T: TrafficRouter + MetricSource + AlarmSource + RolloutStore + Notifier + TestRunner + Deployments + Sync> Ports
-    for T
+impl<T> Ports for T where
+    T: TrafficRouter
+        + MetricSource
+        + AlarmSource
+        + RolloutStore
+        + Notifier
+        + TestRunner
+        + Deployments
+        + DeadMansSwitch
+        + Sync
 {
 }
 

@@ -59,6 +59,9 @@ pub struct Rollout {
     /// rollout: it holds no target for it, and the next rollout puts an end to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detach_at: Option<Timestamp>,
+    /// When the dead man's switch puts all traffic back; `None` while there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switch: Option<Timestamp>,
     /// Minutes before this one are stored with the rollout and never read from CloudWatch again.
     pub sealed_before: Option<Minute>,
     /// Alarms that were red at the start and are judged only once they have been OK (`alreadyRed: judge`).
@@ -290,6 +293,8 @@ pub enum Why {
     Attached,
     /// The old target group was kept as long as the spec says, and no rule forwards to it any more.
     Detached,
+    /// Nobody pushed the dead man's switch any more, and it put all traffic back.
+    SwitchFired,
     /// The old target group is not detached.
     StaysAttached {
         why: String,
@@ -496,7 +501,7 @@ impl Rollout {
     /// Whether a tick has anything to do with it.
     #[must_use]
     pub fn is_active(&self) -> bool {
-        !self.is_terminal() || !self.outbox.is_empty() || self.detach_at.is_some()
+        !self.is_terminal() || !self.outbox.is_empty() || self.detach_at.is_some() || self.switch.is_some()
     }
 
     /// The version that it left with all the traffic; nothing while it goes on, and where others took the target.

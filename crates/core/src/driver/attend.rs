@@ -14,10 +14,10 @@ use crate::deployment::{Asked, Deployment, DeploymentRef};
 use crate::engine::{self, Decision, Effect, Needs};
 use crate::metrics::Series;
 use crate::observation::{AlarmState, Observation, Routing, Seen, TestOutcome};
-use crate::ports::{Attach, Budget, Detach, Fault, LookError, Ports, SaveError, SetWeight};
+use crate::ports::{Attach, Budget, Detach, Fault, LookError, Ports, SaveError, SetWeight, Switch};
 use crate::report;
 use crate::rollout::{PhaseName, Rollout};
-use crate::units::{Minute, Span, Weight};
+use crate::units::{Minute, Span, Timestamp, Weight};
 
 /// After an act the target is looked at again at once: a weight that is seen live starts its bake, and a rollback is
 /// finished, in the same invocation. Four passes are: look back and prepare, test and act, verify, settle.
@@ -110,6 +110,8 @@ pub(super) struct Looked {
     pub neighbours: Neighbours,
     /// What is known of the deployment that it judges, where somebody has looked already.
     pub visit: Option<Visit>,
+    /// The dead man's switch was removed by now.
+    pub disarmed: bool,
 }
 
 /// The minutes this tick judges on.
@@ -144,18 +146,22 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         for _ in 0..PASSES {
             let decision = self.decide(&current, &looked, minutes.as_ref(), &mut line).await;
             let settled = decision.next == current && decision.effects.iter().all(Effect::is_only_unsaved);
+            let faults = line.faults.len();
             let outcome = self.carry_out(&current, &decision, &mut line).await;
             if let Outcome::Dropped = outcome {
                 line.unsaved = true;
                 return line;
             }
+            let disarms = decision.effects.contains(&Effect::Disarm);
+            looked.disarmed = disarms && line.faults.len() == faults;
             current = decision.next;
             line.phase = current.phase.name();
             line.weight = current.desired_weight();
             line.holding = decision.holding;
             // What a stop brings about takes its time: it is seen by the next tick, and not asked for again before that.
             let stops = decision.effects.iter().any(|effect| matches!(effect, Effect::Stop { told: false, .. }));
-            if settled || stops {
+            // What could not be removed is removed by the next tick.
+            if settled || stops || disarms && !looked.disarmed {
                 break;
             }
         }
@@ -275,6 +281,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             sealed_before: None,
             passes_before: None,
             judge_failed: None,
+            switch: self.settings.switch,
+            disarmed: looked.disarmed,
             target_held_by: looked.neighbours.target_held_by.clone(),
             newer: looked.neighbours.newer.clone(),
         }
@@ -340,7 +348,16 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             Effect::Attach { seen } => return self.attach(rollout, seen, line).await,
             Effect::Detach { seen } => return self.detach(rollout, seen, line).await,
             Effect::Stop { deployment, .. } => return self.stop(deployment, line).await,
+            Effect::Arm { until } => return self.arm(rollout, *until, line).await.unwrap_or(()),
+            Effect::Disarm => return self.disarm(rollout, line).await,
         };
+        // No traffic that nobody would put back.
+        if !effect.is_retreat()
+            && let Some(until) = rollout.switch
+            && self.arm(rollout, until, line).await.is_none()
+        {
+            return;
+        }
         let split = SetWeight {
             target: &rollout.spec.target,
             baseline: &rollout.baseline,
@@ -367,6 +384,20 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         match self.ports.detach(&detach).await {
             Ok(()) => line.did.push(format!("detached {} from {}", rollout.baseline, line.target)),
             Err(error) => line.faults.push(error.to_string()),
+        }
+    }
+
+    /// Whether it could be armed.
+    async fn arm(&self, rollout: &Rollout, at: Timestamp, line: &mut Line) -> Option<()> {
+        let Rollout { id, baseline, canary, spec, .. } = rollout;
+        let switch = Switch { rollout: id, target: &spec.target, baseline, canary, at };
+        let armed = self.ports.arm(&switch).await;
+        armed.map_err(|fault| line.faults.push(fault.to_string())).ok()
+    }
+
+    async fn disarm(&self, rollout: &Rollout, line: &mut Line) {
+        if let Err(fault) = self.ports.disarm(&rollout.id, &rollout.spec.target).await {
+            line.faults.push(fault.to_string());
         }
     }
 

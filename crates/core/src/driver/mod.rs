@@ -54,6 +54,8 @@ pub struct Settings {
     pub mode: Mode,
     /// How late metrics may be.
     pub metric_lag: Span,
+    /// How long the dead man's switch waits for a tick; `None` for no such switch.
+    pub switch: Option<Span>,
     /// The spec's text for deployments of other services for which nobody left another one.
     pub deployment_spec: Option<String>,
 }
@@ -234,7 +236,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             let series = series.drain(..plan.queries.len().min(series.len())).collect();
             let neighbours = neighbours.remove(&rollout.id).unwrap_or_default();
             let visit = visits.get(&rollout.id).cloned();
-            work.push((rollout, Looked { plan, series, alarms: alarms.clone(), neighbours, visit }));
+            work.push((rollout, Looked { plan, series, alarms: alarms.clone(), neighbours, visit, disarmed: false }));
         }
         let attending = stream::iter(work).map(|(rollout, looked)| self.isolated(rollout, looked));
         lines.extend(attending.buffered(CONCURRENT_ROLLOUTS).collect::<Vec<Line>>().await);

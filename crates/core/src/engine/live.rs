@@ -1,6 +1,6 @@
 //! While the canary has, or may have, traffic: danger first, then who owns the target, then time, then progress.
 
-use super::{Draft, auto, detach, guest, health, pending, transition};
+use super::{Draft, auto, detach, guest, health, pending, switch, transition};
 use crate::analysis::{Doubt, Samples, Verdict, settled_digest};
 use crate::observation::Split;
 use crate::rollout::{Held, PauseReason, Phase, Proof, RollBackEnd, Rollout, UndecidedWhy, WeightSeen, Why};
@@ -38,6 +38,10 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
 /// is proven worse or an alarm rings: it is our release that does the harm.
 fn taken_over(draft: &mut Draft<'_>) -> bool {
     let Some((routing, split)) = draft.split() else { return false };
+    if switch::has_fired(draft, &expected(draft)) {
+        draft.roll_back(Why::SwitchFired, RollBackEnd::RolledBack);
+        return true;
+    }
     let ours = match split {
         Split::Ours(weight) => routing.in_transition || expected(draft).contains(&weight) || in_danger(draft),
         Split::Uneven { low, high } => {

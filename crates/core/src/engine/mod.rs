@@ -15,6 +15,7 @@ mod orders;
 mod pending;
 mod retreat;
 mod sealing;
+mod switch;
 mod transition;
 
 #[cfg(test)]
@@ -89,6 +90,10 @@ pub enum Effect {
     /// Stop the deployment that is judged; its service puts all traffic back. One that is `told` by the answer to its hook
     /// need not be stopped once this is saved, for the answer is made from what is stored.
     Stop { deployment: DeploymentRef, told: bool },
+    /// Have AWS put all traffic back at this time, unless it is told otherwise before. Replaces what was said before.
+    Arm { until: Timestamp },
+    /// Have it put nothing back.
+    Disarm,
 }
 
 impl Effect {
@@ -97,7 +102,7 @@ impl Effect {
     pub fn is_retreat(&self) -> bool {
         match self {
             Self::SetWeight { weight, .. } => *weight == Weight::ZERO,
-            Self::Attach { .. } | Self::Detach { .. } => false,
+            Self::Attach { .. } | Self::Detach { .. } | Self::Arm { .. } | Self::Disarm => false,
             Self::Stop { .. } => true,
         }
     }
@@ -149,6 +154,9 @@ pub fn decide(rollout: &Rollout, seen: &Observation, analysis: Option<&Analysis>
         (Some(_), _) => guest::decide(&mut draft, observed),
         (None, true) => observe::decide(&mut draft),
         (None, false) => enforce(&mut draft),
+    }
+    if rollout.guest.is_none() {
+        switch::keep(&mut draft, observed);
     }
     draft.finish()
 }

@@ -9,8 +9,8 @@ use crate::deployment::{Deployment, DeploymentRef, FoundSpec, Hook, HookAnswer};
 use crate::metrics::{Series, SeriesQuery};
 use crate::observation::{AlarmState, Health, Routing, Surroundings, TestOutcome, VersionInfo};
 use crate::ports::{
-    AlarmSource, Attach, CreateError, Deployments, Detach, Fault, FaultKind, LookError, MetricSource, Notifier, Ports,
-    RolloutStore, SaveError, SetError, SetWeight, TestRunner, TrafficRouter, Unreadable,
+    AlarmSource, Attach, CreateError, DeadMansSwitch, Deployments, Detach, Fault, FaultKind, LookError, MetricSource,
+    Notifier, Ports, RolloutStore, SaveError, SetError, SetWeight, Switch, TestRunner, TrafficRouter, Unreadable,
 };
 use crate::rollout::{DecisionRecord, Notice, Rollout};
 use crate::sim::executor::yield_once;
@@ -53,10 +53,12 @@ pub enum Operation {
     Answer,
     SpecFor,
     Shifting,
+    Arm,
+    Disarm,
 }
 
 impl Operation {
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::Look,
         Self::Version,
         Self::Set,
@@ -86,6 +88,8 @@ impl Operation {
         Self::Answer,
         Self::SpecFor,
         Self::Shifting,
+        Self::Arm,
+        Self::Disarm,
     ];
 
     /// As the port calls it.
@@ -121,6 +125,8 @@ impl Operation {
             Self::Answer => "answer",
             Self::SpecFor => "spec_for",
             Self::Shifting => "shifting",
+            Self::Arm => "arm",
+            Self::Disarm => "disarm",
         }
     }
 
@@ -131,6 +137,7 @@ impl Operation {
             Self::Set | Self::Attach | Self::Detach => true,
             Self::Create | Self::Save | Self::Seal | Self::Publish => true,
             Self::KeepHook | Self::DropHook | Self::Measure | Self::Stop | Self::Answer => true,
+            Self::Arm | Self::Disarm => true,
             Self::Look | Self::Version | Self::Health | Self::Survey | Self::Fetch | Self::States => false,
             Self::Active | Self::Load | Self::Holder | Self::NamedByAlarm | Self::Sealed | Self::RunTest => false,
             Self::Judged | Self::Hooks | Self::Deployment | Self::SpecFor | Self::Shifting => false,
@@ -525,6 +532,16 @@ impl<P: Ports> Deployments for Faulty<'_, P> {
 
     async fn shifting(&self, target: &Target) -> Result<Option<DeploymentRef>, Fault> {
         self.call(Operation::Shifting, self.inner.shifting(target), None).await
+    }
+}
+
+impl<P: Ports> DeadMansSwitch for Faulty<'_, P> {
+    async fn arm(&self, switch: &Switch<'_>) -> Result<(), Fault> {
+        self.call(Operation::Arm, self.inner.arm(switch), None).await
+    }
+
+    async fn disarm(&self, rollout: &str, target: &Target) -> Result<(), Fault> {
+        self.call(Operation::Disarm, self.inner.disarm(rollout, target), None).await
     }
 }
 

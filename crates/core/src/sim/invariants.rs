@@ -299,6 +299,7 @@ fn consent(rollout: &Rollout, from: Weight, event: &Event, world: &World) -> Res
         Why::Started { .. }
         | Why::Cleared
         | Why::NotPutBack { .. }
+        | Why::SwitchFired
         | Why::Attached
         | Why::Detached
         | Why::StaysAttached { .. }

@@ -499,7 +499,12 @@ impl Scenario {
             alarms: Vec::new(),
             events: Vec::new(),
             faults: Vec::new(),
-            settings: Settings { mode: Mode::Enforce, metric_lag: Span::from_minutes(3), deployment_spec: None },
+            settings: Settings {
+                mode: Mode::Enforce,
+                metric_lag: Span::from_minutes(3),
+                switch: None,
+                deployment_spec: None,
+            },
             longest: Span::from_hours(24),
             ticks_twice: false,
             rival: false,

@@ -98,7 +98,7 @@ impl ByHand {
 }
 
 fn settings() -> Settings {
-    Settings { mode: Mode::Enforce, metric_lag: minutes(3), deployment_spec: None }
+    Settings { mode: Mode::Enforce, metric_lag: minutes(3), switch: None, deployment_spec: None }
 }
 
 fn failing_service(operation: Operation, from: u64, until: u64) -> FaultWindow {

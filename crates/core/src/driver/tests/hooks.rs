@@ -18,7 +18,7 @@ use crate::units::{Timestamp, Weight};
 const PLACE: &str = "SSM parameter /coalmine/checkout/live";
 
 fn settings() -> Settings {
-    Settings { mode: Mode::Enforce, metric_lag: minutes(3), deployment_spec: None }
+    Settings { mode: Mode::Enforce, metric_lag: minutes(3), switch: None, deployment_spec: None }
 }
 
 fn weight(points: u16) -> Weight {

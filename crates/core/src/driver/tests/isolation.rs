@@ -28,7 +28,7 @@ pub fn start() -> Timestamp {
 }
 
 pub fn settings() -> Settings {
-    Settings { mode: Mode::Enforce, metric_lag: minutes(3), deployment_spec: None }
+    Settings { mode: Mode::Enforce, metric_lag: minutes(3), switch: None, deployment_spec: None }
 }
 
 /// Three functions, or pairs of attached target groups, each with a rollout of 42 that was just started.

@@ -145,7 +145,12 @@ fn tick_at(world: &World, ports: &impl crate::ports::Ports, minute: u64) {
 }
 
 fn settings() -> crate::driver::Settings {
-    crate::driver::Settings { mode: crate::spec::Mode::Enforce, metric_lag: minutes(3), deployment_spec: None }
+    crate::driver::Settings {
+        mode: crate::spec::Mode::Enforce,
+        metric_lag: minutes(3),
+        switch: None,
+        deployment_spec: None,
+    }
 }
 
 fn start() -> Timestamp {

@@ -16,6 +16,7 @@ mod recordings;
 mod shared_target;
 mod starts;
 mod starts_alb;
+mod switch;
 mod wall;
 mod watched;
 

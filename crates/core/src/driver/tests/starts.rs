@@ -33,7 +33,7 @@ fn world(per_second: f64) -> World {
 fn ask(world: &World, spec: &Value) -> Result<Answer, Vec<String>> {
     let told = |problems: Vec<crate::spec::Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
     let request = Request::parse(&json!({ "command": "start", "spec": spec, "by": "ci" })).map_err(told)?;
-    let settings = Settings { mode: Mode::Enforce, metric_lag: minutes(3), deployment_spec: None };
+    let settings = Settings { mode: Mode::Enforce, metric_lag: minutes(3), switch: None, deployment_spec: None };
     run_now(command(world, request, start(), &SimBudget::plenty(), &settings)).unwrap().map_err(told)
 }
 

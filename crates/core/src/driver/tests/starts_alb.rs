@@ -57,7 +57,7 @@ fn changed(change: impl FnOnce(&mut Value)) -> Value {
 fn ask(world: &World, spec: &Value) -> Result<RolloutAnswer, Vec<String>> {
     let told = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
     let request = Request::parse(&json!({ "command": "start", "spec": spec, "by": "ci" })).map_err(told)?;
-    let settings = Settings { mode: Mode::Enforce, metric_lag: minutes(3), deployment_spec: None };
+    let settings = Settings { mode: Mode::Enforce, metric_lag: minutes(3), switch: None, deployment_spec: None };
     match run_now(command(world, request, start(), &SimBudget::plenty(), &settings)).unwrap().map_err(told)? {
         Answer::Rollout(answer) => Ok(*answer),
         other @ (Answer::Nothing { .. } | Answer::List { .. } | Answer::Deployments { .. }) => panic!("{other:?}"),

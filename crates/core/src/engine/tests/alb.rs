@@ -88,6 +88,7 @@ impl Stage {
                 Effect::Attach { .. } => self.attached = true,
                 Effect::Detach { .. } => self.attached = false,
                 Effect::Stop { .. } => panic!("no deployment is judged"),
+                Effect::Arm { .. } | Effect::Disarm => panic!("there is no switch"),
             }
         }
         self.holding = decision.holding;

@@ -191,6 +191,8 @@ pub fn observation(rollout: &Rollout, now: Timestamp, routing: Routing) -> Obser
         sealed_before: None,
         passes_before: None,
         judge_failed: None,
+        switch: None,
+        disarmed: false,
         target_held_by: None,
         newer: None,
     }

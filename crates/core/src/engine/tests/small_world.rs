@@ -166,7 +166,9 @@ fn every_case_of_an_alias() -> Vec<Case> {
 fn weights_set(decision: &Decision) -> Vec<Weight> {
     let set = |effect: &Effect| match effect {
         Effect::SetWeight { weight, .. } => Some(*weight),
-        Effect::Attach { .. } | Effect::Detach { .. } | Effect::Stop { .. } => None,
+        Effect::Attach { .. } | Effect::Detach { .. } | Effect::Stop { .. } | Effect::Arm { .. } | Effect::Disarm => {
+            None
+        }
     };
     decision.effects.iter().filter_map(set).collect()
 }

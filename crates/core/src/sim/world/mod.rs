@@ -7,11 +7,13 @@ mod alb;
 mod deployments;
 mod router;
 mod services;
+mod switch;
 #[cfg(test)]
 mod tests;
 
 pub use alb::{HOSTS, Rule};
 pub use deployments::{CodeDeploy, Deploys, Ecs, Telling, Tells, Timetable, Told};
+pub use switch::Armed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -109,6 +111,9 @@ struct State {
     /// The verdict metric: when, on what, and whether it was proven worse.
     measured: Vec<(Timestamp, Target, bool)>,
     kept: deployments::Kept,
+    /// By rollout.
+    switches: BTreeMap<String, Armed>,
+    fired: Vec<(Timestamp, String)>,
     /// By version: answers to its tests, the last one for ever after.
     test_outcomes: BTreeMap<Version, Vec<TestOutcome>>,
     /// By version: how its tests ended the last time.
@@ -142,6 +147,8 @@ impl World {
                 hooks: BTreeMap::new(),
                 measured: Vec::new(),
                 kept: deployments::Kept::default(),
+                switches: BTreeMap::new(),
+                fired: Vec::new(),
                 test_outcomes: BTreeMap::new(),
                 tests_run: BTreeMap::new(),
             }),
@@ -156,6 +163,7 @@ impl World {
     /// Time never runs backwards: an earlier moment is ignored.
     pub fn set_now(&self, now: Timestamp) {
         let mut state = self.lock();
+        state.fire_switches(now);
         state.now = state.now.max(now);
     }
 
