@@ -468,18 +468,9 @@ pub(super) fn stop(draft: &mut Draft<'_>) {
 /// Whether the deployment waits, at its present weight, for the answer of a hook, and that has had no time yet to arrive.
 fn is_told(draft: &Draft<'_>) -> bool {
     let live = draft.split().map(|(_, split)| split);
-    let fresh = match draft.next.phase {
-        Phase::RollingBack { since, .. } => draft.now().since(since) < ANSWER_TAKES,
-        Phase::Pending { .. }
-        | Phase::Shifting { .. }
-        | Phase::Baking { .. }
-        | Phase::Paused { .. }
-        | Phase::Promoting { .. }
-        | Phase::Promoted { .. }
-        | Phase::RolledBack { .. }
-        | Phase::Superseded { .. } => true,
-    };
-    fresh && draft.seen.asked.is_some_and(|asked| live == Some(Split::Ours(asked.at)))
+    let now = draft.now();
+    let late = matches!(draft.next.phase, Phase::RollingBack { since, .. } if now.since(since) >= ANSWER_TAKES);
+    !late && draft.seen.asked.is_some_and(|asked| live == Some(Split::Ours(asked.at)))
 }
 
 /// Its service puts the old version back; until that is seen, it is told to stop.
