@@ -35,7 +35,7 @@ impl Fault {
 }
 
 /// What kind of failure it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FaultKind {
     Throttled,
     /// Not allowed: a missing permission. The detail names it.

@@ -157,7 +157,7 @@ pub enum When {
 }
 
 /// What goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Way {
     /// Fails in this way, without effect.
     Fails(FaultKind),
@@ -168,6 +168,8 @@ pub enum Way {
     Stale,
     /// `set`, `attach` and `detach`: the first rule is written, then time is over. Of anything else the answer is lost.
     Half,
+    /// A read answers as it would have from the past, where one is known; a write works.
+    Old,
     /// Never answers, no effect.
     Hangs,
     /// A bug of ours: the call panics, without effect.
@@ -192,6 +194,8 @@ pub struct Rule {
 #[derive(Debug)]
 pub struct Faulty<'a, P> {
     inner: &'a P,
+    /// What stale reads see.
+    past: Option<&'a P>,
     state: Mutex<State>,
     /// Draws how long each call takes; `None` answers at once.
     pace: Option<Mutex<Rng>>,
@@ -220,13 +224,19 @@ impl<'a, P: Ports> Faulty<'a, P> {
     #[must_use]
     pub fn new(inner: &'a P, rules: Vec<Rule>) -> Self {
         let state = State { rules, calls: Vec::new(), killed: None, stalled: Vec::new() };
-        Self { inner, state: Mutex::new(state), pace: None }
+        Self { inner, past: None, state: Mutex::new(state), pace: None }
     }
 
     /// Lets every call take a seeded while, so that what runs at the same time meets in ever new orders.
     #[must_use]
     pub fn interleaved(self, seed: u64) -> Self {
         Self { pace: Some(Mutex::new(Rng::new(seed))), ..self }
+    }
+
+    /// Lets reads that go wrong as [`Way::Old`] see how everything was then.
+    #[must_use]
+    pub fn remembering(self, past: &'a P) -> Self {
+        Self { past: Some(past), ..self }
     }
 
     /// Everything works: for counting calls.
@@ -305,6 +315,19 @@ impl<'a, P: Ports> Faulty<'a, P> {
         go_wrong(self.next(operation), operation, effect, stale).await
     }
 
+    /// A call that changes nothing: it may see the past.
+    async fn read<T: Send, E: From<Fault> + Send, F: Future<Output = Result<T, E>> + Send>(
+        &self,
+        operation: Operation,
+        ask: impl FnOnce(&'a P) -> F + Send,
+    ) -> Result<T, E> {
+        self.take_time().await;
+        match (self.next(operation), self.past) {
+            (Some(Way::Old), Some(past)) => ask(past).await,
+            (way, _) => go_wrong(way, operation, ask(self.inner), None).await,
+        }
+    }
+
     async fn take_time(&self) {
         let draw = |rng: &Mutex<Rng>| rng.lock().unwrap_or_else(PoisonError::into_inner).below(MOST_WAITING_POLLS);
         for _ in 0..self.pace.as_ref().map_or(0, draw) {
@@ -352,7 +375,7 @@ async fn go_wrong<T: Send, E: From<Fault> + Send>(
 ) -> Result<T, E> {
     let fault = |kind, detail: &str| Err(E::from(Fault::new(operation.name(), kind, detail)));
     match way {
-        None => effect.await,
+        None | Some(Way::Old) => effect.await,
         Some(Way::Fails(kind)) => fault(kind, "on purpose"),
         Some(Way::AnswerLost | Way::Half) => {
             let _lost = effect.await;
@@ -376,11 +399,11 @@ async fn go_wrong<T: Send, E: From<Fault> + Send>(
 
 impl<P: Ports> TrafficRouter for Faulty<'_, P> {
     async fn look(&self, target: &Target) -> Result<Routing, LookError> {
-        self.call(Operation::Look, self.inner.look(target), None).await
+        self.read(Operation::Look, |ports| ports.look(target)).await
     }
 
     async fn version(&self, target: &Target, version: Option<&Version>) -> Result<VersionInfo, LookError> {
-        self.call(Operation::Version, self.inner.version(target, version), None).await
+        self.read(Operation::Version, |ports| ports.version(target, version)).await
     }
 
     async fn set(&self, split: &SetWeight<'_>) -> Result<(), SetError> {
@@ -426,18 +449,18 @@ impl<P: Ports> TrafficRouter for Faulty<'_, P> {
     }
 
     async fn health(&self, target: &Target, baseline: &Version, canary: &Version) -> Result<Health, LookError> {
-        self.call(Operation::Health, self.inner.health(target, baseline, canary), None).await
+        self.read(Operation::Health, |ports| ports.health(target, baseline, canary)).await
     }
 
     async fn survey(&self, target: &Target) -> Result<Surroundings, LookError> {
-        self.call(Operation::Survey, self.inner.survey(target), None).await
+        self.read(Operation::Survey, |ports| ports.survey(target)).await
     }
 }
 
-impl<P: Ports> MetricSource for Faulty<'_, P> {
+impl<'a, P: Ports> MetricSource for Faulty<'a, P> {
     async fn fetch(&self, queries: &[SeriesQuery]) -> Vec<Result<Series, Fault>> {
-        let effect = async { Ok(self.inner.fetch(queries).await) };
-        match self.call(Operation::Fetch, effect, None::<Fault>).await {
+        let ask = |ports: &'a P| async move { Ok::<_, Fault>(ports.fetch(queries).await) };
+        match self.read(Operation::Fetch, ask).await {
             Ok(answers) => answers,
             Err(fault) => {
                 queries.iter().map(|_| Err(Fault::new(fault.operation, fault.kind, fault.detail.clone()))).collect()
@@ -448,25 +471,25 @@ impl<P: Ports> MetricSource for Faulty<'_, P> {
 
 impl<P: Ports> AlarmSource for Faulty<'_, P> {
     async fn states(&self, names: &[String]) -> Result<BTreeMap<String, AlarmState>, Fault> {
-        self.call(Operation::States, self.inner.states(names), None).await
+        self.read(Operation::States, |ports| ports.states(names)).await
     }
 }
 
 impl<P: Ports> RolloutStore for Faulty<'_, P> {
     async fn active(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
-        self.call(Operation::Active, self.inner.active(), None).await
+        self.read(Operation::Active, |ports| ports.active()).await
     }
 
     async fn load(&self, id: &str) -> Result<Option<Rollout>, Fault> {
-        self.call(Operation::Load, self.inner.load(id), None).await
+        self.read(Operation::Load, |ports| ports.load(id)).await
     }
 
     async fn holder(&self, target: &Target) -> Result<Option<String>, Fault> {
-        self.call(Operation::Holder, self.inner.holder(target), None).await
+        self.read(Operation::Holder, |ports| ports.holder(target)).await
     }
 
     async fn named_by_alarm(&self, alarm: &str) -> Result<Vec<String>, Fault> {
-        self.call(Operation::NamedByAlarm, self.inner.named_by_alarm(alarm), None).await
+        self.read(Operation::NamedByAlarm, |ports| ports.named_by_alarm(alarm)).await
     }
 
     async fn create(&self, rollout: &Rollout) -> Result<(), CreateError> {
@@ -483,11 +506,11 @@ impl<P: Ports> RolloutStore for Faulty<'_, P> {
     }
 
     async fn sealed(&self, id: &str) -> Result<Vec<MinuteSample>, Fault> {
-        self.call(Operation::Sealed, self.inner.sealed(id), None).await
+        self.read(Operation::Sealed, |ports| ports.sealed(id)).await
     }
 
     async fn judged(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
-        self.call(Operation::Judged, self.inner.judged(), None).await
+        self.read(Operation::Judged, |ports| ports.judged()).await
     }
 
     async fn keep_hook(&self, hook: &Hook) -> Result<(), Fault> {
@@ -495,7 +518,7 @@ impl<P: Ports> RolloutStore for Faulty<'_, P> {
     }
 
     async fn hooks(&self) -> Result<Vec<Hook>, Fault> {
-        self.call(Operation::Hooks, self.inner.hooks(), None).await
+        self.read(Operation::Hooks, |ports| ports.hooks()).await
     }
 
     async fn drop_hook(&self, hook: &Hook) -> Result<(), Fault> {
@@ -515,7 +538,7 @@ impl<P: Ports> Notifier for Faulty<'_, P> {
 
 impl<P: Ports> Deployments for Faulty<'_, P> {
     async fn deployment(&self, deployment: &DeploymentRef) -> Result<Deployment, LookError> {
-        self.call(Operation::Deployment, self.inner.deployment(deployment), None).await
+        self.read(Operation::Deployment, |ports| ports.deployment(deployment)).await
     }
 
     async fn stop(&self, deployment: &DeploymentRef) -> Result<(), Fault> {
@@ -527,11 +550,11 @@ impl<P: Ports> Deployments for Faulty<'_, P> {
     }
 
     async fn spec_for(&self, deployment: &Deployment) -> Result<Option<FoundSpec>, Fault> {
-        self.call(Operation::SpecFor, self.inner.spec_for(deployment), None).await
+        self.read(Operation::SpecFor, |ports| ports.spec_for(deployment)).await
     }
 
     async fn shifting(&self, target: &Target) -> Result<Option<DeploymentRef>, Fault> {
-        self.call(Operation::Shifting, self.inner.shifting(target), None).await
+        self.read(Operation::Shifting, |ports| ports.shifting(target)).await
     }
 }
 

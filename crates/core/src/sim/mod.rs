@@ -8,6 +8,7 @@ pub mod contract;
 pub mod durations;
 pub mod executor;
 pub mod faults;
+pub mod histories;
 pub mod invariants;
 pub mod rng;
 pub mod scenario;

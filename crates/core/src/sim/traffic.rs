@@ -2,6 +2,8 @@
 
 mod series;
 
+pub use series::tell;
+
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use std::sync::Arc;

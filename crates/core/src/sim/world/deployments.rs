@@ -90,7 +90,7 @@ pub enum Telling {
 }
 
 /// What the world keeps of them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Kept {
     runs: BTreeMap<DeploymentRef, Run>,
     /// Counts all deployments: what their names are made of.

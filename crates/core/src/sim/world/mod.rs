@@ -5,6 +5,7 @@
 
 mod alb;
 mod deployments;
+mod fork;
 mod router;
 mod services;
 mod switch;
@@ -13,6 +14,7 @@ mod tests;
 
 pub use alb::{HOSTS, Rule};
 pub use deployments::{CodeDeploy, Deploys, Ecs, Telling, Tells, Timetable, Told};
+pub use fork::{Table, hash_of};
 pub use switch::Armed;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,7 +78,7 @@ pub enum Call {
 #[error("{0}")]
 pub struct Refused(pub String);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct State {
     now: Timestamp,
     /// By function, then version.
