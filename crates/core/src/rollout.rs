@@ -59,6 +59,9 @@ pub struct Rollout {
     /// rollout: it holds no target for it, and the next rollout puts an end to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detach_at: Option<Timestamp>,
+    /// Since when there have been weights between our two versions that we did not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strange_since: Option<Timestamp>,
     /// When the dead man's switch puts all traffic back; `None` while there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switch: Option<Timestamp>,

@@ -479,6 +479,7 @@ fn blind(rules: &[Rule]) -> Blind {
         target: fails(&[Operation::Look, Operation::States]),
         metrics: fails(&[Operation::Fetch]),
         sealed: fails(&[Operation::Sealed]),
+        stale: rules.iter().any(|rule| rule.way == Way::Old),
     }
 }
 

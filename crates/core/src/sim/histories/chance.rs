@@ -41,7 +41,8 @@ pub fn shrunk(scenario: &Scenario, found: Counterexample) -> Counterexample {
     let mut shortest = found;
     'again: loop {
         for left_out in (0..shortest.history.0.len()).rev() {
-            for less in [without(&shortest.history, left_out), calmer(&shortest.history, left_out)].into_iter().flatten()
+            for less in
+                [without(&shortest.history, left_out), calmer(&shortest.history, left_out)].into_iter().flatten()
             {
                 if let Err(still) = replay(scenario, &less) {
                     shortest = *still;

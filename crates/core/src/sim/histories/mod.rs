@@ -176,7 +176,9 @@ impl fmt::Display for History {
 
 /// What in a history's text cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no turn of a history: it is a minute, what happens, and what goes wrong if anything, as in `4 tick killedAfter@7`")]
+#[error(
+    "`{0}` is no turn of a history: it is a minute, what happens, and what goes wrong if anything, as in `4 tick killedAfter@7`"
+)]
 pub struct NoTurn(String);
 
 impl FromStr for History {
