@@ -138,6 +138,11 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
+    /// A tick did not come.
+    pub fn missed(&mut self) {
+        self.fault_free_ticks = 0;
+    }
+
     /// After every tick. `mode` is the switch that turns every writer off.
     pub fn after_tick(
         &mut self,
@@ -147,7 +152,9 @@ impl Watchdog {
         fault_free: bool,
         mode: Mode,
     ) -> Vec<Violation> {
-        self.fault_free_ticks = if fault_free { self.fault_free_ticks + 1 } else { 0 };
+        // While every writer is off nothing can be ended.
+        let counts = fault_free && mode == Mode::Enforce;
+        self.fault_free_ticks = if counts { self.fault_free_ticks + 1 } else { 0 };
         let mut found = Found { at: after.at, rollout: String::new(), violations: Vec::new() };
         for (id, now) in &after.rollouts {
             if mode == Mode::Observe || now.spec.mode == Mode::Observe {

@@ -142,7 +142,10 @@ impl<'a> Stage<'a> {
         let own = self.happen(act, mishap, backup)?;
         let rest = if own.is_some() { None } else { mishap };
         let ticked = match act {
-            Act::Lost | Act::Asleep => Vec::new(),
+            Act::Lost | Act::Asleep => {
+                self.watchdog.missed();
+                Vec::new()
+            }
             Act::Late => self.tick(rest, self.world.now() - SKEW, false)?,
             Act::Early => self.tick(rest, self.world.now() + SKEW, false)?,
             Act::Twice => {
