@@ -58,6 +58,15 @@ enum Exit {
     Io,
 }
 
+impl Exit {
+    /// The one that a script has to hear of first.
+    fn worse(self, other: Self) -> Self {
+        let order = [Self::Fine, Self::Undecided, Self::Failed, Self::Invalid, Self::Io];
+        let place = |exit: Self| order.iter().position(|other| *other == exit);
+        if place(other) > place(self) { other } else { self }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {

@@ -61,6 +61,7 @@ pub(crate) fn load(spec: &Path, defaults: Option<&Path>) -> Result<Result<Valida
 }
 
 /// Why there is no text to parse.
+#[derive(Debug)]
 pub(crate) enum Unread {
     Io(String),
     NotText(String),
@@ -79,7 +80,7 @@ fn read_both(spec: &Path, defaults: Option<&Path>) -> Result<(String, Option<Str
     Ok((text, defaults))
 }
 
-fn read_file(path: &Path) -> Result<String, Unread> {
+pub(crate) fn read_file(path: &Path) -> Result<String, Unread> {
     let file = File::open(path).map_err(|error| Unread::Io(format!("cannot read {}: {error}", path.display())))?;
     read(path, file)
 }

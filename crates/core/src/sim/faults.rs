@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::analysis::MinuteSample;
 use crate::deployment::{Deployment, DeploymentRef, FoundSpec, Hook, HookAnswer};
 use crate::metrics::{Series, SeriesQuery};
@@ -22,7 +25,8 @@ use crate::units::Weight;
 const MOST_WAITING_POLLS: u64 = 4;
 
 /// The calls of all ports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub enum Operation {
     Look,
     Version,
@@ -186,6 +190,29 @@ pub enum Way {
 pub struct Rule {
     pub when: When,
     pub way: Way,
+}
+
+impl std::fmt::Display for Rule {
+    /// `every save was throttled`, to complete a line about faults.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.when {
+            When::Always => f.write_str("every call ")?,
+            When::Call(k) => write!(f, "call {} of each tick ", k + 1)?,
+            When::Every(operation) => write!(f, "every {} ", operation.name())?,
+            When::Nth(operation, k) => write!(f, "{} {} of each tick ", operation.name(), k + 1)?,
+        }
+        match self.way {
+            Way::Fails(kind) => write!(f, "{kind}"),
+            Way::AnswerLost => f.write_str("has its effect, and its answer is lost"),
+            Way::Stale => f.write_str("finds that somebody else was faster"),
+            Way::Half => f.write_str("is done by half, and its answer is lost"),
+            Way::Hangs => f.write_str("never answers"),
+            Way::Panics => f.write_str("meets a bug and panics"),
+            Way::Stalls => f.write_str("times out, and takes effect later"),
+            Way::KilledBefore => f.write_str("kills the controller before it has an effect"),
+            Way::KilledAfter => f.write_str("kills the controller after its effect"),
+        }
+    }
 }
 
 /// Ports that fail as planned. The first rule that fits a call decides.

@@ -9,6 +9,7 @@ pub mod durations;
 pub mod executor;
 pub mod faults;
 pub mod invariants;
+pub mod language;
 pub mod rng;
 pub mod scenario;
 pub mod tour;

@@ -3,29 +3,30 @@
 mod alarms;
 mod balancer;
 mod checks;
-mod decode;
+pub(crate) mod decode;
 mod deployment;
 mod effective;
 mod http;
-mod leaves;
+pub(crate) mod leaves;
 mod parse;
 mod presets;
-mod problems;
-mod raw;
-mod schema;
+pub(crate) mod problems;
+pub(crate) mod raw;
+pub(crate) mod schema;
 mod strategy;
-mod suggest;
+pub(crate) mod suggest;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(crate) mod tree;
 mod validate;
 
 pub use deployment::for_deployment;
 pub use effective::effective;
+pub(crate) use parse::inside;
 pub use parse::{Validated, from_value, parse, parse_with_defaults};
 pub(crate) use presets::Preset;
 pub use schema::schema;
-pub(crate) use strategy::rising;
+pub(crate) use strategy::{exactly_one, rising};
 pub(crate) use suggest::hint as field_hint;
 pub use tree::DOCUMENT_BYTES_MAX;
 

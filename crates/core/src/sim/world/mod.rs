@@ -209,6 +209,16 @@ impl World {
         }
     }
 
+    /// How long one request to a version of a function may take.
+    pub fn set_timeout(&self, target: &Target, version: &Version, timeout: Span) {
+        let Target::Lambda(lambda) = target else { return };
+        let mut state = self.lock();
+        let versions = state.functions.entry(lambda.function.clone()).or_default();
+        if let Some(info) = versions.get_mut(version) {
+            info.timeout = timeout;
+        }
+    }
+
     /// Whether a version exists and can take traffic.
     #[must_use]
     pub fn can_serve(&self, target: &Target, version: &Version) -> bool {

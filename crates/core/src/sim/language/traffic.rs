@@ -1,0 +1,158 @@
+//! What arrives, and how the versions deal with it.
+
+use std::collections::BTreeMap;
+
+use super::leaves::{Count, OneOf, Share};
+use super::names::Names;
+use super::raw::{RawBehaviour, RawDelivery, RawLatencies, RawLatency, RawNoise, RawTraffic};
+use crate::sim::durations::{ColdStarts, Latency};
+use crate::sim::traffic::{Behaviour, Bursts, Daily, Delivery, Noise, Traffic};
+use crate::spec::Version;
+use crate::spec::decode::{At, value};
+use crate::spec::problems::{Place, Problems};
+use crate::units::Span;
+
+/// Early afternoon.
+const PEAK_HOUR_DEFAULT: f64 = 14.0;
+/// Where metrics are later than that, nothing could be told within the longest deadline that anybody writes.
+const DELAY_MAX: Span = Span::from_hours(6);
+const COLD_REQUESTS_MAX: u64 = 1_000;
+
+/// The traffic, and where each version's behaviour is written.
+pub fn lower(
+    at: At<RawTraffic>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<(Traffic, Vec<(Version, Place)>)> {
+    let At { place, value: Some(raw) } = at else { return None };
+    if raw.per_second.is_none() {
+        problems.add(&place, "the field `perSecond` is missing");
+    }
+    let daily = value(raw.daily).and_then(|daily| {
+        let peak_hour = value(daily.peak_hour).map_or(PEAK_HOUR_DEFAULT, |hour| hour.0);
+        Some(Daily { swing: value(daily.swing)?.0, peak_hour })
+    });
+    let bursts = value(raw.bursts)
+        .and_then(|bursts| Some(Bursts { chance: value(bursts.chance)?.0, factor: value(bursts.factor)?.0 }));
+    let (mut versions, mut places) = (BTreeMap::new(), Vec::new());
+    for (name, at) in value(raw.versions).map(|table| table.0).unwrap_or_default() {
+        let version = names.meant(&name, &at.place, problems);
+        if let (Some(version), Some(raw)) = (version, at.value) {
+            places.push((version.clone(), at.place));
+            versions.insert(version, behaviour(raw, problems));
+        }
+    }
+    let delivery = value(raw.metrics).map_or_else(Delivery::default, |raw| delivery(raw, problems));
+    Some((Traffic { per_second: value(raw.per_second)?.0, daily, bursts, versions, delivery }, places))
+}
+
+fn behaviour(raw: RawBehaviour, problems: &mut Problems) -> Behaviour {
+    let cold = raw.cold_starts.and_then(|at| {
+        let (place, cold) = (at.place, at.value?);
+        let Count(requests) = value(cold.requests)?;
+        if requests > COLD_REQUESTS_MAX {
+            problems.add(&place, format!("{requests} slow requests of one environment; at most {COLD_REQUESTS_MAX}"));
+        }
+        Some(ColdStarts { requests, factor: value(cold.factor)?.0 })
+    });
+    Behaviour {
+        failing: value(raw.errors).map(|errors| failing(errors, problems)).unwrap_or_default(),
+        clusters: value(raw.clusters).map_or(1.0, |mean| mean.0),
+        latency: value(raw.latency).map(|list| latency(list, problems)).unwrap_or_default(),
+        noise: value(raw.noise).map(noise).unwrap_or_default(),
+        cold_starts: cold,
+    }
+}
+
+fn failing(
+    errors: OneOf<Share, crate::spec::decode::List<super::raw::RawFailing, { super::raw::CHANGES_MAX }>>,
+    problems: &mut Problems,
+) -> Vec<(Span, f64)> {
+    let list = match errors {
+        OneOf::Short(share) => return vec![(Span::ZERO, share.0)],
+        OneOf::Long(list) => list.0,
+    };
+    let mut changes = Vec::new();
+    for At { place, value: raw } in list {
+        let Some(raw) = raw else { continue };
+        let from = value(raw.from).unwrap_or(Span::ZERO);
+        rises(&changes, from, &place, problems);
+        changes.extend(value(raw.share).map(|share| (from, share.0)));
+    }
+    changes
+}
+
+/// Reports a change that does not come after the one before.
+fn rises<T>(changes: &[(Span, T)], from: Span, place: &Place, problems: &mut Problems) {
+    if let Some((before, _)) = changes.last().filter(|(before, _)| *before >= from) {
+        let (from, before) = (from.spec_form(), before.spec_form());
+        problems.add(place, format!("begins at `{from}`, not after the one before (`{before}`); write them in order"));
+    }
+}
+
+fn latency(list: RawLatencies, problems: &mut Problems) -> Vec<(Span, Latency)> {
+    let mut changes = Vec::new();
+    for At { place, value: raw } in list.0 {
+        let Some(mut raw) = raw else { continue };
+        let from = value(raw.from.take()).unwrap_or(Span::ZERO);
+        rises(&changes, from, &place, problems);
+        changes.extend(durations(raw, &place, problems).map(|latency| (from, latency)));
+    }
+    changes
+}
+
+fn durations(raw: RawLatency, place: &Place, problems: &mut Problems) -> Option<Latency> {
+    let usual = Latency::default();
+    let (median, p99) = (value(raw.median), value(raw.p99).map(|p99| p99.0));
+    let median_ms = match (median, p99) {
+        (Some(median), _) => median.0,
+        (None, None) => usual.median_ms,
+        // As wide as by default.
+        (None, Some(p99)) => p99 / usual.p99_factor(),
+    };
+    if let Some(p99) = p99.filter(|p99| *p99 < median_ms) {
+        problems.add(place, format!("the p99 of {p99} ms is below the median of {median_ms} ms"));
+        return None;
+    }
+    let law = Latency::of(median_ms, p99.unwrap_or(median_ms * usual.p99_factor()));
+    let slow = value(raw.slow).and_then(|slow| Some((value(slow.share)?.0, value(slow.factor)?.0)));
+    Some(slow.map_or(law, |(share, factor)| law.with_slow_path(share, factor)))
+}
+
+fn noise(raw: RawNoise) -> Noise {
+    Noise {
+        failing: value(raw.errors).map_or(0.0, |noise| noise.0),
+        latency: value(raw.latency).map_or(0.0, |noise| noise.0),
+        memory: value(raw.memory).map_or(0.0, |share| share.0),
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 1000")]
+fn delivery(raw: RawDelivery, problems: &mut Problems) -> Delivery {
+    let usual = Delivery::default();
+    let mut time = |at: Option<At<Span>>, default: Span| {
+        let Some(At { place, value: Some(span) }) = at else { return default };
+        if span > DELAY_MAX {
+            problems.add(&place, format!("`{}` is too long; at most {DELAY_MAX}", span.spec_form()));
+        }
+        span
+    };
+    let delay = time(raw.delay, usual.invocations);
+    let mut delivery = Delivery {
+        invocations: time(raw.requests, delay),
+        errors: time(raw.errors, delay),
+        durations: time(raw.durations, delay),
+        jitter: time(raw.jitter, usual.jitter),
+        late_by: time(raw.late_by, usual.late_by),
+        late_per_mille: usual.late_per_mille,
+        versions_alone: value(raw.versions_alone).unwrap_or(usual.versions_alone),
+    };
+    if let Some(At { place, value: Some(Share(share)) }) = raw.late_share {
+        let per_mille = share * 1000.0;
+        if (per_mille - per_mille.round()).abs() > 1e-6 {
+            problems.add(&place, "is finer than a tenth of a percent; write `0.2%`");
+        }
+        delivery.late_per_mille = per_mille.round() as u32;
+    }
+    delivery
+}
