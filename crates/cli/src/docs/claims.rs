@@ -107,13 +107,14 @@ fn every_reason() -> Vec<Why> {
         ended(DeploymentState::Stopped { why: "...".to_owned() }),
         ended(DeploymentState::InProgress),
         not_put_back,
+        Why::SwitchFired,
     ];
     let kinds: BTreeSet<usize> = reasons.iter().map(kind).collect();
     assert_eq!(kinds, (0..KINDS).collect(), "a kind of reason has no example");
     reasons
 }
 
-const KINDS: usize = 35;
+const KINDS: usize = 36;
 
 /// A new kind needs a number here, the next one, and an example above.
 fn kind(why: &Why) -> usize {
@@ -153,6 +154,7 @@ fn kind(why: &Why) -> usize {
         Why::PartlyTaken { .. } => 32,
         Why::NobodyToGoBackTo { .. } => 33,
         Why::NotPutBack { .. } => 34,
+        Why::SwitchFired => 35,
     }
 }
 

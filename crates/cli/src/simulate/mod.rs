@@ -192,4 +192,6 @@ impl Tour {
 }
 
 #[cfg(test)]
+mod goldens;
+#[cfg(test)]
 mod tests;

@@ -13,6 +13,9 @@ use super::transcript::{Entry, Transcript, Who, clock};
 use crate::Exit;
 use crate::validate::{Unread, print_problem, read_file};
 
+/// Ticks come once a minute.
+const SILENCE: Span = Span::from_minutes(2);
+
 /// Longest bar of all steps together.
 const BAR_MARKS: u64 = 40;
 
@@ -45,7 +48,7 @@ pub fn play(
         for warning in &written.warnings {
             say(file, "warning: ", warning, err)?;
         }
-        let transcript = Transcript::of(&shown(file), &written, seed, &run(&written.scenario, seed));
+        let transcript = transcript(file, &written, seed);
         if json {
             serde_json::to_writer(&mut *out, &transcript)?;
             writeln!(out)?;
@@ -58,6 +61,12 @@ pub fn play(
         worst = worst.worse(transcript.exit());
     }
     Ok(worst)
+}
+
+/// Runs a scenario.
+pub fn transcript(file: &Path, written: &Written, seed: u64) -> Transcript {
+    let name = file.file_name().map_or_else(|| file.display().to_string(), |name| name.to_string_lossy().into_owned());
+    Transcript::of(&name, written, seed, &run(&written.scenario, seed))
 }
 
 /// Why there is nothing to run.
@@ -88,17 +97,18 @@ fn say(file: &Path, kind: &str, wrong: &Wrong, err: &mut impl Write) -> io::Resu
     print_problem(beside.as_deref().unwrap_or(file), kind, &wrong.problem, err)
 }
 
-/// A file as a title shows it.
-fn shown(file: &Path) -> String {
-    file.file_name().map_or_else(|| file.display().to_string(), |name| name.to_string_lossy().into_owned())
-}
-
 impl Transcript {
     /// What the lines before do not say.
     fn end_in_words(&self) -> String {
         match self.ended {
             End::Promoted | End::RolledBack | End::Superseded => format!("after {}", self.ended_after),
-            End::Paused | End::Running | End::Refused | End::Nothing => self.why.clone(),
+            End::Paused | End::Running => match self.last_heard_after {
+                Some(heard) if self.ended_after.minus(heard) > SILENCE => {
+                    format!("last heard of at {}: {}", clock(heard), self.why)
+                }
+                Some(_) | None => self.why.clone(),
+            },
+            End::Refused | End::Nothing => self.why.clone(),
         }
     }
 
@@ -135,7 +145,10 @@ impl Screen {
         };
         let rate = plain_number(told.requests_per_second);
         let started = told.started_at.map(|at| format!(", from {} UTC", at.hour_minute())).unwrap_or_default();
-        writeln!(out, "{}  {versions}, {rate} requests/s{started}\n", told.target)?;
+        writeln!(out, "{}  {versions}, {rate} requests/s{started}", told.target)?;
+        if !told.entries.is_empty() {
+            writeln!(out)?;
+        }
         for entry in &told.entries {
             self.entry(out, entry)?;
         }

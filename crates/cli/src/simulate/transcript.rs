@@ -1,13 +1,13 @@
 //! What a run of a scenario has to tell, line by line and in numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use coalmine_core::observation::{AlarmState, TestOutcome};
+use coalmine_core::observation::{AlarmState, Routing, TestOutcome};
 use coalmine_core::report;
 use coalmine_core::rollout::{Event, PhaseName, Rollout, Why};
 use coalmine_core::sim::language::{End, Written, end_of, reason_of};
 use coalmine_core::sim::scenario::{Happened, Outcome, RunError, Scenario, What};
-use coalmine_core::sim::traffic::{Piece, Tally};
+use coalmine_core::sim::traffic::Tally;
 use coalmine_core::spec::Version;
 use coalmine_core::units::{Span, Timestamp, Weight};
 use serde::Serialize;
@@ -65,6 +65,9 @@ pub struct Transcript {
     pub ended: End,
     pub ended_after: Span,
     pub why: String,
+    /// When Coalmine last reported anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_heard_after: Option<Span>,
     /// Since the start.
     pub requests: BTreeMap<String, Requests>,
     /// Sent where nothing could answer when Coalmine set the weight.
@@ -100,6 +103,7 @@ impl Transcript {
             ended: end_of(run),
             ended_after: Span::ZERO,
             why: reason_of(run),
+            last_heard_after: None,
             requests: BTreeMap::new(),
             requests_failed_because_of_coalmine: 0,
             requests_unserved: 0,
@@ -120,6 +124,8 @@ impl Transcript {
         self.started_at = Some(outcome.started_at);
         self.weights = outcome.weights().into_iter().map(|(at, weight)| (after(at), weight)).collect();
         self.ended_after = after(ended_at(outcome));
+        self.last_heard_after =
+            outcome.reports.iter().rfind(|report| !report.lines.is_empty()).map(|report| after(report.now));
         let named = [&outcome.rollout.canary, &outcome.rollout.baseline];
         let versions: Vec<&Version> =
             outcome.pieces.iter().flat_map(|piece| piece.versions.keys()).chain(named).collect();
@@ -133,6 +139,7 @@ impl Transcript {
         outcome.happened.iter().for_each(|happened| entries.happened(happened));
         entries.written_by_others();
         std::iter::once(&outcome.rollout).chain(outcome.others.values()).for_each(|rollout| entries.history(rollout));
+        entries.written_again();
         entries.held();
         self.entries = entries.in_order();
         self.left_out = self.entries.len().saturating_sub(LINES_MAX);
@@ -149,27 +156,49 @@ fn ended_at(outcome: &Outcome) -> Timestamp {
     outcome.rollout.history.iter().rfind(terminal).map_or(outcome.stopped_at, |event| event.at)
 }
 
-/// Requests that found nobody from the moment of a write of ours on, which nobody else's hand was in.
+/// Requests that found nobody, from when a write of ours gave their version more than it had.
 fn because_of_coalmine(outcome: &Outcome) -> u64 {
     let mut writes = outcome.writes.iter().peekable();
-    let mut to_blame = false;
+    let mut weights = BTreeMap::from([(outcome.rollout.baseline.clone(), 1.0)]);
+    let mut to_blame: BTreeSet<Version> = BTreeSet::new();
     let mut failed = 0;
     for piece in outcome.pieces.iter().filter(|piece| piece.from >= outcome.started_at) {
-        let mut wrote = None;
         while let Some(write) = writes.next_if(|write| write.at <= piece.from) {
-            wrote = Some(write.ours);
+            let now = weights_of(&write.routing);
+            let raised =
+                now.iter().filter(|(version, weight)| weights.get(*version).copied().unwrap_or(0.0) < **weight);
+            for (version, _) in raised {
+                if write.ours {
+                    to_blame.insert(version.clone())
+                } else {
+                    to_blame.remove(version)
+                };
+            }
+            weights = now;
         }
-        to_blame = match wrote {
-            Some(ours) => ours && unserved(piece) > 0,
-            None => to_blame && unserved(piece) > 0,
-        };
-        failed += if to_blame { unserved(piece) } else { 0 };
+        for (version, tally) in &piece.versions {
+            match tally.unserved {
+                0 => _ = to_blame.remove(version),
+                unserved => failed += if to_blame.contains(version) { unserved } else { 0 },
+            }
+        }
     }
     failed
 }
 
-fn unserved(piece: &Piece) -> u64 {
-    piece.versions.values().map(|tally| tally.unserved).sum()
+/// What each version gets, all rules together.
+fn weights_of(routing: &Routing) -> BTreeMap<Version, f64> {
+    let routes = std::iter::once((&routing.primary, &routing.additional));
+    let mut weights = BTreeMap::new();
+    for (primary, additional) in routes.chain(routing.others.iter().map(|(primary, additional)| (primary, additional)))
+    {
+        let rest = additional.as_ref().map_or(Weight::FULL, |(_, weight)| weight.complement());
+        *weights.entry(primary.clone()).or_default() += rest.share();
+        if let Some((version, weight)) = additional {
+            *weights.entry(version.clone()).or_default() += weight.share();
+        }
+    }
+    weights
 }
 
 struct Entries<'a> {
@@ -193,6 +222,11 @@ impl Entries<'_> {
         self.found.into_iter().map(|(_, _, entry)| entry).collect()
     }
 
+    /// What is said of another rollout than the one that the scenario starts has its name.
+    fn named(&self, rollout: &str, text: &str) -> String {
+        if rollout == self.outcome.rollout.id { text.to_owned() } else { format!("{rollout}: {text}") }
+    }
+
     fn faults(&mut self, scenario: &Scenario) {
         for window in &scenario.faults {
             let (from, until) = (self.outcome.started_at + window.from, self.outcome.started_at + window.until);
@@ -201,6 +235,9 @@ impl Entries<'_> {
             } else {
                 format!(", until {}", clock(window.until))
             };
+            if from > self.outcome.stopped_at {
+                continue;
+            }
             self.add(from, Who::World, "FAULT", format!("{}{rest}", window.rule));
             if until <= self.outcome.stopped_at {
                 self.add(until, Who::World, "FAULT ENDS", window.rule.to_string());
@@ -264,9 +301,15 @@ impl Entries<'_> {
             text.push_str(&format!(": {}", word("reason")));
         }
         self.add(at, Who::World, "COMMAND", text);
-        if let Some(Err(problems)) = answer {
-            let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            self.add(at, Who::Coalmine, "REFUSED", said.join("; "));
+        let rollouts = || std::iter::once(&self.outcome.rollout).chain(self.outcome.others.values());
+        let shows = rollouts().flat_map(|rollout| &rollout.history).any(|event| event.at == at);
+        match answer {
+            Some(Err(problems)) => {
+                let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                self.add(at, Who::Coalmine, "REFUSED", said.join("; "));
+            }
+            Some(Ok(message)) if !shows => self.add(at, Who::Coalmine, "ANSWERED", message.clone()),
+            Some(Ok(_)) | None => {}
         }
     }
 
@@ -290,19 +333,42 @@ impl Entries<'_> {
         }
     }
 
+    /// Our writes that no history tells of: the table could not be written, or somebody undid what was wanted.
+    fn written_again(&mut self) {
+        let outcome = self.outcome;
+        let mut last = None;
+        for write in &outcome.writes {
+            let again = last.replace(&write.routing).is_some_and(|last| last.to_string() == write.routing.to_string());
+            let told = std::iter::once(&outcome.rollout)
+                .chain(outcome.others.values())
+                .flat_map(|rollout| &rollout.history)
+                .any(|event| event.at == write.at);
+            if write.ours && !told && !again {
+                self.add(write.at, Who::Coalmine, "SETS", write.routing.to_string());
+            }
+        }
+    }
+
     fn history(&mut self, rollout: &Rollout) {
-        let ours = rollout.id == self.outcome.rollout.id;
-        let mut before = None;
+        let mut before: Option<&Event> = None;
+        let mut turned_back = None;
         for event in &rollout.history {
-            let at_once = event.why == Why::SeenLive && before == Some(event.at);
-            before = Some(event.at);
-            if at_once {
+            let last = before.replace(event);
+            if event.entered == Some(PhaseName::RollingBack) {
+                turned_back = Some(event.why.clone());
+            }
+            if event.why == Why::SeenLive && last.is_some_and(|last| last.at == event.at) {
                 continue;
             }
             let label = label(event);
-            let text = report::sentence(&event.why);
-            let text = if ours { text } else { format!("{}: {text}", rollout.id) };
-            self.add(event.at, Who::Coalmine, label, text);
+            let text = match event.entered {
+                // Why is what the line before says.
+                Some(PhaseName::RolledBack | PhaseName::Superseded) if turned_back.as_ref() == Some(&event.why) => {
+                    format!("all traffic is on {}", rollout.baseline)
+                }
+                Some(_) | None => report::sentence(&event.why),
+            };
+            self.add(event.at, Who::Coalmine, label, self.named(&rollout.id, &text));
         }
     }
 
@@ -313,18 +379,21 @@ impl Entries<'_> {
         let mut kept: BTreeMap<&str, Kept> = BTreeMap::new();
         for report in &outcome.reports {
             for line in &report.lines {
-                let kept = kept.entry(&line.rollout).or_insert_with(|| Kept::since(report.now));
-                if !line.did.is_empty() {
-                    *kept = Kept { failing: std::mem::take(&mut kept.failing), ..Kept::since(report.now) };
+                let kept = kept.entry(&line.rollout).or_default();
+                let since = last_event(outcome, &line.rollout, report.now);
+                if kept.since != since {
+                    (kept.since, kept.told) = (since, None);
                 }
                 let failing: Vec<String> = line.faults.iter().map(|text| without_numbers(text)).collect();
                 if failing != kept.failing && !line.faults.is_empty() {
-                    self.add(report.now, Who::Coalmine, "FAILS", line.faults.join("; "));
+                    let mut faults = line.faults.clone();
+                    faults.dedup();
+                    self.add(report.now, Who::Coalmine, "FAILS", self.named(&line.rollout, &faults.join("; ")));
                 }
                 kept.failing = failing;
                 if kept.is_due(report.now) && !line.holding.is_empty() {
                     kept.told = Some(report.now);
-                    self.add(report.now, Who::Coalmine, "HOLDS", line.holding.join("; "));
+                    self.add(report.now, Who::Coalmine, "HOLDS", self.named(&line.rollout, &line.holding.join("; ")));
                 }
             }
             for fault in &report.faults {
@@ -335,24 +404,28 @@ impl Entries<'_> {
 }
 
 /// How long a rollout is where it is.
+#[derive(Default)]
 struct Kept {
-    since: Timestamp,
+    /// When something last happened to it.
+    since: Option<Timestamp>,
     /// When it was last said what holds it.
     told: Option<Timestamp>,
     failing: Vec<String>,
 }
 
 impl Kept {
-    fn since(since: Timestamp) -> Self {
-        Self { since, told: None, failing: Vec::new() }
-    }
-
     fn is_due(&self, now: Timestamp) -> bool {
         match self.told {
-            None => now.since(self.since) >= FIRST_TOLD_AFTER,
+            None => self.since.is_some_and(|since| now.since(since) >= FIRST_TOLD_AFTER),
             Some(told) => now.since(told) >= TOLD_EVERY,
         }
     }
+}
+
+/// When something last happened to a rollout.
+fn last_event(outcome: &Outcome, id: &str, now: Timestamp) -> Option<Timestamp> {
+    let rollout = if outcome.rollout.id == id { Some(&outcome.rollout) } else { outcome.others.get(id) };
+    rollout?.history.iter().rev().map(|event| event.at).find(|at| *at <= now)
 }
 
 fn without_numbers(text: &str) -> String {
@@ -362,8 +435,20 @@ fn without_numbers(text: &str) -> String {
 /// Where a line of history belongs.
 fn label(event: &Event) -> String {
     match (event.entered, &event.why) {
+        (Some(PhaseName::Shifting | PhaseName::Baking | PhaseName::Promoting) | None, Why::MovedByOthers { .. }) => {
+            "FOLLOWS".to_owned()
+        }
         (None, Why::Learned { .. }) => "LEARNED".to_owned(),
-        (Some(PhaseName::Pending), _) => "STARTED".to_owned(),
+        (None, Why::Proven { .. }) => "PROVEN".to_owned(),
+        (None, Why::Harm { .. }) => "HARM".to_owned(),
+        (None, Why::WouldHave { .. }) => "WOULD HAVE".to_owned(),
+        (None, Why::Attached) => "ATTACHED".to_owned(),
+        (None, Why::Detached) => "DETACHED".to_owned(),
+        (None, Why::Cleared) => "CLEARED".to_owned(),
+        (None, Why::Chosen { to, .. }) => format!("TO {to}"),
+        (None, Why::DeploymentEnded { .. }) => "DEPLOYMENT".to_owned(),
+        (Some(PhaseName::Pending), Why::Started { .. }) => "STARTED".to_owned(),
+        (Some(PhaseName::Pending), _) => "READY".to_owned(),
         (Some(PhaseName::Shifting), _) => format!("TO {}", event.weight),
         (Some(PhaseName::Baking), _) | (None, Why::SeenLive) => format!("AT {}", event.weight),
         (Some(PhaseName::Paused), _) => "PAUSED".to_owned(),

@@ -220,6 +220,9 @@ pub(super) fn doubt(draft: &Draft<'_>) -> UndecidedWhy {
     match draft.analysis.map(|analysis| analysis.doubt) {
         Some(Some(Doubt::LooksWorse)) => UndecidedWhy::LooksWorse,
         _ if unread => UndecidedWhy::NoData,
+        // Proven, and kept back by what is no matter of traffic.
+        Some(None) if draft.is_obstructed() => UndecidedWhy::Stuck,
+        Some(None) if !draft.blind_spots().is_empty() => UndecidedWhy::NoData,
         Some(Some(Doubt::TooLittleTraffic | Doubt::StillBaking) | None) => UndecidedWhy::TooLittleTraffic,
         Some(Some(Doubt::NoData | Doubt::Blind | Doubt::SplitUnexpected)) | None => UndecidedWhy::NoData,
     }

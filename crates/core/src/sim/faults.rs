@@ -198,8 +198,8 @@ impl std::fmt::Display for Rule {
         match self.when {
             When::Always => f.write_str("every call ")?,
             When::Call(k) => write!(f, "call {} of each tick ", k + 1)?,
-            When::Every(operation) => write!(f, "every {} ", operation.name())?,
-            When::Nth(operation, k) => write!(f, "{} {} of each tick ", operation.name(), k + 1)?,
+            When::Every(operation) => write!(f, "every call of `{}` ", operation.name())?,
+            When::Nth(operation, k) => write!(f, "call {} of `{}` in each tick ", k + 1, operation.name())?,
         }
         match self.way {
             Way::Fails(kind) => write!(f, "{kind}"),

@@ -329,7 +329,7 @@ impl<'a> Run<'a> {
             let on_others = |write: &&Write| match &write.routing.additional {
                 Some((version, weight)) if *version == self.scenario.baseline => Some(weight.complement()),
                 Some((_, weight)) => Some(*weight),
-                None => None,
+                None => (write.routing.primary != self.scenario.baseline).then_some(Weight::FULL),
             };
             writes.iter().find(|write| on_others(write) == Some(weight)).map(|write| write.at)
         };
@@ -397,6 +397,8 @@ impl<'a> Run<'a> {
                 let (first, last) = (*DELIVERY_SECONDS.start(), *DELIVERY_SECONDS.end());
                 let delay = Span::from_seconds(first + self.chance.below(last - first + 1));
                 self.schedule(now + delay, Step::Happens(What::AlarmEvent { name }));
+                // Services that watch alarms of their own do not wait for their next step.
+                self.run_deployments()?;
             }
             What::AlarmEvent { name } => {
                 let before = Snapshot::of(self.world);

@@ -12,7 +12,7 @@ use crate::sim::scenario::{FaultWindow, Happening, Moment, What};
 use crate::spec::decode::{At, value};
 use crate::spec::problems::{Place, Problems, quoted};
 use crate::spec::{AlbTarget, Target, Version, exactly_one, suggest};
-use crate::units::Span;
+use crate::units::{Span, Weight};
 
 /// The start itself gets through.
 const FAULTS_FROM: Span = Span::from_seconds(1);
@@ -42,7 +42,11 @@ impl Known<'_> {
         if let Some(At { place, value: Some(RawAfter { weight, by }) }) = raw.after.take() {
             let by = value(by).unwrap_or(Span::ZERO);
             self.in_time(by, &place, problems);
-            return Some(Moment::AfterWeight(value(weight)?, by));
+            let At { place, value: Some(weight) } = weight? else { return None };
+            if weight == Weight::ZERO {
+                problems.add(&place, "`0%` is what there is at first; write a weight that is set later");
+            }
+            return Some(Moment::AfterWeight(weight, by));
         }
         let At { place, value: Some(at) } = raw.at.take()? else { return None };
         match at.0 {
