@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         Command::Analyze(arguments) => analyze::run(&arguments, out, err),
         #[cfg(feature = "aws")]
         Command::Record(arguments) => record::run(&arguments, out, err),
-        Command::Schema(_) => schema::run(out),
+        Command::Schema(arguments) => schema::run(&arguments, out),
     };
     match exit {
         Ok(exit) => exit.into(),

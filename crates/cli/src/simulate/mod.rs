@@ -66,6 +66,21 @@ pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) ->
     }
 }
 
+/// What a run of a scenario prints, without its last line's end.
+#[cfg(test)]
+pub fn printed(file: &str, written: &coalmine_core::sim::language::Written, seed: u64) -> String {
+    let told = play::transcript(std::path::Path::new(file), written, seed);
+    let mut text = Vec::new();
+    Screen { terminal: false, colours: false }.transcript(&mut text, &told).unwrap();
+    String::from_utf8(text).unwrap().trim_end().to_owned()
+}
+
+/// Runs files as the command does, without colours.
+#[cfg(test)]
+pub fn play_files(files: &[PathBuf], out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+    play::play(files, 1, false, &Screen { terminal: false, colours: false }, out, err)
+}
+
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
 enum Failed {

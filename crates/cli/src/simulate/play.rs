@@ -8,7 +8,7 @@ use coalmine_core::sim::language::{End, Written, Wrong, parse};
 use coalmine_core::sim::scenario::run;
 use coalmine_core::units::{Span, Weight, plain_number};
 
-use super::screen::{Screen, grouped_count, wrapped};
+use super::screen::{Screen, grouped_count, wrapped, wrapped_at};
 use super::transcript::{Entry, Transcript, Who, clock};
 use crate::Exit;
 use crate::validate::{Unread, print_problem, read_file};
@@ -136,16 +136,16 @@ impl Transcript {
 impl Screen {
     /// A run as people read it.
     pub fn transcript(&self, out: &mut impl Write, told: &Transcript) -> io::Result<()> {
-        let seed = format!("seed {}", told.seed);
-        let width = 100_usize.saturating_sub(told.title.chars().count() + 1);
-        writeln!(out, "{} {seed:>width$}", self.bold(&told.title))?;
+        let mut title = Vec::new();
+        wrapped_at(&mut title, &told.title, 0)?;
+        writeln!(out, "{}", self.bold(String::from_utf8_lossy(&title).trim_end()))?;
         let versions = match told.new_version.is_empty() {
             true => format!("{} is live", told.old_version),
             false => format!("{} -> {}", told.old_version, told.new_version),
         };
         let rate = plain_number(told.requests_per_second);
         let started = told.started_at.map(|at| format!(", from {} UTC", at.hour_minute())).unwrap_or_default();
-        writeln!(out, "{}  {versions}, {rate} requests/s{started}", told.target)?;
+        writeln!(out, "{}  {versions}, {rate} requests/s{started}, seed {}", told.target, told.seed)?;
         if !told.entries.is_empty() {
             writeln!(out)?;
         }

@@ -210,12 +210,17 @@ fn counts(ends: &Ends) -> String {
 
 /// Wraps at [`COLUMNS`]; the first line goes on where the cursor is, at [`TEXT_COLUMN`].
 pub fn wrapped(out: &mut impl Write, text: &str) -> io::Result<()> {
-    let mut column = TEXT_COLUMN;
+    wrapped_at(out, text, TEXT_COLUMN)
+}
+
+/// The same at another column.
+pub fn wrapped_at(out: &mut impl Write, text: &str, from: usize) -> io::Result<()> {
+    let mut column = from;
     for (place, word) in text.split(' ').enumerate() {
         let width = word.chars().count();
         if place > 0 && column + 1 + width > COLUMNS {
-            write!(out, "\n{:TEXT_COLUMN$}{word}", "")?;
-            column = TEXT_COLUMN + width;
+            write!(out, "\n{:from$}{word}", "")?;
+            column = from + width;
         } else {
             let gap = if place > 0 { " " } else { "" };
             write!(out, "{gap}{word}")?;

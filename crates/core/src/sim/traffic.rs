@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::durations::{ColdStarts, Durations, Latency, Pool};
 use super::rng::Rng;
 use super::world::{Datapoint, World};
-use crate::spec::{Target, Version};
+use crate::spec::{MetricRef, Target, Version};
 use crate::units::{Minute, Span, Timestamp};
 
 /// What arrives, and how the versions deal with it.
@@ -52,12 +52,27 @@ pub struct Behaviour {
     pub latency: Vec<(Span, Latency)>,
     pub noise: Noise,
     pub cold_starts: Option<ColdStarts>,
+    /// What the version counts by itself.
+    pub own: Vec<OwnRate>,
+}
+
+/// Events out of requests, in two metrics of a version's own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OwnRate {
+    /// Of the check that reads it.
+    pub name: String,
+    pub events: MetricRef,
+    pub requests: MetricRef,
+    /// Share of the requests, each from a time after the release began; none before the first.
+    pub shares: Vec<(Span, f64)>,
+    /// No datapoint is sent where nothing happened.
+    pub absent_is_zero: bool,
 }
 
 impl Default for Behaviour {
     fn default() -> Self {
         let (failing, latency) = (Vec::new(), Vec::new());
-        Self { failing, clusters: 1.0, latency, noise: Noise::default(), cold_starts: None }
+        Self { failing, clusters: 1.0, latency, noise: Noise::default(), cold_starts: None, own: Vec::new() }
     }
 }
 
@@ -93,8 +108,13 @@ impl Behaviour {
     }
 
     fn failing_at(&self, after: Span) -> f64 {
-        self.failing.iter().rev().find(|(from, _)| *from <= after).map_or(0.0, |(_, share)| *share)
+        share_at(&self.failing, after)
     }
+}
+
+/// What holds so long after the release began.
+fn share_at(shares: &[(Span, f64)], after: Span) -> f64 {
+    shares.iter().rev().find(|(from, _)| *from <= after).map_or(0.0, |(_, share)| *share)
 }
 
 /// When CloudWatch shows a datapoint, counted from the end of what it tells about.
@@ -170,6 +190,7 @@ pub struct Generator<'a> {
     delivery: Rng,
     durations: Rng,
     noise: Rng,
+    own: Rng,
     /// Where CloudWatch shows what each version did.
     series: BTreeMap<Version, series::Of>,
     /// Which part of the clients each version has, where clients stay with their version.
@@ -205,6 +226,7 @@ impl<'a> Generator<'a> {
             delivery: Rng::stream(seed, 4),
             durations: Rng::stream(seed, 8),
             noise: Rng::stream(seed, 9),
+            own: Rng::stream(seed, 10),
             series: BTreeMap::new(),
             clients: BTreeMap::new(),
             moods: BTreeMap::new(),
@@ -227,7 +249,28 @@ impl<'a> Generator<'a> {
         }
         let alone = told.len() <= 1;
         for (version, parts) in told {
+            self.tell_own(&version, &parts);
             self.put(&version, &parts, alone);
+        }
+    }
+
+    /// What a version counts by itself of the same requests.
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn tell_own(&mut self, version: &Version, parts: &[(Minute, Told)]) {
+        let Some(behaviour) = self.traffic.versions.get(version) else { return };
+        for own in &behaviour.own {
+            let (mut events, mut requests) = (Vec::new(), Vec::new());
+            for (minute, told) in parts {
+                let share = share_at(&own.shares, minute.start().since(self.release));
+                // A count of requests, made from a whole number.
+                let count = self.own.binomial(told.requests.sum as u64, share) as f64;
+                requests.push((*minute, told.requests));
+                if count > 0.0 || !own.absent_is_zero {
+                    events.push((*minute, Datapoint { sum: count, ..told.failed }));
+                }
+            }
+            self.world.put_datapoints(&own.events, events);
+            self.world.put_datapoints(&own.requests, requests);
         }
     }
 
@@ -381,7 +424,9 @@ impl<'a> Generator<'a> {
         let late_by = self.traffic.delivery.late_by;
         let parts = [(in_time, ended), (late, ended + late_by)];
         let parts = parts.map(|(part, ended)| self.told(served, part, ended).map(|part| (minute, part)));
-        self.put(version, &parts.into_iter().flatten().collect::<Vec<_>>(), alone);
+        let parts = parts.into_iter().flatten().collect::<Vec<_>>();
+        self.tell_own(version, &parts);
+        self.put(version, &parts, alone);
     }
 
     /// A part of what a version served, told of after `ended`.

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::leaves::{CommandWord, Count, WayWord};
 use super::names::Names;
-use super::raw::{RawAfter, RawEvent, RawFault, RawWrite, RawWriteRule};
+use super::raw::{RawAfterWeight, RawEvent, RawFault, RawWrite, RawWriteRule};
 use crate::observation::TestOutcome;
 use crate::ports::FaultKind;
 use crate::sim::faults::{Rule, Way, When};
@@ -39,7 +39,7 @@ impl Known<'_> {
     }
 
     fn moment(&self, raw: &mut RawEvent, problems: &mut Problems) -> Option<Moment> {
-        if let Some(At { place, value: Some(RawAfter { weight, by }) }) = raw.after.take() {
+        if let Some(At { place, value: Some(RawAfterWeight { weight, by }) }) = raw.after.take() {
             let by = value(by).unwrap_or(Span::ZERO);
             self.in_time(by, &place, problems);
             let At { place, value: Some(weight) } = weight? else { return None };
@@ -263,7 +263,6 @@ fn way(word: WayWord) -> Way {
         WayWord::Half => Way::Half,
         WayWord::Hangs => Way::Hangs,
         WayWord::Panics => Way::Panics,
-        WayWord::Stalls => Way::Stalls,
         WayWord::KilledBefore => Way::KilledBefore,
         WayWord::KilledAfter => Way::KilledAfter,
     }

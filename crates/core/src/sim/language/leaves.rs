@@ -290,7 +290,6 @@ pub enum WayWord {
     Half,
     Hangs,
     Panics,
-    Stalls,
     KilledBefore,
     KilledAfter,
 }

@@ -13,6 +13,7 @@ use super::{Written, traffic};
 use crate::deployment::EcsStage;
 use crate::driver::Settings;
 use crate::sim::scenario::{Calls, Deployed, Scenario};
+use crate::sim::traffic::Traffic;
 use crate::sim::world::{CodeDeploy, Deploys, Ecs, Tells, Timetable};
 use crate::spec::decode::{At, List, value};
 use crate::spec::leaves::AlarmName;
@@ -43,36 +44,38 @@ type AlarmNames = At<List<AlarmName, ALARMS_MAX>>;
 pub fn lower(raw: RawScenario, inner: &InnerSpec, whole: &Place, problems: &mut Problems) -> Option<Written> {
     let spec = &inner.spec;
     let mut names = Names::of(spec);
+    let places = [raw.spec.as_ref().map(|at| &at.place), raw.spec_file.as_ref().map(|at| &at.place)];
+    let spec_place = places.into_iter().flatten().next().unwrap_or(whole).clone();
     let baseline = names.at(raw.baseline.as_ref(), problems);
     let baseline_place = raw.baseline.as_ref().map_or_else(|| whole.clone(), |at| at.place.clone());
     let longest = within(raw.longest, LONGEST_DEFAULT, Span::from_minutes(1), LONGEST_MAX, problems);
     let past = within(raw.past, PAST_DEFAULT, PAST_MIN, PAST_MAX, problems);
     let timeout = within(raw.timeout, TIMEOUT_DEFAULT, Span::from_seconds(1), TIMEOUT_MAX, problems);
     let sticky = sticky(raw.stickiness, &spec.target, problems);
-    let traffic = raw.traffic.and_then(|at| traffic::lower(at, &names, problems));
-    let baseline = baseline?;
+    let traffic = raw.traffic.and_then(|at| traffic::lower(at, spec, &names, problems));
     if let (None, Target::Lambda(_), Some((_, places))) = (&spec.version, &spec.target, &traffic) {
         // The newest one is the new one.
         names.named.extend(places.iter().map(|(version, _)| version.clone()));
     }
-    let canary = canary(spec, &baseline, &names, &baseline_place, problems)?;
-    let deployed = raw.deployed.and_then(|at| deployed(at, spec, inner, &canary, problems));
-    let alarms = alarms(raw.alarms, spec);
-    let mut alarms_known = alarms.clone();
-    alarms_known.extend(deployed.iter().flat_map(|deployed| deployed.how.alarms().iter().cloned()));
-    let known = Known { target: &spec.target, canary: &canary, alarms: &alarms_known, longest };
+    let canary = baseline.as_ref().and_then(|baseline| canary(spec, baseline, &names, &baseline_place, problems));
+    // Whatever else is wrong is said all the same.
+    let new = canary.clone().unwrap_or_else(|| Version(String::new()));
+    let deployed = raw.deployed.and_then(|at| deployed(at, spec, inner, &new, problems));
+    let mut alarms = alarms(raw.alarms, spec);
+    alarms.extend(deployed.iter().flat_map(|deployed| deployed.how.alarms().iter().cloned()));
+    let known = Known { target: &spec.target, canary: &new, alarms: &alarms, longest };
     let events = value(raw.events).map(|list| list.0).unwrap_or_default();
     let events = events.into_iter().filter_map(|at| known.event(at, &mut names, problems)).collect::<Vec<_>>();
     let faults = value(raw.faults).map(|list| list.0).unwrap_or_default();
     let faults = faults.into_iter().filter_map(|at| fault(at, longest, problems)).collect();
-    warn_of_metrics(spec, whole, problems);
-    let (mut traffic, places) = traffic?;
-    names.named.insert(canary.clone());
+    let (settings, rival, ticks_twice) = controller(value(raw.controller), problems);
+    let (baseline, canary, (mut traffic, places)) = (baseline?, canary?, traffic?);
+    warn_of_metrics(spec, &traffic, &spec_place, problems);
+    names.named.insert(canary);
     places.iter().for_each(|(version, place)| names.must_be_named(version, place, problems));
     for version in &names.named {
         traffic.versions.entry(version.clone()).or_default();
     }
-    let (settings, rival, ticks_twice) = controller(value(raw.controller), problems);
     let mut scenario = Scenario {
         target: spec.target.clone(),
         baseline,
@@ -80,7 +83,7 @@ pub fn lower(raw: RawScenario, inner: &InnerSpec, whole: &Place, problems: &mut 
         traffic,
         past,
         timeout,
-        alarms: alarms_known,
+        alarms,
         events,
         faults,
         settings,
@@ -151,17 +154,20 @@ fn alarms(at: Option<AlarmNames>, spec: &RolloutSpec) -> Vec<String> {
     }
 }
 
-/// The simulation makes what AWS makes by itself.
-fn warn_of_metrics(spec: &RolloutSpec, whole: &Place, problems: &mut Problems) {
-    let own: BTreeSet<&str> = spec
-        .checks
-        .iter()
-        .filter(|check| !matches!(check.kind, CheckKind::Errors { .. } | CheckKind::Latency { .. }))
-        .map(|check| check.name.as_str())
-        .collect();
-    for name in own {
-        let message = format!("the check `{name}` finds no data: the made-up AWS has no metrics of your own");
-        problems.warn(&whole.field("spec", whole.pos), message);
+/// The simulation makes what AWS makes by itself, and the rates that the scenario gives.
+fn warn_of_metrics(spec: &RolloutSpec, traffic: &Traffic, place: &Place, problems: &mut Problems) {
+    let given: BTreeSet<&str> =
+        traffic.versions.values().flat_map(|behaviour| behaviour.own.iter().map(|own| own.name.as_str())).collect();
+    for check in &spec.checks {
+        let why = match &check.kind {
+            CheckKind::Errors { .. } | CheckKind::Latency { .. } => continue,
+            CheckKind::Rate { .. } if given.contains(check.name.as_str()) => continue,
+            CheckKind::Rate { .. } => "give it under `rates` of each version",
+            CheckKind::Distribution { .. } | CheckKind::Mean { .. } | CheckKind::Gauge { .. } => {
+                "the made-up AWS has no metrics of this kind"
+            }
+        };
+        problems.warn(place, format!("the check `{}` finds no data: {why}", check.name));
     }
 }
 

@@ -12,7 +12,7 @@ use crate::sim::faults::Operation;
 use crate::spec::decode::{Decode, List, Table, fields};
 use crate::spec::leaves::{AlarmName, Label};
 use crate::spec::problems::{Place, Problems};
-use crate::spec::raw::{ALARMS_MAX, GROUPS_MAX, RawCanary, RawLinear, RawNothing, RawSpec};
+use crate::spec::raw::{ALARMS_MAX, CHECKS_MAX, GROUPS_MAX, RawCanary, RawLinear, RawNothing, RawSpec};
 use crate::spec::tree::Node;
 use crate::spec::{self, Mode, RolloutSpec};
 use crate::units::{Span, Weight};
@@ -147,7 +147,7 @@ fields! {
     RawBehaviour {
         /// The share of requests that fail: one for all time, or a list of shares with the times from which they hold. Default
         /// `0%`.
-        errors: OneOf<Share, List<RawFailing, CHANGES_MAX>>,
+        errors: Shares,
         /// How many requests fail together, on average. Default 1: each for itself.
         clusters: Mean,
         /// How long requests take: one for all time, or a list with the times from which they hold.
@@ -156,22 +156,28 @@ fields! {
         noise: RawNoise,
         /// New environments that are slow at first. Default: none.
         cold_starts: RawColdStarts,
+        /// The `rate` checks of the spec, by name: the share of requests with an event, as `errors` is written. A check that
+        /// is not named finds no data of this version.
+        rates: Table<Shares, CHECKS_MAX>,
     }
 }
 
+/// One share, or a list of them with their times.
+pub type Shares = OneOf<Share, List<RawShare, CHANGES_MAX>>;
+
 fields! {
-    /// The share of requests that fail from a time on.
-    RawFailing {
+    /// A share of requests from a time on.
+    RawShare {
         /// Counted from the start. Default `0s`, which is also for the time before.
         from: Span,
-        /// The share that fails.
+        /// The share.
         share: Share [required],
     }
 }
 
 fields! {
     /// How long requests take: log-normal, of which some take a slow path.
-    RawLatency {
+    RawDurations {
         /// Counted from the start. Default `0s`, which is also for the time before.
         from: Span,
         /// Half of the requests take longer. Default `80ms`.
@@ -184,7 +190,7 @@ fields! {
 }
 
 /// One mapping, or a list of them.
-pub type RawLatencies = crate::spec::decode::OneOrMore<RawLatency, CHANGES_MAX>;
+pub type RawLatencies = crate::spec::decode::OneOrMore<RawDurations, CHANGES_MAX>;
 
 fields! {
     /// Some requests take a slow path.
@@ -316,7 +322,7 @@ fields! {
         /// How long after the start; `before`: it is so before the start.
         at: Moment,
         /// Once a weight has been set.
-        after: RawAfter,
+        after: RawAfterWeight,
         /// A CloudWatch alarm changes its state, and its event arrives some seconds later.
         alarm: RawAlarmChange,
         /// An event about this alarm arrives, whatever its state.
@@ -346,7 +352,7 @@ fields! {
 
 fields! {
     /// Once a weight has been set.
-    RawAfter {
+    RawAfterWeight {
         /// The new version's share.
         weight: Weight [required],
         /// How long after. Default `0s`.

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use super::leaves::{Count, OneOf, Share};
 use super::names::Names;
-use super::raw::{RawBehaviour, RawDelivery, RawLatencies, RawLatency, RawNoise, RawTraffic};
+use super::raw::{RawBehaviour, RawDelivery, RawDurations, RawLatencies, RawNoise, RawTraffic, Shares};
+use crate::metrics::filled_in;
 use crate::sim::durations::{ColdStarts, Latency};
-use crate::sim::traffic::{Behaviour, Bursts, Daily, Delivery, Noise, Traffic};
+use crate::sim::traffic::{Behaviour, Bursts, Daily, Delivery, Noise, OwnRate, Traffic};
 use crate::spec::Version;
 use crate::spec::decode::{At, value};
-use crate::spec::problems::{Place, Problems};
+use crate::spec::problems::{Place, Problems, quoted};
+use crate::spec::{CheckKind, MetricRef, RateCounts, RolloutSpec, suggest};
 use crate::units::Span;
 
 /// Early afternoon.
@@ -21,6 +23,7 @@ const COLD_REQUESTS_MAX: u64 = 1_000;
 /// The traffic, and where each version's behaviour is written.
 pub fn lower(
     at: At<RawTraffic>,
+    spec: &RolloutSpec,
     names: &Names<'_>,
     problems: &mut Problems,
 ) -> Option<(Traffic, Vec<(Version, Place)>)> {
@@ -39,14 +42,19 @@ pub fn lower(
         let version = names.meant(&name, &at.place, problems);
         if let (Some(version), Some(raw)) = (version, at.value) {
             places.push((version.clone(), at.place));
-            versions.insert(version, behaviour(raw, problems));
+            let behaviour = behaviour(raw, spec, &version, problems);
+            versions.insert(version, behaviour);
         }
     }
     let delivery = value(raw.metrics).map_or_else(Delivery::default, |raw| delivery(raw, problems));
     Some((Traffic { per_second: value(raw.per_second)?.0, daily, bursts, versions, delivery }, places))
 }
 
-fn behaviour(raw: RawBehaviour, problems: &mut Problems) -> Behaviour {
+fn behaviour(raw: RawBehaviour, spec: &RolloutSpec, version: &Version, problems: &mut Problems) -> Behaviour {
+    let mut own = Vec::new();
+    for (name, at) in value(raw.rates).map(|table| table.0).unwrap_or_default() {
+        own.extend(own_rate(&name, at, spec, version, problems));
+    }
     let cold = raw.cold_starts.and_then(|at| {
         let (place, cold) = (at.place, at.value?);
         let Count(requests) = value(cold.requests)?;
@@ -56,19 +64,17 @@ fn behaviour(raw: RawBehaviour, problems: &mut Problems) -> Behaviour {
         Some(ColdStarts { requests, factor: value(cold.factor)?.0 })
     });
     Behaviour {
-        failing: value(raw.errors).map(|errors| failing(errors, problems)).unwrap_or_default(),
+        failing: value(raw.errors).map(|errors| shares(errors, problems)).unwrap_or_default(),
         clusters: value(raw.clusters).map_or(1.0, |mean| mean.0),
         latency: value(raw.latency).map(|list| latency(list, problems)).unwrap_or_default(),
         noise: value(raw.noise).map(noise).unwrap_or_default(),
         cold_starts: cold,
+        own,
     }
 }
 
-fn failing(
-    errors: OneOf<Share, crate::spec::decode::List<super::raw::RawFailing, { super::raw::CHANGES_MAX }>>,
-    problems: &mut Problems,
-) -> Vec<(Span, f64)> {
-    let list = match errors {
+fn shares(written: Shares, problems: &mut Problems) -> Vec<(Span, f64)> {
+    let list = match written {
         OneOf::Short(share) => return vec![(Span::ZERO, share.0)],
         OneOf::Long(list) => list.0,
     };
@@ -80,6 +86,46 @@ fn failing(
         changes.extend(value(raw.share).map(|share| (from, share.0)));
     }
     changes
+}
+
+/// The metrics of one of the spec's checks.
+fn own_rate(
+    name: &str,
+    at: At<Shares>,
+    spec: &RolloutSpec,
+    version: &Version,
+    problems: &mut Problems,
+) -> Option<OwnRate> {
+    let rates = spec.checks.iter().filter_map(|check| match &check.kind {
+        CheckKind::Rate { counts, requests, absent_is_zero, .. } => {
+            Some((check.name.as_str(), counts, requests, *absent_is_zero))
+        }
+        CheckKind::Errors { .. }
+        | CheckKind::Latency { .. }
+        | CheckKind::Distribution { .. }
+        | CheckKind::Mean { .. }
+        | CheckKind::Gauge { .. } => None,
+    });
+    let rates: Vec<_> = rates.collect();
+    let Some((_, counts, requests, absent_is_zero)) = rates.iter().find(|(of, ..)| *of == name) else {
+        let known: Vec<&str> = rates.iter().map(|(of, ..)| *of).collect();
+        let hint = match known.is_empty() {
+            true => "; it has none".to_owned(),
+            false => suggest::words(name, &known),
+        };
+        problems.add(&at.place, format!("the spec has no `rate` check {}{hint}", quoted(name)));
+        return None;
+    };
+    let (RateCounts::Events(events) | RateCounts::GoodEvents(events)) = counts;
+    let named = |metric: &MetricRef| filled_in(metric, &spec.target, version);
+    let shares = shares(at.value?, problems);
+    Some(OwnRate {
+        name: name.to_owned(),
+        events: named(events)?,
+        requests: named(requests)?,
+        shares,
+        absent_is_zero: *absent_is_zero,
+    })
 }
 
 /// Reports a change that does not come after the one before.
@@ -101,7 +147,7 @@ fn latency(list: RawLatencies, problems: &mut Problems) -> Vec<(Span, Latency)> 
     changes
 }
 
-fn durations(raw: RawLatency, place: &Place, problems: &mut Problems) -> Option<Latency> {
+fn durations(raw: RawDurations, place: &Place, problems: &mut Problems) -> Option<Latency> {
     let usual = Latency::default();
     let (median, p99) = (value(raw.median), value(raw.p99).map(|p99| p99.0));
     let median_ms = match (median, p99) {
