@@ -18,7 +18,10 @@ use super::story::Requests;
 const LINES_MAX: usize = 400;
 
 /// Ordinary steps take less.
-const FIRST_TOLD_AFTER: Span = Span::from_minutes(15);
+const TOLD_AFTER: Span = Span::from_minutes(15);
+
+/// The same of what ordinarily takes a tick or two.
+const TOLD_AFTER_IN_PASSING: Span = Span::from_minutes(3);
 const TOLD_EVERY: Span = Span::from_hours(2);
 
 /// An alarm's own event comes within this time of its change.
@@ -391,7 +394,7 @@ impl Entries<'_> {
                     self.add(report.now, Who::Coalmine, "FAILS", self.named(&line.rollout, &faults.join("; ")));
                 }
                 kept.failing = failing;
-                if kept.is_due(report.now) && !line.holding.is_empty() {
+                if kept.is_due(report.now, line.phase) && !line.holding.is_empty() {
                     kept.told = Some(report.now);
                     self.add(report.now, Who::Coalmine, "HOLDS", self.named(&line.rollout, &line.holding.join("; ")));
                 }
@@ -414,9 +417,14 @@ struct Kept {
 }
 
 impl Kept {
-    fn is_due(&self, now: Timestamp) -> bool {
+    fn is_due(&self, now: Timestamp, phase: PhaseName) -> bool {
+        let after = match phase {
+            PhaseName::Pending | PhaseName::Shifting | PhaseName::RollingBack => TOLD_AFTER_IN_PASSING,
+            PhaseName::Baking | PhaseName::Paused | PhaseName::Promoting => TOLD_AFTER,
+            PhaseName::Promoted | PhaseName::RolledBack | PhaseName::Superseded => TOLD_AFTER,
+        };
         match self.told {
-            None => self.since.is_some_and(|since| now.since(since) >= FIRST_TOLD_AFTER),
+            None => self.since.is_some_and(|since| now.since(since) >= after),
             Some(told) => now.since(told) >= TOLD_EVERY,
         }
     }

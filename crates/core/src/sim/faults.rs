@@ -18,6 +18,7 @@ use crate::ports::{
 use crate::rollout::{DecisionRecord, Notice, Rollout};
 use crate::sim::executor::yield_once;
 use crate::sim::rng::Rng;
+use crate::spec::decode::camel_case;
 use crate::spec::{AlbTarget, Target, Test, Version};
 use crate::units::Weight;
 
@@ -134,6 +135,15 @@ impl Operation {
         }
     }
 
+    /// As a scenario calls it.
+    #[must_use]
+    pub fn word(self) -> String {
+        match self {
+            Self::RunTest => "runTest".to_owned(),
+            other => camel_case(other.name()),
+        }
+    }
+
     /// Whether a call changes the world.
     #[must_use]
     pub fn writes(self) -> bool {
@@ -198,8 +208,8 @@ impl std::fmt::Display for Rule {
         match self.when {
             When::Always => f.write_str("every call ")?,
             When::Call(k) => write!(f, "call {} of each tick ", k + 1)?,
-            When::Every(operation) => write!(f, "every call of `{}` ", operation.name())?,
-            When::Nth(operation, k) => write!(f, "call {} of `{}` in each tick ", k + 1, operation.name())?,
+            When::Every(operation) => write!(f, "every call of `{}` ", operation.word())?,
+            When::Nth(operation, k) => write!(f, "call {} of `{}` in each tick ", k + 1, operation.word())?,
         }
         match self.way {
             Way::Fails(kind) => write!(f, "{kind}"),

@@ -96,6 +96,14 @@ expect: { ended: rolledBack, reason: [a, b], within: 30m, atMost: 25%, failed: 9
     assert_eq!((expect.reason, expect.at_most), (vec!["a".to_owned(), "b".to_owned()], Some(quarter)));
 }
 
+/// What a line about a fault calls a call is what one writes.
+#[test]
+fn calls_are_called_as_they_are_written() {
+    for operation in Operation::ALL {
+        assert_eq!(serde_json::to_value(operation).unwrap(), operation.word());
+    }
+}
+
 #[test]
 fn traffic_is_what_was_written() {
     let text = format!(
