@@ -69,7 +69,7 @@ pub(crate) enum Unread {
 
 fn read_both(spec: &Path, defaults: Option<&Path>) -> Result<(String, Option<String>), Unread> {
     let text = match spec.as_os_str() == "-" {
-        true => read(Path::new("standard input"), io::stdin().lock())?,
+        true => read(Path::new("standard input"), io::stdin().lock(), spec::DOCUMENT_BYTES_MAX, "a spec")?,
         false => read_file(spec)?,
     };
     let defaults = match defaults {
@@ -81,19 +81,23 @@ fn read_both(spec: &Path, defaults: Option<&Path>) -> Result<(String, Option<Str
 }
 
 pub(crate) fn read_file(path: &Path) -> Result<String, Unread> {
-    let file = File::open(path).map_err(|error| Unread::Io(format!("cannot read {}: {error}", path.display())))?;
-    read(path, file)
+    read_file_up_to(path, spec::DOCUMENT_BYTES_MAX, "a spec")
 }
 
-fn read(path: &Path, source: impl Read) -> Result<String, Unread> {
+/// The same of another kind of file.
+pub(crate) fn read_file_up_to(path: &Path, most: usize, what: &str) -> Result<String, Unread> {
+    let file = File::open(path).map_err(|error| Unread::Io(format!("cannot read {}: {error}", path.display())))?;
+    read(path, file, most, what)
+}
+
+fn read(path: &Path, source: impl Read, most: usize, what: &str) -> Result<String, Unread> {
     let mut bytes = Vec::new();
     source
-        .take(spec::DOCUMENT_BYTES_MAX as u64 + 1)
+        .take(most as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| Unread::Io(format!("cannot read {}: {error}", path.display())))?;
-    if bytes.len() > spec::DOCUMENT_BYTES_MAX {
-        let message =
-            format!("{} has more than {} bytes, too many for a spec", path.display(), spec::DOCUMENT_BYTES_MAX);
+    if bytes.len() > most {
+        let message = format!("{} has more than {most} bytes, too many for {what}", path.display());
         return Err(Unread::NotText(message));
     }
     String::from_utf8(bytes).map_err(|error| {

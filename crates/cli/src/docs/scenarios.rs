@@ -13,9 +13,10 @@ use crate::simulate;
 const DOCUMENT: &str = "docs/simulate.md";
 
 /// Which mapping of the language each heading is about: its definition, or where it stands in the schema.
-const TABLES: [(&str, &str); 25] = [
+const TABLES: [(&str, &str); 26] = [
     ("## The scenario", ""),
     ("## `traffic`", "/properties/traffic"),
+    ("### `traffic.perSecond`", "RawRequests"),
     ("### `traffic.daily`", "RawDaily"),
     ("### `traffic.bursts`", "RawBursts"),
     ("### `traffic.versions`", "RawBehaviour"),
@@ -42,7 +43,7 @@ const TABLES: [(&str, &str); 25] = [
 ];
 
 /// The files that scenarios name are those of the example.
-fn beside(name: &str) -> Result<String, String> {
+fn beside(name: &str, _: usize) -> Result<String, String> {
     Ok(read(&format!("examples/simulate/{name}")))
 }
 

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use coalmine_core::analysis::percent;
 use coalmine_core::sim::language::{End, Written, Wrong, parse};
 use coalmine_core::sim::scenario::run;
+use coalmine_core::spec::DOCUMENT_BYTES_MAX;
 use coalmine_core::units::{Span, Weight, plain_number};
 
 use super::screen::{Screen, grouped_count, wrapped, wrapped_at};
 use super::transcript::{Entry, Transcript, Who, clock};
 use crate::Exit;
-use crate::validate::{Unread, print_problem, read_file};
+use crate::validate::{Unread, print_problem, read_file_up_to};
 
 /// Ticks come once a minute.
 const SILENCE: Span = Span::from_minutes(2);
@@ -77,14 +78,15 @@ pub enum Failed {
 
 /// A scenario with the files that it names, which lie beside it.
 pub fn load(file: &Path) -> Result<Written, Failed> {
-    let text = match read_file(file) {
+    let text = match read_file_up_to(file, DOCUMENT_BYTES_MAX, "a scenario") {
         Ok(text) => text,
         Err(Unread::Io(message)) => return Err(Failed::Io(message)),
         Err(Unread::NotText(message)) => {
             return Err(Failed::Wrong(vec![coalmine_core::spec::Problem::at("", message).into()]));
         }
     };
-    let mut beside = |name: &str| match read_file(&file.with_file_name(name)) {
+    let mut beside = |name: &str, most: usize| match read_file_up_to(&file.with_file_name(name), most, "what it is for")
+    {
         Ok(text) => Ok(text),
         Err(Unread::Io(message) | Unread::NotText(message)) => Err(message),
     };
@@ -143,7 +145,8 @@ impl Screen {
             true => format!("{} is live", told.old_version),
             false => format!("{} -> {}", told.old_version, told.new_version),
         };
-        let rate = plain_number(told.requests_per_second);
+        let rate = told.requests_per_second;
+        let rate = plain_number(if rate < 1.0 { rate } else { (rate * 10.0).round() / 10.0 });
         let started = told.started_at.map(|at| format!(", from {} UTC", at.hour_minute())).unwrap_or_default();
         writeln!(out, "{}  {versions}, {rate} requests/s{started}, seed {}", told.target, told.seed)?;
         if !told.entries.is_empty() {

@@ -141,7 +141,7 @@ fn the_exit_status_says_how_a_scenario_ended() {
         assert_eq!(found, exit, "{files:?}\n{out}{err}");
     }
     let (_, out, err) = played(&[wrong]);
-    assert!(out.is_empty() && err.contains("wrong.yaml:5:84: traffic.versions.42.errors: `0.4` is not"), "{out}{err}");
+    assert!(out.is_empty() && err.contains("wrong.yaml:5:79: traffic.versions.42.errors: `0.4` is not"), "{out}{err}");
     let (_, out, _) = played(&[good, bad]);
     assert_eq!(out.matches("STARTED").count(), 2, "each is told: {out}");
 }

@@ -16,6 +16,8 @@ use crate::units::{Minute, Span, Timestamp};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Traffic {
     pub per_second: f64,
+    /// The same from a time after the release on, in rising order.
+    pub changes: Vec<(Span, f64)>,
     /// The day's rise and fall; `None` keeps the rate steady.
     pub daily: Option<Daily>,
     pub bursts: Option<Bursts>,
@@ -346,7 +348,10 @@ impl<'a> Generator<'a> {
             let mut of_minute = Rng::stream(self.seed, minute.index() as u64);
             if of_minute.chance(bursts.chance) { bursts.factor } else { 1.0 }
         });
-        (self.traffic.per_second * daily * burst).max(0.0)
+        let after = (minute.plus(1).start() - Span::from_seconds(1)).since(self.release);
+        let changed = self.traffic.changes.iter().rev().find(|(from, _)| *from <= after && after > Span::ZERO);
+        let steady = changed.map_or(self.traffic.per_second, |(_, rate)| *rate);
+        (steady * daily * burst).max(0.0)
     }
 
     fn serve(&mut self, version: &Version, requests: u64, minute: Minute, at: Timestamp, length: Span) -> Served {

@@ -16,7 +16,7 @@ use crate::units::{Span, parse_decimal};
 /// An ARN, or the path of a file.
 const NAME_CHARS_MAX: usize = 512;
 /// A minute of it has six million requests, which are drawn in about as many steps as their square root.
-const PER_SECOND_MAX: f64 = 100_000.0;
+pub const PER_SECOND_MAX: f64 = 100_000.0;
 /// An hour: no request that anybody waits for takes longer.
 const DURATION_MS_MAX: f64 = 3_600_000.0;
 const FACTOR_MAX: f64 = 1_000.0;

@@ -9,6 +9,7 @@ use super::happens::{Known, fault};
 use super::leaves::{CallsWord, LambdaHook, TellsWord};
 use super::names::Names;
 use super::raw::{InnerSpec, RawCodeDeploy, RawController, RawDeployed, RawEcs, RawScenario};
+use super::trace::Trace;
 use super::{Written, traffic};
 use crate::deployment::EcsStage;
 use crate::driver::Settings;
@@ -41,7 +42,13 @@ const CALLS_BY_DEFAULT: Span = Span::from_seconds(30);
 type AlarmNames = At<List<AlarmName, ALARMS_MAX>>;
 
 /// Means nothing as long as there are problems.
-pub fn lower(raw: RawScenario, inner: &InnerSpec, whole: &Place, problems: &mut Problems) -> Option<Written> {
+pub fn lower(
+    raw: RawScenario,
+    inner: &InnerSpec,
+    trace: Option<&Trace>,
+    whole: &Place,
+    problems: &mut Problems,
+) -> Option<Written> {
     let spec = &inner.spec;
     let mut names = Names::of(spec);
     let places = [raw.spec.as_ref().map(|at| &at.place), raw.spec_file.as_ref().map(|at| &at.place)];
@@ -52,7 +59,7 @@ pub fn lower(raw: RawScenario, inner: &InnerSpec, whole: &Place, problems: &mut 
     let past = within(raw.past, PAST_DEFAULT, PAST_MIN, PAST_MAX, problems);
     let timeout = within(raw.timeout, TIMEOUT_DEFAULT, Span::from_seconds(1), TIMEOUT_MAX, problems);
     let sticky = sticky(raw.stickiness, &spec.target, problems);
-    let traffic = raw.traffic.and_then(|at| traffic::lower(at, spec, &names, problems));
+    let traffic = raw.traffic.and_then(|at| traffic::lower(at, spec, trace, &names, problems));
     if let (None, Target::Lambda(_), Some((_, places))) = (&spec.version, &spec.target, &traffic) {
         // The newest one is the new one.
         names.named.extend(places.iter().map(|(version, _)| version.clone()));
@@ -71,10 +78,15 @@ pub fn lower(raw: RawScenario, inner: &InnerSpec, whole: &Place, problems: &mut 
     let (settings, rival, ticks_twice) = controller(value(raw.controller), problems);
     let (baseline, canary, (mut traffic, places)) = (baseline?, canary?, traffic?);
     warn_of_metrics(spec, &traffic, &spec_place, problems);
-    names.named.insert(canary);
+    names.named.insert(canary.clone());
     places.iter().for_each(|(version, place)| names.must_be_named(version, place, problems));
     for version in &names.named {
-        traffic.versions.entry(version.clone()).or_default();
+        let behaviour = traffic.versions.entry(version.clone()).or_default();
+        match trace {
+            Some(trace) if *version == baseline => traffic::replay(behaviour, &trace.baseline),
+            Some(trace) if *version == canary => traffic::replay(behaviour, &trace.canary),
+            Some(_) | None => {}
+        }
     }
     let mut scenario = Scenario {
         target: spec.target.clone(),

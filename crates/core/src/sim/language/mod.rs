@@ -11,6 +11,7 @@ mod raw;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod traffic;
 
 pub use expect::{Expect, end_of, reason_of};
@@ -48,12 +49,15 @@ impl From<Problem> for Wrong {
     }
 }
 
+/// Reads a file that a scenario names, of at most so many bytes, or says why not.
+pub type ReadFile<'a> = &'a mut dyn FnMut(&str, usize) -> Result<String, String>;
+
 /// Reads a scenario. `read` is asked for the files that it names, and says why one cannot be read.
 ///
 /// # Errors
 ///
 /// All problems at once, in the order of the text; those of other files last.
-pub fn parse(text: &str, read: &mut dyn FnMut(&str) -> Result<String, String>) -> Result<Written, Vec<Wrong>> {
+pub fn parse(text: &str, read: ReadFile<'_>) -> Result<Written, Vec<Wrong>> {
     let mut problems = Problems::default();
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         problems.add(&Place::whole(Pos::Text(1, 1)), "the scenario is empty; it begins with `scenario: v1`");
@@ -66,7 +70,8 @@ pub fn parse(text: &str, read: &mut dyn FnMut(&str) -> Result<String, String>) -
     };
     let mut others = Vec::new();
     let spec = the_spec(&raw, &whole, read, &mut problems, &mut others);
-    let lowered = spec.and_then(|spec| lower::lower(raw, &spec, &whole, &mut problems));
+    let trace = the_trace(&raw, read, &mut problems, &mut others);
+    let lowered = spec.and_then(|spec| lower::lower(raw, &spec, trace.as_ref(), &whole, &mut problems));
     match lowered {
         Some(written) if problems.is_empty() && others.is_empty() => {
             let warnings = problems.take_warnings().into_iter().map(Wrong::from).chain(written.warnings).collect();
@@ -84,7 +89,7 @@ fn all(problems: Problems, others: Vec<Wrong>) -> Vec<Wrong> {
 fn the_spec(
     raw: &raw::RawScenario,
     whole: &Place,
-    read: &mut dyn FnMut(&str) -> Result<String, String>,
+    read: ReadFile<'_>,
     problems: &mut Problems,
     others: &mut Vec<Wrong>,
 ) -> Option<raw::InnerSpec> {
@@ -96,7 +101,7 @@ fn the_spec(
     }
     let at = raw.spec_file.as_ref()?;
     let file = at.value.as_ref()?.0.clone();
-    let text = read(&file).map_err(|message| problems.add(&at.place, message)).ok()?;
+    let text = read(&file, spec::DOCUMENT_BYTES_MAX).map_err(|message| problems.add(&at.place, message)).ok()?;
     match spec::parse(&text) {
         Ok(valid) => {
             // What `parse` has read can be read again.
@@ -108,4 +113,17 @@ fn the_spec(
             None
         }
     }
+}
+
+/// The recording whose minutes are the traffic, if there is one.
+fn the_trace(
+    raw: &raw::RawScenario,
+    read: ReadFile<'_>,
+    problems: &mut Problems,
+    others: &mut Vec<Wrong>,
+) -> Option<trace::Trace> {
+    let at = raw.traffic.as_ref()?.value.as_ref()?.trace.as_ref()?;
+    let file = at.value.as_ref()?.0.clone();
+    let text = read(&file, trace::TRACE_BYTES_MAX).map_err(|message| problems.add(&at.place, message)).ok()?;
+    trace::read(&text).map_err(|problem| others.push(Wrong { file: Some(file), problem })).ok()
 }

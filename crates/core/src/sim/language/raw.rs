@@ -109,8 +109,12 @@ fields! {
 fields! {
     /// What arrives, and how the versions deal with it.
     RawTraffic {
-        /// Requests a second, on average: 0 to 100000.
-        per_second: PerSecond,
+        /// Requests a second, on average, 0 to 100000: one number for all time, or a list of them with the times from which
+        /// they hold. Needed unless there is a `trace`.
+        per_second: OneOf<PerSecond, List<RawRequests, CHANGES_MAX>>,
+        /// A recording, as `coalmine record` writes it, relative to the scenario: in each minute as many requests as came, and
+        /// both versions fail and take as long as they did. What is written beside it counts before it.
+        trace: FileName,
         /// The rate follows the time of day. Default: it does not.
         daily: RawDaily,
         /// Single minutes with more traffic. Default: none.
@@ -119,6 +123,16 @@ fields! {
         versions: Table<RawBehaviour, VERSIONS_MAX>,
         /// When CloudWatch shows what happened.
         metrics: RawDelivery,
+    }
+}
+
+fields! {
+    /// Requests a second from a time on.
+    RawRequests {
+        /// Counted from the start. Default `0s`, which is also for the time before.
+        from: Span,
+        /// How many.
+        rate: PerSecond [required],
     }
 }
 

@@ -19,7 +19,7 @@ const ALB: &str = "spec:
 ";
 const REST: &str = "baseline: '41'\ntraffic: { perSecond: 40 }\n";
 
-fn nothing(_: &str) -> Result<String, String> {
+fn nothing(_: &str, _: usize) -> Result<String, String> {
     Err("no such file".to_owned())
 }
 
@@ -138,6 +138,28 @@ traffic:
     let delivery = traffic.delivery;
     assert_eq!((delivery.invocations, delivery.durations), (Span::from_minutes(2), Span::from_minutes(2)));
     assert_eq!((delivery.errors, delivery.late_per_mille), (Span::from_minutes(10), 15));
+}
+
+#[test]
+fn a_trace_is_the_traffic_where_nothing_else_is_written() {
+    let recording = "{\"minute\":-1,\"baseline\":{\"requests\":600,\"errors\":6}}
+{\"minute\":0,\"baseline\":{\"requests\":1200,\"errors\":0},\"canary\":{\"requests\":60,\"errors\":6}}";
+    let text = |more: &str| lambda("").replace("perSecond: 40", &format!("trace: day.jsonl{more}"));
+    let read = |more: &str, recording: &str| parse(&text(more), &mut |_, _| Ok(recording.to_owned()));
+    let traffic = read("", recording).unwrap().scenario.traffic;
+    assert_eq!(traffic.changes, [(Span::ZERO, 10.0), (Span::from_seconds(1), 21.0)]);
+    let failing = |traffic: &crate::sim::traffic::Traffic, version: &str| {
+        traffic.versions[&Version(version.to_owned())].failing.clone()
+    };
+    assert_eq!(failing(&traffic, "41"), [(Span::ZERO, 0.01), (Span::from_seconds(1), 0.0)]);
+    assert_eq!(failing(&traffic, "42"), [(Span::from_seconds(1), 0.1)]);
+    let written = read(", perSecond: 5, versions: { '42': { errors: 1% } }", recording).unwrap().scenario.traffic;
+    assert_eq!(
+        (written.changes.as_slice(), failing(&written, "42")),
+        (&[(Span::ZERO, 5.0)][..], vec![(Span::ZERO, 0.01)])
+    );
+    let wrong = read("", "{}").unwrap_err();
+    assert_eq!((wrong[0].file.as_deref(), wrong[0].problem.line), (Some("day.jsonl"), Some(1)));
 }
 
 #[test]
@@ -291,6 +313,15 @@ fn wrong_traffic_is_said_likewise() {
             "line 4, column 65: traffic.versions.42.rates.declined: the spec has no `rate` check `declined`; it has none",
         ),
         (
+            "perSecond: 50000, bursts: { chance: 1%, factor: 5x }",
+            "line 4, column 1: traffic: comes to 250000 requests a second at its peak; at most 100000",
+        ),
+        (
+            "perSecond: 1500, daily: { swing: 50% }, versions: { '42': { clusters: 3 } }",
+            "line 4, column 1: traffic: comes to 2250 requests a second at its peak, and clusters are drawn one by one; at \
+             most 2000 with `clusters`",
+        ),
+        (
             "perSecond: 1, metrics: { delay: 7h }",
             "line 4, column 44: traffic.metrics.delay: `7h` is too long; at most 6h",
         ),
@@ -337,14 +368,14 @@ fn a_spec_of_its_own_file_has_problems_of_its_own() {
     let text = lambda("").replace(SPEC, "specFile: specs/checkout.yaml");
     let spec = "coalmine: v1\ntarget: { lambda: { function: f, alias: live } }\nversion: '42'\n";
     let mut asked = Vec::new();
-    let mut files = |name: &str| {
+    let mut files = |name: &str, _: usize| {
         asked.push(name.to_owned());
         Ok(spec.to_owned())
     };
     let written = parse(&text, &mut files).unwrap();
     assert_eq!(written.scenario.spec["version"], "42");
     assert_eq!(asked, ["specs/checkout.yaml"]);
-    let wrong = parse(&text, &mut |_| Ok(spec.replace("version", "versoin"))).unwrap_err();
+    let wrong = parse(&text, &mut |_, _| Ok(spec.replace("version", "versoin"))).unwrap_err();
     assert_eq!(wrong.len(), 1);
     assert_eq!(wrong[0].file.as_deref(), Some("specs/checkout.yaml"));
     assert_eq!(wrong[0].problem.line, Some(3));

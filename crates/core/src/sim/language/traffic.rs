@@ -2,18 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use super::leaves::{Count, OneOf, Share};
+use super::leaves::{Count, OneOf, PER_SECOND_MAX, PerSecond, Share};
 use super::names::Names;
-use super::raw::{RawBehaviour, RawDelivery, RawDurations, RawLatencies, RawNoise, RawTraffic, Shares};
+use super::raw::{
+    CHANGES_MAX, RawBehaviour, RawDelivery, RawDurations, RawLatencies, RawNoise, RawRequests, RawTraffic, Shares,
+};
+use super::trace::{Recorded, Trace};
 use crate::metrics::filled_in;
 use crate::sim::durations::{ColdStarts, Latency};
 use crate::sim::traffic::{Behaviour, Bursts, Daily, Delivery, Noise, OwnRate, Traffic};
 use crate::spec::Version;
-use crate::spec::decode::{At, value};
+use crate::spec::decode::{At, List, value};
 use crate::spec::problems::{Place, Problems, quoted};
 use crate::spec::{CheckKind, MetricRef, RateCounts, RolloutSpec, suggest};
 use crate::units::Span;
 
+/// Where each cluster of failures is drawn: 170 million in a day at most, which takes some seconds.
+const CLUSTERED_PER_SECOND_MAX: f64 = 2_000.0;
 /// Early afternoon.
 const PEAK_HOUR_DEFAULT: f64 = 14.0;
 /// Where metrics are later than that, nothing could be told within the longest deadline that anybody writes.
@@ -24,13 +29,18 @@ const COLD_REQUESTS_MAX: u64 = 1_000;
 pub fn lower(
     at: At<RawTraffic>,
     spec: &RolloutSpec,
+    recorded: Option<&Trace>,
     names: &Names<'_>,
     problems: &mut Problems,
 ) -> Option<(Traffic, Vec<(Version, Place)>)> {
     let At { place, value: Some(raw) } = at else { return None };
-    if raw.per_second.is_none() {
+    if raw.per_second.is_none() && raw.trace.is_none() {
         problems.add(&place, "the field `perSecond` is missing");
     }
+    let changes = match raw.per_second {
+        Some(at) => requests(at.value?, problems),
+        None => recorded.map(|trace| trace.rates.clone()).unwrap_or_default(),
+    };
     let daily = value(raw.daily).and_then(|daily| {
         let peak_hour = value(daily.peak_hour).map_or(PEAK_HOUR_DEFAULT, |hour| hour.0);
         Some(Daily { swing: value(daily.swing)?.0, peak_hour })
@@ -47,7 +57,55 @@ pub fn lower(
         }
     }
     let delivery = value(raw.metrics).map_or_else(Delivery::default, |raw| delivery(raw, problems));
-    Some((Traffic { per_second: value(raw.per_second)?.0, daily, bursts, versions, delivery }, places))
+    let per_second = changes.first().map(|(_, rate)| *rate)?;
+    let traffic = Traffic { per_second, changes, daily, bursts, versions, delivery };
+    require_bounded(&traffic, &place, problems);
+    Some((traffic, places))
+}
+
+fn requests(written: OneOf<PerSecond, List<RawRequests, CHANGES_MAX>>, problems: &mut Problems) -> Vec<(Span, f64)> {
+    let list = match written {
+        OneOf::Short(rate) => return vec![(Span::ZERO, rate.0)],
+        OneOf::Long(list) => list.0,
+    };
+    let mut changes = Vec::new();
+    for At { place, value: raw } in list {
+        let Some(raw) = raw else { continue };
+        let from = value(raw.from).unwrap_or(Span::ZERO);
+        rises(&changes, from, &place, problems);
+        changes.extend(value(raw.rate).map(|rate| (from, rate.0)));
+    }
+    changes
+}
+
+/// Reports more requests than can be drawn in reasonable time.
+fn require_bounded(traffic: &Traffic, place: &Place, problems: &mut Problems) {
+    let swing = traffic.daily.map_or(0.0, |daily| daily.swing);
+    let burst = traffic.bursts.map_or(1.0, |bursts| bursts.factor.max(1.0));
+    let most = traffic.changes.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
+    let peak = most * (1.0 + swing) * burst;
+    if peak > PER_SECOND_MAX {
+        let message = format!("comes to {peak:.0} requests a second at its peak; at most {PER_SECOND_MAX}");
+        problems.add(place, message);
+    }
+    let clustered = traffic.versions.values().any(|behaviour| behaviour.clusters > 1.0);
+    if clustered && peak > CLUSTERED_PER_SECOND_MAX {
+        let message = format!(
+            "comes to {peak:.0} requests a second at its peak, and clusters are drawn one by one; at most \
+             {CLUSTERED_PER_SECOND_MAX} with `clusters`"
+        );
+        problems.add(place, message);
+    }
+}
+
+/// What was recorded of a version, where nothing else is written of it.
+pub fn replay(behaviour: &mut Behaviour, recorded: &Recorded) {
+    if behaviour.failing.is_empty() {
+        behaviour.failing.clone_from(&recorded.failing);
+    }
+    if behaviour.latency.is_empty() {
+        behaviour.latency.clone_from(&recorded.latency);
+    }
 }
 
 fn behaviour(raw: RawBehaviour, spec: &RolloutSpec, version: &Version, problems: &mut Problems) -> Behaviour {
