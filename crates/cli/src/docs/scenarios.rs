@@ -42,9 +42,11 @@ const TABLES: [(&str, &str); 26] = [
     ("## `expect`", "RawExpect"),
 ];
 
-/// The files that scenarios name are those of the example.
+/// The files that scenarios name are those of the example, and a recording.
 fn beside(name: &str, _: usize) -> Result<String, String> {
-    Ok(read(&format!("examples/simulate/{name}")))
+    let file =
+        if name.ends_with(".jsonl") { "tests/scenarios/trace.jsonl" } else { &format!("examples/simulate/{name}") };
+    Ok(read(file))
 }
 
 fn said(wrong: &[Wrong]) -> String {

@@ -13,6 +13,14 @@ pub const TRACE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Of fewer requests nobody knows the p99.
 const MEASURED: f64 = 200.0;
 
+/// Of so many requests, or so many that failed, the share is known well enough.
+const COUNTED: f64 = 1_000.0;
+const FAILED: f64 = 10.0;
+
+/// So many failed requests in a minute, so many times as many as the minutes before would have had, are something new.
+const JUMP: f64 = 5.0;
+const JUMP_FACTOR: f64 = 4.0;
+
 /// The longest bins of a recording are open: they are taken to be this much wider than their edge.
 const OPEN_BIN: f64 = 1.5;
 
@@ -91,13 +99,12 @@ fn in_order<T>(values: impl Iterator<Item = (Option<Span>, T)>) -> Vec<(Span, T)
 }
 
 fn recorded<'a>(arms: impl Iterator<Item = (Option<Span>, &'a Arm)>) -> Recorded {
-    let mut failing: BTreeMap<Option<Span>, (f64, f64)> = BTreeMap::new();
+    let mut shares = Shares::default();
     let mut latency: BTreeMap<Option<Span>, (f64, f64, f64)> = BTreeMap::new();
     let mut gathered: Option<(Option<Span>, Bins)> = None;
     for (at, arm) in arms {
         if let (Some(requests), Some(errors)) = (arm.requests.filter(|count| *count > 0.0), arm.errors) {
-            let (all, failed) = failing.entry(at).or_default();
-            (*all, *failed) = (*all + requests, *failed + errors);
+            shares.add(at, requests, errors);
         }
         let Some(bins) = &arm.latency else { continue };
         let (since, whole) = gather(gathered.take(), at, bins);
@@ -113,8 +120,46 @@ fn recorded<'a>(arms: impl Iterator<Item = (Option<Span>, &'a Arm)>) -> Recorded
         Latency::of(median, p99.max(median))
     };
     Recorded {
-        failing: in_order(failing.into_iter().map(|(at, (all, failed))| (at, (failed / all).min(1.0)))),
+        failing: in_order(shares.done().into_iter().map(|(at, (all, failed))| (at, (failed / all).min(1.0)))),
         latency: in_order(latency.into_iter().map(|(at, sums)| (at, law(sums)))),
+    }
+}
+
+/// Which share failed when. What is counted in few requests scatters, and would scatter once more when it is drawn again, so
+/// as many minutes are taken together as tell a share.
+#[derive(Debug, Default)]
+struct Shares {
+    told: BTreeMap<Option<Span>, (f64, f64)>,
+    open: Option<(Option<Span>, f64, f64)>,
+}
+
+impl Shares {
+    fn add(&mut self, at: Option<Span>, requests: f64, errors: f64) {
+        let begins = |(since, all, failed): (Option<Span>, f64, f64)| {
+            let usual = (failed / all).max(1.0 / COUNTED) * requests;
+            since.is_some() != at.is_some() || errors >= JUMP && errors > JUMP_FACTOR * usual
+        };
+        if self.open.is_some_and(begins) {
+            self.close();
+        }
+        let (since, all, failed) = self.open.unwrap_or((at, 0.0, 0.0));
+        let (all, failed) = (all + requests, failed + errors);
+        self.open = Some((since, all, failed));
+        if all >= COUNTED || failed >= FAILED {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some((since, all, failed)) = self.open.take() {
+            let (requests, errors) = self.told.entry(since).or_default();
+            (*requests, *errors) = (*requests + all, *errors + failed);
+        }
+    }
+
+    fn done(mut self) -> BTreeMap<Option<Span>, (f64, f64)> {
+        self.close();
+        self.told
     }
 }
 
@@ -171,6 +216,18 @@ mod tests {
         assert_eq!(trace.baseline.failing, [(zero, 0.005), (one, 0.0)]);
         assert_eq!(trace.canary.failing, [(one, 0.1)]);
         assert_eq!(trace.baseline.latency, []);
+    }
+
+    #[test]
+    fn few_requests_are_counted_together() {
+        let minute = |minute: u32, errors: u32| {
+            format!("{{\"minute\":{minute},\"canary\":{{\"requests\":400,\"errors\":{errors}}}}}\n")
+        };
+        let lines: String =
+            [0, 2, 40, 0, 1, 2, 20].iter().zip(0..).map(|(errors, number)| minute(number, *errors)).collect();
+        let failing = read(&lines).unwrap().canary.failing;
+        let at = Span::from_minutes;
+        assert_eq!(failing, [(Span::from_seconds(1), 0.0025), (at(2), 0.1), (at(3), 0.0025), (at(6), 0.05)]);
     }
 
     #[test]
