@@ -138,10 +138,7 @@ impl Operation {
     /// As a scenario calls it.
     #[must_use]
     pub fn word(self) -> String {
-        match self {
-            Self::RunTest => "runTest".to_owned(),
-            other => camel_case(other.name()),
-        }
+        if self == Self::RunTest { "runTest".to_owned() } else { camel_case(self.name()) }
     }
 
     /// Whether a call changes the world.

@@ -242,6 +242,13 @@ fn what_is_wrong_is_said_with_its_place_and_what_would_be_right() {
             "events: [ { after: { weight: 0% }, command: pause } ]",
             "line 5, column 30: events[0].after.weight: `0%` is what there is at first; write a weight that is set later",
         ),
+    ];
+    all_are_said(rows.map(|(more, message)| (lambda(more), message)));
+}
+
+#[test]
+fn wrong_faults_services_and_expectations_are_said_likewise() {
+    let rows = [
         (
             "faults: [ { way: slow } ]",
             "line 5, column 18: faults[0].way: unknown word `slow`; known here: `throttled`, `denied`, `timedOut`, `rejected`, `failed`, `answerLost`, `stale`, `half`, `hangs`, `panics`, `killedBefore`, `killedAfter`",
