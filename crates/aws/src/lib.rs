@@ -21,8 +21,11 @@ mod http_test;
 mod invoke;
 mod lambda_alias;
 mod notify;
+#[cfg(any(test, feature = "probe"))]
+pub mod probe;
 mod router;
-#[cfg(test)]
+#[cfg(any(test, feature = "probe"))]
+#[cfg_attr(not(test), allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 mod testing;
 
 /// What is ours in this account. Whoever needs a part that is absent gets an error that names it.

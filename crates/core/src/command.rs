@@ -9,6 +9,7 @@ use crate::ports::Unreadable;
 use crate::report;
 use crate::rollout::Rollout;
 use crate::spec::{Problem, Validated};
+use crate::text;
 
 /// Longest name of a rollout: by default a function's name (64), a dash and a version (18 digits).
 const ID_LIMIT: usize = 64 + 1 + 18;
@@ -54,7 +55,7 @@ impl Request {
         };
         let by = text(fields.get("by")).unwrap_or_else(|| "unknown".to_owned());
         let rollout = || match fields.get("rollout").and_then(Value::as_str) {
-            Some(id) if !id.is_empty() && id.len() <= ID_LIMIT => Ok(id.to_owned()),
+            Some(id) if !id.is_empty() && id.len() <= ID_LIMIT && !id.chars().any(text::is_harmful) => Ok(id.to_owned()),
             Some(_) | None => Err(vec![Problem::at("rollout", "missing; name the rollout, as `list` shows it")]),
         };
         let kind = match command {
@@ -69,7 +70,7 @@ impl Request {
             "abort" => OrderKind::Abort,
             other => {
                 let closest = closest(other);
-                return one("command", format!("unknown command `{}`{closest}", printable(other)));
+                return one("command", format!("unknown command `{}`{closest}", text::words(other, TEXT_LIMIT)));
             }
         };
         let reason = text(fields.get("reason")).unwrap_or_default();
@@ -114,12 +115,7 @@ fn closest(word: &str) -> String {
 }
 
 fn text(value: Option<&Value>) -> Option<String> {
-    value.and_then(Value::as_str).map(|text| printable(text).chars().take(TEXT_LIMIT).collect())
-}
-
-/// What comes from outside ends up on terminals and in logs: no control characters.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(TEXT_LIMIT).collect()
+    value.and_then(Value::as_str).map(|text| text::words(text, TEXT_LIMIT))
 }
 
 /// What is answered.

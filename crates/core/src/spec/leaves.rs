@@ -12,6 +12,7 @@ use super::{
     Advance, AlreadyRed, CheckMode, Ending, GuardMode, Independence, Margins, Mode, Newer, OnNoData, Owner, Quantile,
     Settle, Stickiness, Tolerance, suggest,
 };
+use crate::text::is_harmful;
 use crate::units::{Span, Weight, parse_decimal};
 
 /// Longest rollout or check name.
@@ -236,6 +237,10 @@ pub(super) fn plain_text(text: &str, least: usize, most: usize) -> Result<String
     if text.chars().any(char::is_control) {
         return Err(format!("{} has control characters; write it in one line of plain text", quoted(text)));
     }
+    if text.chars().any(is_harmful) {
+        let what = "characters that are not shown and change how others are";
+        return Err(format!("{} has {what}; write it in one line of plain text", quoted(text)));
+    }
     let chars = text.chars().count();
     match chars {
         0 if least > 0 => Err("is empty; write a text or leave the field out".to_owned()),
@@ -277,7 +282,7 @@ impl Leaf for WarmUpTime {
 
 /// The unit's own message repeats the text, so it must be short and plain.
 pub(super) fn quantity<T, E: ToString>(text: &str, what: &str, parse: fn(&str) -> Result<T, E>) -> Result<T, String> {
-    if text.len() > QUANTITY_CHARS_MAX || text.chars().any(char::is_control) {
+    if text.len() > QUANTITY_CHARS_MAX || text.chars().any(is_harmful) {
         return Err(format!("{} is not {what}", quoted(text)));
     }
     parse(text).map_err(|error| error.to_string())

@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alb;
 use crate::analysis::GuardMode;
+use crate::text;
 use crate::units::{Span, Weight};
 
 /// A rollout spec after validation. Only [`parse`] and [`from_value`] make one from what a person wrote, so whoever
@@ -574,6 +575,12 @@ pub enum Newer {
     Refuse,
 }
 
+/// The language nests 7 deep, and a key of a payload is cut at 60 characters: what is longer is nobody's.
+const PATH_CHARS_MAX: usize = 400;
+
+/// No sentence of ours is longer; an answer of a service that is repeated may be.
+const TOLD_CHARS_MAX: usize = 1000;
+
 /// One thing that is wrong, where, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -590,10 +597,11 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with no place in a text.
+    /// A problem with no place in a text. Both may have pieces of what somebody sent.
     #[must_use]
     pub fn at(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { path: path.into(), message: message.into(), line: None, column: None }
+        let (path, message) = (text::shown(&path.into(), PATH_CHARS_MAX), text::shown(&message.into(), TOLD_CHARS_MAX));
+        Self { path, message, line: None, column: None }
     }
 }
 
