@@ -10,6 +10,8 @@ mod event;
 #[cfg(test)]
 mod events;
 mod hook;
+#[cfg(test)]
+mod hostile;
 mod log;
 pub mod probe;
 mod tick;

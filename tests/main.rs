@@ -25,5 +25,6 @@ mod hooks_specs;
 mod recordings;
 mod refusals;
 mod rollouts;
+mod secrets;
 mod template;
 mod trace;

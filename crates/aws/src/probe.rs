@@ -152,7 +152,9 @@ fn xml(value: &Value) -> String {
         Value::String(text) => text.replace('&', "&amp;").replace('<', "&lt;"),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
         Value::Array(items) => items.iter().map(|item| format!("<member>{}</member>", xml(item))).collect(),
-        Value::Object(fields) => fields.iter().map(|(name, field)| format!("<{name}>{}</{name}>", xml(field))).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, field)| format!("<{name}>{}</{name}>", xml(field))).collect()
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 mod analyze;
 #[cfg(test)]
 mod docs;
+#[cfg(test)]
+mod hostile;
 #[cfg(feature = "aws")]
 mod record;
 mod schema;

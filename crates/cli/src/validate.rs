@@ -5,11 +5,15 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use coalmine_core::spec::{self, Problem, RolloutSpec, Validated};
+use coalmine_core::text;
 
 use crate::Exit;
 
 /// Merged under every spec that is validated beside it.
 const DEFAULTS_FILE: &str = "coalmine.defaults.yaml";
+
+/// Characters of a path that are shown; no file system has longer ones.
+const PATH_CHARS: usize = 4096;
 
 /// Check a rollout spec offline: all its problems at once, each with its line.
 #[derive(Debug, clap::Args)]
@@ -80,7 +84,7 @@ fn read_both(spec: &Path, defaults: Option<&Path>) -> Result<(String, Option<Str
 }
 
 fn read_file(path: &Path) -> Result<String, Unread> {
-    let file = File::open(path).map_err(|error| Unread::Io(format!("cannot read {}: {error}", path.display())))?;
+    let file = File::open(path).map_err(|error| Unread::Io(format!("cannot read {}: {error}", shown(path))))?;
     read(path, file)
 }
 
@@ -89,15 +93,14 @@ fn read(path: &Path, source: impl Read) -> Result<String, Unread> {
     source
         .take(spec::DOCUMENT_BYTES_MAX as u64 + 1)
         .read_to_end(&mut bytes)
-        .map_err(|error| Unread::Io(format!("cannot read {}: {error}", path.display())))?;
+        .map_err(|error| Unread::Io(format!("cannot read {}: {error}", shown(path))))?;
     if bytes.len() > spec::DOCUMENT_BYTES_MAX {
-        let message =
-            format!("{} has more than {} bytes, too many for a spec", path.display(), spec::DOCUMENT_BYTES_MAX);
+        let message = format!("{} has more than {} bytes, too many for a spec", shown(path), spec::DOCUMENT_BYTES_MAX);
         return Err(Unread::NotText(message));
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        Unread::NotText(format!("{} is not UTF-8 text: byte {} is wrong", path.display(), at + 1))
+        Unread::NotText(format!("{} is not UTF-8 text: byte {} is wrong", shown(path), at + 1))
     })
 }
 
@@ -116,14 +119,19 @@ fn print_valid(
         None => {
             let weights = valid.spec.steps.iter().map(|step| step.weight.spec_form());
             let ladder: Vec<String> = weights.chain(["100%".to_owned()]).collect();
-            writeln!(out, "{}: valid: {} to {}", path.display(), valid.spec.target.key(), ladder.join(", "))
+            writeln!(out, "{}: valid: {} to {}", shown(path), valid.spec.target.key(), ladder.join(", "))
         }
     }
 }
 
+/// A file's name on a terminal. Whoever sends a pull request may have chosen it.
+pub(crate) fn shown(path: &Path) -> String {
+    text::shown(&path.display().to_string(), PATH_CHARS)
+}
+
 /// `checkout.yaml:3:5: strategy.canary.weight: message`: editors and CI logs make a link of it.
 pub(crate) fn print_problem(path: &Path, kind: &str, problem: &Problem, err: &mut impl Write) -> io::Result<()> {
-    write!(err, "{}:", path.display())?;
+    write!(err, "{}:", shown(path))?;
     for place in [problem.line, problem.line.and(problem.column)].into_iter().flatten() {
         write!(err, "{place}:")?;
     }
@@ -153,8 +161,8 @@ fn print_json(
         Ok(warnings) => Report { valid: true, errors: &[], warnings, effective },
         Err(errors) => Report { valid: false, errors, warnings: &[], effective },
     };
-    serde_json::to_writer_pretty(&mut *out, &report)?;
-    writeln!(out)
+    // Scripts read the same, and a terminal that shows it does nothing else.
+    writeln!(out, "{}", text::json(&serde_json::to_string_pretty(&report)?))
 }
 
 #[cfg(test)]

@@ -55,7 +55,9 @@ impl Request {
         };
         let by = text(fields.get("by")).unwrap_or_else(|| "unknown".to_owned());
         let rollout = || match fields.get("rollout").and_then(Value::as_str) {
-            Some(id) if !id.is_empty() && id.len() <= ID_LIMIT && !id.chars().any(text::is_harmful) => Ok(id.to_owned()),
+            Some(id) if !id.is_empty() && id.len() <= ID_LIMIT && !id.chars().any(text::is_harmful) => {
+                Ok(id.to_owned())
+            }
             Some(_) | None => Err(vec![Problem::at("rollout", "missing; name the rollout, as `list` shows it")]),
         };
         let kind = match command {

@@ -236,7 +236,9 @@ impl DeadlineClock {
     /// Time spent so far.
     #[must_use]
     pub fn spent_at(&self, now: Timestamp) -> Span {
-        self.running_since.map_or(self.spent, |since| self.spent.plus(now.since(since)))
+        let spent = self.running_since.map_or(self.spent, |since| self.spent.plus(now.since(since)));
+        // A clock that shows more could not be read again, and its rollout not be saved, not even to end it.
+        spent.min(Span::LONGEST)
     }
 
     /// The same clock, standing still from `now`.

@@ -228,6 +228,25 @@ fn every_limit_is_what_the_code_has() {
     }
 }
 
+/// A claim about security that no test keeps is a hope.
+#[test]
+fn every_claim_about_security_names_a_test() {
+    let folders = ["crates/core/src", "crates/aws/src", "crates/cli/src", "functions", "tests"];
+    let all = |folder: &str| files(folder, ".rs").into_iter().map(|file| read(&format!("{folder}/{file}"))).collect();
+    let source: String = folders.into_iter().map(all).collect::<Vec<String>>().concat();
+    let document = read("docs/security.md");
+    let mut named = 0;
+    for row in document.lines().filter(|line| line.starts_with("| ") && !line.contains("| kept by |")) {
+        let kept_by = code(row.trim_end_matches(" |").rsplit(" | ").next().unwrap());
+        assert!(!kept_by.is_empty(), "no test: {row}");
+        for test in kept_by {
+            assert!(source.contains(&format!("fn {test}(")), "there is no test {test}: {row}");
+            named += 1;
+        }
+    }
+    assert!(named >= 15, "{named}");
+}
+
 /// The permissions that the adapters ask for, those of the template, and those that are explained.
 #[test]
 fn the_permissions_are_those_that_are_needed() {

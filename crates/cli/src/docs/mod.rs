@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::validate::print_problem;
 
-const DOCUMENTS: [&str; 17] = [
+const DOCUMENTS: [&str; 18] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -26,6 +26,7 @@ const DOCUMENTS: [&str; 17] = [
     "docs/blind-spots.md",
     "docs/deployments.md",
     "docs/operations.md",
+    "docs/security.md",
     "docs/spec.md",
     "docs/statistics.md",
     "examples/alb-ec2/README.md",

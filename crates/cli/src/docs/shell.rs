@@ -116,6 +116,10 @@ fn check_command(document: &str, words: &[&str]) -> Result<(), String> {
         ["cd", "coalmine"] | ["sam", "build"] => Ok(()),
         // Until the repository has an address.
         ["git", "clone", "THIS-REPOSITORY", "coalmine"] => Ok(()),
+        ["fuzz/run", rest @ ..] => holds(
+            repository("fuzz/run").exists() && rest.first().is_some_and(|seconds| seconds.parse::<u32>().is_ok()),
+            "no such script, or no seconds",
+        ),
         [".ci/run"] => holds(repository(".ci/run").exists(), "no such file"),
         ["sam", "deploy", "--guided", rest @ ..] | ["sam", "deploy", rest @ ..] => deploy(document, rest),
         ["aws", "cloudformation", "deploy", rest @ ..] => deploy(document, rest),
