@@ -81,6 +81,11 @@ fn hostile_events_are_refused_with_the_limit() {
     {
         probe::event(event.to_string().as_bytes()).unwrap();
     }
+    // Found so: the nearest known command was looked for in minutes and hundreds of megabytes.
+    let began = Instant::now();
+    let unknown = command::read(&json!({ "command": "x".repeat(5_000_000) }), Allowed::Stopping).unwrap_err();
+    problems(&unknown).unwrap();
+    assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
     // serde_json reads no deeper than 128 levels, wherever an event comes from.
     assert!(serde_json::from_str::<Value>(&"[".repeat(100_000)).is_err());
 }

@@ -18,6 +18,9 @@ const ID_LIMIT: usize = 64 + 1 + 18;
 pub const COMMANDS: [&str; 9] =
     ["start", "pause", "resume", "approve", "promote", "abort", "status", "list", "deployments"];
 
+/// Longest word that is compared with the known ones.
+const WORD_BYTES_MAX: usize = 64;
+
 /// Longest text that is kept of a person's name or reason.
 const TEXT_LIMIT: usize = 500;
 
@@ -109,6 +112,8 @@ fn start(spec: Option<&Value>, by: String) -> Result<Request, Vec<Problem>> {
 }
 
 fn closest(word: &str) -> String {
+    // The distance takes time and memory by the length of both. What is longer is near to none.
+    let word = if word.len() <= WORD_BYTES_MAX { word } else { "" };
     let near = COMMANDS.iter().filter(|known| strsim::damerau_levenshtein(word, known) <= 2);
     match near.min_by_key(|known| strsim::damerau_levenshtein(word, known)) {
         Some(known) => format!("; did you mean `{known}`?"),
