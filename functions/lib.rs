@@ -31,6 +31,8 @@ struct App {
 }
 
 /// Cold start, then events until the execution environment ends.
+// One invocation at a time is all that a Lambda execution environment gets: a second thread would only cost start-up time.
+#[tokio::main(flavor = "current_thread")]
 pub async fn main() -> ExitCode {
     let config = Config::read(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()));
     log::start(config.as_ref().map_or(log::DEFAULT, |config| config.log));

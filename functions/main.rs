@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-// One invocation at a time is all that a Lambda execution environment gets: a second thread would only cost start-up time.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    coalmine_functions::main().await
+fn main() -> ExitCode {
+    coalmine_functions::main()
 }
