@@ -1,6 +1,7 @@
 //! A CloudWatch alarm's state change, from EventBridge or as a direct alarm action, metric or composite.
 
 use coalmine_core::driver;
+use coalmine_core::text;
 use coalmine_core::units::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde_json::Value;
@@ -9,6 +10,9 @@ use crate::budget::LambdaBudget;
 use crate::event::{EventError, Reader, answer, failed, wall_clock};
 use crate::tick::FURTHEST_AHEAD;
 use crate::{App, log};
+
+/// Characters of the word that says what suppresses an alarm's actions.
+const LONGEST_WORD: usize = 100;
 
 /// What a state change asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,7 +78,7 @@ impl State {
             return Err(reader.wrong(format!("`{path}.value` is `{value}` where {states}")));
         }
         let suppressed_by = reader.find(&format!("{path}.actionsSuppressedBy")).and_then(Value::as_str);
-        Ok(Self { value: value.to_owned(), suppressed_by: suppressed_by.map(str::to_owned) })
+        Ok(Self { value: value.to_owned(), suppressed_by: suppressed_by.map(|by| text::words(by, LONGEST_WORD)) })
     }
 
     fn acts(&self) -> bool {

@@ -3,12 +3,19 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use coalmine_core::ports::Fault;
+use coalmine_core::text;
 use coalmine_core::units::Timestamp;
 use lambda_runtime::Diagnostic;
 use serde_json::Value;
 
 /// Characters of what is said to be wrong with an event, which may quote it; an event may have 6 MB.
 const LONGEST_COMPLAINT: usize = 400;
+
+/// Characters of what is said of a failed call, with everything that caused it.
+const LONGEST_FAILURE: usize = 2000;
+
+/// Bytes of a name, an ARN or a time in an event: no service has longer ones.
+const LONGEST_TEXT: usize = 2048;
 
 /// An event of a shape that the function does not know. Nothing was touched.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +39,8 @@ pub fn failed(fault: &Fault) -> Diagnostic {
         message = format!("{message}: {cause}");
         source = cause.source();
     }
+    // What a service said is repeated.
+    let message = text::shown(&message, LONGEST_FAILURE);
     tracing::error!(error = %message, "a service call failed");
     Diagnostic { error_type: "ServiceFault".to_owned(), error_message: message }
 }
@@ -58,6 +67,12 @@ impl Reader<'_> {
     /// The text at a path such as `detail.state.value`.
     pub fn text(&self, path: &str) -> Result<&str, EventError> {
         match self.find(path) {
+            Some(Value::String(text)) if text.len() > LONGEST_TEXT => {
+                Err(self.wrong(format!("`{path}` has {} bytes; at most {LONGEST_TEXT} are read", text.len())))
+            }
+            Some(Value::String(text)) if text.chars().any(text::is_harmful) => {
+                Err(self.wrong(format!("`{path}` is `{text}`, with characters that no name has")))
+            }
             Some(Value::String(text)) if !text.is_empty() => Ok(text),
             Some(other) => Err(self.wrong(format!("`{path}` is {other} where a text is expected"))),
             None => Err(self.wrong(format!("`{path}` is missing"))),
@@ -82,12 +97,6 @@ impl Reader<'_> {
 
     /// The event's own words are in it, and it ends up in logs, answers and terminals: one short line.
     pub fn wrong(&self, wrong: String) -> EventError {
-        let line = |c: char| if c.is_control() { ' ' } else { c };
-        let mut chars = wrong.chars();
-        let mut short: String = chars.by_ref().take(LONGEST_COMPLAINT).map(line).collect();
-        if chars.next().is_some() {
-            short.push_str(" ...");
-        }
-        EventError { takes: self.takes, wrong: short }
+        EventError { takes: self.takes, wrong: text::shown(&wrong, LONGEST_COMPLAINT) }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use coalmine_core::probe::mutated;
 use coalmine_core::units::Timestamp;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -9,6 +10,7 @@ use serde_json::Value;
 use crate::alarm::{self, Heard};
 use crate::command::{self, Allowed};
 use crate::hook::{self, EcsCall};
+use crate::probe;
 use crate::tick::{self, Due};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -253,21 +255,21 @@ proptest! {
     /// What is said ends up in a log, an answer and on a terminal: it is short, and one line.
     #[test]
     fn whatever_comes_is_read_or_refused_in_one_short_line(event in prop_oneof![any_event(), nearly_an_event()]) {
-        let clock: Timestamp = "2026-11-21T14:02:10Z".parse().unwrap();
-        let refusals = [
-            tick::read(&event, clock).err(),
-            alarm::read(&event).err(),
-            hook::read(&event, clock).err(),
-        ];
-        for error in refusals.into_iter().flatten() {
-            let told = error.to_string();
-            prop_assert!(told.chars().count() < 700 && !told.contains(char::is_control), "{} chars", told.len());
-        }
-        for allowed in [Allowed::Everything, Allowed::Stopping] {
-            match command::read(&event, allowed) {
-                Ok(request) => prop_assert!(allowed == Allowed::Everything || ["abort", "pause"].contains(&request.kind())),
-                Err(problems) => prop_assert!(!problems.is_empty() && problems.iter().all(|p| !p.message.contains(char::is_control))),
-            }
+        let kept = probe::event(event.to_string().as_bytes());
+        prop_assert!(kept.is_ok(), "{kept:?}");
+    }
+}
+
+/// As many as a second allows; a fuzzer goes on from here.
+const RUNS: u64 = 60;
+
+#[test]
+fn mutated_events_break_no_promise() {
+    for (name, _) in expected() {
+        let document = event(name).to_string();
+        for seed in 0..RUNS {
+            let bytes = mutated(document.as_bytes(), seed, 20_000);
+            probe::event(&bytes).unwrap_or_else(|broken| panic!("{name}, seed {seed}: {broken}"));
         }
     }
 }

@@ -83,7 +83,7 @@ async fn asked(app: &App, question: EcsQuestion, now: Timestamp, event: &LambdaE
 }
 
 impl EcsCall {
-    fn answered(&self, reply: &Reply) -> Value {
+    pub fn answered(&self, reply: &Reply) -> Value {
         let mut answer = json!({ "hookDetails": self.details });
         answer["hookStatus"] = match reply {
             Reply::Answer(answer) if answer.goes_on => "SUCCEEDED",

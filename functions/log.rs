@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use coalmine_core::driver::{HookLine, TickReport};
+use coalmine_core::text;
 use serde::Serialize;
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -17,7 +18,7 @@ pub fn start(level: Level) {
     let ours = LevelFilter::from_level(level);
     let targets = Targets::new()
         .with_default(ours.min(LevelFilter::INFO))
-        .with_target("bootstrap", ours)
+        .with_target("coalmine_functions", ours)
         .with_target("coalmine_core", ours)
         .with_target("coalmine_aws", ours);
     let lines =
@@ -59,5 +60,5 @@ fn write(level: Level, request_id: &str, name: &str, value: &impl Serialize) {
     }
     let line = serde_json::json!({ "level": level.as_str(), "requestId": request_id, name: value });
     // A log that cannot be written must not stop a rollback.
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+    let _ = writeln!(std::io::stdout().lock(), "{}", text::json(&line.to_string()));
 }

@@ -25,6 +25,7 @@ mod hooks_specs;
 mod recordings;
 mod refusals;
 mod rollouts;
+mod secrets;
 mod switch;
 mod template;
 mod trace;

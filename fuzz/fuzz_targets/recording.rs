@@ -2,10 +2,4 @@
 
 #![no_main]
 
-use coalmine_core::analysis::replay::probe;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    if let Err(broken) = probe::recording(bytes) {
-        panic!("{broken}");
-    }
-});
+coalmine_fuzz::target!(coalmine_core::analysis::replay::probe::recording);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 use coalmine_core::ports::{Fault, FaultKind};
+use coalmine_core::text;
 
 /// A call as its service names it, and the permission that it needs.
 #[derive(Debug, Clone, Copy)]
@@ -43,11 +44,48 @@ impl Call {
     /// A failure that an answer tells in its body.
     pub(crate) fn refusal(self, kind: FaultKind, detail: impl Into<String>) -> Fault {
         let detail = detail.into();
-        let unnamed = kind == FaultKind::Denied && !detail.contains(self.action);
-        let detail = if unnamed { format!("{detail} (it needs {})", self.action) } else { detail };
-        Fault::new(self.operation, kind, detail)
+        if kind != FaultKind::Denied {
+            return Fault::new(self.operation, kind, detail);
+        }
+        let hint = match (detail.contains(self.action), self.within()) {
+            (true, "") => String::new(),
+            (true, within) => format!(" (it is granted{within})"),
+            (false, within) => format!(" (it needs {}{within})", self.action),
+        };
+        // What AWS said is long, and the hint must not be cut off.
+        Fault::new(self.operation, kind, format!("{}{hint}", text::shown(&detail, DENIAL_CHARS)))
+    }
+
+    /// What the template's parameters limit this permission to.
+    fn within(self) -> &'static str {
+        match self.action {
+            "lambda:GetAlias"
+            | "lambda:GetFunctionConfiguration"
+            | "lambda:GetProvisionedConcurrencyConfig"
+            | "lambda:InvokeFunction"
+            | "lambda:ListTags"
+            | "lambda:ListVersionsByFunction"
+            | "lambda:UpdateAlias" => " on functions that match the stack's parameter TargetFunctions",
+            "elasticloadbalancing:ModifyListener" | "elasticloadbalancing:ModifyRule" => {
+                " on load balancers that match the stack's parameter TargetLoadBalancers"
+            }
+            "codedeploy:StopDeployment" | "codedeploy:PutLifecycleEventHookExecutionStatus" => {
+                " in applications that match the stack's parameter TargetApplications"
+            }
+            "ecs:DescribeServiceDeployments" | "ecs:DescribeServiceRevisions" | "ecs:StopServiceDeployment" => {
+                " on services that match the stack's parameter TargetServices"
+            }
+            "ssm:GetParameter" => " on parameters below /coalmine/",
+            _ => "",
+        }
     }
 }
+
+/// What is kept of a denial: AWS names who, what and on which resource, each by its ARN.
+const DENIAL_CHARS: usize = 600;
+
+/// What is kept of a service's reason for something that failed.
+pub(crate) const REASON_CHARS: usize = 500;
 
 /// What an error code and an HTTP status mean. Codes first: throttling comes as 400, 429 and 503.
 pub(crate) fn kind_of_answer(code: Option<&str>, status: Option<u16>) -> FaultKind {
@@ -173,7 +211,11 @@ mod tests {
         let denied = Reply::error(403, "AccessDeniedException");
         for (reply, attempts, sentence) in [
             (throttled, 3, "GetAlias was throttled: TooManyRequestsException: because"),
-            (denied, 1, "GetAlias was denied: AccessDeniedException: because (it needs lambda:GetAlias)"),
+            (
+                denied,
+                1,
+                "GetAlias was denied: AccessDeniedException: because (it needs lambda:GetAlias on functions that match the stack's parameter TargetFunctions)",
+            ),
             (
                 Reply::Silence,
                 2,
@@ -194,6 +236,51 @@ mod tests {
             let LookError::Fault(fault) = error else { panic!("{error:?}") };
             assert!(fault.source.is_some());
         }
+    }
+
+    /// As AWS words it: who, what, on what. What is missing is the stack's own name for the limit.
+    #[test]
+    fn a_denial_says_which_parameter_of_the_stack_limits_it() {
+        let aws = "AccessDenied: User: arn:aws:sts::111122223333:assumed-role/coalmine/tick is not authorized to perform: \
+                   lambda:UpdateAlias on resource: arn:aws:lambda:eu-west-1:999988887777:function:pay";
+        for (call, said, hint) in [
+            (
+                Call::new("UpdateAlias", "lambda:UpdateAlias"),
+                aws,
+                "it is granted on functions that match the stack's parameter TargetFunctions",
+            ),
+            (
+                Call::new("UpdateAlias", "lambda:UpdateAlias"),
+                "no",
+                "it needs lambda:UpdateAlias on functions that match the stack's parameter TargetFunctions",
+            ),
+            (
+                Call::new("ModifyRule", "elasticloadbalancing:ModifyRule"),
+                "no",
+                "it needs elasticloadbalancing:ModifyRule on load balancers that match the stack's parameter TargetLoadBalancers",
+            ),
+            (
+                Call::new("StopDeployment", "codedeploy:StopDeployment"),
+                "no",
+                "it needs codedeploy:StopDeployment in applications that match the stack's parameter TargetApplications",
+            ),
+            (
+                Call::new("StopServiceDeployment", "ecs:StopServiceDeployment"),
+                "no",
+                "it needs ecs:StopServiceDeployment on services that match the stack's parameter TargetServices",
+            ),
+            (
+                Call::new("GetParameter", "ssm:GetParameter"),
+                "no",
+                "it needs ssm:GetParameter on parameters below /coalmine/",
+            ),
+            (Call::new("PutItem", "dynamodb:PutItem"), "no", "it needs dynamodb:PutItem"),
+        ] {
+            assert_eq!(call.refusal(FaultKind::Denied, said).detail, format!("{said} ({hint})"));
+        }
+        let endless = Call::new("GetAlias", "lambda:GetAlias").refusal(FaultKind::Denied, "\u{1b}[2J".repeat(10_000));
+        assert!(endless.detail.ends_with("TargetFunctions)") && endless.detail.len() < 800, "{}", endless.detail);
+        assert!(!endless.detail.contains('\u{1b}'));
     }
 
     #[test]

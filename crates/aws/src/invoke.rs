@@ -9,6 +9,7 @@ use aws_sdk_lambda::types::InvocationType;
 use coalmine_core::observation::TestOutcome;
 use coalmine_core::ports::{Fault, FaultKind, TestRunner};
 use coalmine_core::spec::{InvokeTest, LambdaTarget, Target, Test, Version};
+use coalmine_core::text;
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
@@ -88,7 +89,7 @@ fn outcome(version: &Version, expect: Option<&Value>, answer: &InvokeOutput) -> 
     let body = answer.payload().map(|blob| String::from_utf8_lossy(blob.as_ref())).unwrap_or_default();
     let came = quoted(&body);
     if let Some(kind) = answer.function_error() {
-        return TestOutcome::Failed(format!("{version} failed ({kind}): {came}"));
+        return TestOutcome::Failed(format!("{version} failed ({}): {came}", quoted(kind)));
     }
     if let Some(executed) = answer.executed_version().filter(|executed| *executed != version.0) {
         return TestOutcome::Failed(format!("{} answered in place of {version}", Version(executed.to_owned())));
@@ -110,7 +111,7 @@ fn outcome(version: &Version, expect: Option<&Value>, answer: &InvokeOutput) -> 
 fn difference(path: &str, expect: &Value, came: &Value) -> Option<String> {
     match (expect, came) {
         (Value::Object(expect), Value::Object(came)) => expect.iter().find_map(|(key, expect)| {
-            let path = format!("{path}.{key}");
+            let path = format!("{path}.{}", quoted(key));
             match came.get(key) {
                 Some(came) => difference(&path, expect, came),
                 None => Some(format!("{path} is missing, {} was expected", quoted(&expect.to_string()))),
@@ -129,9 +130,11 @@ fn difference(path: &str, expect: &Value, came: &Value) -> Option<String> {
     }
 }
 
+/// What a user's function or server answered ends up in the history, in notices and on terminals.
 pub(crate) fn quoted(text: &str) -> String {
     let mut chars = text.chars();
     let start: String = chars.by_ref().take(QUOTED_CHARS).collect();
+    let start = text::shown(&start, QUOTED_CHARS);
     match chars.next() {
         Some(_) => format!("{start} ..."),
         None => start,

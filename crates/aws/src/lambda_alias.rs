@@ -15,10 +15,11 @@ use aws_sdk_lambda::types::AliasRoutingConfiguration;
 use coalmine_core::observation::{Readiness, Routing, Surroundings, VersionInfo};
 use coalmine_core::ports::{Fault, FaultKind, LookError, SetError, SetWeight};
 use coalmine_core::spec::{LambdaTarget, Version};
+use coalmine_core::text::shown;
 use coalmine_core::units::{Span, Weight};
 
 use crate::Aws;
-use crate::errors::{Call, refused_as};
+use crate::errors::{Call, REASON_CHARS, refused_as};
 
 pub(crate) const GET_ALIAS: Call = Call::new("GetAlias", "lambda:GetAlias");
 const UPDATE_ALIAS: Call = Call::new("UpdateAlias", "lambda:UpdateAlias");
@@ -250,7 +251,7 @@ fn version_info(version: Version, answer: &GetFunctionConfigurationOutput) -> Re
 /// State and last update, each with Lambda's reason for it. What this code does not know is waited for, not guessed.
 fn readiness(state: (Option<&str>, Option<&str>), update: (Option<&str>, Option<&str>)) -> Readiness {
     let say = |text: String, reason: Option<&str>| match reason {
-        Some(reason) if !reason.is_empty() => format!("{text}: {reason}"),
+        Some(reason) if !reason.is_empty() => format!("{text}: {}", shown(reason, REASON_CHARS)),
         Some(_) | None => text,
     };
     match state.0 {

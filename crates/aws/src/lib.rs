@@ -21,9 +21,13 @@ mod http_test;
 mod invoke;
 mod lambda_alias;
 mod notify;
+#[cfg(any(test, feature = "probe"))]
+pub mod probe;
 mod router;
 mod switch;
-#[cfg(test)]
+#[cfg(any(test, feature = "probe"))]
+#[cfg_attr(not(test), allow(dead_code, reason = "the probe needs less of it than the tests"))]
+#[allow(clippy::unwrap_used, clippy::expect_used, reason = "clippy does not see that nothing else has it")]
 mod testing;
 
 /// What is ours in this account. Whoever needs a part that is absent gets an error that names it.

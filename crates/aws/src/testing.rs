@@ -128,6 +128,8 @@ fn unescaped(text: &str) -> String {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Script {
     replies: Arc<Mutex<VecDeque<Reply>>>,
+    /// What comes when nothing is left; a test that asks for more than it has answers for is wrong.
+    otherwise: Option<Reply>,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
@@ -155,7 +157,7 @@ impl HttpConnector for Script {
             operation: operation.rsplit('.').next().unwrap_or_default().to_owned(),
             body,
         });
-        let reply = self.replies.lock().unwrap().pop_front();
+        let reply = self.replies.lock().unwrap().pop_front().or_else(|| self.otherwise.clone());
         HttpConnectorFuture::new(async move {
             let mut reply = reply.expect("more was asked than the script answers");
             while let Reply::Late(wait, later) = reply {
@@ -184,7 +186,16 @@ pub(crate) fn scripted(replies: impl IntoIterator<Item = Reply>) -> (Aws, Script
 }
 
 pub(crate) fn scripted_with(config: AwsConfig, replies: impl IntoIterator<Item = Reply>) -> (Aws, Script) {
-    let script = Script::default();
+    on(config, replies, Script::default())
+}
+
+/// Whatever is asked beyond the replies breaks off.
+pub(crate) fn scripted_and_broken(replies: impl IntoIterator<Item = Reply>) -> Aws {
+    let config = AwsConfig { table: Some("coalmine".to_owned()), event_bus: None, topic_arn: None, switch: None };
+    on(config, replies, Script { otherwise: Some(Reply::Broken), ..Script::default() }).0
+}
+
+fn on(config: AwsConfig, replies: impl IntoIterator<Item = Reply>, script: Script) -> (Aws, Script) {
     script.replies.lock().unwrap().extend(replies);
     let connector = SharedHttpConnector::new(script.clone());
     let sdk = SdkConfig::builder()

@@ -3,6 +3,8 @@
 mod analyze;
 #[cfg(test)]
 mod docs;
+#[cfg(test)]
+mod hostile;
 #[cfg(feature = "aws")]
 mod record;
 mod schema;
@@ -39,7 +41,7 @@ fn main() -> ExitCode {
         Command::Analyze(arguments) => analyze::run(&arguments, out, err),
         #[cfg(feature = "aws")]
         Command::Record(arguments) => record::run(&arguments, out, err),
-        Command::Schema(_) => schema::run(out),
+        Command::Schema(arguments) => schema::run(&arguments, out),
     };
     match exit {
         Ok(exit) => exit.into(),
@@ -56,6 +58,15 @@ enum Exit {
     Invalid,
     Undecided,
     Io,
+}
+
+impl Exit {
+    /// The one that a script has to hear of first.
+    fn worse(self, other: Self) -> Self {
+        let order = [Self::Fine, Self::Undecided, Self::Failed, Self::Invalid, Self::Io];
+        let place = |exit: Self| order.iter().position(|other| *other == exit);
+        if place(other) > place(self) { other } else { self }
+    }
 }
 
 impl From<Exit> for ExitCode {

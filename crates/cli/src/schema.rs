@@ -2,14 +2,22 @@
 
 use std::io::{self, Write};
 
+use coalmine_core::sim::language;
+use coalmine_core::spec;
+
 use crate::Exit;
 
 /// Print the JSON Schema of the spec language, for editors.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {}
+pub struct Arguments {
+    /// That of scenarios for `coalmine simulate`, instead.
+    #[arg(long)]
+    scenario: bool,
+}
 
-pub fn run(out: &mut impl Write) -> io::Result<Exit> {
-    serde_json::to_writer_pretty(&mut *out, &coalmine_core::spec::schema())?;
+pub fn run(arguments: &Arguments, out: &mut impl Write) -> io::Result<Exit> {
+    let schema = if arguments.scenario { language::schema() } else { spec::schema() };
+    serde_json::to_writer_pretty(&mut *out, &schema)?;
     writeln!(out)?;
     Ok(Exit::Fine)
 }
@@ -20,9 +28,11 @@ mod tests {
 
     #[test]
     fn prints_one_json_document() {
-        let mut out = Vec::new();
-        assert_eq!(run(&mut out).unwrap(), Exit::Fine);
-        let printed: serde_json::Value = serde_json::from_slice(&out).unwrap();
-        assert_eq!(printed, coalmine_core::spec::schema());
+        for (scenario, expected) in [(false, spec::schema()), (true, language::schema())] {
+            let mut out = Vec::new();
+            assert_eq!(run(&Arguments { scenario }, &mut out).unwrap(), Exit::Fine);
+            let printed: serde_json::Value = serde_json::from_slice(&out).unwrap();
+            assert_eq!(printed, expected);
+        }
     }
 }

@@ -5,11 +5,15 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use coalmine_core::spec::{self, Problem, RolloutSpec, Validated};
+use coalmine_core::text;
 
 use crate::Exit;
 
 /// Merged under every spec that is validated beside it.
 const DEFAULTS_FILE: &str = "coalmine.defaults.yaml";
+
+/// Characters of a path that are shown; no file system has longer ones.
+const PATH_CHARS: usize = 4096;
 
 /// Check a rollout spec offline: all its problems at once, each with its line.
 #[derive(Debug, clap::Args)]
@@ -61,6 +65,7 @@ pub(crate) fn load(spec: &Path, defaults: Option<&Path>) -> Result<Result<Valida
 }
 
 /// Why there is no text to parse.
+#[derive(Debug)]
 pub(crate) enum Unread {
     Io(String),
     NotText(String),
@@ -68,7 +73,7 @@ pub(crate) enum Unread {
 
 fn read_both(spec: &Path, defaults: Option<&Path>) -> Result<(String, Option<String>), Unread> {
     let text = match spec.as_os_str() == "-" {
-        true => read(Path::new("standard input"), io::stdin().lock())?,
+        true => read(Path::new("standard input"), io::stdin().lock(), spec::DOCUMENT_BYTES_MAX, "a spec")?,
         false => read_file(spec)?,
     };
     let defaults = match defaults {
@@ -79,25 +84,29 @@ fn read_both(spec: &Path, defaults: Option<&Path>) -> Result<(String, Option<Str
     Ok((text, defaults))
 }
 
-fn read_file(path: &Path) -> Result<String, Unread> {
-    let file = File::open(path).map_err(|error| Unread::Io(format!("cannot read {}: {error}", path.display())))?;
-    read(path, file)
+pub(crate) fn read_file(path: &Path) -> Result<String, Unread> {
+    read_file_up_to(path, spec::DOCUMENT_BYTES_MAX, "a spec")
 }
 
-fn read(path: &Path, source: impl Read) -> Result<String, Unread> {
+/// The same of another kind of file.
+pub(crate) fn read_file_up_to(path: &Path, most: usize, what: &str) -> Result<String, Unread> {
+    let file = File::open(path).map_err(|error| Unread::Io(format!("cannot read {}: {error}", shown(path))))?;
+    read(path, file, most, what)
+}
+
+fn read(path: &Path, source: impl Read, most: usize, what: &str) -> Result<String, Unread> {
     let mut bytes = Vec::new();
     source
-        .take(spec::DOCUMENT_BYTES_MAX as u64 + 1)
+        .take(most as u64 + 1)
         .read_to_end(&mut bytes)
-        .map_err(|error| Unread::Io(format!("cannot read {}: {error}", path.display())))?;
-    if bytes.len() > spec::DOCUMENT_BYTES_MAX {
-        let message =
-            format!("{} has more than {} bytes, too many for a spec", path.display(), spec::DOCUMENT_BYTES_MAX);
+        .map_err(|error| Unread::Io(format!("cannot read {}: {error}", shown(path))))?;
+    if bytes.len() > most {
+        let message = format!("{} has more than {most} bytes, too many for {what}", shown(path));
         return Err(Unread::NotText(message));
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        Unread::NotText(format!("{} is not UTF-8 text: byte {} is wrong", path.display(), at + 1))
+        Unread::NotText(format!("{} is not UTF-8 text: byte {} is wrong", shown(path), at + 1))
     })
 }
 
@@ -116,14 +125,19 @@ fn print_valid(
         None => {
             let weights = valid.spec.steps.iter().map(|step| step.weight.spec_form());
             let ladder: Vec<String> = weights.chain(["100%".to_owned()]).collect();
-            writeln!(out, "{}: valid: {} to {}", path.display(), valid.spec.target.key(), ladder.join(", "))
+            writeln!(out, "{}: valid: {} to {}", shown(path), valid.spec.target.key(), ladder.join(", "))
         }
     }
 }
 
+/// A file's name on a terminal. Whoever sends a pull request may have chosen it.
+pub(crate) fn shown(path: &Path) -> String {
+    text::shown(&path.display().to_string(), PATH_CHARS)
+}
+
 /// `checkout.yaml:3:5: strategy.canary.weight: message`: editors and CI logs make a link of it.
 pub(crate) fn print_problem(path: &Path, kind: &str, problem: &Problem, err: &mut impl Write) -> io::Result<()> {
-    write!(err, "{}:", path.display())?;
+    write!(err, "{}:", shown(path))?;
     for place in [problem.line, problem.line.and(problem.column)].into_iter().flatten() {
         write!(err, "{place}:")?;
     }
@@ -153,8 +167,8 @@ fn print_json(
         Ok(warnings) => Report { valid: true, errors: &[], warnings, effective },
         Err(errors) => Report { valid: false, errors, warnings: &[], effective },
     };
-    serde_json::to_writer_pretty(&mut *out, &report)?;
-    writeln!(out)
+    // Scripts read the same, and a terminal that shows it does nothing else.
+    writeln!(out, "{}", text::json(&serde_json::to_string_pretty(&report)?))
 }
 
 #[cfg(test)]

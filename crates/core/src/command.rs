@@ -9,6 +9,7 @@ use crate::ports::Unreadable;
 use crate::report;
 use crate::rollout::Rollout;
 use crate::spec::{Problem, Validated};
+use crate::text;
 
 /// Longest name of a rollout: by default a function's name (64), a dash and a version (18 digits).
 const ID_LIMIT: usize = 64 + 1 + 18;
@@ -16,6 +17,9 @@ const ID_LIMIT: usize = 64 + 1 + 18;
 /// What can be asked, in the words of the event.
 pub const COMMANDS: [&str; 9] =
     ["start", "pause", "resume", "approve", "promote", "abort", "status", "list", "deployments"];
+
+/// Longest word that is compared with the known ones.
+const WORD_BYTES_MAX: usize = 64;
 
 /// Longest text that is kept of a person's name or reason.
 const TEXT_LIMIT: usize = 500;
@@ -54,7 +58,9 @@ impl Request {
         };
         let by = text(fields.get("by")).unwrap_or_else(|| "unknown".to_owned());
         let rollout = || match fields.get("rollout").and_then(Value::as_str) {
-            Some(id) if !id.is_empty() && id.len() <= ID_LIMIT => Ok(id.to_owned()),
+            Some(id) if !id.is_empty() && id.len() <= ID_LIMIT && !id.chars().any(text::is_harmful) => {
+                Ok(id.to_owned())
+            }
             Some(_) | None => Err(vec![Problem::at("rollout", "missing; name the rollout, as `list` shows it")]),
         };
         let kind = match command {
@@ -69,7 +75,7 @@ impl Request {
             "abort" => OrderKind::Abort,
             other => {
                 let closest = closest(other);
-                return one("command", format!("unknown command `{}`{closest}", printable(other)));
+                return one("command", format!("unknown command `{}`{closest}", text::words(other, TEXT_LIMIT)));
             }
         };
         let reason = text(fields.get("reason")).unwrap_or_default();
@@ -106,6 +112,8 @@ fn start(spec: Option<&Value>, by: String) -> Result<Request, Vec<Problem>> {
 }
 
 fn closest(word: &str) -> String {
+    // The distance takes time and memory by the length of both. What is longer is near to none.
+    let word = if word.len() <= WORD_BYTES_MAX { word } else { "" };
     let near = COMMANDS.iter().filter(|known| strsim::damerau_levenshtein(word, known) <= 2);
     match near.min_by_key(|known| strsim::damerau_levenshtein(word, known)) {
         Some(known) => format!("; did you mean `{known}`?"),
@@ -114,12 +122,7 @@ fn closest(word: &str) -> String {
 }
 
 fn text(value: Option<&Value>) -> Option<String> {
-    value.and_then(Value::as_str).map(|text| printable(text).chars().take(TEXT_LIMIT).collect())
-}
-
-/// What comes from outside ends up on terminals and in logs: no control characters.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(TEXT_LIMIT).collect()
+    value.and_then(Value::as_str).map(|text| text::words(text, TEXT_LIMIT))
 }
 
 /// What is answered.

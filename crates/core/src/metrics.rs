@@ -216,7 +216,7 @@ impl Traffic {
 }
 
 /// A metric of the spec with its placeholders filled in; `None` for a version that has no such names.
-fn filled_in(metric: &MetricRef, target: &Target, version: &Version) -> Option<MetricRef> {
+pub(crate) fn filled_in(metric: &MetricRef, target: &Target, version: &Version) -> Option<MetricRef> {
     let words = match target {
         Target::Lambda(lambda) => lambda::placeholders(lambda, version),
         Target::Alb(target) => alb::placeholders(target, version)?,

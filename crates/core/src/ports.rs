@@ -13,7 +13,11 @@ use crate::metrics::{Series, SeriesQuery};
 use crate::observation::{AlarmState, Health, Routing, Surroundings, TestOutcome, VersionInfo};
 use crate::rollout::{DecisionRecord, Notice, Rollout};
 use crate::spec::{Target, Test, Version};
+use crate::text;
 use crate::units::{Timestamp, Weight};
+
+/// What is kept of a service's words. AWS says what is wrong in one or two hundred characters.
+const DETAIL_CHARS_MAX: usize = 800;
 
 /// A failure of the service itself, classified in one place by the adapter.
 #[derive(Debug, thiserror::Error)]
@@ -28,14 +32,15 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// The detail is what the service said, or a user's server.
     #[must_use]
     pub fn new(operation: &'static str, kind: FaultKind, detail: impl Into<String>) -> Self {
-        Self { operation, kind, detail: detail.into(), source: None }
+        Self { operation, kind, detail: text::shown(&detail.into(), DETAIL_CHARS_MAX), source: None }
     }
 }
 
 /// What kind of failure it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FaultKind {
     Throttled,
     /// Not allowed: a missing permission. The detail names it.

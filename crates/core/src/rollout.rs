@@ -59,6 +59,9 @@ pub struct Rollout {
     /// rollout: it holds no target for it, and the next rollout puts an end to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detach_at: Option<Timestamp>,
+    /// Since when there have been weights between our two versions that we did not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strange_since: Option<Timestamp>,
     /// The dead man's switch, saved before it is armed; `None` once it is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switch: Option<PutBack>,
@@ -236,7 +239,9 @@ impl DeadlineClock {
     /// Time spent so far.
     #[must_use]
     pub fn spent_at(&self, now: Timestamp) -> Span {
-        self.running_since.map_or(self.spent, |since| self.spent.plus(now.since(since)))
+        let spent = self.running_since.map_or(self.spent, |since| self.spent.plus(now.since(since)));
+        // A clock that shows more could not be read again, and its rollout not be saved, not even to end it.
+        spent.min(Span::LONGEST)
     }
 
     /// The same clock, standing still from `now`.

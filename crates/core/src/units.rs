@@ -144,10 +144,10 @@ impl Timestamp {
         Minute(self.0.div_euclid(60))
     }
 
-    /// The time since `earlier`; zero when `earlier` is later.
+    /// The time since `earlier`; zero when `earlier` is later, and never longer than what can be stored.
     #[must_use]
     pub fn since(self, earlier: Self) -> Span {
-        Span::from_seconds(u64::try_from(self.0 - earlier.0).unwrap_or(0))
+        Span::from_seconds(u64::try_from(self.0 - earlier.0).unwrap_or(0)).min(Span::LONGEST)
     }
 
     /// `14:02`, UTC.
@@ -247,6 +247,9 @@ pub struct Span(u64);
 impl Span {
     /// No time at all.
     pub const ZERO: Self = Self(0);
+
+    /// The longest that is read, from a spec or from the table.
+    pub const LONGEST: Self = Self(LONGEST_SECONDS);
 
     /// `const`, so that limits can be constants.
     #[must_use]

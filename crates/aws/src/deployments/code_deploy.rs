@@ -9,11 +9,12 @@ use aws_sdk_codedeploy::types::{
 use coalmine_core::deployment::{Deployment, DeploymentRef, DeploymentState, Hook, HookAnswer, Shift, Stage, Unjudged};
 use coalmine_core::ports::{Fault, FaultKind, LookError};
 use coalmine_core::spec::{LambdaTarget, Owner, Target, Version};
+use coalmine_core::text;
 use coalmine_core::units::Weight;
 
 use super::{minutes, weight};
 use crate::Aws;
-use crate::errors::{Call, refused_as};
+use crate::errors::{Call, REASON_CHARS, refused_as};
 
 const GET_DEPLOYMENT: Call = Call::new("GetDeployment", "codedeploy:GetDeployment");
 const GET_CONFIG: Call = Call::new("GetDeploymentConfig", "codedeploy:GetDeploymentConfig");
@@ -249,7 +250,7 @@ fn reason(info: &DeploymentInfo) -> String {
     let said = said.or_else(|| info.rollback_info().and_then(|rollback| rollback.rollback_message()));
     match [code, said].into_iter().flatten().collect::<Vec<_>>() {
         parts if parts.is_empty() => "CodeDeploy gives no reason".to_owned(),
-        parts => parts.join(": "),
+        parts => text::shown(&parts.join(": "), REASON_CHARS),
     }
 }
 

@@ -6,11 +6,12 @@ use aws_sdk_ecs::types::{
 use coalmine_core::deployment::{Deployment, DeploymentRef, DeploymentState, Shift, Stage, Unjudged};
 use coalmine_core::ports::{Fault, FaultKind, LookError};
 use coalmine_core::spec::{AlbTarget, KeepBaseline, RuleRef, Stickiness, Target, Version};
+use coalmine_core::text;
 use coalmine_core::units::Weight;
 
 use super::{minutes, weight};
 use crate::Aws;
-use crate::errors::{Call, refused_as};
+use crate::errors::{Call, REASON_CHARS, refused_as};
 
 const DESCRIBE_DEPLOYMENTS: Call = Call::new("DescribeServiceDeployments", "ecs:DescribeServiceDeployments");
 const DESCRIBE_REVISIONS: Call = Call::new("DescribeServiceRevisions", "ecs:DescribeServiceRevisions");
@@ -147,7 +148,7 @@ fn state(found: &ServiceDeployment) -> Result<(DeploymentState, bool), Fault> {
     let broken = |detail: String| DESCRIBE_DEPLOYMENTS.refusal(FaultKind::Failed, detail);
     let status = found.status().ok_or_else(|| broken("the answer has no status".to_owned()))?.as_str();
     let said = found.rollback().and_then(|rollback| rollback.reason()).or(found.status_reason());
-    let why = said.filter(|text| !text.is_empty()).unwrap_or("ECS gives no reason").to_owned();
+    let why = text::shown(said.filter(|text| !text.is_empty()).unwrap_or("ECS gives no reason"), REASON_CHARS);
     Ok(match status {
         "PENDING" => (DeploymentState::Waiting, false),
         "IN_PROGRESS" => (DeploymentState::InProgress, false),

@@ -22,6 +22,8 @@ use shape::{Item, ShapeError, text};
 use transaction::{Refusal, Write};
 
 mod keys;
+#[cfg(any(test, feature = "probe"))]
+pub(crate) mod probe;
 mod shape;
 mod transaction;
 

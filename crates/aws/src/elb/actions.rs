@@ -80,6 +80,8 @@ pub(super) fn fingerprint(actions: &[Action]) -> String {
         let mut parameters = BTreeMap::new();
         // A map has another order each time.
         if let Some(oidc) = &mut action.authenticate_oidc_config {
+            // Never told by AWS; what is stored has none in any case.
+            oidc.client_secret = None;
             parameters.extend(oidc.authentication_request_extra_params.take().unwrap_or_default());
         }
         if let Some(cognito) = &mut action.authenticate_cognito_config {

@@ -83,6 +83,18 @@ impl Aws {
         Ok(Configured { rules, lost, test_rule, pair })
     }
 
+    /// An ARN of another region is not found here, or denied, and neither says why. Of another account it is denied by its
+    /// ARN, which AWS names.
+    fn is_here(&self, arn: &str) -> Result<(), LookError> {
+        let (ours, theirs) = (self.sdk.region().map(aws_config::Region::as_ref), arn.split(':').nth(3));
+        match (ours, theirs) {
+            (Some(ours), Some(theirs)) if ours != theirs => {
+                Err(LookError::NotFound(format!("{arn} is in {theirs}, and this Coalmine works in {ours} alone")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// As they are now, in the order of the question.
     async fn rules(&self, references: &[RuleRef]) -> Result<Vec<Rule>, LookError> {
         self.found(references).await?.into_iter().collect()
@@ -90,6 +102,7 @@ impl Aws {
 
     /// Each as it is now, or that there is none, in the order of the question.
     async fn found(&self, references: &[RuleRef]) -> Result<Vec<Result<Rule, LookError>>, LookError> {
+        references.iter().try_for_each(|rule| self.is_here(rule.arn()))?;
         let arns = |wanted: fn(&RuleRef) -> bool| -> Vec<String> {
             references.iter().filter(|rule| wanted(rule)).map(|rule| rule.arn().to_owned()).collect()
         };
@@ -194,11 +207,11 @@ impl Aws {
 }
 
 fn no_rule(arn: &str) -> LookError {
-    LookError::NotFound(format!("there is no rule {arn}"))
+    LookError::NotFound(format!("there is no rule {arn} in this account and region"))
 }
 
 fn no_listener(arn: &str) -> LookError {
-    LookError::NotFound(format!("there is no listener {arn}"))
+    LookError::NotFound(format!("there is no listener {arn} in this account and region"))
 }
 
 fn no_group(spelled: &str) -> LookError {

@@ -189,16 +189,19 @@ async fn what_is_not_there_is_named() {
     let (one, no_rule) = (rules(&[("r1", &plain("blue"))]), gone("RuleNotFound"));
     let answers = vec![no_rule.clone(), one.clone(), no_rule];
     let (routing, _) = look(two.clone(), answers).await;
-    assert_eq!(routing.unwrap().lost, [format!("there is no rule {}", rule("r2"))]);
+    assert_eq!(routing.unwrap().lost, [format!("there is no rule {} in this account and region", rule("r2"))]);
     // An answer without it is no better.
     let (routing, _) = look(two.clone(), vec![one.clone()]).await;
-    assert_eq!(routing.unwrap().lost, [format!("there is no rule {}", rule("r2"))]);
+    assert_eq!(routing.unwrap().lost, [format!("there is no rule {} in this account and region", rule("r2"))]);
     let (routing, _) = look(two, vec![gone("RuleNotFound"), gone("RuleNotFound"), gone("RuleNotFound")]).await;
-    assert_eq!(routing.unwrap_err().to_string(), format!("there is no rule {}", rule("r1")));
+    assert_eq!(routing.unwrap_err().to_string(), format!("there is no rule {} in this account and region", rule("r1")));
 
     let default = AlbTarget { rules: vec![RuleRef::DefaultOf(listener("80"))], ..balancer() };
     let (routing, _) = look(default, vec![gone("ListenerNotFound"), gone("ListenerNotFound")]).await;
-    assert_eq!(routing.unwrap_err().to_string(), format!("there is no listener {}", listener("80")));
+    assert_eq!(
+        routing.unwrap_err().to_string(),
+        format!("there is no listener {} in this account and region", listener("80"))
+    );
 
     let named = AlbTarget { target_groups: ["blue".to_owned(), "green".to_owned()], ..balancer() };
     let (routing, _) = look(named, vec![one, gone("TargetGroupNotFound")]).await;
@@ -373,7 +376,7 @@ async fn only_a_throttled_write_of_a_rule_is_repeated() {
         (
             vec![Reply::xml_error(403, "AccessDenied"), fine()],
             1,
-            "ModifyRule was denied: AccessDenied: because (it needs elasticloadbalancing:ModifyRule)",
+            "ModifyRule was denied: AccessDenied: because (it needs elasticloadbalancing:ModifyRule on load balancers that match the stack's parameter TargetLoadBalancers)",
         ),
     ] {
         let replies = [before.clone()].into_iter().chain(replies).collect();
@@ -568,4 +571,15 @@ async fn stickiness_is_told_wherever_it_is_on() {
         let (seen, _) = look(two_rules(), vec![rules(&[("r1", of_rule)]), listeners(&[("80", of_listener)])]).await;
         assert_eq!(seen.unwrap().sticky.map(|kept| kept.seconds()), expected);
     }
+}
+
+/// Nothing there can be reached, and what AWS says of another region's ARN is of no help.
+#[tokio::test]
+async fn rules_of_another_region_are_refused_before_anything_is_asked() {
+    let (aws, script) = scripted([]);
+    let elsewhere = rule("r1").replace("eu-west-1", "us-east-1");
+    let target = AlbTarget { rules: vec![RuleRef::Rule(elsewhere.clone())], ..balancer() };
+    let told = aws.look(&Target::Alb(target)).await.unwrap_err().to_string();
+    assert_eq!(told, format!("{elsewhere} is in us-east-1, and this Coalmine works in eu-west-1 alone"));
+    assert!(script.asked().is_empty());
 }

@@ -102,3 +102,15 @@ fn long_answers_are_cut_between_characters() {
     assert_eq!(quoted(&"ä".repeat(301)), format!("{} ...", "ä".repeat(300)));
     assert_eq!(quoted(&"ä".repeat(300)), "ä".repeat(300));
 }
+
+/// It is shown on terminals, in notices and in the history.
+#[test]
+fn what_a_function_answers_does_nothing_where_it_is_shown() {
+    let answer = InvokeOutput::builder().payload(Blob::new("{\"a\":\"\u{1b}[2J\u{202e}\u{9b}31m\"}")).build();
+    let failed = outcome(&Version("7".to_owned()), Some(&serde_json::json!({ "a": "\u{1b}b" , "c\u{7}": 1 })), &answer);
+    let TestOutcome::Failed(told) = failed else { panic!("{failed:?}") };
+    assert!(!told.chars().any(text::is_harmful), "{told:?}");
+    let missing = outcome(&Version("7".to_owned()), Some(&serde_json::json!({ "c\u{1b}]0;x\u{7}": 1 })), &answer);
+    let TestOutcome::Failed(told) = missing else { panic!("{missing:?}") };
+    assert!(!told.chars().any(text::is_harmful), "{told:?}");
+}

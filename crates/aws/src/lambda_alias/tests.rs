@@ -244,7 +244,7 @@ async fn what_does_not_exist_is_named() {
         (
             "alias",
             vec![gone(), Reply::error(403, "AccessDeniedException")],
-            "GetFunctionConfiguration was denied: AccessDeniedException: because (it needs lambda:GetFunctionConfiguration)",
+            "GetFunctionConfiguration was denied: AccessDeniedException: because (it needs lambda:GetFunctionConfiguration on functions that match the stack's parameter TargetFunctions)",
         ),
     ];
     for (what, replies, sentence) in cases {

@@ -25,8 +25,8 @@ fn write(encoder: &mut Encoder, value: &Value) {
             encoder.array(values.len());
             values.iter().for_each(|value| write(encoder, value));
         }
-        Value::Object(fields) => match fields.get("$time") {
-            Some(seconds) => drop(encoder.timestamp(&DateTime::from_secs(seconds.as_i64().unwrap()))),
+        Value::Object(fields) => match fields.get("$time").and_then(Value::as_i64) {
+            Some(seconds) => drop(encoder.timestamp(&DateTime::from_secs(seconds))),
             None => {
                 encoder.map(fields.len());
                 for (name, value) in fields {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use coalmine_core::analysis::replay::Judged;
 use coalmine_core::analysis::{Comparison, Doubt, Evidence, Interval, Lane, Verdict};
 use coalmine_core::recording::When;
+use coalmine_core::text;
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
@@ -104,6 +105,6 @@ pub fn broken(out: &mut impl Write, name: Option<&str>, why: &str) -> io::Result
 }
 
 fn line(out: &mut impl Write, case: &Case<'_>) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, case)?;
-    writeln!(out)
+    // Scripts read the same, and a terminal that shows it does nothing else.
+    writeln!(out, "{}", text::json(&serde_json::to_string(case)?))
 }

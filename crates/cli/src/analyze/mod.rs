@@ -14,7 +14,7 @@ use coalmine_core::recording::{LINE_BYTES_MAX, Read, Reader, Refused};
 use coalmine_core::spec::{Problem, RolloutSpec};
 
 use crate::Exit;
-use crate::validate::{Unread, load, print_problem};
+use crate::validate::{Unread, load, print_problem, shown};
 use page::Page;
 
 /// Wrong lines after which nothing more is read.
@@ -163,7 +163,7 @@ impl<O: Write, E: Write> Session<'_, O, E> {
         if path.as_os_str() == "-" {
             return self.read(Path::new("standard input"), &mut io::stdin().lock());
         }
-        let unreadable = |error| Stop::Input(format!("cannot read {}: {error}", path.display()));
+        let unreadable = |error| Stop::Input(format!("cannot read {}: {error}", shown(path)));
         self.read(path, &mut BufReader::with_capacity(1 << 16, File::open(path).map_err(unreadable)?))
     }
 
@@ -172,7 +172,7 @@ impl<O: Write, E: Write> Session<'_, O, E> {
         let before = self.tally.cases();
         loop {
             let more = next_line(input, &mut text);
-            let more = more.map_err(|error| Stop::Input(format!("cannot read {}: {error}", path.display())))?;
+            let more = more.map_err(|error| Stop::Input(format!("cannot read {}: {error}", shown(path))))?;
             if !more {
                 break;
             }
@@ -267,7 +267,7 @@ impl<O: Write, E: Write> Session<'_, O, E> {
         if let (Some(page), Some(path)) = (self.page, report)
             && let Err(error) = std::fs::write(path, page.end(&self.tally))
         {
-            writeln!(self.err, "cannot write {}: {error}", path.display())?;
+            writeln!(self.err, "cannot write {}: {error}", shown(path))?;
             return Ok(Exit::Io);
         }
         Ok(self.tally.exit())

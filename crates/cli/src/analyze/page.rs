@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use coalmine_core::analysis::replay::{Judged, Trace};
 use coalmine_core::analysis::{Comparison, Count, Doubt, Interval, Verdict, figure, grouped, percent};
+use coalmine_core::text::is_harmful;
 use coalmine_core::units::plain_number;
 
 use super::Tally;
@@ -194,7 +195,7 @@ fn text(raw: &str) -> String {
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
             // Not allowed in a document; a name may have them.
-            c if c.is_control() => escaped.push('\u{fffd}'),
+            c if is_harmful(c) => escaped.push('\u{fffd}'),
             c => escaped.push(c),
         }
     }

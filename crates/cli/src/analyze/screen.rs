@@ -5,16 +5,23 @@ use std::io::{self, Write};
 use coalmine_core::analysis::replay::Judged;
 use coalmine_core::analysis::{Doubt, Verdict, grouped};
 use coalmine_core::recording::When;
+use coalmine_core::text;
 
 use super::Tally;
 
 const COLUMNS: usize = 100;
 
+/// A case's name has 200 bytes at most, a file's path four thousand.
+const NAME_CHARS: usize = 500;
+
+/// No sentence is as long.
+const ITEM_CHARS: usize = 4000;
+
 /// Where a check's sentence begins.
 const INDENT: usize = 4;
 
 pub fn judged(out: &mut impl Write, name: &str, judged: &Judged) -> io::Result<()> {
-    writeln!(out, "{name}: {}; {}", headline(judged), data(judged))?;
+    writeln!(out, "{}: {}; {}", text::shown(name, NAME_CHARS), headline(judged), data(judged))?;
     for comparison in &judged.analysis.comparisons {
         item(out, &comparison.sentence)?;
     }
@@ -22,7 +29,7 @@ pub fn judged(out: &mut impl Write, name: &str, judged: &Judged) -> io::Result<(
 }
 
 pub fn broken(out: &mut impl Write, name: &str, why: &str) -> io::Result<()> {
-    writeln!(out, "{name}: NOT JUDGED")?;
+    writeln!(out, "{}: NOT JUDGED", text::shown(name, NAME_CHARS))?;
     item(out, why)
 }
 
@@ -85,7 +92,7 @@ fn item(out: &mut impl Write, text: &str) -> io::Result<()> {
     write!(out, "  - ")?;
     let mut column = INDENT;
     // A number stays with its sign.
-    for (place, word) in text.replace(" %", "\u{a0}%").split(' ').enumerate() {
+    for (place, word) in text::shown(text, ITEM_CHARS).replace(" %", "\u{a0}%").split(' ').enumerate() {
         let word = word.replace('\u{a0}', " ");
         let width = word.chars().count();
         if place > 0 && column + 1 + width > COLUMNS {

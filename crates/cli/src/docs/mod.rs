@@ -3,6 +3,7 @@
 mod balancer;
 mod claims;
 mod deployments;
+mod scenarios;
 mod shell;
 
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use serde_json::Value;
 
 use crate::validate::print_problem;
 
-const DOCUMENTS: [&str; 18] = [
+const DOCUMENTS: [&str; 20] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -26,6 +27,8 @@ const DOCUMENTS: [&str; 18] = [
     "docs/blind-spots.md",
     "docs/deployments.md",
     "docs/operations.md",
+    "docs/security.md",
+    "docs/simulate.md",
     "docs/spec.md",
     "docs/statistics.md",
     "docs/switch.md",
@@ -102,6 +105,12 @@ fn every_example_is_as_it_says() {
             match *kind {
                 "yaml" => assert_eq!(spec::parse(&whole(block)).err(), None, "{document}: {block}"),
                 "yaml invalid" => assert_eq!(("text", said_of(block).as_str()), blocks[index + 1], "{document}"),
+                "yaml scenario" => scenarios::valid(block),
+                "yaml scenario invalid" => {
+                    assert_eq!(("text", scenarios::invalid(block).as_str()), blocks[index + 1], "{document}");
+                }
+                // Of the scenario before it.
+                "text run" => assert_eq!(*block, scenarios::run(blocks[index - 1].1), "{document}"),
                 "json" => {
                     let request = Request::parse(&serde_json::from_str(block).unwrap());
                     assert!(request.is_ok(), "{document}: {request:?} for {block}");
@@ -181,7 +190,8 @@ fn log_line(block: &str) {
 fn every_example_file_is_valid() {
     let mut specs = [files("examples", ".yaml"), files("examples", ".json")].concat();
     // What CloudFormation reads is looked at by tests/template.rs.
-    specs.retain(|file| !file.ends_with("/template.yaml"));
+    // A scenario is run beside its reference.
+    specs.retain(|file| !file.ends_with("/template.yaml") && !file.ends_with("/scenario.yaml"));
     for file in &specs {
         assert_eq!(spec::parse(&read(&format!("examples/{file}"))).err(), None, "{file}");
     }

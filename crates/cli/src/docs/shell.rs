@@ -116,7 +116,11 @@ fn check_command(document: &str, words: &[&str]) -> Result<(), String> {
         ["cd", "coalmine"] | ["sam", "build"] => Ok(()),
         // Until the repository has an address.
         ["git", "clone", "THIS-REPOSITORY", "coalmine"] => Ok(()),
-        [".ci/run"] => holds(repository(".ci/run").exists(), "no such file"),
+        ["fuzz/run", rest @ ..] => holds(
+            repository("fuzz/run").exists() && rest.first().is_some_and(|seconds| seconds.parse::<u32>().is_ok()),
+            "no such script, or no seconds",
+        ),
+        [script @ (".ci/run" | "mutants/run")] => holds(repository(script).exists(), "no such file"),
         ["sam", "deploy", "--guided", rest @ ..] | ["sam", "deploy", rest @ ..] => deploy(document, rest),
         ["aws", "cloudformation", "deploy", rest @ ..] => deploy(document, rest),
         ["cargo", "run", "--release", "--bin", "coalmine", "--", rest @ ..] | ["coalmine", rest @ ..] => coalmine(rest),
@@ -191,6 +195,10 @@ fn cargo(words: &[&str]) -> Result<(), String> {
             holds(repository(&folder).exists(), "no such package")?;
             let sources: String = files(&folder, ".rs").iter().map(|file| read(&format!("{folder}/{file}"))).collect();
             filter.iter().try_for_each(|test| holds(sources.contains(&format!("fn {test}(")), "no such test"))
+        }
+        ["run", "--release", "--example", example, "--", rest @ ..] => {
+            let source = read(&format!("crates/core/examples/{example}/main.rs"));
+            holds(options(rest).all(|option| source.contains(&format!("\"{option}\" =>"))), "no such option")
         }
         _ => Err("a use of cargo that nothing checks".to_owned()),
     }

@@ -1,9 +1,12 @@
 //! `coalmine simulate`
 
+mod play;
 mod screen;
 mod story;
+mod transcript;
 
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 
 use coalmine_core::sim::invariants::Violation;
 use coalmine_core::sim::scenario::{RunError, run as run_scenario};
@@ -17,20 +20,35 @@ use story::Story;
 /// Reruns of each kind of release. 300 are enough to tell 1 % from 3 %, and take about three seconds.
 const RERUNS: u32 = 300;
 
-/// See the real controller at work in a made-up AWS: a good release, a bad one, an alarm, a slow one, failing targets.
+/// See the real controller at work in a made-up AWS: what would it have done? Without a file: a good release, a bad one,
+/// an alarm, a slow one, failing targets.
+///
+/// Exit status, the worst of several files:
+///   0  promoted; with `expect` in the file: it came as expected
+///   1  rolled back; not as expected; a promise of the controller was broken
+///   3  neither: superseded, paused or still going on
+///   2  a scenario or its spec is wrong, or the start was refused
+///   4  a file cannot be read
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub struct Arguments {
-    /// Where all chance comes from: the same seed gives the same tour.
+    /// Scenarios: releases with a spec and traffic of your own (docs/simulate.md).
+    #[arg(value_name = "SCENARIO")]
+    scenarios: Vec<PathBuf>,
+    /// Where all chance comes from: the same seed gives the same run.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Print one JSON document and nothing else on standard output.
+    /// Print one JSON document, of scenarios a line each, and nothing else on standard output.
     #[arg(long)]
     json: bool,
 }
 
-/// Runs the tour. What is shown while it runs goes to `err`, and only to a terminal.
+/// Runs the scenarios, or the tour. What is shown while it runs goes to `err`, and only to a terminal.
 pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
     let screen = Screen { terminal: io::stdout().is_terminal(), colours: screen::wants_colours() };
+    if !arguments.scenarios.is_empty() {
+        return play::play(&arguments.scenarios, arguments.seed, arguments.json, &screen, out, err);
+    }
     let progress = io::stderr().is_terminal() && !arguments.json;
     let result = match arguments.json {
         true => document(arguments.seed, RERUNS, out),
@@ -46,6 +64,21 @@ pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) ->
             Ok(Exit::Failed)
         }
     }
+}
+
+/// What a run of a scenario prints, without its last line's end.
+#[cfg(test)]
+pub fn printed(file: &str, written: &coalmine_core::sim::language::Written, seed: u64) -> String {
+    let told = play::transcript(std::path::Path::new(file), written, seed);
+    let mut text = Vec::new();
+    Screen { terminal: false, colours: false }.transcript(&mut text, &told).unwrap();
+    String::from_utf8(text).unwrap().trim_end().to_owned()
+}
+
+/// Runs files as the command does, without colours.
+#[cfg(test)]
+pub fn play_files(files: &[PathBuf], out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+    play::play(files, 1, false, &Screen { terminal: false, colours: false }, out, err)
 }
 
 /// Why there is no result.
@@ -173,5 +206,7 @@ impl Tour {
     }
 }
 
+#[cfg(test)]
+mod goldens;
 #[cfg(test)]
 mod tests;

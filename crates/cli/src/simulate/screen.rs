@@ -12,6 +12,7 @@ use coalmine_core::units::{Span, Weight};
 
 use super::Tour;
 use super::story::{Impact, Story, WeightFrom};
+use super::transcript::clock;
 
 const COLUMNS: usize = 100;
 
@@ -149,7 +150,7 @@ impl Screen {
         writeln!(out, "        README.md                     the five-minute start on your own account")
     }
 
-    fn coloured(&self, text: &str, code: &str) -> String {
+    pub fn coloured(&self, text: &str, code: &str) -> String {
         if self.colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 }
@@ -208,13 +209,18 @@ fn counts(ends: &Ends) -> String {
 }
 
 /// Wraps at [`COLUMNS`]; the first line goes on where the cursor is, at [`TEXT_COLUMN`].
-fn wrapped(out: &mut impl Write, text: &str) -> io::Result<()> {
-    let mut column = TEXT_COLUMN;
+pub fn wrapped(out: &mut impl Write, text: &str) -> io::Result<()> {
+    wrapped_at(out, text, TEXT_COLUMN)
+}
+
+/// The same at another column.
+pub fn wrapped_at(out: &mut impl Write, text: &str, from: usize) -> io::Result<()> {
+    let mut column = from;
     for (place, word) in text.split(' ').enumerate() {
         let width = word.chars().count();
         if place > 0 && column + 1 + width > COLUMNS {
-            write!(out, "\n{:TEXT_COLUMN$}{word}", "")?;
-            column = TEXT_COLUMN + width;
+            write!(out, "\n{:from$}{word}", "")?;
+            column = from + width;
         } else {
             let gap = if place > 0 { " " } else { "" };
             write!(out, "{gap}{word}")?;
@@ -224,17 +230,12 @@ fn wrapped(out: &mut impl Write, text: &str) -> io::Result<()> {
     writeln!(out)
 }
 
-/// `01:05`: hours and minutes since the start.
-fn clock(after: Span) -> String {
-    format!("{:02}:{:02}", after.seconds() / 3600, after.seconds() / 60 % 60)
-}
-
 fn word(phase: PhaseName) -> &'static str {
     coalmine_core::report::phase_word(phase)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts of requests are far below 2^52")]
-fn grouped_count(count: u64) -> String {
+pub fn grouped_count(count: u64) -> String {
     grouped(count as f64)
 }
 

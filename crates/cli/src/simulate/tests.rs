@@ -87,3 +87,113 @@ fn what_is_not_as_announced_shows_in_the_exit_status() {
     };
     assert_eq!(tour(&broken), Exit::Failed);
 }
+
+/// A scenario in a file of its own, with what differs from test to test.
+fn file(name: &str, failing: &str, more: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("coalmine-scenarios-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(name);
+    let text = format!(
+        "scenario: v1
+spec: {{ coalmine: v1, target: {{ lambda: {{ function: f, alias: live }} }}, version: '42', alarms: [red] }}
+baseline: '41'
+past: 2h
+traffic: {{ perSecond: 40, versions: {{ '41': {{ errors: 0.4% }}, '42': {{ errors: {failing} }} }} }}
+{more}
+"
+    );
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn played(files: &[PathBuf]) -> (Exit, String, String) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let exit = play_files(files, &mut out, &mut err).unwrap();
+    (exit, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+}
+
+#[test]
+fn the_exit_status_says_how_a_scenario_ended() {
+    let good = file("good.yaml", "0.4%", "");
+    let bad = file("bad.yaml", "10%", "");
+    let running = file("running.yaml", "0.4%", "longest: 5m");
+    let refused = file("refused.yaml", "0.4%", "alarms: []");
+    let expected = file("expected.yaml", "10%", "expect: { ended: rolledBack }");
+    let otherwise = file("otherwise.yaml", "0.4%", "expect: { ended: rolledBack }");
+    let wrong = file("wrong.yaml", "0.4", "");
+    let missing = good.with_file_name("missing.yaml");
+    for (files, exit) in [
+        (vec![&good], Exit::Fine),
+        (vec![&bad], Exit::Failed),
+        (vec![&running], Exit::Undecided),
+        (vec![&refused], Exit::Invalid),
+        (vec![&expected], Exit::Fine),
+        (vec![&otherwise], Exit::Failed),
+        (vec![&wrong], Exit::Invalid),
+        (vec![&missing], Exit::Io),
+        (vec![&running, &good], Exit::Undecided),
+        (vec![&bad, &running], Exit::Failed),
+        (vec![&wrong, &bad], Exit::Invalid),
+        (vec![&good, &missing, &wrong], Exit::Io),
+    ] {
+        let files: Vec<PathBuf> = files.into_iter().cloned().collect();
+        let (found, out, err) = played(&files);
+        assert_eq!(found, exit, "{files:?}\n{out}{err}");
+    }
+    let (_, out, err) = played(&[wrong]);
+    assert!(out.is_empty() && err.contains("wrong.yaml:5:79: traffic.versions.42.errors: `0.4` is not"), "{out}{err}");
+    let (_, out, _) = played(&[good, bad]);
+    assert_eq!(out.matches("STARTED").count(), 2, "each is told: {out}");
+}
+
+#[test]
+fn a_broken_promise_is_never_fine() {
+    let path = file("promise.yaml", "0.4%", "longest: 5m\nexpect: { ended: running }");
+    let Ok(written) = play::load(&path) else { panic!("{path:?}") };
+    let mut told = play::transcript(&path, &written, 1);
+    assert_eq!(told.exit(), Exit::Fine);
+    told.broken_promises.push("terminal is terminal".to_owned());
+    assert_eq!(told.exit(), Exit::Failed);
+    let mut out = Vec::new();
+    PLAIN.transcript(&mut out, &told).unwrap();
+    assert!(String::from_utf8(out).unwrap().contains("BROKEN PROMISE     terminal is terminal"));
+}
+
+#[test]
+fn a_document_is_one_line_a_scenario() {
+    let files = [file("one.yaml", "10%", ""), file("two.yaml", "0.4%", "longest: 5m")];
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    play::play(&files, 3, true, &PLAIN, &mut out, &mut err).unwrap();
+    let lines = String::from_utf8(out).unwrap();
+    let documents: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ends: Vec<&str> = documents.iter().map(|document| document["ended"].as_str().unwrap()).collect();
+    assert_eq!(ends, ["rolledBack", "running"]);
+    assert_eq!((documents[0]["seed"].as_u64(), documents[0]["newVersion"].as_str()), (Some(3), Some("v42")));
+    assert_eq!(documents[0]["requestsFailedBecauseOfCoalmine"], 0);
+    let failed = documents[0]["requests"]["v42"]["failed"].as_u64().unwrap();
+    assert!(failed > 0 && failed < 100, "{failed}");
+    assert!(documents[0]["entries"].as_array().unwrap().iter().any(|entry| entry["label"] == "ROLLED BACK"));
+}
+
+/// The deed of one who sends traffic nowhere is told from that of others.
+#[test]
+fn requests_that_nobody_answers_are_put_down_to_who_sent_them() {
+    let rule = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener-rule/app/shop/50dc6c495c0c9188/f2f7/9683";
+    let text = format!(
+        "scenario: v1
+spec: {{ coalmine: v1, name: shop-7, target: {{ alb: {{ rule: '{rule}', targetGroups: [blue, green] }} }} }}
+baseline: green
+past: 2h
+traffic: {{ perSecond: 40 }}
+longest: 10m
+events:
+  - {{ at: 3m, health: {{ group: green, healthy: 0, unhealthy: 10 }} }}
+"
+    );
+    let path = file("nobody.yaml", "0%", "");
+    std::fs::write(&path, text).unwrap();
+    let Ok(written) = play::load(&path) else { panic!("{path:?}") };
+    let told = play::transcript(&path, &written, 1);
+    assert!(told.requests_unserved > 10_000, "{}", told.requests_unserved);
+    assert_eq!(told.requests_failed_because_of_coalmine, 0);
+}

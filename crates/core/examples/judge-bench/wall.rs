@@ -42,6 +42,7 @@ fn scenario(more: &Value, per_second: f64, old: f64, new: f64) -> Scenario {
     let versions = [(baseline.clone(), Behaviour::steady(old)), (canary, Behaviour::steady(new))];
     let traffic = Traffic {
         per_second,
+        changes: Vec::new(),
         daily: None,
         bursts: None,
         versions: BTreeMap::from(versions),

@@ -97,6 +97,5 @@ async fn abort_unrecorded<P: Ports, B: Budget>(
 }
 
 fn unknown(id: &str) -> Vec<Problem> {
-    let shown: String = id.chars().filter(|c| !c.is_control()).collect();
-    problem("rollout", format!("there is no rollout {shown}; `list` shows the active ones"))
+    problem("rollout", format!("there is no rollout {id}; `list` shows the active ones"))
 }

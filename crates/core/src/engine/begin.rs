@@ -54,6 +54,7 @@ pub fn begin(start: &Start) -> Rollout {
         guest: start.guest.clone(),
         carried_by: None,
         detach_at: None,
+        strange_since: None,
         switch: None,
         sealed_before: None,
         alarms_muted: start.alarms_muted.clone(),

@@ -51,15 +51,34 @@ fn taken_over(draft: &mut Draft<'_>) -> bool {
         Split::Foreign => routing.in_transition,
     };
     let found = routing.to_string();
+    if ours {
+        // By a later look than the one that was strange: within one tick a rollout is not saved to and fro.
+        let now = draft.now();
+        draft.next.strange_since = draft.next.strange_since.filter(|since| now.since(*since) < LOOKS_APART);
+        return false;
+    }
     match routing.still_ours(&draft.next.baseline, &draft.next.canary) {
-        _ if ours => {}
         // They took some of the rules. What goes through the others would stay as it is, and nobody would look after it.
         Some(weight) if split == Split::Foreign && weight > Weight::ZERO => {
             draft.roll_back(Why::PartlyTaken { found }, RollBackEnd::Superseded);
         }
+        Some(_) | None if split != Split::Foreign && !seen_again(draft, &found) => {}
         Some(_) | None => draft.supersede(Why::TakenOver { found }),
     }
-    !ours
+    true
+}
+
+/// A look may be answered from before our own last write, and whoever left on its word would leave the traffic split.
+fn seen_again(draft: &mut Draft<'_>, found: &str) -> bool {
+    let now = draft.now();
+    let since = *draft.next.strange_since.get_or_insert(now);
+    let again = now.since(since) >= LOOKS_APART;
+    if !again {
+        draft.hold(format!(
+            "{found} is live, which was not set here; if it is so in the next minute, others have set it"
+        ));
+    }
+    again
 }
 
 /// The weights that we may have brought about ourselves.
@@ -220,6 +239,9 @@ pub(super) fn doubt(draft: &Draft<'_>) -> UndecidedWhy {
     match draft.analysis.map(|analysis| analysis.doubt) {
         Some(Some(Doubt::LooksWorse)) => UndecidedWhy::LooksWorse,
         _ if unread => UndecidedWhy::NoData,
+        // Proven, and kept back by what is no matter of traffic.
+        Some(None) if draft.is_obstructed() => UndecidedWhy::Stuck,
+        Some(None) if !draft.blind_spots().is_empty() => UndecidedWhy::NoData,
         Some(Some(Doubt::TooLittleTraffic | Doubt::StillBaking) | None) => UndecidedWhy::TooLittleTraffic,
         Some(Some(Doubt::NoData | Doubt::Blind | Doubt::SplitUnexpected)) | None => UndecidedWhy::NoData,
     }

@@ -326,6 +326,11 @@ impl<'a> Draft<'a> {
         lost.iter().map(|why| format!("a rule cannot be shifted: {why}")).collect()
     }
 
+    /// No weight would bring about what it stands for.
+    fn is_obstructed(&self) -> bool {
+        !self.lost_rules().is_empty() || self.stuck_clients().is_some()
+    }
+
     /// Clients that no weight takes back, though the spec does not consent to that.
     fn stuck_clients(&self) -> Option<String> {
         let Target::Alb(alb) = &self.before.spec.target else { return None };

@@ -34,6 +34,18 @@ impl Default for Latency {
 }
 
 impl Latency {
+    /// With this median and this p99, which is not below it.
+    #[must_use]
+    pub fn of(median_ms: f64, p99_ms: f64) -> Self {
+        Self { median_ms, sigma: (p99_ms / median_ms).ln() / NORMAL_P99, ..Self::default() }
+    }
+
+    /// How many times the median the p99 is, without the slow path.
+    #[must_use]
+    pub fn p99_factor(self) -> f64 {
+        (self.sigma * NORMAL_P99).exp()
+    }
+
     /// All requests take this many times as long.
     #[must_use]
     pub fn times(self, factor: f64) -> Self {

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::analysis::MinuteSample;
 use crate::deployment::{Deployment, DeploymentRef, FoundSpec, Hook, HookAnswer};
 use crate::metrics::{Series, SeriesQuery};
@@ -15,6 +18,7 @@ use crate::ports::{
 use crate::rollout::{DecisionRecord, Notice, Rollout};
 use crate::sim::executor::yield_once;
 use crate::sim::rng::Rng;
+use crate::spec::decode::camel_case;
 use crate::spec::{AlbTarget, Target, Test, Version};
 use crate::units::Weight;
 
@@ -22,7 +26,8 @@ use crate::units::Weight;
 const MOST_WAITING_POLLS: u64 = 4;
 
 /// The calls of all ports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub enum Operation {
     Look,
     Version,
@@ -130,6 +135,12 @@ impl Operation {
         }
     }
 
+    /// As a scenario calls it.
+    #[must_use]
+    pub fn word(self) -> String {
+        if self == Self::RunTest { "runTest".to_owned() } else { camel_case(self.name()) }
+    }
+
     /// Whether a call changes the world.
     #[must_use]
     pub fn writes(self) -> bool {
@@ -157,7 +168,7 @@ pub enum When {
 }
 
 /// What goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Way {
     /// Fails in this way, without effect.
     Fails(FaultKind),
@@ -168,6 +179,8 @@ pub enum Way {
     Stale,
     /// `set`, `attach` and `detach`: the first rule is written, then time is over. Of anything else the answer is lost.
     Half,
+    /// A read answers as it would have from the past, where one is known; a write works.
+    Old,
     /// Never answers, no effect.
     Hangs,
     /// A bug of ours: the call panics, without effect.
@@ -188,10 +201,36 @@ pub struct Rule {
     pub way: Way,
 }
 
+impl std::fmt::Display for Rule {
+    /// `every save was throttled`, to complete a line about faults.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.when {
+            When::Always => f.write_str("every call ")?,
+            When::Call(k) => write!(f, "call {} of each tick ", k + 1)?,
+            When::Every(operation) => write!(f, "every call of `{}` ", operation.word())?,
+            When::Nth(operation, k) => write!(f, "call {} of `{}` in each tick ", k + 1, operation.word())?,
+        }
+        match self.way {
+            Way::Fails(kind) => write!(f, "{kind}"),
+            Way::AnswerLost => f.write_str("has its effect, and its answer is lost"),
+            Way::Stale => f.write_str("finds that somebody else was faster"),
+            Way::Half => f.write_str("is done by half, and its answer is lost"),
+            Way::Old => f.write_str("answers as it would have a minute ago"),
+            Way::Hangs => f.write_str("never answers"),
+            Way::Panics => f.write_str("meets a bug and panics"),
+            Way::Stalls => f.write_str("times out, and takes effect later"),
+            Way::KilledBefore => f.write_str("kills the controller before it has an effect"),
+            Way::KilledAfter => f.write_str("kills the controller after its effect"),
+        }
+    }
+}
+
 /// Ports that fail as planned. The first rule that fits a call decides.
 #[derive(Debug)]
 pub struct Faulty<'a, P> {
     inner: &'a P,
+    /// What stale reads see.
+    past: Option<&'a P>,
     state: Mutex<State>,
     /// Draws how long each call takes; `None` answers at once.
     pace: Option<Mutex<Rng>>,
@@ -220,13 +259,19 @@ impl<'a, P: Ports> Faulty<'a, P> {
     #[must_use]
     pub fn new(inner: &'a P, rules: Vec<Rule>) -> Self {
         let state = State { rules, calls: Vec::new(), killed: None, stalled: Vec::new() };
-        Self { inner, state: Mutex::new(state), pace: None }
+        Self { inner, past: None, state: Mutex::new(state), pace: None }
     }
 
     /// Lets every call take a seeded while, so that what runs at the same time meets in ever new orders.
     #[must_use]
     pub fn interleaved(self, seed: u64) -> Self {
         Self { pace: Some(Mutex::new(Rng::new(seed))), ..self }
+    }
+
+    /// Lets reads that go wrong as [`Way::Old`] see how everything was then.
+    #[must_use]
+    pub fn remembering(self, past: &'a P) -> Self {
+        Self { past: Some(past), ..self }
     }
 
     /// Everything works: for counting calls.
@@ -305,6 +350,19 @@ impl<'a, P: Ports> Faulty<'a, P> {
         go_wrong(self.next(operation), operation, effect, stale).await
     }
 
+    /// A call that changes nothing: it may see the past.
+    async fn read<T: Send, E: From<Fault> + Send, F: Future<Output = Result<T, E>> + Send>(
+        &self,
+        operation: Operation,
+        ask: impl FnOnce(&'a P) -> F + Send,
+    ) -> Result<T, E> {
+        self.take_time().await;
+        match (self.next(operation), self.past) {
+            (Some(Way::Old), Some(past)) => ask(past).await,
+            (way, _) => go_wrong(way, operation, ask(self.inner), None).await,
+        }
+    }
+
     async fn take_time(&self) {
         let draw = |rng: &Mutex<Rng>| rng.lock().unwrap_or_else(PoisonError::into_inner).below(MOST_WAITING_POLLS);
         for _ in 0..self.pace.as_ref().map_or(0, draw) {
@@ -352,7 +410,7 @@ async fn go_wrong<T: Send, E: From<Fault> + Send>(
 ) -> Result<T, E> {
     let fault = |kind, detail: &str| Err(E::from(Fault::new(operation.name(), kind, detail)));
     match way {
-        None => effect.await,
+        None | Some(Way::Old) => effect.await,
         Some(Way::Fails(kind)) => fault(kind, "on purpose"),
         Some(Way::AnswerLost | Way::Half) => {
             let _lost = effect.await;
@@ -376,11 +434,11 @@ async fn go_wrong<T: Send, E: From<Fault> + Send>(
 
 impl<P: Ports> TrafficRouter for Faulty<'_, P> {
     async fn look(&self, target: &Target) -> Result<Routing, LookError> {
-        self.call(Operation::Look, self.inner.look(target), None).await
+        self.read(Operation::Look, |ports| ports.look(target)).await
     }
 
     async fn version(&self, target: &Target, version: Option<&Version>) -> Result<VersionInfo, LookError> {
-        self.call(Operation::Version, self.inner.version(target, version), None).await
+        self.read(Operation::Version, |ports| ports.version(target, version)).await
     }
 
     async fn set(&self, split: &SetWeight<'_>) -> Result<(), SetError> {
@@ -426,18 +484,18 @@ impl<P: Ports> TrafficRouter for Faulty<'_, P> {
     }
 
     async fn health(&self, target: &Target, baseline: &Version, canary: &Version) -> Result<Health, LookError> {
-        self.call(Operation::Health, self.inner.health(target, baseline, canary), None).await
+        self.read(Operation::Health, |ports| ports.health(target, baseline, canary)).await
     }
 
     async fn survey(&self, target: &Target) -> Result<Surroundings, LookError> {
-        self.call(Operation::Survey, self.inner.survey(target), None).await
+        self.read(Operation::Survey, |ports| ports.survey(target)).await
     }
 }
 
-impl<P: Ports> MetricSource for Faulty<'_, P> {
+impl<'a, P: Ports> MetricSource for Faulty<'a, P> {
     async fn fetch(&self, queries: &[SeriesQuery]) -> Vec<Result<Series, Fault>> {
-        let effect = async { Ok(self.inner.fetch(queries).await) };
-        match self.call(Operation::Fetch, effect, None::<Fault>).await {
+        let ask = |ports: &'a P| async move { Ok::<_, Fault>(ports.fetch(queries).await) };
+        match self.read(Operation::Fetch, ask).await {
             Ok(answers) => answers,
             Err(fault) => {
                 queries.iter().map(|_| Err(Fault::new(fault.operation, fault.kind, fault.detail.clone()))).collect()
@@ -448,25 +506,25 @@ impl<P: Ports> MetricSource for Faulty<'_, P> {
 
 impl<P: Ports> AlarmSource for Faulty<'_, P> {
     async fn states(&self, names: &[String]) -> Result<BTreeMap<String, AlarmState>, Fault> {
-        self.call(Operation::States, self.inner.states(names), None).await
+        self.read(Operation::States, |ports| ports.states(names)).await
     }
 }
 
 impl<P: Ports> RolloutStore for Faulty<'_, P> {
     async fn active(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
-        self.call(Operation::Active, self.inner.active(), None).await
+        self.read(Operation::Active, |ports| ports.active()).await
     }
 
     async fn load(&self, id: &str) -> Result<Option<Rollout>, Fault> {
-        self.call(Operation::Load, self.inner.load(id), None).await
+        self.read(Operation::Load, |ports| ports.load(id)).await
     }
 
     async fn holder(&self, target: &Target) -> Result<Option<String>, Fault> {
-        self.call(Operation::Holder, self.inner.holder(target), None).await
+        self.read(Operation::Holder, |ports| ports.holder(target)).await
     }
 
     async fn named_by_alarm(&self, alarm: &str) -> Result<Vec<String>, Fault> {
-        self.call(Operation::NamedByAlarm, self.inner.named_by_alarm(alarm), None).await
+        self.read(Operation::NamedByAlarm, |ports| ports.named_by_alarm(alarm)).await
     }
 
     async fn create(&self, rollout: &Rollout) -> Result<(), CreateError> {
@@ -483,11 +541,11 @@ impl<P: Ports> RolloutStore for Faulty<'_, P> {
     }
 
     async fn sealed(&self, id: &str) -> Result<Vec<MinuteSample>, Fault> {
-        self.call(Operation::Sealed, self.inner.sealed(id), None).await
+        self.read(Operation::Sealed, |ports| ports.sealed(id)).await
     }
 
     async fn judged(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
-        self.call(Operation::Judged, self.inner.judged(), None).await
+        self.read(Operation::Judged, |ports| ports.judged()).await
     }
 
     async fn keep_hook(&self, hook: &Hook) -> Result<(), Fault> {
@@ -495,7 +553,7 @@ impl<P: Ports> RolloutStore for Faulty<'_, P> {
     }
 
     async fn hooks(&self) -> Result<Vec<Hook>, Fault> {
-        self.call(Operation::Hooks, self.inner.hooks(), None).await
+        self.read(Operation::Hooks, |ports| ports.hooks()).await
     }
 
     async fn drop_hook(&self, hook: &Hook) -> Result<(), Fault> {
@@ -515,7 +573,7 @@ impl<P: Ports> Notifier for Faulty<'_, P> {
 
 impl<P: Ports> Deployments for Faulty<'_, P> {
     async fn deployment(&self, deployment: &DeploymentRef) -> Result<Deployment, LookError> {
-        self.call(Operation::Deployment, self.inner.deployment(deployment), None).await
+        self.read(Operation::Deployment, |ports| ports.deployment(deployment)).await
     }
 
     async fn stop(&self, deployment: &DeploymentRef) -> Result<(), Fault> {
@@ -527,11 +585,11 @@ impl<P: Ports> Deployments for Faulty<'_, P> {
     }
 
     async fn spec_for(&self, deployment: &Deployment) -> Result<Option<FoundSpec>, Fault> {
-        self.call(Operation::SpecFor, self.inner.spec_for(deployment), None).await
+        self.read(Operation::SpecFor, |ports| ports.spec_for(deployment)).await
     }
 
     async fn shifting(&self, target: &Target) -> Result<Option<DeploymentRef>, Fault> {
-        self.call(Operation::Shifting, self.inner.shifting(target), None).await
+        self.read(Operation::Shifting, |ports| ports.shifting(target)).await
     }
 }
 

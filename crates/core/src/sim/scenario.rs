@@ -44,6 +44,8 @@ pub struct Scenario {
     pub traffic: Traffic,
     /// How long the traffic has been there before the release; at least an hour.
     pub past: Span,
+    /// The longest time one request to a function may take.
+    pub timeout: Span,
     /// Alarms that exist, all of them OK at first, and what becomes of them.
     pub alarms: Vec<String>,
     pub events: Vec<Happening>,
@@ -71,6 +73,8 @@ pub struct Happening {
 /// When something happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
+    /// It is so before the start; not for commands, and for events of alarms.
+    Before,
     /// This long after the start.
     After(Span),
     /// This long after this weight was first set.
@@ -96,6 +100,15 @@ pub enum What {
     Sticky(Option<Span>),
     /// The tests of a version bring this from now on.
     Tests { version: Version, outcome: TestOutcome },
+}
+
+/// Something that has happened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Happened {
+    pub at: Timestamp,
+    pub what: What,
+    /// What a command was answered.
+    pub answer: Option<Result<String, Vec<Problem>>>,
 }
 
 /// A fault that is there for a while. Its calls are counted anew every tick.
@@ -126,6 +139,10 @@ pub struct Outcome {
     pub alarm_changes: Vec<(Timestamp, String, AlarmState)>,
     /// Commands that were refused, and why.
     pub refused: Vec<(Timestamp, Vec<Problem>)>,
+    /// Everything that happened to the world after the start, in order.
+    pub happened: Vec<Happened>,
+    /// When the dead man's switch of which rollout fired.
+    pub fired: Vec<(Timestamp, String)>,
     pub reports: Vec<TickReport>,
     /// How many calls each tick made, alarms' events included: where it could be killed.
     pub calls: Vec<(Timestamp, usize)>,
@@ -162,15 +179,20 @@ pub fn run(scenario: &Scenario, seed: u64) -> Result<Outcome, RunError> {
     let world = World::new(started_at - HISTORY);
     for version in scenario.traffic.versions.keys().chain([&scenario.baseline]) {
         world.offer(&target, version);
+        world.set_timeout(&target, version, scenario.timeout);
     }
     world.write(&target, &scenario.baseline, None)?;
     world.hold_clients(&target, scenario.sticky);
     scenario.alarms.iter().for_each(|name| world.set_alarm(name, AlarmState::Ok));
+    for happening in scenario.events.iter().filter(|happening| happening.when == Moment::Before) {
+        befall(&world, &target, &happening.what)?;
+    }
     // From a seed of its own, so that the hour's chances are what they would be without it.
     Generator::new(&world, &target, &scenario.traffic, !seed, world.now(), started_at)
         .run_past(scenario.past.minus(HISTORY).minutes_ceil());
     let traffic = Generator::new(&world, &target, &scenario.traffic, seed, world.now(), started_at);
     let mut run = Run {
+        id: String::new(),
         scenario,
         seed,
         world: &world,
@@ -184,13 +206,14 @@ pub fn run(scenario: &Scenario, seed: u64) -> Result<Outcome, RunError> {
         watchdog: Watchdog::default(),
         alarm_changes: Vec::new(),
         refused: Vec::new(),
+        happened: Vec::new(),
         reports: Vec::new(),
         calls: Vec::new(),
         violations: Vec::new(),
     };
-    let id = run.start()?;
+    run.id = run.start()?;
     run.until_it_ends()?;
-    run.outcome(&id)
+    run.outcome()
 }
 
 /// Any hour of any day of a year, so that no run depends on the time of day.
@@ -211,6 +234,8 @@ enum Step {
 }
 
 struct Run<'a> {
+    /// The rollout that the scenario starts.
+    id: String,
     scenario: &'a Scenario,
     seed: u64,
     world: &'a World,
@@ -226,6 +251,7 @@ struct Run<'a> {
     watchdog: Watchdog,
     alarm_changes: Vec<(Timestamp, String, AlarmState)>,
     refused: Vec<(Timestamp, Vec<Problem>)>,
+    happened: Vec<Happened>,
     reports: Vec<TickReport>,
     calls: Vec<(Timestamp, usize)>,
     violations: Vec<Violation>,
@@ -242,6 +268,7 @@ impl<'a> Run<'a> {
         self.schedule(self.started_at + TICK_SECOND, Step::Tick);
         for happening in &self.scenario.events {
             match happening.when {
+                Moment::Before => {}
                 Moment::After(span) => self.schedule(self.started_at + span, Step::Happens(happening.what.clone())),
                 Moment::AfterWeight(weight, span) => self.waiting.push((weight, span, happening.what.clone())),
             }
@@ -302,7 +329,7 @@ impl<'a> Run<'a> {
             let on_others = |write: &&Write| match &write.routing.additional {
                 Some((version, weight)) if *version == self.scenario.baseline => Some(weight.complement()),
                 Some((_, weight)) => Some(*weight),
-                None => None,
+                None => (write.routing.primary != self.scenario.baseline).then_some(Weight::FULL),
             };
             writes.iter().find(|write| on_others(write) == Some(weight)).map(|write| write.at)
         };
@@ -362,13 +389,16 @@ impl<'a> Run<'a> {
 
     fn happens(&mut self, what: What) -> Result<(), RunError> {
         let now = self.world.now();
+        befall(self.world, &self.target, &what)?;
+        let mut happened = Happened { at: now, what: what.clone(), answer: None };
         match what {
             What::Alarm { name, state } => {
-                self.world.set_alarm(&name, state);
                 self.alarm_changes.push((now, name.clone(), state));
                 let (first, last) = (*DELIVERY_SECONDS.start(), *DELIVERY_SECONDS.end());
                 let delay = Span::from_seconds(first + self.chance.below(last - first + 1));
                 self.schedule(now + delay, Step::Happens(What::AlarmEvent { name }));
+                // Services that watch alarms of their own do not wait for their next step.
+                self.run_deployments()?;
             }
             What::AlarmEvent { name } => {
                 let before = Snapshot::of(self.world);
@@ -384,30 +414,33 @@ impl<'a> Run<'a> {
             What::Command(event) => {
                 let before = Snapshot::of(self.world);
                 let blind = blind(&self.rules());
-                if let Err(problems) = self.command(&event)? {
-                    self.refused.push((now, problems));
-                }
+                let answer = self.command(&self.addressed(event))?;
+                self.refused.extend(answer.as_ref().err().map(|problems| (now, problems.clone())));
+                happened.answer = Some(answer.map(said));
                 let after = Snapshot::of(self.world);
                 self.check(&before, &after, blind);
             }
-            What::Written { primary, additional } => self.world.write(&self.target, &primary, additional)?,
-            What::RuleWritten { rule, groups } => {
-                let impossible = || Refused(format!("{} has no rule {rule}", self.target.key()));
-                let Target::Alb(alb) = &self.target else { return Err(impossible().into()) };
-                let reference = alb.rules.get(rule).ok_or_else(impossible)?;
-                let before = self.world.rule(reference).ok_or_else(impossible)?;
-                self.world.write_rule(&self.target, reference, AlbRule { groups, ..before })?;
-            }
-            What::Sticky(kept) => self.world.hold_clients(&self.target, kept),
-            What::Health { group, healthy, unhealthy } => self.world.set_health(&group, healthy, unhealthy),
-            What::Tests { version, outcome } => self.world.set_test_outcomes(&version, vec![outcome]),
+            What::Written { .. }
+            | What::RuleWritten { .. }
+            | What::Sticky(_)
+            | What::Health { .. }
+            | What::Tests { .. } => {}
         }
+        self.happened.push(happened);
         Ok(())
     }
 
     fn check(&mut self, before: &Snapshot, after: &Snapshot, blind: Blind) {
         self.violations.extend(invariants::check(before, after, self.world, blind));
         self.violations.extend(invariants::check_switches(after, self.world, &self.scenario.settings));
+    }
+
+    /// A command that names no rollout is about the one that the scenario starts.
+    fn addressed(&self, mut event: Value) -> Value {
+        if let Some(fields) = event.as_object_mut().filter(|fields| fields.get("command") != Some(&json!("start"))) {
+            fields.entry("rollout").or_insert_with(|| json!(self.id));
+        }
+        event
     }
 
     fn command(&self, event: &Value) -> Result<Result<Answer, Vec<Problem>>, Stalled> {
@@ -445,10 +478,10 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn outcome(mut self, id: &str) -> Result<Outcome, RunError> {
+    fn outcome(mut self) -> Result<Outcome, RunError> {
         self.violations.extend(invariants::check_notices(self.world));
         let mut others = self.world.rollouts();
-        let rollout = others.remove(id).ok_or(RunError::Nothing)?;
+        let rollout = others.remove(&self.id).ok_or(RunError::Nothing)?;
         let writes = self.world.writes(0).into_iter().filter(|write| write.at >= self.started_at);
         Ok(Outcome {
             seed: self.seed,
@@ -461,6 +494,8 @@ impl<'a> Run<'a> {
             notices: self.world.notices(),
             alarm_changes: self.alarm_changes,
             refused: self.refused,
+            happened: self.happened,
+            fired: self.world.fired(),
             reports: self.reports,
             calls: self.calls,
             deployments: self.world.deployments(),
@@ -468,6 +503,36 @@ impl<'a> Run<'a> {
             measured: self.world.measured(&self.target),
             violations: self.violations,
         })
+    }
+}
+
+/// What happens to the world itself.
+fn befall(world: &World, target: &Target, what: &What) -> Result<(), Refused> {
+    match what {
+        What::Alarm { name, state } => world.set_alarm(name, *state),
+        What::AlarmEvent { .. } | What::Command(_) => {}
+        What::Written { primary, additional } => world.write(target, primary, additional.clone())?,
+        What::RuleWritten { rule, groups } => {
+            let impossible = || Refused(format!("{} has no rule {rule}", target.key()));
+            let Target::Alb(alb) = target else { return Err(impossible()) };
+            let reference = alb.rules.get(*rule).ok_or_else(impossible)?;
+            let before = world.rule(reference).ok_or_else(impossible)?;
+            world.write_rule(target, reference, AlbRule { groups: groups.clone(), ..before })?;
+        }
+        What::Sticky(kept) => world.hold_clients(target, *kept),
+        What::Health { group, healthy, unhealthy } => world.set_health(group, *healthy, *unhealthy),
+        What::Tests { version, outcome } => world.set_test_outcomes(version, vec![outcome.clone()]),
+    }
+    Ok(())
+}
+
+/// An answer in one sentence.
+fn said(answer: Answer) -> String {
+    match answer {
+        Answer::Rollout(answer) => answer.message,
+        Answer::Nothing { message } => message,
+        Answer::List { rollouts } => format!("{} rollouts", rollouts.len()),
+        Answer::Deployments { deployments } => format!("{} deployments", deployments.len()),
     }
 }
 
@@ -484,6 +549,7 @@ fn blind(rules: &[Rule]) -> Blind {
         target: fails(&[Operation::Look, Operation::States]),
         metrics: fails(&[Operation::Fetch]),
         sealed: fails(&[Operation::Sealed]),
+        stale: rules.iter().any(|rule| rule.way == Way::Old),
     }
 }
 
@@ -501,6 +567,7 @@ impl Scenario {
             spec,
             traffic,
             past: Span::from_hours(24),
+            timeout: Span::from_seconds(3),
             alarms: Vec::new(),
             events: Vec::new(),
             faults: Vec::new(),
@@ -520,6 +587,7 @@ impl Scenario {
 }
 
 pub use deployed::{Calls, Deployed, FIRST_DEPLOYMENT};
+pub(crate) use on_alb::group_arn;
 pub use on_alb::{group, on_alb};
 
 impl Outcome {

@@ -115,6 +115,7 @@ pub fn release(canary: &Version, failing: f64) -> Scenario {
     let versions = [(old(), Behaviour::steady(OLD_FAILING)), (canary.clone(), Behaviour::steady(failing))];
     let traffic = Traffic {
         per_second: PER_SECOND,
+        changes: Vec::new(),
         daily: None,
         bursts: None,
         versions: BTreeMap::from(versions),

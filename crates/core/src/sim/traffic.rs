@@ -2,6 +2,8 @@
 
 mod series;
 
+pub use series::tell;
+
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use std::sync::Arc;
@@ -9,13 +11,15 @@ use std::sync::Arc;
 use super::durations::{ColdStarts, Durations, Latency, Pool};
 use super::rng::Rng;
 use super::world::{Datapoint, World};
-use crate::spec::{Target, Version};
+use crate::spec::{MetricRef, Target, Version};
 use crate::units::{Minute, Span, Timestamp};
 
 /// What arrives, and how the versions deal with it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Traffic {
     pub per_second: f64,
+    /// The same from a time after the release on, in rising order.
+    pub changes: Vec<(Span, f64)>,
     /// The day's rise and fall; `None` keeps the rate steady.
     pub daily: Option<Daily>,
     pub bursts: Option<Bursts>,
@@ -52,12 +56,27 @@ pub struct Behaviour {
     pub latency: Vec<(Span, Latency)>,
     pub noise: Noise,
     pub cold_starts: Option<ColdStarts>,
+    /// What the version counts by itself.
+    pub own: Vec<OwnRate>,
+}
+
+/// Events out of requests, in two metrics of a version's own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OwnRate {
+    /// Of the check that reads it.
+    pub name: String,
+    pub events: MetricRef,
+    pub requests: MetricRef,
+    /// Share of the requests, each from a time after the release began; none before the first.
+    pub shares: Vec<(Span, f64)>,
+    /// No datapoint is sent where nothing happened.
+    pub absent_is_zero: bool,
 }
 
 impl Default for Behaviour {
     fn default() -> Self {
         let (failing, latency) = (Vec::new(), Vec::new());
-        Self { failing, clusters: 1.0, latency, noise: Noise::default(), cold_starts: None }
+        Self { failing, clusters: 1.0, latency, noise: Noise::default(), cold_starts: None, own: Vec::new() }
     }
 }
 
@@ -93,8 +112,13 @@ impl Behaviour {
     }
 
     fn failing_at(&self, after: Span) -> f64 {
-        self.failing.iter().rev().find(|(from, _)| *from <= after).map_or(0.0, |(_, share)| *share)
+        share_at(&self.failing, after)
     }
+}
+
+/// What holds so long after the release began.
+fn share_at(shares: &[(Span, f64)], after: Span) -> f64 {
+    shares.iter().rev().find(|(from, _)| *from <= after).map_or(0.0, |(_, share)| *share)
 }
 
 /// When CloudWatch shows a datapoint, counted from the end of what it tells about.
@@ -170,6 +194,7 @@ pub struct Generator<'a> {
     delivery: Rng,
     durations: Rng,
     noise: Rng,
+    own: Rng,
     /// Where CloudWatch shows what each version did.
     series: BTreeMap<Version, series::Of>,
     /// Which part of the clients each version has, where clients stay with their version.
@@ -205,6 +230,7 @@ impl<'a> Generator<'a> {
             delivery: Rng::stream(seed, 4),
             durations: Rng::stream(seed, 8),
             noise: Rng::stream(seed, 9),
+            own: Rng::stream(seed, 10),
             series: BTreeMap::new(),
             clients: BTreeMap::new(),
             moods: BTreeMap::new(),
@@ -227,7 +253,28 @@ impl<'a> Generator<'a> {
         }
         let alone = told.len() <= 1;
         for (version, parts) in told {
+            self.tell_own(&version, &parts);
             self.put(&version, &parts, alone);
+        }
+    }
+
+    /// What a version counts by itself of the same requests.
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn tell_own(&mut self, version: &Version, parts: &[(Minute, Told)]) {
+        let Some(behaviour) = self.traffic.versions.get(version) else { return };
+        for own in &behaviour.own {
+            let (mut events, mut requests) = (Vec::new(), Vec::new());
+            for (minute, told) in parts {
+                let share = share_at(&own.shares, minute.start().since(self.release));
+                // A count of requests, made from a whole number.
+                let count = self.own.binomial(told.requests.sum as u64, share) as f64;
+                requests.push((*minute, told.requests));
+                if count > 0.0 || !own.absent_is_zero {
+                    events.push((*minute, Datapoint { sum: count, ..told.failed }));
+                }
+            }
+            self.world.put_datapoints(&own.events, events);
+            self.world.put_datapoints(&own.requests, requests);
         }
     }
 
@@ -303,7 +350,10 @@ impl<'a> Generator<'a> {
             let mut of_minute = Rng::stream(self.seed, minute.index() as u64);
             if of_minute.chance(bursts.chance) { bursts.factor } else { 1.0 }
         });
-        (self.traffic.per_second * daily * burst).max(0.0)
+        let after = (minute.plus(1).start() - Span::from_seconds(1)).since(self.release);
+        let changed = self.traffic.changes.iter().rev().find(|(from, _)| *from <= after && after > Span::ZERO);
+        let steady = changed.map_or(self.traffic.per_second, |(_, rate)| *rate);
+        (steady * daily * burst).max(0.0)
     }
 
     fn serve(&mut self, version: &Version, requests: u64, minute: Minute, at: Timestamp, length: Span) -> Served {
@@ -381,7 +431,9 @@ impl<'a> Generator<'a> {
         let late_by = self.traffic.delivery.late_by;
         let parts = [(in_time, ended), (late, ended + late_by)];
         let parts = parts.map(|(part, ended)| self.told(served, part, ended).map(|part| (minute, part)));
-        self.put(version, &parts.into_iter().flatten().collect::<Vec<_>>(), alone);
+        let parts = parts.into_iter().flatten().collect::<Vec<_>>();
+        self.tell_own(version, &parts);
+        self.put(version, &parts, alone);
     }
 
     /// A part of what a version served, told of after `ended`.

@@ -8,6 +8,7 @@ use super::problems::{Place, Pos, Problems, quoted};
 use super::raw::{CHECKS_MAX, RawCheck, RawDistribution, RawErrors, RawGauge, RawLatency, RawMean, RawMetric, RawRate};
 use super::strategy::exactly_one;
 use super::{Check, CheckKind, CheckMode, MetricRef, OnNoData, Quantile, RateCounts, Target, Tolerance, suggest};
+use crate::text::is_harmful;
 
 /// What came of the list of checks.
 pub struct Judged {
@@ -336,7 +337,7 @@ impl Reader<'_> {
     }
 
     fn dimension_name(&mut self, name: &str, place: &Place) {
-        if name.is_empty() || name.chars().any(char::is_control) || name.starts_with(':') {
+        if name.is_empty() || name.chars().any(is_harmful) || name.starts_with(':') {
             self.problems.add(place, format!("{} is not a dimension's name", quoted(name)));
         }
     }

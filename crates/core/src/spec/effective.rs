@@ -7,6 +7,7 @@ use super::{
     Advance, AlbTarget, Check, CheckKind, HttpTest, InvokeTest, KeepBaseline, MetricRef, Quantile, RateCounts,
     RolloutSpec, RuleRef, Step, Target, Test, Tolerance,
 };
+use crate::text::is_harmful;
 
 /// YAML that [`parse`](super::parse) reads back to an equal spec.
 #[must_use]
@@ -270,12 +271,12 @@ fn text(text: &str) -> String {
     if plain { text.to_owned() } else { json(&Value::from(text)) }
 }
 
-/// JSON is YAML but for a few characters, which only stand in its strings and which YAML wants escaped.
+/// JSON is YAML but for a few characters, which only stand in its strings and which YAML wants escaped; so do terminals.
 fn json(value: &Value) -> String {
     let mut escaped = String::new();
     for c in value.to_string().chars() {
         match c {
-            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
+            c if is_harmful(c) || matches!(c, '\u{fffe}' | '\u{ffff}') => {
                 escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
             }
             c => escaped.push(c),

@@ -12,6 +12,7 @@ use super::{
     Advance, AlreadyRed, CheckMode, Ending, GuardMode, Independence, Margins, Mode, Newer, OnNoData, Owner, Quantile,
     Settle, Stickiness, Tolerance, suggest,
 };
+use crate::text::is_harmful;
 use crate::units::{Span, Weight, parse_decimal};
 
 /// Longest rollout or check name.
@@ -44,7 +45,7 @@ macro_rules! text_leaf {
     };
 }
 
-pub(super) use text_leaf;
+pub(crate) use text_leaf;
 
 text_leaf!(
     /// The version of the language.
@@ -232,9 +233,13 @@ impl Leaf for MetricText {
     }
 }
 
-pub(super) fn plain_text(text: &str, least: usize, most: usize) -> Result<String, String> {
+pub(crate) fn plain_text(text: &str, least: usize, most: usize) -> Result<String, String> {
     if text.chars().any(char::is_control) {
         return Err(format!("{} has control characters; write it in one line of plain text", quoted(text)));
+    }
+    if text.chars().any(is_harmful) {
+        let what = "characters that are not shown and change how others are";
+        return Err(format!("{} has {what}; write it in one line of plain text", quoted(text)));
     }
     let chars = text.chars().count();
     match chars {
@@ -276,8 +281,8 @@ impl Leaf for WarmUpTime {
 }
 
 /// The unit's own message repeats the text, so it must be short and plain.
-pub(super) fn quantity<T, E: ToString>(text: &str, what: &str, parse: fn(&str) -> Result<T, E>) -> Result<T, String> {
-    if text.len() > QUANTITY_CHARS_MAX || text.chars().any(char::is_control) {
+pub(crate) fn quantity<T, E: ToString>(text: &str, what: &str, parse: fn(&str) -> Result<T, E>) -> Result<T, String> {
+    if text.len() > QUANTITY_CHARS_MAX || text.chars().any(is_harmful) {
         return Err(format!("{} is not {what}", quoted(text)));
     }
     parse(text).map_err(|error| error.to_string())
@@ -308,7 +313,7 @@ impl Leaf for Slower {
 }
 
 /// At most four decimals, so that every value has a short form again.
-fn percent(text: &str) -> Option<f64> {
+pub(crate) fn percent(text: &str) -> Option<f64> {
     let number = text.trim().strip_suffix('%')?.trim_end();
     let decimals = number.split_once('.').map_or(0, |(_, decimals)| decimals.len());
     (decimals <= 4).then(|| parse_decimal(number)).flatten()
@@ -350,7 +355,7 @@ impl Leaf for Tolerance {
     }
 }
 
-fn decimal(text: &str) -> Option<f64> {
+pub(crate) fn decimal(text: &str) -> Option<f64> {
     percent(&format!("{text}%"))
 }
 
@@ -432,21 +437,23 @@ impl serde::de::Error for UnknownWord {
     }
 }
 
-fn word<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String> {
+pub(crate) fn word<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String> {
     T::deserialize(StrDeserializer::<UnknownWord>::new(text))
         .map_err(|UnknownWord(known)| format!("unknown word {}{}", quoted(text), suggest::words(text, known)))
 }
 
 macro_rules! word_leaf {
     ($($name:ty: $what:literal;)+) => {$(
-        impl Leaf for $name {
+        impl $crate::spec::decode::Leaf for $name {
             const WHAT: &'static str = $what;
             fn read(text: &str) -> Result<Self, String> {
-                word(text)
+                $crate::spec::leaves::word(text)
             }
         }
     )+};
 }
+
+pub(crate) use word_leaf;
 
 word_leaf! {
     Mode: "`enforce` or `observe`";
@@ -481,7 +488,7 @@ macro_rules! text_schema {
     )+};
 }
 
-pub(super) use text_schema;
+pub(crate) use text_schema;
 
 text_schema! {
     Language: {"type": "string", "const": "v1"};

@@ -3,29 +3,30 @@
 mod alarms;
 mod balancer;
 mod checks;
-mod decode;
+pub(crate) mod decode;
 mod deployment;
 mod effective;
 mod http;
-mod leaves;
+pub(crate) mod leaves;
 mod parse;
 mod presets;
-mod problems;
-mod raw;
-mod schema;
+pub(crate) mod problems;
+pub(crate) mod raw;
+pub(crate) mod schema;
 mod strategy;
-mod suggest;
+pub(crate) mod suggest;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(crate) mod tree;
 mod validate;
 
 pub use deployment::for_deployment;
 pub use effective::effective;
+pub(crate) use parse::inside;
 pub use parse::{Validated, from_value, parse, parse_with_defaults};
 pub(crate) use presets::Preset;
 pub use schema::schema;
-pub(crate) use strategy::rising;
+pub(crate) use strategy::{exactly_one, rising};
 pub(crate) use suggest::hint as field_hint;
 pub use tree::DOCUMENT_BYTES_MAX;
 
@@ -34,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alb;
 use crate::analysis::GuardMode;
+use crate::text;
 use crate::units::{Span, Weight};
 
 /// A rollout spec after validation. Only [`parse`] and [`from_value`] make one from what a person wrote, so whoever
@@ -574,6 +576,12 @@ pub enum Newer {
     Refuse,
 }
 
+/// The language nests 7 deep, and a key of a payload is cut at 60 characters: what is longer is nobody's.
+const PATH_CHARS_MAX: usize = 400;
+
+/// No sentence of ours is longer; an answer of a service that is repeated may be.
+const TOLD_CHARS_MAX: usize = 1000;
+
 /// One thing that is wrong, where, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -590,10 +598,11 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with no place in a text.
+    /// A problem with no place in a text. Both may have pieces of what somebody sent.
     #[must_use]
     pub fn at(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { path: path.into(), message: message.into(), line: None, column: None }
+        let (path, message) = (text::shown(&path.into(), PATH_CHARS_MAX), text::shown(&message.into(), TOLD_CHARS_MAX));
+        Self { path, message, line: None, column: None }
     }
 }
 

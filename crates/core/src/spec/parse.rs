@@ -74,6 +74,12 @@ pub(super) fn finish_for(
     }
 }
 
+/// A spec inside another document, with problems at their places there. Means nothing as long as there are problems.
+pub(crate) fn inside(node: &Node, place: &Place, problems: &mut Problems) -> Option<RolloutSpec> {
+    let raw = RawSpec::decode(node, place, problems)?;
+    Some(validate::lower(raw, None, place, problems))
+}
+
 fn read_defaults(text: &str, problems: &mut Problems) -> Option<Node> {
     let node = Node::from_text(text, Pos::Defaults, problems)?;
     let Tree::Map(entries) = &node.tree else {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Problem;
+use crate::text;
 
 /// More than a screen of problems helps nobody, and a hostile document must not make a large answer.
 const SHOWN_MAX: usize = 50;
@@ -72,17 +73,7 @@ pub fn quoted(text: &str) -> String {
 }
 
 fn shortened(text: &str) -> String {
-    let mut shown: String = text.chars().take(QUOTED_CHARS_MAX).flat_map(escape).collect();
-    if text.chars().nth(QUOTED_CHARS_MAX).is_some() {
-        shown.push_str("...");
-    }
-    shown
-}
-
-fn escape(c: char) -> impl Iterator<Item = char> {
-    let escaped = c.is_control().then(|| c.escape_default());
-    let plain = escaped.is_none().then_some(c);
-    escaped.into_iter().flatten().chain(plain)
+    text::shown(text, QUOTED_CHARS_MAX)
 }
 
 fn placed(place: &Place, message: impl Into<String>) -> Problem {

@@ -1,8 +1,8 @@
 //! The JSON Schema of the language, for editors.
 
-use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
+use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
 use super::raw::RawSpec;
@@ -11,10 +11,15 @@ use super::raw::RawSpec;
 /// concern several fields, such as rising weights, are beyond it.
 #[must_use]
 pub fn schema() -> Value {
-    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<RawSpec>();
+    generated::<RawSpec>("Coalmine rollout spec")
+}
+
+/// The schema of a language that is read as the spec is.
+pub(crate) fn generated<T: JsonSchema>(title: &str) -> Value {
+    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>();
     RecursiveTransform(without_null).transform(&mut schema);
     RecursiveTransform(in_one_line).transform(&mut schema);
-    schema.insert("title".to_owned(), "Coalmine rollout spec".into());
+    schema.insert("title".to_owned(), title.into());
     schema.into()
 }
 

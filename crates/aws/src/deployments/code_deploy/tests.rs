@@ -352,7 +352,9 @@ async fn stopping_puts_the_old_version_back_and_one_that_is_over_is_no_error() {
         ),
         (
             Reply::error(400, "AccessDeniedException"),
-            Some("StopDeployment was denied: AccessDeniedException: because (it needs codedeploy:StopDeployment)"),
+            Some(
+                "StopDeployment was denied: AccessDeniedException: because (it needs codedeploy:StopDeployment in applications that match the stack's parameter TargetApplications)",
+            ),
         ),
     ] {
         let (aws, script) = scripted([reply]);
@@ -397,7 +399,7 @@ async fn a_hook_that_nobody_waits_for_is_answered() {
             vec![Reply::error(400, "AccessDeniedException")],
             Some(
                 "PutLifecycleEventHookExecutionStatus was denied: AccessDeniedException: because (it needs \
-                 codedeploy:PutLifecycleEventHookExecutionStatus)",
+                 codedeploy:PutLifecycleEventHookExecutionStatus in applications that match the stack's parameter TargetApplications)",
             ),
         ),
         (

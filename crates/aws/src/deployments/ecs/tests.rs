@@ -310,11 +310,11 @@ async fn a_look_may_be_refused_and_a_deployment_be_gone() {
     for (replies, told) in [
         (
             vec![denied()],
-            "DescribeServiceDeployments was denied: AccessDeniedException: because (it needs ecs:DescribeServiceDeployments)",
+            "DescribeServiceDeployments was denied: AccessDeniedException: because (it needs ecs:DescribeServiceDeployments on services that match the stack's parameter TargetServices)",
         ),
         (
             vec![deployment(&json!({})), denied()],
-            "DescribeServiceRevisions was denied: AccessDeniedException: because (it needs ecs:DescribeServiceRevisions)",
+            "DescribeServiceRevisions was denied: AccessDeniedException: because (it needs ecs:DescribeServiceRevisions on services that match the stack's parameter TargetServices)",
         ),
     ] {
         assert_eq!(look(replies).await.0.unwrap_err().to_string(), told);
@@ -354,7 +354,7 @@ async fn stopping_rolls_back_and_one_that_is_over_is_no_error() {
         (
             vec![Reply::error(400, "AccessDeniedException")],
             Some(
-                "StopServiceDeployment was denied: AccessDeniedException: because (it needs ecs:StopServiceDeployment)",
+                "StopServiceDeployment was denied: AccessDeniedException: because (it needs ecs:StopServiceDeployment on services that match the stack's parameter TargetServices)",
             ),
         ),
     ] {

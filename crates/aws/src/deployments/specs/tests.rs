@@ -134,17 +134,17 @@ async fn a_place_that_cannot_be_read_is_a_fault_and_not_an_absent_spec() {
         (
             code_deploy(),
             vec![denied()],
-            "GetAlias was denied: AccessDeniedException: because (it needs lambda:GetAlias)",
+            "GetAlias was denied: AccessDeniedException: because (it needs lambda:GetAlias on functions that match the stack's parameter TargetFunctions)",
         ),
         (
             code_deploy(),
             vec![alias(), denied()],
-            "ListTags was denied: AccessDeniedException: because (it needs lambda:ListTags)",
+            "ListTags was denied: AccessDeniedException: because (it needs lambda:ListTags on functions that match the stack's parameter TargetFunctions)",
         ),
         (
             code_deploy(),
             vec![alias(), tags(None), denied()],
-            "GetParameter was denied: AccessDeniedException: because (it needs ssm:GetParameter)",
+            "GetParameter was denied: AccessDeniedException: because (it needs ssm:GetParameter on parameters below /coalmine/)",
         ),
         (
             code_deploy(),

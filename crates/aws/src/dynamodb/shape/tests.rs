@@ -144,3 +144,37 @@ proptest! {
         prop_assert_eq!(read_sealed(&item).unwrap(), minutes);
     }
 }
+
+/// Whoever may write the table may write anything: what is read of it is bounded, and its refusal is one short line.
+#[test]
+fn hostile_items_are_refused_in_bounded_memory_and_few_words() {
+    let zip = |bytes: &[u8]| {
+        let mut item = Key::state("a").attributes();
+        item.insert("v".to_owned(), number(1));
+        item.insert(
+            "zip".to_owned(),
+            AttributeValue::B(Blob::new(miniz_oxide::deflate::compress_to_vec_zlib(bytes, 9))),
+        );
+        item
+    };
+    let bomb = zip(&vec![b' '; LARGEST_UNZIPPED_BYTES + 1]);
+    assert!(bytes(&bomb) < LARGEST_ITEM_BYTES, "a bomb fits into an item: {}", bytes(&bomb));
+    let deep = "[".repeat(100_000);
+    let evil = format!("{{\"id\": \"\u{1b}[2J\", \"{}\": 1}}", "k\u{202e}".repeat(500_000));
+    for (item, said) in [
+        (bomb, "its minutes cannot be unpacked"),
+        (zip(deep.as_bytes()), "its text cannot be read: "),
+        (stored("1", &deep), "its text cannot be read: "),
+        (stored("1", &evil), "its text cannot be read: "),
+        (stored(&"9".repeat(1_000_000), "{}"), "it is stored in shape 999"),
+        (stored("\u{1b}[2J", "{}"), "it is stored in shape \\u{1b}[2J"),
+    ] {
+        let began = std::time::Instant::now();
+        let error = if item.contains_key("zip") { read_sealed(&item).err() } else { read_state(&item).err() };
+        let fault = crate::dynamodb::shaped(crate::dynamodb::GET_ITEM, "rollout a", error.unwrap());
+        let told = fault.to_string();
+        assert!(told.contains(said), "{told}");
+        coalmine_core::probe::told(&told, 1000).unwrap();
+        assert!(began.elapsed() < std::time::Duration::from_secs(20), "{said}: {:?}", began.elapsed());
+    }
+}

@@ -189,3 +189,19 @@ fn detaching_takes_off_what_gets_nothing_and_moves_no_traffic() {
     let shared = forwarding_to(&[("blue", 1), ("purple", 1)]);
     assert!(taken(&[shared], [&blue, &green]));
 }
+
+#[test]
+fn no_secret_of_an_identity_provider_gets_into_a_fingerprint() {
+    let oidc = |secret: &str| {
+        let config = aws_sdk_elasticloadbalancingv2::types::AuthenticateOidcActionConfig::builder()
+            .issuer("https://id.test")
+            .client_secret(secret)
+            .build();
+        Action::builder().r#type(ActionTypeEnum::AuthenticateOidc).authenticate_oidc_config(config).build()
+    };
+    let seen = fingerprint(&[oidc("hush")]);
+    assert!(seen.contains("https://id.test") && !seen.contains("hush"), "{seen}");
+    let written =
+        rewritten(&[oidc("hush"), forwarding_to(&[("blue", 1)])], Wish::Alone(&Version("blue".to_owned()))).unwrap();
+    assert!(!format!("{written:?}").contains("hush"), "{written:?}");
+}

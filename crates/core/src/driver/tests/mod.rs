@@ -42,7 +42,14 @@ fn version(number: &str) -> Version {
 fn traffic(failing: f64) -> Traffic {
     let versions = [("41", 0.004), ("42", failing), ("43", 0.004)];
     let versions = versions.map(|(number, failing)| (version(number), Behaviour::steady(failing)));
-    Traffic { per_second: 40.0, daily: None, bursts: None, versions: versions.into(), delivery: Delivery::default() }
+    Traffic {
+        per_second: 40.0,
+        changes: Vec::new(),
+        daily: None,
+        bursts: None,
+        versions: versions.into(),
+        delivery: Delivery::default(),
+    }
 }
 
 /// One step of 10 % with three minutes, a watch of five: short, so that every moment of it can be killed.

@@ -26,6 +26,7 @@ fn healthy(more: &Value) -> Scenario {
     let versions = [version("41"), version("42")].map(|version| (version, Behaviour::steady(0.001)));
     let traffic = Traffic {
         per_second: 50.0,
+        changes: Vec::new(),
         daily: None,
         bursts: None,
         versions: versions.into(),

@@ -607,8 +607,26 @@ fn an_undo_by_hand_on_the_way_to_all_traffic_is_not_undone() {
     }
     stage.ask(OrderKind::Promote);
     stage.live = live(0);
+    assert_eq!(stage.tick(Verdict::Pass), PhaseName::Promoting);
     assert_eq!(stage.tick(Verdict::Pass), PhaseName::Superseded);
     assert_eq!(stage.live, live(0));
+}
+
+/// A look that is answered from before our own last write looks like somebody's undo.
+#[test]
+fn a_stale_look_strands_no_traffic() {
+    let mut stage = Stage::new(spec());
+    while stage.rollout.phase.name() != PhaseName::Baking {
+        stage.tick(Verdict::Inconclusive);
+    }
+    let now = std::mem::replace(&mut stage.live, live(0));
+    assert_eq!(stage.tick(Verdict::Inconclusive), PhaseName::Baking);
+    stage.live = now.clone();
+    assert_eq!(stage.tick(Verdict::Inconclusive), PhaseName::Baking);
+    stage.live = live(0);
+    assert_eq!(stage.tick(Verdict::Inconclusive), PhaseName::Baking, "the one before is forgotten");
+    stage.live = now;
+    assert_eq!(stage.tick(Verdict::Fail), PhaseName::RollingBack);
 }
 
 /// Whatever of a minute was at the weight before says little of the new one.

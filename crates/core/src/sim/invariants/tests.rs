@@ -285,8 +285,8 @@ fn traffic_is_split_only_while_a_switch_is_armed(on: On) {
     let split = first_step(on);
     for (armed, wanted) in [
         (Some((1, on.baseline())), vec![]),
-        (Some((20, on.baseline())), vec![]),
-        (Some((21, on.baseline())), vec![in_time]),
+        (Some((22, on.baseline())), vec![]),
+        (Some((23, on.baseline())), vec![in_time]),
         (Some((15, on.canary())), vec![in_time]),
         (None, vec![in_time]),
     ] {

@@ -5,7 +5,10 @@ use crate::observation::{Routing, Split};
 use crate::rollout::{PhaseName, Rollout};
 use crate::sim::world::{Call, Change, Rule, World, Write};
 use crate::spec::{AlbTarget, Stickiness, Target, Version};
-use crate::units::Weight;
+use crate::units::{Span, Weight};
+
+/// The clock of whoever wrote may be fast.
+pub(super) const CLOCKS_DIFFER: Span = Span::from_minutes(2);
 
 /// Everything Coalmine has written between two snapshots.
 pub(super) fn check(before: &Snapshot, after: &Snapshot, world: &World, blind: Blind, found: &mut Found) {
@@ -15,8 +18,8 @@ pub(super) fn check(before: &Snapshot, after: &Snapshot, world: &World, blind: B
         let on_target = after.rollouts.values().filter(|rollout| rollout.spec.target.key() == key);
         let on_target: Vec<&Rollout> = on_target.filter(|rollout| !ended(&rollout.id)).collect();
         found.rollout.clear();
-        if let Change::Rule { before: Some(rule), after, by: Call::Detach } = &write.change {
-            detached_when_due(before, write, rule, after, found);
+        if let Change::Rule { before: Some(rule), after: new, by: Call::Detach } = &write.change {
+            detached_when_due(before, write, rule, new, found);
             continue;
         }
         if !on_target.iter().any(|rollout| intended(before, rollout, write)) {
@@ -126,7 +129,7 @@ fn attached_at_zero(rollout: &Rollout, before: &Rule, after: &Rule, found: &mut 
 fn detached_when_due(before: &Snapshot, write: &Write, rule: &Rule, after: &Rule, found: &mut Found) {
     let held = before.rollouts.values().any(|other| !other.is_terminal() && other.spec.target.overlaps(&write.target));
     let is_right = |rollout: &&Rollout| {
-        let due = rollout.detach_at.is_some_and(|at| at <= write.at);
+        let due = rollout.detach_at.is_some_and(|at| at <= write.at + CLOCKS_DIFFER);
         let old = &rollout.baseline;
         due && rollout.spec.target.key() == write.target.key()
             // Two controllers may write the same one after the other.

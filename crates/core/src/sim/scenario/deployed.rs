@@ -55,14 +55,20 @@ impl Scenario {
             canary = group(&lambda.function, &canary);
             scenario = scenario.on_alb();
         }
+        scenario.shifted_by(Deployed { how, canary, calls: Calls::Once })
+    }
+
+    /// The spec is left for the deployment, without what says how to shift.
+    #[must_use]
+    pub(crate) fn shifted_by(mut self, deployed: Deployed) -> Self {
         // A service of ECS has one production rule.
-        if let Target::Alb(alb) = &mut scenario.target {
+        if let Target::Alb(alb) = &mut self.target {
             alb.rules.truncate(1);
         }
-        if let Value::Object(fields) = &mut scenario.spec {
+        if let Value::Object(fields) = &mut self.spec {
             fields.retain(|field, _| !["name", "version", "target", "strategy"].contains(&field.as_str()));
         }
-        Self { deployed: Some(Deployed { how, canary, calls: Calls::Once }), ..scenario }
+        Self { deployed: Some(deployed), ..self }
     }
 
     /// The same, with other luck on the way.

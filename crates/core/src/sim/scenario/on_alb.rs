@@ -25,6 +25,12 @@ fn name(function: &str, version: &Version) -> String {
     format!("{function}-{colour}")
 }
 
+/// A target group beside a rule, by its name; `None` where the rule's ARN is none.
+pub(crate) fn group_arn(rule: &str, name: &str) -> Option<Version> {
+    let (place, _) = rule.split_once(":listener")?;
+    Some(Version(format!("{place}:targetgroup/{name}/{}", hex(name))))
+}
+
 /// Sixteen digits that belong to a text.
 fn hex(text: &str) -> String {
     let mixed = text.bytes().fold(0x9e37_79b9_u64, |sum, byte| sum.wrapping_mul(1_099_511_628_211) ^ u64::from(byte));

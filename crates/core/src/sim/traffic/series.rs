@@ -4,7 +4,7 @@ use super::{Datapoint, Told};
 use crate::alb;
 use crate::sim::world::World;
 use crate::spec::{AlbTarget, LambdaTarget, MetricRef, Target, Version};
-use crate::units::Minute;
+use crate::units::{Minute, Timestamp};
 
 /// Of so many failed requests to a target group one met no open port.
 const REFUSED_ONE_IN: u64 = 10;
@@ -62,6 +62,19 @@ impl Of {
             }
         }
     }
+}
+
+/// Tells of one minute of a version as it is, for worlds whose traffic is not drawn. Nobody asks how long requests took.
+#[allow(clippy::cast_precision_loss, reason = "no minute has 2^53 requests")]
+pub fn tell(world: &World, target: &Target, version: &Version, minute: Minute, served: (u64, u64), arrives: Timestamp) {
+    let (requests, failed) = (served.0 as f64, served.1 as f64);
+    let told = Told {
+        requests: Datapoint { sum: requests, samples: requests, arrives },
+        failed: Datapoint { sum: failed, samples: requests, arrives },
+        refused: 0.0,
+        took: Vec::new(),
+    };
+    Of::version(target, version).put(world, &[(minute, told)], false);
 }
 
 /// How many of the failed requests nothing answered.

@@ -11,6 +11,7 @@ use crate::spec::MetricRef;
 fn steady(per_second: f64) -> Traffic {
     Traffic {
         per_second,
+        changes: Vec::new(),
         daily: None,
         bursts: None,
         versions: BTreeMap::from([

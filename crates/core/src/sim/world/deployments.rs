@@ -25,6 +25,17 @@ pub enum Deploys {
     Ecs(Ecs),
 }
 
+impl Deploys {
+    /// The alarms of the service itself.
+    #[must_use]
+    pub fn alarms(&self) -> &[String] {
+        match self {
+            Self::CodeDeploy(plan) => &plan.alarms,
+            Self::Ecs(plan) => &plan.alarms,
+        }
+    }
+}
+
 /// How the weight rises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timetable {
@@ -90,7 +101,7 @@ pub enum Telling {
 }
 
 /// What the world keeps of them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Kept {
     runs: BTreeMap<DeploymentRef, Run>,
     /// Counts all deployments: what their names are made of.

@@ -5,6 +5,7 @@
 
 mod alb;
 mod deployments;
+mod fork;
 mod router;
 mod services;
 mod switch;
@@ -13,6 +14,7 @@ mod tests;
 
 pub use alb::{HOSTS, Rule};
 pub use deployments::{CodeDeploy, Deploys, Ecs, Telling, Tells, Timetable, Told};
+pub use fork::{Table, hash_of};
 pub use switch::Armed;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,7 +78,7 @@ pub enum Call {
 #[error("{0}")]
 pub struct Refused(pub String);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct State {
     now: Timestamp,
     /// By function, then version.
@@ -206,6 +208,16 @@ impl World {
         match target {
             Target::Lambda(lambda) => self.publish_active(&lambda.function, &version.0),
             Target::Alb(_) => self.register_group(version, alb::HOSTS),
+        }
+    }
+
+    /// How long one request to a version of a function may take.
+    pub fn set_timeout(&self, target: &Target, version: &Version, timeout: Span) {
+        let Target::Lambda(lambda) = target else { return };
+        let mut state = self.lock();
+        let versions = state.functions.entry(lambda.function.clone()).or_default();
+        if let Some(info) = versions.get_mut(version) {
+            info.timeout = timeout;
         }
     }
 

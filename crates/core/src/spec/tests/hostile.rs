@@ -74,3 +74,24 @@ fn hostile_values_get_short_answers() {
         assert_eq!(from_value(&value), Err(vec![Problem::at("", too_large)]));
     }
 }
+
+/// They would stand in sentences on terminals and pages, and turn round what stands beside them.
+#[test]
+fn labels_that_change_how_text_is_shown_are_refused() {
+    for evil in ['\u{202e}', '\u{2066}', '\u{200f}', '\u{2028}', '\u{feff}', '\u{200b}'] {
+        for field in [
+            "alarms: [%]",
+            "release: { owner: % }",
+            "checks: [mean: { name: a, metric: { namespace: %, metric: m, dimensions: { V: '{version}' } } }]",
+        ] {
+            let quoted = format!("\"\\u{:04x}x\"", u32::from(evil));
+            let problems = parse(&format!("{HEAD}{}\n", field.replace('%', &quoted))).unwrap_err();
+            let told: Vec<String> = problems.iter().map(Problem::to_string).collect();
+            assert!(
+                told.iter().any(|line| line.contains("characters that are not shown and change how others are")),
+                "{told:?}"
+            );
+            assert!(!told.concat().chars().any(crate::text::is_harmful), "{told:?}");
+        }
+    }
+}

@@ -50,7 +50,7 @@ fn name() -> Json {
 /// otherwise.
 fn label() -> Json {
     prop_oneof!["\\PC{0,12}", "(true|no|null|~|0x1|1e3|- a|a: b|# a|\\{a\\}|'|%|@|!x|&x|\\*x)"]
-        .prop_map(Value::from)
+        .prop_map(|text: String| Value::from(text.replace(crate::text::is_harmful, "_")))
         .boxed()
 }
 

@@ -1,0 +1,108 @@
+//! Names that were made to hurt, through every output of the command.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use coalmine_core::text::is_harmful;
+
+use crate::{Arguments, Command, analyze, validate};
+
+/// A screen is cleared, a title set, a colour left on, a line ended, letters turned round, an element opened.
+const EVIL: &str =
+    "a\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}31m\r\n\u{202e}b\u{2066}\u{2028}\u{feff}<script>alert(1)</script>&\"'";
+
+const SPEC: &str = "coalmine: v1\nname: a\ntarget: { lambda: { function: checkout, alias: live } }\n";
+
+/// What is printed, on both ends, and that none of it does anything.
+fn printed(arguments: &[&str]) -> String {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    match Arguments::parse_from([&["coalmine"], arguments].concat()).command {
+        Command::Validate(arguments) => validate::run(&arguments, &mut out, &mut err).unwrap(),
+        Command::Analyze(arguments) => analyze::run(&arguments, &mut out, &mut err).unwrap(),
+        #[cfg(feature = "aws")]
+        Command::Record(_) => panic!("needs an account"),
+        Command::Simulate(_) | Command::Schema(_) => panic!("nobody else's names are in it"),
+    };
+    let shown = String::from_utf8([out, err].concat()).unwrap();
+    let bad = shown.chars().find(|c| *c != '\n' && is_harmful(*c));
+    assert_eq!(bad, None, "{arguments:?}: {shown:?}");
+    shown
+}
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("coalmine-hostile-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn hostile_names_do_nothing_in_any_output() {
+    let folder = Folder::new();
+    let quoted = serde_json::to_string(EVIL).unwrap();
+    let evil_spec =
+        folder.file("\u{1b}[2J\u{202e}.yaml", &format!("{SPEC}{quoted}: 1\nalarms: [{quoted}]\nmode: {quoted}\n"));
+    let payload =
+        folder.file("payload.yaml", &format!("{SPEC}tests: [invoke: {{ payload: {{ {quoted}: {quoted} }} }}]\n"));
+    for spec in [&evil_spec, &payload] {
+        for more in [&[][..], &["--json"], &["--show-effective"], &["--json", "--show-effective"]] {
+            assert!(!printed(&[&["validate", spec.as_str()], more].concat()).is_empty());
+        }
+    }
+    assert!(printed(&["validate", "/nowhere/\u{1b}[2J"]).contains("\\u{1b}[2J"));
+
+    let spec = folder.file("spec.yaml", SPEC);
+    let line = |case: &str, minute: i64, more: &str| {
+        let arm = r#"{"requests":1000,"errors":1}"#;
+        format!(r#"{{"case":{case},"minute":{minute},"weight":"50%","baseline":{arm},"canary":{arm}{more}}}"#) + "\n"
+    };
+    let good: String = (0..20).map(|minute| line(&quoted, minute, "")).collect();
+    let rates =
+        good.replace(r#""errors":1"#, &format!(r#""errors":1,"rates":{{{quoted}:{{"events":1,"requests":2}}}}"#));
+    let wrong =
+        line(&quoted, 0, &format!(",{quoted}:1")) + &line(&quoted, 1, "") + &format!("{{\"minute\": {quoted}}}\n");
+    let report = folder.0.join("report.html");
+    for (name, text) in [
+        ("good", &good),
+        ("rates", &rates),
+        ("wrong", &wrong),
+        ("\u{1b}[2J\u{202e}", &good.replace("\"case\":", "\"case\":null,\"x\":")),
+    ] {
+        let recording = folder.file(name, text);
+        for more in [&[][..], &["--json"], &["--report", report.to_str().unwrap()]] {
+            assert!(!printed(&[&["analyze", "--spec", &spec, &recording], more].concat()).is_empty());
+        }
+        harmless_page(&report);
+    }
+    assert_eq!(said_case(&printed(&["analyze", "--spec", &spec, "--json", &folder.file("good", &good)])), EVIL);
+}
+
+/// A page that a browser reads as it was meant.
+fn harmless_page(path: &Path) {
+    let page = std::fs::read_to_string(path).unwrap();
+    assert_eq!(page.chars().find(|c| *c != '\n' && is_harmful(*c)), None);
+    let page = page.trim_start_matches("<!DOCTYPE html>");
+    let document = roxmltree::Document::parse(page).unwrap();
+    assert!(!document.descendants().any(|node| node.has_tag_name("script")), "{page}");
+}
+
+/// Scripts get the name as it is.
+fn said_case(line: &str) -> String {
+    let case: serde_json::Value = serde_json::from_str(line.lines().next().unwrap()).unwrap();
+    case["case"].as_str().unwrap().to_owned()
+}

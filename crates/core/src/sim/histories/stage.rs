@@ -1,0 +1,472 @@
+//! A world in the middle of a release, from which anything may happen next.
+
+use serde_json::json;
+
+use super::releases::{ALARM, ID, of};
+use super::{Act, Counterexample, History, Mishap};
+use crate::command::Request;
+use crate::driver::{self, Settings, TickReport};
+use crate::engine::OrderKind;
+use crate::observation::AlarmState;
+use crate::ports::Fault;
+use crate::rollout::{Rollout, Why};
+use crate::sim::budget::SimBudget;
+use crate::sim::executor::{Stalled, run_now};
+use crate::sim::faults::{Faulty, Operation, Rule, Way, When};
+use crate::sim::invariants::{self, Blind, Snapshot, Violation, Watchdog};
+use crate::sim::scenario::{RunError, Scenario};
+use crate::sim::traffic;
+use crate::sim::world::{Table, World, hash_of};
+use crate::spec::Mode;
+use crate::units::{Span, Timestamp, Weight};
+
+const REQUESTS_A_MINUTE: f64 = 6_000.0;
+const PAST: i64 = 60;
+const SLEEP_MINUTES: u64 = 25;
+/// How far the time of a tick may be wrong.
+const SKEW: Span = Span::from_minutes(2);
+/// Every release has ended by then, and every pause: its deadline and pauses come to less.
+const LONGEST_MINUTES: u64 = 240;
+
+/// How a version deals with its requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Better,
+    Worse,
+    Silent,
+}
+
+/// A release at one moment.
+#[derive(Debug)]
+pub struct Stage<'a> {
+    scenario: &'a Scenario,
+    settings: Settings,
+    world: World,
+    started_at: Timestamp,
+    minute: u64,
+    mood: Mood,
+    /// What was told of each minute so far.
+    told: u64,
+    watchdog: Watchdog,
+    /// The world a minute ago: what stale reads see, and what the table may be put back to.
+    past: Option<Box<World>>,
+    backup: Option<Table>,
+    /// Somebody else has written the target.
+    written: bool,
+    /// The table was put back: what was told before may be told otherwise.
+    restored: bool,
+    /// Ticks, and other invocations.
+    pub invocations: u64,
+    /// Broken promises.
+    pub violations: Vec<Violation>,
+}
+
+impl<'a> Stage<'a> {
+    /// The release has just been asked for.
+    pub fn new(scenario: &'a Scenario) -> Result<Self, RunError> {
+        let started_at = Timestamp::from_epoch_seconds(1_795_269_600);
+        let world = World::new(started_at - Span::from_minutes(60));
+        let target = &scenario.target;
+        scenario.traffic.versions.keys().for_each(|version| world.offer(target, version));
+        world.write(target, &scenario.baseline, None)?;
+        scenario.alarms.iter().for_each(|name| world.set_alarm(name, AlarmState::Ok));
+        let mut stage = Self {
+            scenario,
+            settings: scenario.settings.clone(),
+            world,
+            started_at,
+            minute: 0,
+            mood: Mood::Better,
+            told: 0,
+            watchdog: Watchdog::default(),
+            past: None,
+            backup: None,
+            written: false,
+            restored: false,
+            invocations: 0,
+            violations: Vec::new(),
+        };
+        for minute in 1..=PAST {
+            stage.tell_minute(started_at.minute().plus(-minute).start());
+        }
+        stage.world.set_now(started_at);
+        stage.start(&scenario.spec, &[]).0?.map_err(RunError::Refused)?;
+        Ok(stage)
+    }
+
+    /// The same once more: what happens to one of them does not happen to the other.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self {
+            scenario: self.scenario,
+            settings: self.settings.clone(),
+            world: self.world.fork(),
+            watchdog: self.watchdog.clone(),
+            past: self.past.as_ref().map(|past| Box::new(past.fork())),
+            backup: self.backup.clone(),
+            violations: self.violations.clone(),
+            ..*self
+        }
+    }
+
+    /// How many minutes are over.
+    #[must_use]
+    pub fn minute(&self) -> u64 {
+        self.minute
+    }
+
+    #[must_use]
+    pub fn rollout(&self) -> Option<Rollout> {
+        self.world.rollouts().remove(ID)
+    }
+
+    /// Equal for stages from which the same follows.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let past = self.past.as_ref().map(|past| past.fingerprint());
+        let flags = (self.mood, self.told, self.settings.mode, self.written, self.restored);
+        hash_of(&(self.minute, past, flags, &self.watchdog, self.world.fingerprint()))
+    }
+
+    /// Every rollout has ended, and nothing is left to do.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        !self.world.rollouts().values().any(Rollout::is_active)
+    }
+
+    /// Lets a minute pass, and this happen in it. The calls of the invocation with which it may go wrong.
+    pub fn turn(&mut self, act: Act, mishap: Option<Mishap>) -> Result<Vec<Operation>, Stalled> {
+        let ago = self.world.fork();
+        let backup = self.backup.replace(self.world.table());
+        self.pass_minute();
+        let own = self.happen(act, mishap, backup)?;
+        let rest = if own.is_some() { None } else { mishap };
+        let ticked = match act {
+            Act::Lost | Act::Asleep => {
+                self.watchdog.missed();
+                Vec::new()
+            }
+            Act::Late => self.tick(rest, self.world.now() - SKEW, false)?,
+            Act::Early => self.tick(rest, self.world.now() + SKEW, false)?,
+            Act::Twice => {
+                let waiting = self.ended();
+                let first = self.tick(rest, self.world.now(), true)?;
+                // Where a rollout has ended, the next one for its target may begin.
+                self.same_tick_again(mishap.is_none() && self.ended() == waiting)?;
+                first
+            }
+            Act::Rival => self.rivals(rest)?,
+            Act::Tick
+            | Act::Red
+            | Act::Quiet
+            | Act::Order(_)
+            | Act::Newer
+            | Act::WritesThird
+            | Act::WritesNew
+            | Act::WritesOld
+            | Act::WritesSplit
+            | Act::Worse
+            | Act::Better
+            | Act::Silent
+            | Act::Restored
+            | Act::Observe
+            | Act::Enforce => self.tick(rest, self.world.now(), true)?,
+        };
+        self.past = Some(Box::new(ago));
+        Ok(own.unwrap_or(ticked))
+    }
+
+    /// Everybody calms down, and whatever is left comes to its end.
+    pub fn settle(&mut self) -> Result<(), Stalled> {
+        self.calm();
+        while !self.is_settled() {
+            self.turn(Act::Tick, None)?;
+        }
+        self.end();
+        Ok(())
+    }
+
+    /// Alarms are quiet, the new version is good, writers are on.
+    pub(super) fn calm(&mut self) {
+        self.world.set_alarm(ALARM, AlarmState::Ok);
+        self.mood = Mood::Better;
+        self.settings.mode = Mode::Enforce;
+    }
+
+    /// It is over, or never will be, or something is broken already.
+    pub(super) fn is_settled(&self) -> bool {
+        // A switch of which a table from the past does not know fires.
+        let unknown = self.restored && !self.world.switches().is_empty();
+        !self.violations.is_empty() || self.is_over() && !unknown || self.minute > LONGEST_MINUTES
+    }
+
+    /// What must be so in the end.
+    pub(super) fn end(&mut self) {
+        if !self.violations.is_empty() {
+            return;
+        }
+        if !self.is_over() {
+            self.broken("every rollout ends once faults stop", format!("{:?}", self.world.rollouts()));
+        }
+        if !self.restored {
+            self.violations.extend(invariants::check_notices(&self.world));
+        }
+        if let Some((rollout, armed)) = self.world.switches().into_iter().next() {
+            self.broken("no switch is left at the end", format!("{rollout}'s at {}", armed.at));
+        }
+        let shares: Vec<_> = self.world.shares(&self.scenario.target).into_iter().filter(|(_, at)| *at > 0.0).collect();
+        // A table from the past does not know of the last weight: to it that is one that others have set, and it says so.
+        if shares.len() != 1 && !self.written && !self.given_up_after_restore() {
+            self.broken("no traffic stays split", format!("{shares:?}"));
+        }
+    }
+
+    fn given_up_after_restore(&self) -> bool {
+        let gives_up =
+            |rollout: &Rollout| rollout.history.last().is_some_and(|event| matches!(event.why, Why::TakenOver { .. }));
+        self.restored && self.world.rollouts().values().any(gives_up)
+    }
+
+    fn broken(&mut self, invariant: &'static str, detail: String) {
+        let (at, rollout) = (self.world.now(), ID.to_owned());
+        self.violations.push(Violation { invariant, at, rollout, detail });
+    }
+
+    fn pass_minute(&mut self) {
+        self.minute += 1;
+        let at = self.started_at + Span::from_minutes(self.minute);
+        self.tell_minute(at - Span::from_minutes(1));
+        self.world.set_now(at + Span::from_seconds(20));
+    }
+
+    /// What happened in the minute that begins at this moment, by the weights of now; it arrives before the next tick.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shares are within 0 and 1")]
+    fn tell_minute(&mut self, from: Timestamp) {
+        let (minute, arrives) = (from.minute(), from + Span::from_seconds(75));
+        let target = &self.scenario.target;
+        let shares = self.world.shares(target);
+        self.told = hash_of(&(self.told, &shares, self.mood));
+        if self.mood == Mood::Silent {
+            return;
+        }
+        for (version, share) in shares.into_iter().filter(|(_, share)| *share > 0.0) {
+            let requests = (REQUESTS_A_MINUTE * share) as u64;
+            let bad = version == of(target, "42") && self.mood == Mood::Worse;
+            let failed = if bad { requests * 3 / 10 } else { requests / 200 };
+            traffic::tell(&self.world, target, &version, minute, (requests, failed), arrives);
+        }
+    }
+
+    /// Everything but ticks. The calls of an invocation of its own, if there is one.
+    fn happen(
+        &mut self,
+        act: Act,
+        mishap: Option<Mishap>,
+        backup: Option<Table>,
+    ) -> Result<Option<Vec<Operation>>, Stalled> {
+        match act {
+            Act::Tick | Act::Lost | Act::Twice | Act::Rival | Act::Late | Act::Early => {}
+            Act::Asleep => (1..SLEEP_MINUTES).for_each(|_| self.pass_minute()),
+            Act::Red => {
+                self.world.set_alarm(ALARM, AlarmState::Alarm);
+                return self.ring(mishap).map(Some);
+            }
+            Act::Quiet => self.world.set_alarm(ALARM, AlarmState::Ok),
+            Act::Order(kind) => return self.order(kind, mishap).map(Some),
+            Act::Newer => {
+                let mut spec = self.scenario.spec.clone();
+                spec["name"] = json!("checkout-43");
+                if spec.get("version").is_some() {
+                    spec["version"] = json!("43");
+                }
+                let rules = rules(mishap);
+                let (answer, calls) = self.start(&spec, &rules);
+                let _refused = answer?;
+                return Ok(Some(calls));
+            }
+            Act::WritesThird => self.write("40", None),
+            Act::WritesNew => self.write("42", None),
+            Act::WritesOld => self.write("41", None),
+            Act::WritesSplit => self.write("41", Weight::from_basis_points(3_700)),
+            Act::Worse => self.mood = Mood::Worse,
+            Act::Better => self.mood = Mood::Better,
+            Act::Silent => self.mood = Mood::Silent,
+            Act::Restored => {
+                self.restored = true;
+                backup.into_iter().for_each(|table| self.world.restore(table));
+            }
+            Act::Observe => self.settings.mode = Mode::Observe,
+            Act::Enforce => self.settings.mode = Mode::Enforce,
+        }
+        Ok(None)
+    }
+
+    fn write(&mut self, number: &str, weight: Option<Weight>) {
+        self.written = true;
+        let target = &self.scenario.target;
+        let additional = weight.map(|weight| (of(target, "42"), weight));
+        // A world with these versions refuses none of these.
+        let _written = self.world.write(target, &of(target, number), additional);
+    }
+
+    fn tick(&mut self, mishap: Option<Mishap>, now: Timestamp, on_time: bool) -> Result<Vec<Operation>, Stalled> {
+        self.watched(mishap, on_time, |world, past, settings| {
+            let ports = ports(world, past, &rules(mishap));
+            let done = run_now(driver::tick(&ports, now, &SimBudget::plenty(), settings));
+            finished(done, mishap).map(|()| ports.calls())
+        })
+    }
+
+    fn rivals(&mut self, mishap: Option<Mishap>) -> Result<Vec<Operation>, Stalled> {
+        let seed = self.minute;
+        self.watched(mishap, true, |world, past, settings| {
+            let one = ports(world, past, &rules(mishap)).interleaved(2 * seed);
+            let two = Faulty::healthy(world).interleaved(2 * seed + 1);
+            let (now, budgets) = (world.now(), [SimBudget::plenty(), SimBudget::plenty()]);
+            let both = futures_util::future::join(
+                driver::tick(&one, now, &budgets[0], settings),
+                driver::tick(&two, now, &budgets[1], settings),
+            );
+            let done = run_now(both).map(|(one, _two)| one);
+            finished(done, mishap).map(|()| one.calls())
+        })
+    }
+
+    fn ended(&self) -> usize {
+        self.world.rollouts().values().filter(|rollout| rollout.is_terminal()).count()
+    }
+
+    fn same_tick_again(&mut self, must_be_idle: bool) -> Result<(), Stalled> {
+        let before = Snapshot::of(&self.world);
+        self.tick(None, self.world.now(), true)?;
+        let after = Snapshot::of(&self.world);
+        if must_be_idle && after != before {
+            self.broken("the same tick run twice is a no-op", "the second one changed something".to_owned());
+        }
+        Ok(())
+    }
+
+    fn ring(&mut self, mishap: Option<Mishap>) -> Result<Vec<Operation>, Stalled> {
+        self.checked(mishap, |world, past, settings| {
+            let ports = ports(world, past, &rules(mishap));
+            let done = run_now(driver::alarm(&ports, ALARM, world.now(), &SimBudget::plenty(), settings));
+            finished(done, mishap).map(|()| ports.calls())
+        })
+    }
+
+    fn order(&mut self, kind: OrderKind, mishap: Option<Mishap>) -> Result<Vec<Operation>, Stalled> {
+        let event = json!({ "command": kind, "rollout": ID, "by": "mara" });
+        let Ok(request) = Request::parse(&event) else { return Ok(Vec::new()) };
+        self.checked(mishap, |world, past, settings| {
+            let ports = ports(world, past, &rules(mishap));
+            let done = run_now(driver::command(&ports, request, world.now(), &SimBudget::plenty(), settings));
+            match done {
+                Ok(_) => Ok(ports.calls()),
+                Err(stalled) => expected(stalled, mishap).map(|()| ports.calls()),
+            }
+        })
+    }
+
+    #[allow(clippy::type_complexity, reason = "what a command answers")]
+    fn start(
+        &mut self,
+        spec: &serde_json::Value,
+        rules: &[Rule],
+    ) -> (Result<Result<(), Vec<crate::spec::Problem>>, Stalled>, Vec<Operation>) {
+        let event = json!({ "command": "start", "spec": spec, "by": "mara" });
+        let request = match Request::parse(&event) {
+            Ok(request) => request,
+            Err(problems) => return (Ok(Err(problems)), Vec::new()),
+        };
+        let mut calls = Vec::new();
+        let done = self.checked(None, |world, past, settings| {
+            let ports = ports(world, past, rules);
+            let done = run_now(driver::command(&ports, request, world.now(), &SimBudget::plenty(), settings));
+            calls = ports.calls();
+            match done {
+                Ok(answer) => Ok(answer.map(|_| ())),
+                Err(_) if rules.iter().any(|rule| rule.way == Way::Hangs) => Ok(Ok(())),
+                Err(stalled) => Err(stalled),
+            }
+        });
+        (done, calls)
+    }
+
+    /// Whatever is done, the promises of one invocation hold.
+    fn checked<T>(
+        &mut self,
+        mishap: Option<Mishap>,
+        invocation: impl FnOnce(&World, Option<&World>, &Settings) -> Result<T, Stalled>,
+    ) -> Result<T, Stalled> {
+        self.invocations += 1;
+        let blind = Blind { stale: mishap.is_some_and(|mishap| mishap.way == Way::Old), ..Blind::default() };
+        let before = Snapshot::of(&self.world);
+        let done = invocation(&self.world, self.past.as_deref(), &self.settings)?;
+        let after = Snapshot::of(&self.world);
+        self.violations.extend(invariants::check(&before, &after, &self.world, blind));
+        Ok(done)
+    }
+
+    /// And those of several ticks together.
+    fn watched<T>(
+        &mut self,
+        mishap: Option<Mishap>,
+        on_time: bool,
+        invocation: impl FnOnce(&World, Option<&World>, &Settings) -> Result<T, Stalled>,
+    ) -> Result<T, Stalled> {
+        let before = Snapshot::of(&self.world);
+        let done = self.checked(mishap, invocation)?;
+        let after = Snapshot::of(&self.world);
+        // A table from the past does not know when the switch fires, and what others split is not ours to put back.
+        if !self.restored && !self.written {
+            self.violations.extend(invariants::check_switches(&after, &self.world, &self.settings));
+        }
+        let (mode, fault_free) = (self.settings.mode, mishap.is_none() && on_time);
+        self.violations.extend(self.watchdog.after_tick(&before, &after, &self.world, fault_free, mode));
+        Ok(done)
+    }
+}
+
+fn rules(mishap: Option<Mishap>) -> Vec<Rule> {
+    mishap.map(|Mishap { call, way }| Rule { when: When::Call(call), way }).into_iter().collect()
+}
+
+fn ports<'w>(world: &'w World, past: Option<&'w World>, rules: &[Rule]) -> Faulty<'w, World> {
+    let ports = Faulty::new(world, rules.to_vec());
+    match past {
+        Some(past) => ports.remembering(past),
+        None => ports,
+    }
+}
+
+/// A tick that could do nothing at all has nothing to report.
+fn finished(done: Result<Result<TickReport, Fault>, Stalled>, mishap: Option<Mishap>) -> Result<(), Stalled> {
+    done.map(|_| ()).or_else(|stalled| expected(stalled, mishap))
+}
+
+/// Lambda ends an invocation that hangs.
+fn expected(stalled: Stalled, mishap: Option<Mishap>) -> Result<(), Stalled> {
+    if mishap.is_some_and(|mishap| mishap.way == Way::Hangs) { Ok(()) } else { Err(stalled) }
+}
+
+/// Runs a history to its end.
+///
+/// # Errors
+/// The same history, with the promises that it breaks.
+pub fn replay(scenario: &Scenario, history: &History) -> Result<u64, Box<Counterexample>> {
+    let broken = |violations| Box::new(Counterexample { history: history.clone(), violations });
+    let stalled = |error: &dyn std::fmt::Display| {
+        let (at, rollout, detail) = (Timestamp::from_epoch_seconds(0), String::new(), error.to_string());
+        broken(vec![Violation { invariant: "every invocation ends", at, rollout, detail }])
+    };
+    let mut stage = Stage::new(scenario).map_err(|error| stalled(&error))?;
+    let mut turns = history.0.iter().peekable();
+    let last = history.0.iter().map(|turn| turn.minute).max().unwrap_or(0);
+    while stage.minute < last && stage.violations.is_empty() {
+        let due = turns.next_if(|turn| turn.minute <= stage.minute + 1);
+        let (act, mishap) = due.map_or((Act::Tick, None), |turn| (turn.act, turn.mishap));
+        stage.turn(act, mishap).map_err(|error| stalled(&error))?;
+    }
+    stage.settle().map_err(|error| stalled(&error))?;
+    if stage.violations.is_empty() { Ok(stage.invocations) } else { Err(broken(stage.violations)) }
+}

@@ -1,0 +1,82 @@
+use super::*;
+
+#[test]
+fn a_history_is_written_as_it_is_read() {
+    for seed in 0..200 {
+        let history = at_random(seed, 40);
+        assert_eq!(history.to_string().parse::<History>().unwrap(), history);
+    }
+    for wrong in
+        ["x tick", "3", "3 tock", "3 tick killedAfter", "3 tick oops@1", "3 tick killedAfter@x", "3 tick a@1 b"]
+    {
+        assert!(wrong.parse::<History>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn every_undisturbed_release_is_promoted() {
+    for release in RELEASES {
+        let scenario = release.scenario();
+        let mut stage = Stage::new(&scenario).unwrap();
+        stage.settle().unwrap();
+        assert_eq!(stage.violations, [], "{}", release.name);
+        let rollout = stage.rollout().unwrap();
+        assert_eq!(
+            rollout.phase.name(),
+            crate::rollout::PhaseName::Promoted,
+            "{}: {:#?}",
+            release.name,
+            rollout.history
+        );
+    }
+}
+
+/// Every history with so many disturbances in the first minutes; what breaks a promise is shown as short as it gets.
+fn holds(release: usize, limits: Limits) {
+    let release = RELEASES[release];
+    let scenario = release.scenario();
+    match explore(&scenario, limits) {
+        // A tick makes a dozen calls, each of which goes wrong in two ways or more.
+        Ok(explored) => assert!(explored.histories > 5_000, "{}: {explored:?}", release.name),
+        Err(found) => panic!("{}: {}", release.name, shrunk(&scenario, *found)),
+    }
+}
+
+macro_rules! every_release {
+    ($($name:ident: $release:expr),+ $(,)?) => {
+        $(mod $name {
+            use super::*;
+
+            #[test]
+            fn anything_once_and_any_call_goes_wrong() {
+                holds($release, Limits { minutes: 9, disturbed: 1, mishaps: 1 });
+            }
+
+            #[test]
+            fn anything_twice() {
+                holds($release, Limits { minutes: 5, disturbed: 2, mishaps: 0 });
+            }
+        })+
+    };
+}
+
+every_release!(
+    steps: 0,
+    steps_behind_a_load_balancer: 1,
+    all_at_once: 2,
+    approved: 3,
+    auto: 4,
+    detached: 5,
+);
+
+#[test]
+fn long_ones_by_chance() {
+    for release in RELEASES {
+        let scenario = release.scenario();
+        for seed in 0..20 {
+            if let Err(found) = replay(&scenario, &at_random(seed, 40)) {
+                panic!("{}, seed {seed}: {}", release.name, shrunk(&scenario, *found));
+            }
+        }
+    }
+}

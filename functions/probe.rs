@@ -1,0 +1,83 @@
+//! What must hold for any event, for fuzzing: every function reads it, or refuses it in one short line.
+
+use coalmine_core::command::Request;
+use coalmine_core::probe::{Broken, problems, told};
+use coalmine_core::units::Timestamp;
+use serde_json::Value;
+
+use crate::command::Allowed;
+use crate::{alarm, command, hook, tick};
+
+/// A refusal quotes at most 400 characters of the event, each at most ten when it is written out.
+const REFUSAL_CHARS_MAX: usize = 1500;
+
+/// A name from an event ends up in logs and queries.
+const NAME_CHARS_MAX: usize = 2048;
+
+/// Any bytes as an event.
+///
+/// # Errors
+///
+/// The promise that was broken.
+pub fn event(bytes: &[u8]) -> Result<(), Broken> {
+    let Ok(event) = serde_json::from_slice::<Value>(bytes) else { return Ok(()) };
+    let clock = Timestamp::from_epoch_seconds(1_795_269_730);
+    match alarm::read(&event) {
+        Ok(alarm::Heard::Fired { alarm, .. }) => told(&alarm, NAME_CHARS_MAX)?,
+        Ok(alarm::Heard::Ignored { alarm, why }) => {
+            told(&alarm, NAME_CHARS_MAX)?;
+            told(&why, REFUSAL_CHARS_MAX)?;
+        }
+        Err(error) => told(&error.to_string(), REFUSAL_CHARS_MAX)?,
+    }
+    match tick::read(&event, clock) {
+        Ok(tick::Due::Now(_)) => {}
+        Ok(tick::Due::Dropped(why)) => told(&why, REFUSAL_CHARS_MAX)?,
+        Err(error) => told(&error.to_string(), REFUSAL_CHARS_MAX)?,
+    }
+    hooked(&event, clock)?;
+    [Allowed::Everything, Allowed::Stopping].into_iter().try_for_each(|allowed| commanded(&event, allowed))
+}
+
+/// A call by ECS is never refused, and gets its details back: no more than it sent.
+fn hooked(event: &Value, clock: Timestamp) -> Result<(), Broken> {
+    match hook::read(event, clock) {
+        Ok(hook::Heard::CodeDeploy(hook)) => {
+            told(&hook.execution, NAME_CHARS_MAX)?;
+            told(&hook.deployment.to_string(), 2 * NAME_CHARS_MAX)
+        }
+        Ok(hook::Heard::News(deployment)) => told(&deployment.to_string(), 2 * NAME_CHARS_MAX),
+        Ok(hook::Heard::Ecs(call)) => {
+            let wait = coalmine_core::deployment::Reply::Wait(String::new());
+            let (answer, came) = (call.answered(&wait).to_string().len(), event.to_string().len());
+            if answer > came + 500 {
+                return Err(Broken(format!("{answer} bytes are answered to {came}")));
+            }
+            match call.question {
+                Ok(question) => told(&question.deployment.to_string(), 2 * NAME_CHARS_MAX),
+                Err(error) => told(&error.to_string(), REFUSAL_CHARS_MAX),
+            }
+        }
+        Err(error) => told(&error.to_string(), REFUSAL_CHARS_MAX),
+    }
+}
+
+fn commanded(event: &Value, allowed: Allowed) -> Result<(), Broken> {
+    let request = match command::read(event, allowed) {
+        Ok(request) => request,
+        Err(found) => return problems(&found),
+    };
+    if allowed == Allowed::Stopping && !["abort", "pause"].contains(&request.kind()) {
+        return Err(Broken(format!("the abort function may {}", request.kind())));
+    }
+    match request {
+        Request::Start { by, .. } => told(&by, 500),
+        Request::Order { rollout, order } => {
+            told(&rollout, 100)?;
+            told(&order.by, 500)?;
+            told(&order.reason, 500)
+        }
+        Request::Status { rollout } => told(&rollout, 100),
+        Request::List | Request::Deployments => Ok(()),
+    }
+}

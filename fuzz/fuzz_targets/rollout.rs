@@ -1,0 +1,5 @@
+//! Any bytes as a stored rollout.
+
+#![no_main]
+
+coalmine_fuzz::target!(coalmine_core::probe::rollout);
