@@ -43,7 +43,9 @@ pub(super) fn removed_in_time(before: &Snapshot, world: &World, found: &mut Foun
 /// Coalmine's own, and it may have given the canary traffic.
 fn moves_traffic(rollout: &Rollout) -> bool {
     let begun = !rollout.is_terminal() && !matches!(rollout.phase, Phase::Pending { .. });
-    begun && rollout.guest.is_none() && rollout.spec.mode == Mode::Enforce
+    // What others have split is theirs; that it is so is said by the next look.
+    let own = rollout.strange_since.is_none();
+    begun && own && rollout.guest.is_none() && rollout.spec.mode == Mode::Enforce
 }
 
 fn is_split(rollout: &Rollout, after: &Snapshot) -> bool {
