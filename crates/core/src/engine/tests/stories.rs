@@ -626,7 +626,8 @@ fn a_stale_look_strands_no_traffic() {
     stage.live = live(0);
     assert_eq!(stage.tick(Verdict::Inconclusive), PhaseName::Baking, "the one before is forgotten");
     stage.live = now;
-    assert_eq!(stage.tick(Verdict::Fail), PhaseName::RollingBack);
+    assert_eq!(stage.tick(Verdict::Fail), PhaseName::RolledBack, "it still looks after its traffic");
+    assert_eq!(stage.live.additional, None);
 }
 
 /// Whatever of a minute was at the weight before says little of the new one.
