@@ -51,12 +51,12 @@ const RULES: &[Row] = &[
     (
         "a rule that is not there",
         |shop| json!({ "rule": format!("{}0", shop.rule) }),
-        |shop| one("target.alb", format!("there is no rule {}0", shop.rule)),
+        |shop| one("target.alb", format!("there is no rule {}0 in this account and region", shop.rule)),
     ),
     (
         "a listener that is not there",
         |shop| json!({ "listener": format!("{}0", shop.listener) }),
-        |shop| one("target.alb", format!("there is no listener {}0", shop.listener)),
+        |shop| one("target.alb", format!("there is no listener {}0 in this account and region", shop.listener)),
     ),
     (
         "a default rule",

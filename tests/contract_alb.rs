@@ -240,7 +240,7 @@ async fn what_is_not_there(aws: &Aws, shop: &Shop) {
         LookError::Fault(fault) => panic!("{fault}"),
     };
     let (known, unknown) = (rule(shop, 160, &only_blue(shop)), format!("{}0", shop.rule));
-    let no_rule = format!("there is no rule {unknown}");
+    let no_rule = format!("there is no rule {unknown} in this account and region");
     let alone = Target::Alb(target(shop, vec![RuleRef::Rule(unknown.clone())]));
     assert_eq!(missing(aws.look(&alone).await.unwrap_err()), no_rule);
     // The others can still be taken back.
@@ -248,7 +248,8 @@ async fn what_is_not_there(aws: &Aws, shop: &Shop) {
     assert_eq!(look(aws, &one_of_two).await.lost, [no_rule]);
     let unknown = format!("{}0", shop.listener);
     let no_listener = Target::Alb(target(shop, vec![RuleRef::DefaultOf(unknown.clone())]));
-    assert_eq!(missing(aws.look(&no_listener).await.unwrap_err()), format!("there is no listener {unknown}"));
+    let sentence = format!("there is no listener {unknown} in this account and region");
+    assert_eq!(missing(aws.look(&no_listener).await.unwrap_err()), sentence);
     let groups = ["blue".to_owned(), "gren".to_owned()];
     let no_group = Target::Alb(AlbTarget { target_groups: groups, ..target(shop, vec![RuleRef::Rule(known)]) });
     let sentence = "there is no target group gren in this account and region";
