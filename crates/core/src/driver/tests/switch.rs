@@ -86,7 +86,9 @@ fn a_controller_that_comes_back_finds_that_it_has_fired(on: On) {
 
 fn nothing_fires_while_ticks_come(on: On) {
     for scenario in [good(), bad(), alarmed()] {
-        let (with, without) = (clean_run(&switched(on.of(scenario.clone())), SEED), clean_run(&on.of(scenario), SEED));
+        let mut unswitched = on.of(scenario.clone());
+        unswitched.settings.switch = None;
+        let (with, without) = (clean_run(&switched(on.of(scenario)), SEED), clean_run(&unswitched, SEED));
         assert_eq!((with.ended(), with.weights()), (without.ended(), without.weights()));
         assert_eq!(with.rollout.switch, None);
         assert!(!with.rollout.history.iter().any(|event| matches!(event.why, Why::SwitchFired)));
