@@ -39,6 +39,14 @@ pub fn report(request_id: &str, report: &TickReport) {
     for unreadable in &report.unreadable {
         write(Level::ERROR, request_id, "unreadable", unreadable);
     }
+    if report.waiting > 0 {
+        write(
+            Level::WARN,
+            request_id,
+            "no time was left for so many rollouts; the next ticks begin with others",
+            &report.waiting,
+        );
+    }
     for fault in &report.faults {
         write(Level::WARN, request_id, "fault", fault);
     }

@@ -17,6 +17,7 @@ use crate::observation::{AlarmState, Observation, Routing, Seen, SwitchTold, Tes
 use crate::ports::{Attach, Budget, Detach, Fault, LookError, Ports, SaveError, SetWeight, Switch};
 use crate::report;
 use crate::rollout::{PhaseName, Rollout};
+use crate::spec::Mode;
 use crate::units::{Minute, Span, Timestamp, Weight};
 
 /// After an act the target is looked at again at once: a weight that is seen live starts its bake, and a rollback is
@@ -293,6 +294,17 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         Seen::from(outcomes)
     }
 
+    /// Ticks come, and so the dead man's switch of a rollout that waits for one with time does not fire. No line where
+    /// nothing was done.
+    pub(super) async fn push_on(&self, rollout: &Rollout) -> Option<Line> {
+        let time = self.settings.switch.filter(|_| self.settings.mode == Mode::Enforce)?;
+        let decision = engine::push(rollout, self.now, time)?;
+        let mut line = Line::about(rollout);
+        line.holding.push("waits for a tick that has time for it".to_owned());
+        self.carry_out(rollout, &decision, &mut line).await;
+        Some(line)
+    }
+
     /// Saves the intent, then acts.
     async fn carry_out(&self, before: &Rollout, decision: &Decision, line: &mut Line) -> Outcome {
         let mut only_retreat = false;
@@ -343,10 +355,11 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
 
     /// What became of it if it was for the dead man's switch.
     async fn act(&self, rollout: &Rollout, effect: &Effect, line: &mut Line) -> Option<SwitchTold> {
+        // That is safe at any time.
         let for_switch = matches!(effect, Effect::Arm { .. } | Effect::Disarm);
-        if self.budget.remaining() < WRITE_RESERVE && !effect.is_retreat() {
+        if self.budget.remaining() < WRITE_RESERVE && !effect.is_retreat() && !for_switch {
             line.faults.push("too little time left to set a weight safely; the next invocation does".to_owned());
-            return for_switch.then_some(SwitchTold::Failed);
+            return None;
         }
         match effect {
             Effect::SetWeight { weight, seen } => self.set(rollout, *weight, seen, line).await,

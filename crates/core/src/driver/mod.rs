@@ -44,6 +44,20 @@ pub use record::{Recorded, Window, record};
 /// second for the whole account, so more would only be throttled.
 const CONCURRENT_ROLLOUTS: usize = 8;
 
+/// Rollouts that are looked at together. Their metrics fit into one call or two, and what fails with such a call fails for
+/// no more of them.
+const WAVE: usize = 50;
+
+/// Waves under way at the same time: one is attended to while the next one's metrics are read.
+const CONCURRENT_WAVES: usize = 2;
+
+/// Switches of waiting rollouts that are pushed on at the same time: EventBridge Scheduler allows hundreds a second.
+const CONCURRENT_PUSHES: usize = 32;
+
+/// This part of a tick's time is kept for the rollouts that wait: none is begun in it, and what is under way ends by the
+/// middle of it.
+const KEPT_FOR_WAITING: u32 = 4;
+
 /// The longest that one rollout may keep the others waiting.
 const SLICE: Duration = Duration::from_secs(20);
 
@@ -72,6 +86,9 @@ pub struct TickReport {
     /// Rollouts whose stored form this version cannot read: nobody attends to them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<String>,
+    /// Rollouts for which there was no time. The next ticks begin with others.
+    #[serde(skip_serializing_if = "is_none")]
+    pub waiting: usize,
     /// What could not be done for want of something that concerns no single rollout or hook.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<String>,
@@ -80,8 +97,13 @@ pub struct TickReport {
 impl TickReport {
     /// Nothing was done.
     fn at(now: Timestamp) -> Self {
-        Self { now, lines: Vec::new(), hooks: Vec::new(), unreadable: Vec::new(), faults: Vec::new() }
+        Self { now, lines: Vec::new(), hooks: Vec::new(), unreadable: Vec::new(), waiting: 0, faults: Vec::new() }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// What every part of a tick works with.
@@ -164,12 +186,22 @@ fn described(unreadable: Unreadable) -> String {
     format!("{unreadable}: {}", unreadable.fault)
 }
 
-/// Starts with another rollout every minute, so that none starves when time runs out, and nothing need be stored for it.
+/// Starts elsewhere every minute, so that none starves when time runs out, and nothing need be stored for it. Steps of the
+/// golden ratio spread the beginnings evenly, however many of the rollouts a tick gets round to.
 fn rotate(rollouts: &mut [Rollout], now: Timestamp) {
-    if let Some(count) = i64::try_from(rollouts.len()).ok().filter(|count| *count > 0) {
-        let first = usize::try_from(now.minute().index().rem_euclid(count)).unwrap_or(0);
-        rollouts.rotate_left(first);
-    }
+    /// 2^64 over the golden ratio.
+    const STEP: u64 = 11_400_714_819_323_198_485;
+    rollouts.sort_by(|one, other| one.id.cmp(&other.id));
+    let place = now.minute().index().cast_unsigned().wrapping_mul(STEP);
+    let first = (u128::from(place) * rollouts.len() as u128) >> 64;
+    rollouts.rotate_left(usize::try_from(first).unwrap_or(0));
+}
+
+/// A rollout in a tick.
+enum Visited {
+    Line(Box<Line>),
+    /// There was no time for it.
+    Waits(Box<Rollout>),
 }
 
 /// What the other rollouts mean for one of them.
@@ -227,35 +259,73 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
     /// `all` says whether these are all active rollouts: one that waits for another, or must not disturb one, can only be
     /// attended then.
     async fn attend_all(&self, rollouts: Vec<Rollout>, all: bool, visits: &Visits) -> TickReport {
-        let mut neighbours = neighbours(&rollouts);
+        let neighbours = neighbours(&rollouts);
         let waits =
             |rollout: &Rollout| rollout.detach_at.is_some() || !rollout.holds_target() && !rollout.is_terminal();
         let attended: Vec<Rollout> = rollouts.into_iter().filter(|rollout| all || !waits(rollout)).collect();
-        let mut lines = Vec::new();
+        let kept = self.budget.remaining() / KEPT_FOR_WAITING;
+        let waves = attended.chunks(WAVE).map(|wave| self.attend_wave(wave, &neighbours, visits, kept));
+        let (mut lines, mut waiting) = (Vec::new(), Vec::new());
+        for visited in stream::iter(waves).buffered(CONCURRENT_WAVES).collect::<Vec<_>>().await.into_iter().flatten() {
+            match visited {
+                Visited::Line(line) => lines.push(*line),
+                Visited::Waits(rollout) => waiting.push(*rollout),
+            }
+        }
+        let report = TickReport { waiting: waiting.len(), ..TickReport::at(self.now) };
+        let pushed = stream::iter(waiting).map(|rollout| self.pushed_on(rollout)).buffered(CONCURRENT_PUSHES);
+        lines.extend(pushed.filter_map(std::future::ready).collect::<Vec<Line>>().await);
+        TickReport { lines, ..report }
+    }
+
+    async fn attend_wave(
+        &self,
+        wave: &[Rollout],
+        neighbours: &BTreeMap<String, Neighbours>,
+        visits: &Visits,
+        kept: Duration,
+    ) -> Vec<Visited> {
+        if self.budget.remaining() < kept {
+            return wave.iter().map(|rollout| Visited::Waits(Box::new(rollout.clone()))).collect();
+        }
+        let mut visited = Vec::new();
         let mut planned = Vec::new();
-        for rollout in attended {
-            match catch_unwind(AssertUnwindSafe(|| sampling::plan(&rollout, self.now))) {
-                Ok(plan) => planned.push((rollout, plan)),
-                Err(panic) => lines.push(Line::of_fault(&rollout, Cut::panicked(panic.as_ref()).to_string())),
+        for rollout in wave {
+            match catch_unwind(AssertUnwindSafe(|| sampling::plan(rollout, self.now))) {
+                Ok(plan) => planned.push((rollout.clone(), plan)),
+                Err(panic) => {
+                    let line = Line::of_fault(rollout, Cut::panicked(panic.as_ref()).to_string());
+                    visited.push(Visited::Line(Box::new(line)));
+                }
             }
         }
         let (mut series, alarms) = join(self.fetch(&planned), self.alarm_states(&planned)).await;
         let mut work = Vec::new();
         for (rollout, plan) in planned {
             let series = series.drain(..plan.queries.len().min(series.len())).collect();
-            let neighbours = neighbours.remove(&rollout.id).unwrap_or_default();
+            let neighbours = neighbours.get(&rollout.id).cloned().unwrap_or_default();
             let visit = visits.get(&rollout.id).cloned();
             work.push((
                 rollout,
                 Looked { plan, series, alarms: alarms.clone(), neighbours, visit, switch_told: SwitchTold::Nothing },
             ));
         }
-        let attending = stream::iter(work).map(|(rollout, looked)| self.isolated(rollout, looked));
-        lines.extend(attending.buffered(CONCURRENT_ROLLOUTS).collect::<Vec<Line>>().await);
-        TickReport { lines, ..TickReport::at(self.now) }
+        let attending = stream::iter(work).map(|(rollout, looked)| async {
+            if self.budget.remaining() < kept {
+                return Visited::Waits(Box::new(rollout));
+            }
+            Visited::Line(Box::new(self.isolated(rollout, looked, kept / 2).await))
+        });
+        visited.extend(attending.buffered(CONCURRENT_ROLLOUTS).collect::<Vec<_>>().await);
+        visited
     }
 
-    /// All rollouts' alarms at once: DescribeAlarms allows nine calls a second.
+    async fn pushed_on(&self, rollout: Rollout) -> Option<Line> {
+        let pushed = self.guarded(self.budget.remaining(), self.push_on(&rollout)).await;
+        pushed.unwrap_or_else(|cut| Some(Line { faults: vec![cut.to_string()], ..Line::about(&rollout) }))
+    }
+
+    /// All alarms of a wave at once: DescribeAlarms allows nine calls a second.
     async fn alarm_states(&self, planned: &[(Rollout, sampling::Plan)]) -> Seen<BTreeMap<String, AlarmState>> {
         let names: BTreeSet<String> = planned.iter().flat_map(|(_, plan)| plan.needs.alarms.iter().cloned()).collect();
         if names.is_empty() {
@@ -269,7 +339,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         }
     }
 
-    /// All rollouts' metrics in as few calls as the limits allow.
+    /// A wave's metrics in as few calls as the limits allow.
     async fn fetch(&self, planned: &[(Rollout, sampling::Plan)]) -> Vec<Result<Series, Fault>> {
         let queries: Vec<SeriesQuery> = planned.iter().flat_map(|(_, plan)| plan.queries.iter().cloned()).collect();
         if queries.is_empty() {
@@ -281,9 +351,9 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
     }
 
     /// One rollout's failure, panic or slowness is not the others'.
-    async fn isolated(&self, rollout: Rollout, looked: Looked) -> Line {
+    async fn isolated(&self, rollout: Rollout, looked: Looked, kept: Duration) -> Line {
         let line = Line::about(&rollout);
-        let wait = SLICE.min(self.budget.remaining());
+        let wait = SLICE.min(self.budget.remaining().saturating_sub(kept));
         let attended = self.guarded(wait, self.attend(rollout, looked)).await;
         attended.unwrap_or_else(|cut| Line { faults: vec![format!("{cut}; the next tick goes on")], ..line })
     }

@@ -1,9 +1,10 @@
 //! The dead man's switch: while traffic is split, AWS itself stands ready to put all of it back, and every live tick pushes
 //! that into the future. It fires when nobody pushes it any more.
 
-use super::{Draft, Effect, health};
+use super::{Decision, Draft, Effect, health};
 use crate::observation::{Split, SwitchTold};
-use crate::rollout::{Held, Phase, PutBack};
+use crate::rollout::{Held, Phase, PutBack, Rollout};
+use crate::spec::Mode;
 use crate::units::{Span, Timestamp, Weight};
 
 /// The moments to which it is pushed lie this part of its time apart, so that most ticks have nothing to push.
@@ -59,6 +60,21 @@ fn arm(draft: &mut Draft<'_>, time: Span, armed: Option<PutBack>) {
         // No retreat waits for it.
         draft.effects.push(Effect::Arm { at: next.at });
     }
+}
+
+/// For a rollout for which a tick has no time: its switch must not fire because there are many. A rollback that waits is
+/// left to it.
+#[must_use]
+pub fn push(rollout: &Rollout, now: Timestamp, time: Span) -> Option<Decision> {
+    let armed = rollout.switch?;
+    let rolls_back = matches!(rollout.phase, Phase::RollingBack { .. });
+    let at = pushed(now.max(rollout.now), time);
+    if rolls_back || !is_split(&rollout.phase) || rollout.spec.mode == Mode::Observe || armed.at >= at {
+        return None;
+    }
+    let switch = Some(PutBack { at, ..armed });
+    let next = Rollout { switch, revision: rollout.revision + 1, ..rollout.clone() };
+    Some(Decision { next, effects: vec![Effect::Arm { at }], record: None, holding: Vec::new() })
 }
 
 /// At least `time` from now.

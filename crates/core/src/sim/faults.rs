@@ -18,6 +18,7 @@ use crate::ports::{
 use crate::rollout::{DecisionRecord, Notice, Rollout};
 use crate::sim::executor::yield_once;
 use crate::sim::rng::Rng;
+use crate::sim::timed::{Clock, Service};
 use crate::spec::decode::camel_case;
 use crate::spec::{AlbTarget, Target, Test, Version};
 use crate::units::Weight;
@@ -163,6 +164,8 @@ pub enum When {
     /// The k-th call of all.
     Call(usize),
     Every(Operation),
+    /// The first, third, fifth... call of one operation.
+    EverySecond(Operation),
     /// The k-th call of one operation.
     Nth(Operation, usize),
 }
@@ -210,6 +213,7 @@ impl std::fmt::Display for Rule {
             When::Always => f.write_str("every call ")?,
             When::Call(k) => write!(f, "call {} of each tick ", k + 1)?,
             When::Every(operation) => write!(f, "every call of `{}` ", operation.word())?,
+            When::EverySecond(operation) => write!(f, "every second call of `{}` ", operation.word())?,
             When::Nth(operation, k) => write!(f, "call {} of `{}` in each tick ", k + 1, operation.word())?,
         }
         match self.way {
@@ -235,8 +239,16 @@ pub struct Faulty<'a, P> {
     /// What stale reads see.
     past: Option<&'a P>,
     state: Mutex<State>,
-    /// Draws how long each call takes; `None` answers at once.
-    pace: Option<Mutex<Rng>>,
+    pace: Pace<'a>,
+}
+
+/// How long calls take.
+#[derive(Debug)]
+enum Pace<'a> {
+    AtOnce,
+    /// So many polls as are drawn.
+    Drawn(Mutex<Rng>),
+    Timed(&'a Clock, fn(Operation) -> Service),
 }
 
 #[derive(Debug)]
@@ -271,13 +283,19 @@ impl<'a, P: Ports> Faulty<'a, P> {
     #[must_use]
     pub fn new(inner: &'a P, rules: Vec<Rule>) -> Self {
         let state = State { rules, calls: Vec::new(), killed: None, stalled: Vec::new(), slow: Slow::NotReached };
-        Self { inner, past: None, state: Mutex::new(state), pace: None }
+        Self { inner, past: None, state: Mutex::new(state), pace: Pace::AtOnce }
     }
 
     /// Lets every call take a seeded while, so that what runs at the same time meets in ever new orders.
     #[must_use]
     pub fn interleaved(self, seed: u64) -> Self {
-        Self { pace: Some(Mutex::new(Rng::new(seed))), ..self }
+        Self { pace: Pace::Drawn(Mutex::new(Rng::new(seed))), ..self }
+    }
+
+    /// Lets every call take the time of its service.
+    #[must_use]
+    pub fn timed(self, clock: &'a Clock, services: fn(Operation) -> Service) -> Self {
+        Self { pace: Pace::Timed(clock, services), ..self }
     }
 
     /// Lets reads that go wrong as [`Way::Old`] see how everything was then.
@@ -354,6 +372,7 @@ impl<'a, P: Ports> Faulty<'a, P> {
             When::Always => true,
             When::Call(k) => k == overall,
             When::Every(of) => of == operation,
+            When::EverySecond(of) => of == operation && of_operation % 2 == 0,
             When::Nth(of, k) => of == operation && k == of_operation,
         };
         let way = state.rules.iter().find(fits).map(|rule| rule.way);
@@ -369,7 +388,7 @@ impl<'a, P: Ports> Faulty<'a, P> {
         effect: impl Future<Output = Result<T, E>> + Send,
         stale: Option<E>,
     ) -> Result<T, E> {
-        self.take_time().await;
+        self.take_time(operation).await;
         let way = self.next(operation);
         self.be_slow(way).await;
         go_wrong(way, operation, effect, stale).await
@@ -381,7 +400,7 @@ impl<'a, P: Ports> Faulty<'a, P> {
         operation: Operation,
         ask: impl FnOnce(&'a P) -> F + Send,
     ) -> Result<T, E> {
-        self.take_time().await;
+        self.take_time(operation).await;
         let way = self.next(operation);
         self.be_slow(way).await;
         match (way, self.past) {
@@ -390,10 +409,16 @@ impl<'a, P: Ports> Faulty<'a, P> {
         }
     }
 
-    async fn take_time(&self) {
-        let draw = |rng: &Mutex<Rng>| rng.lock().unwrap_or_else(PoisonError::into_inner).below(MOST_WAITING_POLLS);
-        for _ in 0..self.pace.as_ref().map_or(0, draw) {
-            yield_once().await;
+    async fn take_time(&self, operation: Operation) {
+        match &self.pace {
+            Pace::AtOnce => {}
+            Pace::Drawn(rng) => {
+                let polls = rng.lock().unwrap_or_else(PoisonError::into_inner).below(MOST_WAITING_POLLS);
+                for _ in 0..polls {
+                    yield_once().await;
+                }
+            }
+            Pace::Timed(clock, services) => clock.serve(services(operation)).await,
         }
     }
 
@@ -476,7 +501,7 @@ impl<P: Ports> TrafficRouter for Faulty<'_, P> {
     }
 
     async fn set(&self, split: &SetWeight<'_>) -> Result<(), SetError> {
-        self.take_time().await;
+        self.take_time(Operation::Set).await;
         let way = self.next(Operation::Set);
         self.be_slow(way).await;
         if way == Some(Way::Stalls) {
@@ -493,7 +518,7 @@ impl<P: Ports> TrafficRouter for Faulty<'_, P> {
     }
 
     async fn attach(&self, attach: &Attach<'_>) -> Result<(), SetError> {
-        self.take_time().await;
+        self.take_time(Operation::Attach).await;
         let way = self.next(Operation::Attach);
         self.be_slow(way).await;
         let first = if way == Some(Way::Half) { self.first_rule(attach.target, attach.seen).await? } else { None };
@@ -507,7 +532,7 @@ impl<P: Ports> TrafficRouter for Faulty<'_, P> {
     }
 
     async fn detach(&self, detach: &Detach<'_>) -> Result<(), SetError> {
-        self.take_time().await;
+        self.take_time(Operation::Detach).await;
         let way = self.next(Operation::Detach);
         self.be_slow(way).await;
         let first = if way == Some(Way::Half) { self.first_rule(detach.target, detach.seen).await? } else { None };

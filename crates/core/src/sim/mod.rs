@@ -5,6 +5,7 @@
 
 pub mod budget;
 pub mod contract;
+pub mod crowd;
 pub mod durations;
 pub mod executor;
 pub mod faults;
@@ -13,6 +14,7 @@ pub mod invariants;
 pub mod language;
 pub mod rng;
 pub mod scenario;
+pub mod timed;
 pub mod tour;
 pub mod traffic;
 pub mod world;

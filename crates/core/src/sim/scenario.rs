@@ -542,7 +542,7 @@ fn blind(rules: &[Rule]) -> Blind {
         rules.iter().any(|rule| match rule.when {
             When::Always => true,
             When::Every(operation) => operations.contains(&operation),
-            When::Call(_) | When::Nth(..) => false,
+            When::Call(_) | When::Nth(..) | When::EverySecond(_) => false,
         })
     };
     Blind {

@@ -1,0 +1,36 @@
+//! Thousands of rollouts in one account, while CloudWatch throttles every second call: how long each waits for its turn,
+//! and how they end.
+//!
+//! `cargo run --release --example overload -- [ROLLOUTS] [MINUTES]` ends with status 1 at a broken promise.
+
+#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a program at a terminal: it reads its arguments")]
+
+use std::process::ExitCode;
+
+use coalmine_core::sim::crowd::{Crowd, usual};
+
+fn main() -> ExitCode {
+    let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    let most = numbers.first().copied().unwrap_or(5_000);
+    let minutes = numbers.get(1).copied().unwrap_or(240);
+    println!(
+        "| rollouts | in a tick | longest wait | promoted | rolled back | not ended | fired | calls a tick | broken promises |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
+    let mut sound = true;
+    for rollouts in [100, 1_000, most].into_iter().filter_map(|count| usize::try_from(count.min(most)).ok()) {
+        let crowd = Crowd { rollouts, one_bad_in: 10, throttled: minutes / 2, minutes, services: usual };
+        match crowd.run() {
+            Ok(fared) => {
+                sound &= fared.violations.is_empty();
+                println!("{}", fared.row(rollouts));
+                fared.violations.iter().take(5).for_each(|broken| println!("{broken}"));
+            }
+            Err(error) => {
+                println!("{rollouts}: {error}");
+                sound = false;
+            }
+        }
+    }
+    if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

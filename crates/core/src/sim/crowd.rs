@@ -1,0 +1,247 @@
+//! More rollouts than one tick can attend to: how long each waits for its turn while CloudWatch throttles.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::executor::Stalled;
+use super::faults::{Faulty, Operation, Rule, Way, When};
+use super::invariants::{self, Blind, Snapshot, Violation};
+use super::scenario::RunError;
+use super::timed::{Clock, Service, TimedBudget};
+use super::traffic;
+use super::world::World;
+use crate::command::Request;
+use crate::driver::{self, Settings};
+use crate::ports::FaultKind;
+use crate::rollout::PhaseName;
+use crate::spec::{LambdaTarget, Mode, Owner, Target, Version};
+use crate::units::{Span, Timestamp};
+
+/// What Lambda gives a tick, less its reserve.
+const INVOCATION: Duration = Duration::from_secs(48);
+
+/// Minutes of traffic before the releases.
+const PAST: u64 = 30;
+
+/// An account full of releases.
+#[derive(Debug, Clone, Copy)]
+pub struct Crowd {
+    pub rollouts: usize,
+    /// Of so many rollouts one fails a third of its requests.
+    pub one_bad_in: usize,
+    /// For so many minutes every second question to CloudWatch is throttled.
+    pub throttled: u64,
+    pub minutes: u64,
+    pub services: fn(Operation) -> Service,
+}
+
+/// How they fared.
+#[derive(Debug, Clone, Default)]
+pub struct Fared {
+    /// Rollouts attended to in each minute.
+    pub attended: Vec<usize>,
+    /// The longest that one that had not ended waited for its next turn.
+    pub longest_wait: Span,
+    pub ended: BTreeMap<PhaseName, usize>,
+    pub fired: usize,
+    /// Calls of all ports.
+    pub calls: usize,
+    pub violations: Vec<Violation>,
+}
+
+impl Fared {
+    /// A row of the table that `overload` prints.
+    #[must_use]
+    pub fn row(&self, rollouts: usize) -> String {
+        let ended = |name| self.ended.get(&name).copied().unwrap_or(0);
+        let (promoted, back) = (ended(PhaseName::Promoted), ended(PhaseName::RolledBack));
+        let busy = self.attended.iter().filter(|count| **count > 0);
+        let ticks = busy.clone().count().max(1);
+        let mean = busy.sum::<usize>() / ticks;
+        let (wait, fired, calls) = (self.longest_wait, self.fired, self.calls / self.attended.len().max(1));
+        let (left, broken) = (rollouts - promoted - back, self.violations.len());
+        format!("| {rollouts} | {mean} | {wait} | {promoted} | {back} | {left} | {fired} | {calls} | {broken} |")
+    }
+}
+
+/// AWS's answers at the usual speed, and what it allows one account in `eu-west-1`.
+#[must_use]
+pub fn usual(operation: Operation) -> Service {
+    let service = |limit, answers_in, per_second| Service {
+        limit,
+        answers_in: Duration::from_millis(answers_in),
+        per_second: Some(per_second),
+    };
+    match operation {
+        Operation::Fetch => service("GetMetricData", 80, 50.0),
+        Operation::States => service("DescribeAlarms", 20, 9.0),
+        Operation::Look | Operation::Set => service("Lambda's control plane", 20, 15.0),
+        Operation::Version => service("GetFunction", 20, 100.0),
+        Operation::Arm | Operation::Disarm => service("Scheduler", 20, 250.0),
+        _ => Service { limit: "", answers_in: Duration::from_millis(10), per_second: None },
+    }
+}
+
+impl Crowd {
+    /// Lets all of it happen.
+    ///
+    /// # Errors
+    /// When a release is refused, or something waits for an answer that never comes.
+    pub fn run(&self) -> Result<Fared, RunError> {
+        let started = Timestamp::from_epoch_seconds(1_795_269_600);
+        let world = World::new(started - Span::from_minutes(60));
+        let settings = Settings {
+            mode: Mode::Enforce,
+            metric_lag: Span::from_minutes(3),
+            switch: Some(Span::from_minutes(15)),
+            deployment_spec: None,
+        };
+        for place in 0..self.rollouts {
+            let target = target(place);
+            ["41", "42"].iter().for_each(|number| world.offer(&target, &Version((*number).to_owned())));
+            world.write(&target, &Version("41".to_owned()), None)?;
+        }
+        (1..=PAST).for_each(|minute| self.tell(&world, started - Span::from_minutes(minute)));
+        world.set_now(started);
+        for place in 0..self.rollouts {
+            start(&world, place, started, &settings)?;
+        }
+        let mut fared = Fared::default();
+        let clock = Clock::default();
+        let throttled = Rule { when: When::EverySecond(Operation::Fetch), way: Way::Fails(FaultKind::Throttled) };
+        let [throttling, sound] =
+            [vec![throttled], vec![]].map(|rules| Faulty::new(&world, rules).timed(&clock, self.services));
+        let mut last: BTreeMap<String, Timestamp> = world.rollouts().into_keys().map(|id| (id, started)).collect();
+        for minute in 1..=self.minutes {
+            let now = started + Span::from_minutes(minute);
+            self.tell(&world, now - Span::from_minutes(1));
+            world.set_now(now + Span::from_seconds(2));
+            let ports = if minute <= self.throttled { &throttling } else { &sound };
+            tick(&world, (ports, &clock), &settings, &mut last, &mut fared)?;
+        }
+        fared.calls = throttling.calls().len() + sound.calls().len();
+        fared.fired = world.fired().len();
+        for rollout in world.rollouts().into_values() {
+            *fared.ended.entry(rollout.phase.name()).or_default() += 1;
+        }
+        Ok(fared)
+    }
+
+    /// What happened in a minute: a hundred requests a second to each function.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shares are within 0 and 1")]
+    fn tell(&self, world: &World, from: Timestamp) {
+        for place in 0..self.rollouts {
+            let target = target(place);
+            for (version, share) in world.shares(&target).into_iter().filter(|(_, share)| *share > 0.0) {
+                let requests = (6_000.0 * share) as u64;
+                let bad = version.0 == "42" && self.is_bad(place);
+                let failed = if bad { requests / 3 } else { requests / 200 };
+                traffic::tell(
+                    world,
+                    &target,
+                    &version,
+                    from.minute(),
+                    (requests, failed),
+                    from + Span::from_seconds(75),
+                );
+            }
+        }
+    }
+
+    /// Whether this rollout's new version fails.
+    #[must_use]
+    pub fn is_bad(&self, place: usize) -> bool {
+        place % self.one_bad_in == self.one_bad_in - 1
+    }
+}
+
+fn tick(
+    world: &World,
+    (ports, clock): (&Faulty<'_, World>, &Clock),
+    settings: &Settings,
+    last: &mut BTreeMap<String, Timestamp>,
+    fared: &mut Fared,
+) -> Result<(), Stalled> {
+    let (now, budget) = (world.now(), TimedBudget::new(clock, INVOCATION));
+    let before = Snapshot::of(world);
+    let report = clock.run(driver::tick(ports, now, &budget, settings))?;
+    fared.violations.extend(invariants::check(&before, &Snapshot::of(world), world, Blind::default()));
+    let lines = report.map(|report| report.lines).unwrap_or_default();
+    let waits = |line: &driver::Line| {
+        let said = line.holding.iter().chain(&line.faults);
+        said.clone().any(|text| text.contains("for a tick that has time") || text.contains("the next tick goes on"))
+    };
+    let attended = lines.iter().filter(|line| !waits(line));
+    fared.attended.push(attended.clone().count());
+    for line in attended {
+        last.insert(line.rollout.clone(), now);
+    }
+    let waiting = world.rollouts().into_iter().filter(|(_, rollout)| rollout.is_active());
+    let waits = waiting.filter_map(|(id, _)| last.get(&id).map(|at| now.since(*at)));
+    fared.longest_wait = waits.max().unwrap_or(Span::ZERO).max(fared.longest_wait);
+    Ok(())
+}
+
+fn target(place: usize) -> Target {
+    let function = format!("shop-{place:04}");
+    Target::Lambda(LambdaTarget { function, alias: "live".to_owned(), owner: Owner::Coalmine })
+}
+
+fn start(world: &World, place: usize, now: Timestamp, settings: &Settings) -> Result<(), RunError> {
+    let spec = json!({
+        "coalmine": "v1",
+        "target": { "lambda": { "function": format!("shop-{place:04}"), "alias": "live" } },
+        "version": "42",
+        "strategy": { "canary": { "weight": "20%", "bake": "5m" } },
+        "after": { "watch": "5m" },
+        "checks": [{ "errors": { "tolerate": "1pt" } }],
+        "deadline": "5h",
+    });
+    let request =
+        Request::parse(&json!({ "command": "start", "spec": spec, "by": "mara" })).map_err(RunError::Refused)?;
+    let budget = super::budget::SimBudget::plenty();
+    super::executor::run_now(driver::command(world, request, now, &budget, settings))?.map_err(RunError::Refused)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An account that allows a fifth of the calls.
+    fn scarce(operation: Operation) -> Service {
+        let usual = usual(operation);
+        Service { per_second: usual.per_second.map(|calls| calls / 5.0), ..usual }
+    }
+
+    fn fared(rollouts: usize, throttled: u64) -> Fared {
+        let fared = Crowd { rollouts, one_bad_in: 10, throttled, minutes: 100, services: scarce }.run().unwrap();
+        assert_eq!(fared.violations, []);
+        fared
+    }
+
+    /// Steps of the golden ratio come round to everything within 2.6 times what one tick after the other would need.
+    #[test]
+    fn more_rollouts_than_a_tick_has_time_for_wait_and_none_starves() {
+        let fared = fared(300, 50);
+        assert_eq!(fared.ended, [(PhaseName::Promoted, 270), (PhaseName::RolledBack, 30)].into());
+        assert_eq!(fared.fired, 0, "a switch fires when nobody comes, not when many wait");
+        let capacity = fared.attended.iter().copied().filter(|count| *count > 0).take(20).min().unwrap();
+        assert!(capacity < 100, "it is not overloaded: {:?}", fared.attended);
+        let ticks = 2.6 * 300.0 / f64::from(u32::try_from(capacity).unwrap());
+        let waited = f64::from(u32::try_from(fared.longest_wait.minutes_ceil()).unwrap());
+        assert!(waited <= ticks.ceil() + 1.0, "{waited} minutes, {capacity} a tick");
+    }
+
+    #[test]
+    fn while_cloudwatch_throttles_weights_hold_and_whatever_has_time_goes_on() {
+        let (throttled, free) = (fared(20, 100), fared(20, 0));
+        let ends = [(PhaseName::Promoted, 18), (PhaseName::RolledBack, 2)].into();
+        assert_eq!(
+            [throttled.ended, free.ended],
+            [ends, [(PhaseName::Promoted, 18), (PhaseName::RolledBack, 2)].into()]
+        );
+    }
+}
