@@ -6,6 +6,7 @@
 pub mod budget;
 pub mod contract;
 pub mod durations;
+pub mod environments;
 pub mod executor;
 pub mod faults;
 pub mod histories;

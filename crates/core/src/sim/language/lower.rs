@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::environments::Asked;
 use super::expect::Expect;
 use super::happens::{Known, fault};
 use super::leaves::{CallsWord, LambdaHook, TellsWord};
@@ -59,7 +60,10 @@ pub fn lower(
     let past = within(raw.past, PAST_DEFAULT, PAST_MIN, PAST_MAX, problems);
     let timeout = within(raw.timeout, TIMEOUT_DEFAULT, Span::from_seconds(1), TIMEOUT_MAX, problems);
     let sticky = sticky(raw.stickiness, &spec.target, problems);
-    let traffic = raw.traffic.and_then(|at| traffic::lower(at, spec, trace, &names, problems));
+    let lowered = raw.traffic.and_then(|at| traffic::lower(at, spec, trace, &names, problems));
+    let (traffic, asked) = lowered.map(|(traffic, places, asked)| ((traffic, places), asked)).unzip();
+    let asked = Asked { account: raw.account, ..asked.unwrap_or_default() };
+    let service = asked.lower(&spec.target, traffic.as_ref().map(|(traffic, _)| traffic), timeout, problems);
     if let (None, Target::Lambda(_), Some((_, places))) = (&spec.version, &spec.target, &traffic) {
         // The newest one is the new one.
         names.named.extend(places.iter().map(|(version, _)| version.clone()));
@@ -80,14 +84,7 @@ pub fn lower(
     warn_of_metrics(spec, &traffic, &spec_place, problems);
     names.named.insert(canary.clone());
     places.iter().for_each(|(version, place)| names.must_be_named(version, place, problems));
-    for version in &names.named {
-        let behaviour = traffic.versions.entry(version.clone()).or_default();
-        match trace {
-            Some(trace) if *version == baseline => traffic::replay(behaviour, &trace.baseline),
-            Some(trace) if *version == canary => traffic::replay(behaviour, &trace.canary),
-            Some(_) | None => {}
-        }
-    }
+    traffic::complete(&mut traffic, &names, trace, (&baseline, &canary));
     let mut scenario = Scenario {
         target: spec.target.clone(),
         baseline,
@@ -103,6 +100,7 @@ pub fn lower(
         ticks_twice,
         rival,
         sticky,
+        service,
         deployed: None,
     };
     if let Some(deployed) = deployed {

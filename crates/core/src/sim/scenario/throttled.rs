@@ -1,0 +1,56 @@
+//! Coalmine's own functions where the account's concurrency is used up: events wait for room in Lambda's queue, and are
+//! given up in the end.
+
+use super::{Run, RunError, Step};
+use crate::sim::environments::backoff;
+use crate::spec::Problem;
+use crate::units::{Span, Timestamp};
+
+/// What calls Coalmine by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    Tick,
+    /// Of this name.
+    Alarm(String),
+}
+
+impl Event {
+    /// How long Lambda keeps it: `MaximumEventAgeInSeconds` of the functions in `template.yaml`.
+    fn kept(&self) -> Span {
+        match self {
+            Self::Tick => Span::from_seconds(60),
+            Self::Alarm(_) => Span::from_minutes(10),
+        }
+    }
+}
+
+impl Step {
+    /// Not the schedule's, which goes on for ever.
+    pub(super) fn is_of_others(&self) -> bool {
+        !matches!(self, Self::Tick | Self::Again(Event::Tick, ..))
+    }
+}
+
+impl Run<'_> {
+    /// An event of this time reaches its function, or waits for the next try.
+    pub(super) fn deliver(&mut self, event: Event, since: Timestamp, tries: u32) -> Result<(), RunError> {
+        if self.traffic.has_room() {
+            return match &event {
+                Event::Tick => self.tick(),
+                Event::Alarm(name) => self.alarm(name),
+            };
+        }
+        let next = self.world.now() + backoff(tries + 1);
+        if next.since(since) > event.kept() {
+            self.undelivered.push((since, event));
+        } else {
+            self.schedule(next, Step::Again(event, since, tries + 1));
+        }
+        Ok(())
+    }
+}
+
+/// What somebody who sends a command is told.
+pub(super) fn refusal() -> Problem {
+    Problem::at("", "Lambda throttles the function: TooManyRequestsException, rate exceeded")
+}
