@@ -108,7 +108,17 @@ fn the_reference_has_every_field_with_what_the_language_says_of_it() {
         known.filter(|name| !coalmine_core::spec::schema()["$defs"].as_object().unwrap().contains_key(*name));
     let explained: BTreeSet<&str> = TABLES.iter().map(|(_, definition)| *definition).collect();
     // Words that are listed in the field that has them, and the spec itself.
-    let inline = ["CallsWord", "CommandWord", "End", "KindWord", "LambdaHook", "Operation", "SpilloverWord", "TellsWord", "RawSpec"];
+    let inline = [
+        "CallsWord",
+        "CommandWord",
+        "End",
+        "KindWord",
+        "LambdaHook",
+        "Operation",
+        "SpilloverWord",
+        "TellsWord",
+        "RawSpec",
+    ];
     let missing: Vec<&String> =
         of_scenarios.filter(|name| !explained.contains(name.as_str()) && !inline.contains(&name.as_str())).collect();
     assert!(missing.is_empty(), "no table is about {missing:?}");

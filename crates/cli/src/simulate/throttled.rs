@@ -89,7 +89,7 @@ impl Transcript {
         let Used { started, spilled, most_at_once, .. } = self.environments?;
         let spilled = match spilled {
             0 => String::new(),
-            spilled => format!("; {} requests found all provisioned ones busy", grouped_count(spilled)),
+            spilled => format!("; {} requests spilled over, beyond the provisioned ones", grouped_count(spilled)),
         };
         let (started, most) = (grouped_count(started), grouped_count(most_at_once));
         Some(format!("{started} started cold; at most {most} requests at once{spilled}"))

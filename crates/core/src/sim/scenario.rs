@@ -438,19 +438,6 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn alarm(&mut self, name: &str) -> Result<(), RunError> {
-        let before = Snapshot::of(self.world);
-        let (rules, now) = (self.rules(), self.world.now());
-        let ports = self.ports(&rules, 4);
-        let budget = SimBudget::plenty();
-        let report = run_now(driver::alarm(&ports, name, now, &budget, &self.scenario.settings));
-        self.calls.push((now, ports.calls().len()));
-        self.keep(report, &rules)?;
-        let after = Snapshot::of(self.world);
-        self.check(&before, &after, blind(&rules));
-        Ok(())
-    }
-
     fn check(&mut self, before: &Snapshot, after: &Snapshot, blind: Blind) {
         self.violations.extend(invariants::check(before, after, self.world, blind));
         self.violations.extend(invariants::check_switches(after, self.world, &self.scenario.settings));

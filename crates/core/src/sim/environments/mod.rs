@@ -138,7 +138,7 @@ pub struct Ran {
 pub struct Used {
     /// Environments that were started: cold starts.
     pub started: u64,
-    /// Requests that found all provisioned environments of their version busy.
+    /// Requests that ran on demand, because all provisioned environments of their version were busy.
     pub spilled: u64,
     /// Tries that found no concurrency left: they ran nowhere.
     pub throttled: u64,
@@ -288,17 +288,16 @@ impl<'a> Running<'a> {
             return Some(Place { pool: chosen, served: None, new: false });
         }
         let of = self.pools[chosen].1.of;
-        if of.provisioned > 0 {
-            used.spilled += 1;
-            if of.spillover == Spillover::Other {
-                if let Some(other) = self.pools.iter_mut().position(|(_, pool)| pool.take_provisioned()) {
-                    return Some(Place { pool: other, served: None, new: false });
-                }
-            }
+        if of.provisioned > 0
+            && of.spillover == Spillover::Other
+            && let Some(other) = self.pools.iter_mut().position(|(_, pool)| pool.take_provisioned())
+        {
+            return Some(Place { pool: other, served: None, new: false });
         }
         if self.on_demand() >= self.service.account.on_demand(self.provisioned()) {
             return None;
         }
+        used.spilled += u64::from(of.provisioned > 0);
         let warm = self.pools[chosen].1.take_free(at);
         used.started += u64::from(warm.is_none());
         Some(Place { pool: chosen, served: Some(warm.unwrap_or(0)), new: warm.is_none() })

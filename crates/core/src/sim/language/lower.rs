@@ -11,6 +11,7 @@ use super::leaves::{CallsWord, LambdaHook, TellsWord};
 use super::names::Names;
 use super::raw::{InnerSpec, RawCodeDeploy, RawController, RawDeployed, RawEcs, RawScenario};
 use super::trace::Trace;
+use super::traffic::Lowered;
 use super::{Written, traffic};
 use crate::deployment::EcsStage;
 use crate::driver::Settings;
@@ -60,13 +61,13 @@ pub fn lower(
     let past = within(raw.past, PAST_DEFAULT, PAST_MIN, PAST_MAX, problems);
     let timeout = within(raw.timeout, TIMEOUT_DEFAULT, Span::from_seconds(1), TIMEOUT_MAX, problems);
     let sticky = sticky(raw.stickiness, &spec.target, problems);
-    let lowered = raw.traffic.and_then(|at| traffic::lower(at, spec, trace, &names, problems));
-    let (traffic, asked) = lowered.map(|(traffic, places, asked)| ((traffic, places), asked)).unzip();
-    let asked = Asked { account: raw.account, ..asked.unwrap_or_default() };
-    let service = asked.lower(&spec.target, traffic.as_ref().map(|(traffic, _)| traffic), timeout, problems);
-    if let (None, Target::Lambda(_), Some((_, places))) = (&spec.version, &spec.target, &traffic) {
+    let mut traffic = raw.traffic.and_then(|at| traffic::lower(at, spec, trace, &names, problems));
+    let asked = traffic.as_mut().map(|lowered| std::mem::take(&mut lowered.asked)).unwrap_or_default();
+    let asked = Asked { account: raw.account, ..asked };
+    let service = asked.lower(&spec.target, traffic.as_ref().map(|lowered| &lowered.traffic), timeout, problems);
+    if let (None, Target::Lambda(_), Some(lowered)) = (&spec.version, &spec.target, &traffic) {
         // The newest one is the new one.
-        names.named.extend(places.iter().map(|(version, _)| version.clone()));
+        names.named.extend(lowered.places.iter().map(|(version, _)| version.clone()));
     }
     let canary = baseline.as_ref().and_then(|baseline| canary(spec, baseline, &names, &baseline_place, problems));
     // Whatever else is wrong is said all the same.
@@ -80,7 +81,7 @@ pub fn lower(
     let faults = value(raw.faults).map(|list| list.0).unwrap_or_default();
     let faults = faults.into_iter().filter_map(|at| fault(at, longest, problems)).collect();
     let (settings, rival, ticks_twice) = controller(value(raw.controller), problems);
-    let (baseline, canary, (mut traffic, places)) = (baseline?, canary?, traffic?);
+    let (baseline, canary, Lowered { mut traffic, places, .. }) = (baseline?, canary?, traffic?);
     warn_of_metrics(spec, &traffic, &spec_place, problems);
     names.named.insert(canary.clone());
     places.iter().for_each(|(version, place)| names.must_be_named(version, place, problems));

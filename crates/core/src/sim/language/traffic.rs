@@ -26,14 +26,23 @@ const PEAK_HOUR_DEFAULT: f64 = 14.0;
 const DELAY_MAX: Span = Span::from_hours(6);
 const COLD_REQUESTS_MAX: u64 = 1_000;
 
-/// The traffic, where each version's behaviour is written, and what is said of environments.
+/// What was written of traffic.
+#[derive(Debug)]
+pub struct Lowered {
+    pub traffic: Traffic,
+    /// Where each version's behaviour is written.
+    pub places: Vec<(Version, Place)>,
+    /// What is said of environments.
+    pub asked: Asked,
+}
+
 pub fn lower(
     at: At<RawTraffic>,
     spec: &RolloutSpec,
     recorded: Option<&Trace>,
     names: &Names<'_>,
     problems: &mut Problems,
-) -> Option<(Traffic, Vec<(Version, Place)>, Asked)> {
+) -> Option<Lowered> {
     let At { place, value: Some(raw) } = at else { return None };
     let mut asked = Asked { kind: raw.kind, queue: raw.queue, poison: raw.poison, ..Asked::default() };
     if raw.per_second.is_none() && raw.trace.is_none() {
@@ -63,7 +72,7 @@ pub fn lower(
     let per_second = changes.first().map(|(_, rate)| *rate)?;
     let traffic = Traffic { per_second, changes, daily, bursts, versions, delivery };
     require_bounded(&traffic, &place, problems);
-    Some((traffic, places, asked))
+    Some(Lowered { traffic, places, asked })
 }
 
 fn requests(written: OneOf<PerSecond, List<RawRequests, CHANGES_MAX>>, problems: &mut Problems) -> Vec<(Span, f64)> {

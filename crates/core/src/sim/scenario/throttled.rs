@@ -1,8 +1,12 @@
 //! Coalmine's own functions where the account's concurrency is used up: events wait for room in Lambda's queue, and are
 //! given up in the end.
 
-use super::{Run, RunError, Step};
+use super::{Run, RunError, Step, blind};
+use crate::driver;
+use crate::sim::budget::SimBudget;
 use crate::sim::environments::backoff;
+use crate::sim::executor::run_now;
+use crate::sim::invariants::Snapshot;
 use crate::spec::Problem;
 use crate::units::{Span, Timestamp};
 
@@ -46,6 +50,19 @@ impl Run<'_> {
         } else {
             self.schedule(next, Step::Again(event, since, tries + 1));
         }
+        Ok(())
+    }
+
+    fn alarm(&mut self, name: &str) -> Result<(), RunError> {
+        let before = Snapshot::of(self.world);
+        let (rules, now) = (self.rules(), self.world.now());
+        let ports = self.ports(&rules, 4);
+        let budget = SimBudget::plenty();
+        let report = run_now(driver::alarm(&ports, name, now, &budget, &self.scenario.settings));
+        self.calls.push((now, ports.calls().len()));
+        self.keep(report, &rules)?;
+        let after = Snapshot::of(self.world);
+        self.check(&before, &after, blind(&rules));
         Ok(())
     }
 }
