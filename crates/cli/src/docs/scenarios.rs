@@ -13,7 +13,7 @@ use crate::simulate;
 const DOCUMENT: &str = "docs/simulate.md";
 
 /// Which mapping of the language each heading is about: its definition, or where it stands in the schema.
-const TABLES: [(&str, &str); 26] = [
+const TABLES: [(&str, &str); 29] = [
     ("## The scenario", ""),
     ("## `traffic`", "/properties/traffic"),
     ("### `traffic.perSecond`", "RawRequests"),
@@ -25,7 +25,10 @@ const TABLES: [(&str, &str); 26] = [
     ("#### `latency.slow`", "RawSlow"),
     ("#### `noise`", "RawNoise"),
     ("#### `coldStarts`", "RawColdStarts"),
+    ("#### `environments`", "RawEnvironments"),
+    ("### `traffic.queue`", "RawQueue"),
     ("### `traffic.metrics`", "RawDelivery"),
+    ("## `account`", "RawAccount"),
     ("## `events`", "RawEvent"),
     ("### `after`", "RawAfterWeight"),
     ("### `alarm`", "RawAlarmChange"),
@@ -105,7 +108,17 @@ fn the_reference_has_every_field_with_what_the_language_says_of_it() {
         known.filter(|name| !coalmine_core::spec::schema()["$defs"].as_object().unwrap().contains_key(*name));
     let explained: BTreeSet<&str> = TABLES.iter().map(|(_, definition)| *definition).collect();
     // Words that are listed in the field that has them, and the spec itself.
-    let inline = ["CallsWord", "CommandWord", "End", "LambdaHook", "Operation", "TellsWord", "RawSpec"];
+    let inline = [
+        "CallsWord",
+        "CommandWord",
+        "End",
+        "KindWord",
+        "LambdaHook",
+        "Operation",
+        "SpilloverWord",
+        "TellsWord",
+        "RawSpec",
+    ];
     let missing: Vec<&String> =
         of_scenarios.filter(|name| !explained.contains(name.as_str()) && !inline.contains(&name.as_str())).collect();
     assert!(missing.is_empty(), "no table is about {missing:?}");

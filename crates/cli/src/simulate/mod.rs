@@ -3,6 +3,7 @@
 mod play;
 mod screen;
 mod story;
+mod throttled;
 mod transcript;
 
 use std::io::{self, IsTerminal, Write};

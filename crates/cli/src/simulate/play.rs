@@ -189,6 +189,10 @@ impl Screen {
             write!(out, "  {:<18} ", "USERS")?;
             wrapped(out, &users(told))?;
         }
+        if let Some(needed) = told.needed() {
+            write!(out, "  {:<18} ", "ENVIRONMENTS")?;
+            wrapped(out, &needed)?;
+        }
         match told.not_as_expected.as_deref() {
             None => {}
             Some([]) => writeln!(out, "  {:<18} {}", "EXPECTED", self.coloured("so it came", "32"))?,
@@ -241,6 +245,7 @@ fn users(told: &Transcript) -> String {
         format!("{version}: {failed} of {all} requests failed ({share})")
     };
     let mut said: Vec<String> = told.requests.iter().map(of).collect();
+    said.extend(told.beside_what_ran());
     said.push(format!("{} because of Coalmine", grouped_count(told.requests_failed_because_of_coalmine)));
     let others = told.requests_unserved - told.requests_failed_because_of_coalmine;
     if others > 0 {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use coalmine_core::observation::{AlarmState, Routing, TestOutcome};
 use coalmine_core::report;
 use coalmine_core::rollout::{Event, PhaseName, Rollout, Why};
+use coalmine_core::sim::environments::{Invoked, Used};
 use coalmine_core::sim::language::{End, Written, end_of, reason_of};
 use coalmine_core::sim::scenario::{Happened, Outcome, RunError, Scenario, What};
 use coalmine_core::sim::traffic::Tally;
@@ -77,6 +78,12 @@ pub struct Transcript {
     pub requests_failed_because_of_coalmine: u64,
     /// Met nothing that could answer, whoever is to blame.
     pub requests_unserved: u64,
+    /// What the requests needed, where they were run one by one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environments: Option<Used>,
+    /// Whoever calls keeps what has failed.
+    #[serde(skip)]
+    pub is_tried_again: bool,
     /// What came otherwise than expected; `None` where nothing is expected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_as_expected: Option<Vec<String>>,
@@ -110,6 +117,8 @@ impl Transcript {
             requests: BTreeMap::new(),
             requests_failed_because_of_coalmine: 0,
             requests_unserved: 0,
+            environments: None,
+            is_tried_again: false,
             not_as_expected: written.expect.as_ref().map(|expect| expect.missed(run)),
             broken_promises: Vec::new(),
         };
@@ -135,11 +144,16 @@ impl Transcript {
         self.requests =
             versions.into_iter().map(|version| (version.to_string(), requests(outcome.tally(version)))).collect();
         self.requests_unserved = outcome.unserved();
+        self.environments = scenario.service.as_ref().map(|_| outcome.used());
+        self.is_tried_again =
+            scenario.service.as_ref().is_some_and(|service| service.invoked != Invoked::Synchronously);
         self.requests_failed_because_of_coalmine = because_of_coalmine(outcome);
         self.broken_promises = outcome.violations.iter().map(ToString::to_string).collect();
         let mut entries = Entries { outcome, found: Vec::new() };
         entries.faults(scenario);
         outcome.happened.iter().for_each(|happened| entries.happened(happened));
+        entries.shortages();
+        entries.undelivered();
         entries.written_by_others();
         std::iter::once(&outcome.rollout).chain(outcome.others.values()).for_each(|rollout| entries.history(rollout));
         entries.written_again();
@@ -204,14 +218,15 @@ fn weights_of(routing: &Routing) -> BTreeMap<Version, f64> {
     weights
 }
 
-struct Entries<'a> {
-    outcome: &'a Outcome,
+/// What a run has to tell, as it is found.
+pub struct Entries<'a> {
+    pub outcome: &'a Outcome,
     /// With what comes first of what happens in the same second.
     found: Vec<(Timestamp, u8, Entry)>,
 }
 
 impl Entries<'_> {
-    fn add(&mut self, at: Timestamp, who: Who, label: impl Into<String>, text: impl Into<String>) {
+    pub fn add(&mut self, at: Timestamp, who: Who, label: impl Into<String>, text: impl Into<String>) {
         let after = at.since(self.outcome.started_at);
         let order = match who {
             Who::World => 0,

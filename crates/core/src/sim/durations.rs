@@ -1,6 +1,7 @@
 //! How long made-up requests take, and what CloudWatch makes of it: fine logarithmic bins, from which counts between
 //! bounds, percentiles and averages are interpolated.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use statrs::function::erf::erfc;
@@ -64,8 +65,15 @@ impl Latency {
         Self { slow_share: share, slow_factor: factor, ..self }
     }
 
+    /// One request's.
+    pub fn draw(self, rng: &mut Rng) -> f64 {
+        let slow = self.slow_share > 0.0 && rng.chance(self.slow_share);
+        let factor = if slow { self.slow_factor } else { 1.0 };
+        self.median_ms * factor * (self.sigma * rng.normal()).exp()
+    }
+
     /// Share of the requests that take at most this long.
-    fn up_to(self, ms: f64) -> f64 {
+    pub(super) fn up_to(self, ms: f64) -> f64 {
         let normal = |median: f64| 0.5 * erfc(-(ms / median).ln() / (self.sigma.max(1e-3) * std::f64::consts::SQRT_2));
         let usual = normal(self.median_ms);
         if self.slow_share <= 0.0 {
@@ -89,19 +97,19 @@ impl Latency {
 /// z of the p99.
 const NORMAL_P99: f64 = 2.326_347_874_040_841;
 
-/// The durations of some requests of one minute. Drawn when somebody first asks.
+/// The durations of some requests of one minute.
 #[derive(Debug)]
 pub struct Durations {
-    latency: Latency,
-    requests: u64,
-    seed: u64,
-    /// When those that took no time are told of; each of the others as much later as it took.
+    /// What they are drawn from when somebody first asks; `None` where each is known.
+    from: Option<(Latency, u64, u64)>,
+    /// When those that took no time are told of; each of the others as much later as it took. Where each is known, all of
+    /// them have ended and are told of together.
     arrives: Timestamp,
     drawn: OnceLock<Drawn>,
 }
 
 /// Requests up to the upper end of each bin.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Drawn {
     first: i64,
     up_to: Vec<u64>,
@@ -110,11 +118,20 @@ struct Drawn {
 impl Durations {
     #[must_use]
     pub fn new(latency: Latency, requests: u64, seed: u64, arrives: Timestamp) -> Arc<Self> {
-        Arc::new(Self { latency, requests, seed, arrives, drawn: OnceLock::new() })
+        Arc::new(Self { from: Some((latency, requests, seed)), arrives, drawn: OnceLock::new() })
+    }
+
+    /// Of requests that have ended.
+    #[must_use]
+    pub fn measured(ms: impl Iterator<Item = f64>, arrives: Timestamp) -> Arc<Self> {
+        Arc::new(Self { from: None, arrives, drawn: OnceLock::from(binned(ms)) })
     }
 
     fn drawn(&self) -> &Drawn {
-        self.drawn.get_or_init(|| draw(self.latency, self.requests, &mut Rng::new(self.seed)))
+        self.drawn.get_or_init(|| match self.from {
+            Some((latency, requests, seed)) => draw(latency, requests, &mut Rng::new(seed)),
+            None => Drawn::default(),
+        })
     }
 
     /// Everything that was told by `now` and took at most `ms`.
@@ -124,7 +141,8 @@ impl Durations {
             return 0.0;
         }
         // What takes longer than this has not ended and been told of.
-        let longest = now.since(self.arrives).seconds() as f64 * 1000.0;
+        let waits = self.from.is_some();
+        let longest = if waits { now.since(self.arrives).seconds() as f64 * 1000.0 } else { f64::MAX };
         let drawn = self.drawn();
         let last = drawn.first + i64::try_from(drawn.up_to.len()).unwrap_or(0);
         let ms = if longest < upper(last) { ms.min(longest) } else { ms };
@@ -176,6 +194,24 @@ fn draw(latency: Latency, requests: u64, rng: &mut Rng) -> Drawn {
         up_to.push(told);
     }
     Drawn { first, up_to }
+}
+
+/// Each in its bin.
+#[allow(clippy::cast_possible_truncation, reason = "places of some hundred bins")]
+fn binned(ms: impl Iterator<Item = f64>) -> Drawn {
+    let mut bins: BTreeMap<i64, u64> = BTreeMap::new();
+    for ms in ms {
+        *bins.entry((ms.max(1e-3).ln() / STEP).floor() as i64).or_default() += 1;
+    }
+    let (Some(first), Some(last)) = (bins.keys().next().copied(), bins.keys().last().copied()) else {
+        return Drawn::default();
+    };
+    let mut told = 0;
+    let up_to = (first..=last).map(|bin| {
+        told += bins.get(&bin).copied().unwrap_or(0);
+        told
+    });
+    Drawn { first, up_to: up_to.collect() }
 }
 
 /// A statistic of what was told by `now` of one period; `None` when nothing was. The metric's unit is so many
@@ -329,6 +365,21 @@ mod tests {
         assert_eq!(statistic(Stat::SampleCount, &parts, at() - Span::from_seconds(1), 1.0), None, "not told yet");
         assert!((samples(5).unwrap() - 500.0).abs() < 80.0, "only the fast ones: {:?}", samples(5));
         assert_eq!(samples(60), Some(1000.0));
+    }
+
+    #[test]
+    fn what_was_measured_is_told_together() {
+        let law = Latency::default();
+        let mut rng = Rng::new(5);
+        let parts = [Durations::measured((0..100_000).map(|_| law.draw(&mut rng)), at())];
+        let ask = |stat, seconds| statistic(stat, &parts, later(seconds), 1.0);
+        assert_eq!(ask(Stat::SampleCount, 0), Some(100_000.0), "all of them, however long they took");
+        for (percent, z) in [(50.0, 0.0), (99.0, NORMAL_P99)] {
+            let (found, expected) = (ask(percentile(percent), 0).unwrap(), 80.0 * (0.6_f64 * z).exp());
+            assert!((found / expected - 1.0).abs() < 0.02, "p{percent}: {found}, expected {expected}");
+        }
+        assert_eq!(statistic(Stat::SampleCount, &parts, at() - Span::from_seconds(1), 1.0), None, "not told yet");
+        assert_eq!(statistic(Stat::Sum, &[Durations::measured(std::iter::empty(), at())], later(9), 1.0), None);
     }
 
     #[test]

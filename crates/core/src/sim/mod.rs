@@ -7,6 +7,7 @@ pub mod budget;
 pub mod contract;
 pub mod crowd;
 pub mod durations;
+pub mod environments;
 pub mod executor;
 pub mod faults;
 pub mod histories;

@@ -1,5 +1,7 @@
 //! Seeded randomness. The same seed gives the same world on every machine.
 
+use std::f64::consts::TAU;
+
 use statrs::function::gamma::ln_gamma;
 
 /// xoshiro256++, seeded through splitmix64.
@@ -46,6 +48,12 @@ impl Rng {
     /// True with this probability.
     pub fn chance(&mut self, probability: f64) -> bool {
         self.uniform() < probability
+    }
+
+    /// With mean 0 and standard deviation 1, by Box and Muller's transform.
+    pub fn normal(&mut self) -> f64 {
+        let (one, two) = (1.0 - self.uniform(), self.uniform());
+        (-2.0 * one.ln()).sqrt() * (TAU * two).cos()
     }
 
     /// The number of events of a Poisson process with this mean; 0 for a mean that is not positive and finite.

@@ -3,12 +3,14 @@
 
 mod deployed;
 mod on_alb;
+mod throttled;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::budget::SimBudget;
+use super::environments::{Service, Used};
 use super::executor::{Stalled, run_now};
 use super::faults::{Faulty, Operation, Rule, Way, When};
 use super::invariants::{self, Blind, Snapshot, Violation, Watchdog};
@@ -59,6 +61,8 @@ pub struct Scenario {
     pub rival: bool,
     /// For how long a client keeps its target group.
     pub sticky: Option<Span>,
+    /// In what a function's requests run one by one; `None` where only their numbers count.
+    pub service: Option<Service>,
     /// Another service shifts the traffic: nobody starts a rollout, and the spec is left for its deployments.
     pub deployed: Option<Deployed>,
 }
@@ -143,6 +147,8 @@ pub struct Outcome {
     pub happened: Vec<Happened>,
     /// When the dead man's switch of which rollout fired.
     pub fired: Vec<(Timestamp, String)>,
+    /// Events for Coalmine that found no concurrency until they were given up: of when, and what.
+    pub undelivered: Vec<(Timestamp, Event)>,
     pub reports: Vec<TickReport>,
     /// How many calls each tick made, alarms' events included: where it could be killed.
     pub calls: Vec<(Timestamp, usize)>,
@@ -183,14 +189,19 @@ pub fn run(scenario: &Scenario, seed: u64) -> Result<Outcome, RunError> {
     }
     world.write(&target, &scenario.baseline, None)?;
     world.hold_clients(&target, scenario.sticky);
+    if scenario.service.as_ref().is_some_and(Service::is_provisioned) {
+        world.provision(&target);
+    }
     scenario.alarms.iter().for_each(|name| world.set_alarm(name, AlarmState::Ok));
     for happening in scenario.events.iter().filter(|happening| happening.when == Moment::Before) {
         befall(&world, &target, &happening.what)?;
     }
     // From a seed of its own, so that the hour's chances are what they would be without it.
     Generator::new(&world, &target, &scenario.traffic, !seed, world.now(), started_at)
+        .in_environments(scenario.service.as_ref())
         .run_past(scenario.past.minus(HISTORY).minutes_ceil());
-    let traffic = Generator::new(&world, &target, &scenario.traffic, seed, world.now(), started_at);
+    let traffic = Generator::new(&world, &target, &scenario.traffic, seed, world.now(), started_at)
+        .in_environments(scenario.service.as_ref());
     let mut run = Run {
         id: String::new(),
         scenario,
@@ -210,6 +221,7 @@ pub fn run(scenario: &Scenario, seed: u64) -> Result<Outcome, RunError> {
         reports: Vec::new(),
         calls: Vec::new(),
         violations: Vec::new(),
+        undelivered: Vec::new(),
     };
     run.id = run.start()?;
     run.until_it_ends()?;
@@ -226,6 +238,8 @@ fn start_of(seed: u64) -> Timestamp {
 #[derive(Debug, Clone)]
 enum Step {
     Tick,
+    /// An event that found no room when it came, this long ago, is tried again; so many tries were made.
+    Again(Event, Timestamp, u32),
     /// Some deployment does something by itself.
     Deployments,
     /// A question of a deployment arrives; so many calls for it have failed.
@@ -255,6 +269,7 @@ struct Run<'a> {
     reports: Vec<TickReport>,
     calls: Vec<(Timestamp, usize)>,
     violations: Vec<Violation>,
+    undelivered: Vec<(Timestamp, Event)>,
 }
 
 impl<'a> Run<'a> {
@@ -295,16 +310,16 @@ impl<'a> Run<'a> {
             self.pass_time_until(at);
             match step {
                 Step::Tick => {
-                    self.tick()?;
+                    self.deliver(Event::Tick, at, 0)?;
                     self.schedule(at + Span::from_minutes(1), Step::Tick);
                 }
+                Step::Again(event, since, tries) => self.deliver(event, since, tries)?,
                 Step::Happens(what) => self.happens(what)?,
                 Step::Deployments => self.run_deployments()?,
                 Step::Asked(question, tries) => self.ask(question, tries)?,
             }
             self.wake_waiting();
-            let others_wait =
-                self.world.deployments_due().is_some() || self.queue.values().any(|step| !matches!(step, Step::Tick));
+            let others_wait = self.world.deployments_due().is_some() || self.queue.values().any(Step::is_of_others);
             let active = self.world.rollouts().values().any(Rollout::is_active);
             if !active && !others_wait {
                 break;
@@ -400,21 +415,14 @@ impl<'a> Run<'a> {
                 // Services that watch alarms of their own do not wait for their next step.
                 self.run_deployments()?;
             }
-            What::AlarmEvent { name } => {
-                let before = Snapshot::of(self.world);
-                let rules = self.rules();
-                let ports = self.ports(&rules, 4);
-                let budget = SimBudget::plenty();
-                let report = run_now(driver::alarm(&ports, &name, now, &budget, &self.scenario.settings));
-                self.calls.push((now, ports.calls().len()));
-                self.keep(report, &rules)?;
-                let after = Snapshot::of(self.world);
-                self.check(&before, &after, blind(&rules));
-            }
+            What::AlarmEvent { name } => self.deliver(Event::Alarm(name), now, 0)?,
             What::Command(event) => {
                 let before = Snapshot::of(self.world);
                 let blind = blind(&self.rules());
-                let answer = self.command(&self.addressed(event))?;
+                let answer = match self.traffic.has_room() {
+                    true => self.command(&self.addressed(event))?,
+                    false => Err(vec![throttled::refusal()]),
+                };
                 self.refused.extend(answer.as_ref().err().map(|problems| (now, problems.clone())));
                 happened.answer = Some(answer.map(said));
                 let after = Snapshot::of(self.world);
@@ -496,6 +504,7 @@ impl<'a> Run<'a> {
             refused: self.refused,
             happened: self.happened,
             fired: self.world.fired(),
+            undelivered: self.undelivered,
             reports: self.reports,
             calls: self.calls,
             deployments: self.world.deployments(),
@@ -581,6 +590,7 @@ impl Scenario {
             ticks_twice: false,
             rival: false,
             sticky: None,
+            service: None,
             deployed: None,
         }
     }
@@ -589,6 +599,7 @@ impl Scenario {
 pub use deployed::{Calls, Deployed, FIRST_DEPLOYMENT};
 pub(crate) use on_alb::group_arn;
 pub use on_alb::{group, on_alb};
+pub use throttled::Event;
 
 impl Outcome {
     /// How the rollout ended; `None` when it had not when the run stopped.
@@ -643,6 +654,14 @@ impl Outcome {
         for piece in self.pieces.iter().filter(|piece| piece.from >= from && piece.until <= until) {
             total += piece.versions.get(version).copied().unwrap_or_default();
         }
+        total
+    }
+
+    /// What the requests since the start needed, where they were run one by one.
+    #[must_use]
+    pub fn used(&self) -> Used {
+        let mut total = Used::default();
+        self.pieces.iter().filter(|piece| piece.from >= self.started_at).for_each(|piece| total += piece.used);
         total
     }
 

@@ -1,5 +1,6 @@
 //! Requests to a target, made from a seeded model: who serves them, which fail, and what CloudWatch shows of it when.
 
+mod one_by_one;
 mod series;
 
 pub use series::tell;
@@ -9,6 +10,7 @@ use std::f64::consts::TAU;
 use std::sync::Arc;
 
 use super::durations::{ColdStarts, Durations, Latency, Pool};
+use super::environments::{Running, Used};
 use super::rng::Rng;
 use super::world::{Datapoint, World};
 use crate::spec::{MetricRef, Target, Version};
@@ -26,6 +28,16 @@ pub struct Traffic {
     /// A version that is not named here never fails.
     pub versions: BTreeMap<Version, Behaviour>,
     pub delivery: Delivery,
+}
+
+impl Traffic {
+    /// Most requests a second, on average, at any time.
+    #[must_use]
+    pub fn peak(&self) -> f64 {
+        let swing = self.daily.map_or(0.0, |daily| daily.swing);
+        let burst = self.bursts.map_or(1.0, |bursts| bursts.factor.max(1.0));
+        self.changes.iter().map(|(_, rate)| *rate).fold(self.per_second, f64::max) * (1.0 + swing) * burst
+    }
 }
 
 /// A rate that follows the time of day.
@@ -177,6 +189,8 @@ pub struct Piece {
     pub until: Timestamp,
     /// By the version that got them.
     pub versions: BTreeMap<Version, Tally>,
+    /// Where they are run one by one: what they needed.
+    pub used: Used,
 }
 
 /// Makes the traffic of one target as time goes by.
@@ -202,6 +216,8 @@ pub struct Generator<'a> {
     /// What each version is in, from minute to minute.
     moods: BTreeMap<Version, Mood>,
     pools: BTreeMap<Version, Pool>,
+    /// The environments, where requests are run one by one.
+    running: Option<Running<'a>>,
     /// What has been served so far, in order.
     pub pieces: Vec<Piece>,
 }
@@ -235,6 +251,7 @@ impl<'a> Generator<'a> {
             clients: BTreeMap::new(),
             moods: BTreeMap::new(),
             pools: BTreeMap::new(),
+            running: None,
             pieces: Vec::new(),
         }
     }
@@ -245,7 +262,8 @@ impl<'a> Generator<'a> {
         let until = self.done.minute().index();
         let mut told: BTreeMap<Version, Vec<(Minute, Told)>> = BTreeMap::new();
         for minute in (until - minutes..until).map(Minute::from_index) {
-            for (version, served) in self.serve_piece(minute, minute.start(), Span::from_minutes(1)) {
+            for (version, mut served) in self.serve_piece(minute, minute.start(), Span::from_minutes(1)) {
+                self.echo(minute, &mut served);
                 if let Some(part) = self.told(&served, served.tally, minute.plus(1).start()) {
                     told.entry(version).or_default().push((minute, part));
                 }
@@ -290,6 +308,9 @@ impl<'a> Generator<'a> {
 
     /// A piece of one minute.
     fn run_piece(&mut self, minute: Minute, from: Timestamp, until: Timestamp) {
+        if self.running.is_some() {
+            return self.run_piece_one_by_one(minute, from, until);
+        }
         let served = self.serve_piece(minute, from, until.since(from));
         let alone = served.len() <= 1;
         let mut versions = BTreeMap::new();
@@ -297,7 +318,7 @@ impl<'a> Generator<'a> {
             self.tell(&version, minute, until, &served, alone);
             versions.insert(version, served.tally);
         }
-        self.pieces.push(Piece { from, until, versions });
+        self.pieces.push(Piece { from, until, versions, used: Used::default() });
     }
 
     /// Who got what, and what became of it.
@@ -362,20 +383,21 @@ impl<'a> Generator<'a> {
         let latency = behaviour.map_or_else(Latency::default, |behaviour| behaviour.latency_at(after));
         if !self.world.can_serve(&self.target, version) {
             let tally = Tally { requests, failed: requests, unserved: requests };
-            return Served { tally, latency, cold: None };
+            return Served { tally, failing: 1.0, latency, cold: None };
         }
         let Some(behaviour) = behaviour else {
-            return Served { tally: Tally { requests, failed: 0, unserved: 0 }, latency, cold: None };
+            return Served { tally: Tally { requests, failed: 0, unserved: 0 }, failing: 0.0, latency, cold: None };
         };
         let mood = self.mood(version, behaviour.noise, minute);
         let failing = (behaviour.failing_at(after) * mood.failing.exp()).min(1.0);
-        let failed = self.failed(requests, failing, behaviour.clusters);
         let latency = latency.times(mood.latency.exp());
+        let failing = self.running.as_ref().map_or(failing, |running| running.failing(failing, latency));
+        let failed = self.failed(requests, failing, behaviour.clusters);
         let cold = behaviour.cold_starts.map(|cold| {
             let pool = self.pools.entry(version.clone()).or_default();
             (pool.cold(cold, latency, requests, at, length), latency.times(cold.factor))
         });
-        Served { tally: Tally { requests, failed, unserved: 0 }, latency, cold }
+        Served { tally: Tally { requests, failed, unserved: 0 }, failing, latency, cold }
     }
 
     /// Each cluster is as long as it happens to be, and hits one version.
@@ -407,7 +429,7 @@ impl<'a> Generator<'a> {
         let mut next = |before: f64, deviation: f64| {
             let old = if last.is_some() { noise.memory * before } else { 0.0 };
             let fresh = if last.is_some() { fresh } else { 1.0 };
-            old + fresh * deviation * normal(&mut self.noise)
+            old + fresh * deviation * self.noise.normal()
         };
         let before = last.unwrap_or_default();
         let mood = Mood {
@@ -486,6 +508,8 @@ struct Told {
 #[derive(Debug, Clone, Copy)]
 struct Served {
     tally: Tally,
+    /// How likely each was to fail.
+    failing: f64,
     latency: Latency,
     /// How many of the requests met a new environment, and how long those take.
     cold: Option<(u64, Latency)>,
@@ -497,12 +521,6 @@ struct Mood {
     failing: f64,
     latency: f64,
     minute: Option<Minute>,
-}
-
-/// Box and Muller's.
-fn normal(rng: &mut Rng) -> f64 {
-    let (one, two) = (1.0 - rng.uniform(), rng.uniform());
-    (-2.0 * one.ln()).sqrt() * (TAU * two).cos()
 }
 
 #[cfg(test)]

@@ -337,7 +337,26 @@ pub enum TellsWord {
     Coming,
 }
 
+/// How a function is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum KindWord {
+    Sync,
+    Async,
+    Queue,
+}
+
+/// Where requests go that find all provisioned environments busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum SpilloverWord {
+    Own,
+    Other,
+}
+
 word_leaf! {
+    KindWord: "`sync`, `async` or `queue`";
+    SpilloverWord: "`own` or `other`";
     CommandWord: "a command such as `pause`";
     WayWord: "what goes wrong, such as `throttled`";
     End: "an end such as `promoted`";

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::environments::Asked;
 use super::expect::Expect;
 use super::happens::{Known, fault};
 use super::leaves::{CallsWord, LambdaHook, TellsWord};
 use super::names::Names;
 use super::raw::{InnerSpec, RawCodeDeploy, RawController, RawDeployed, RawEcs, RawScenario};
 use super::trace::Trace;
+use super::traffic::Lowered;
 use super::{Written, traffic};
 use crate::deployment::EcsStage;
 use crate::driver::Settings;
@@ -59,10 +61,13 @@ pub fn lower(
     let past = within(raw.past, PAST_DEFAULT, PAST_MIN, PAST_MAX, problems);
     let timeout = within(raw.timeout, TIMEOUT_DEFAULT, Span::from_seconds(1), TIMEOUT_MAX, problems);
     let sticky = sticky(raw.stickiness, &spec.target, problems);
-    let traffic = raw.traffic.and_then(|at| traffic::lower(at, spec, trace, &names, problems));
-    if let (None, Target::Lambda(_), Some((_, places))) = (&spec.version, &spec.target, &traffic) {
+    let mut traffic = raw.traffic.and_then(|at| traffic::lower(at, spec, trace, &names, problems));
+    let asked = traffic.as_mut().map(|lowered| std::mem::take(&mut lowered.asked)).unwrap_or_default();
+    let asked = Asked { account: raw.account, ..asked };
+    let service = asked.lower(&spec.target, traffic.as_ref().map(|lowered| &lowered.traffic), timeout, problems);
+    if let (None, Target::Lambda(_), Some(lowered)) = (&spec.version, &spec.target, &traffic) {
         // The newest one is the new one.
-        names.named.extend(places.iter().map(|(version, _)| version.clone()));
+        names.named.extend(lowered.places.iter().map(|(version, _)| version.clone()));
     }
     let canary = baseline.as_ref().and_then(|baseline| canary(spec, baseline, &names, &baseline_place, problems));
     // Whatever else is wrong is said all the same.
@@ -76,18 +81,11 @@ pub fn lower(
     let faults = value(raw.faults).map(|list| list.0).unwrap_or_default();
     let faults = faults.into_iter().filter_map(|at| fault(at, longest, problems)).collect();
     let (settings, rival, ticks_twice) = controller(value(raw.controller), problems);
-    let (baseline, canary, (mut traffic, places)) = (baseline?, canary?, traffic?);
+    let (baseline, canary, Lowered { mut traffic, places, .. }) = (baseline?, canary?, traffic?);
     warn_of_metrics(spec, &traffic, &spec_place, problems);
     names.named.insert(canary.clone());
     places.iter().for_each(|(version, place)| names.must_be_named(version, place, problems));
-    for version in &names.named {
-        let behaviour = traffic.versions.entry(version.clone()).or_default();
-        match trace {
-            Some(trace) if *version == baseline => traffic::replay(behaviour, &trace.baseline),
-            Some(trace) if *version == canary => traffic::replay(behaviour, &trace.canary),
-            Some(_) | None => {}
-        }
-    }
+    traffic::complete(&mut traffic, &names, trace, (&baseline, &canary));
     let mut scenario = Scenario {
         target: spec.target.clone(),
         baseline,
@@ -103,6 +101,7 @@ pub fn lower(
         ticks_twice,
         rival,
         sticky,
+        service,
         deployed: None,
     };
     if let Some(deployed) = deployed {

@@ -2,6 +2,7 @@
 //!
 //! It is read as the spec is: all problems at once, each with its place and what would be right.
 
+mod environments;
 mod expect;
 mod happens;
 mod leaves;

@@ -4,8 +4,9 @@
 use serde_json::Value;
 
 use super::leaves::{
-    At as Moment, CallsWord, CommandWord, Count, Duration, End, Factor, FileName, GroupWeight, Hour, LambdaHook,
-    Language, Mean, Noise, OneOf, PerSecond, Share, SpanOrOff, TellsWord, VersionName, WayWord,
+    At as Moment, CallsWord, CommandWord, Count, Duration, End, Factor, FileName, GroupWeight, Hour, KindWord,
+    LambdaHook, Language, Mean, Noise, OneOf, PerSecond, Share, SpanOrOff, SpilloverWord, TellsWord, VersionName,
+    WayWord,
 };
 use crate::observation::AlarmState;
 use crate::sim::faults::Operation;
@@ -68,6 +69,7 @@ fields! {
         "perSecond" => "belongs under `traffic`",
         "rival" => "belongs under `controller`",
         "switch" => "belongs under `controller`",
+        "concurrency" => "belongs under `account`",
         "seed" => "is an argument of the command: `coalmine simulate FILE --seed 7`",
     ] {
         /// The version of the scenario language: always `v1`.
@@ -87,6 +89,8 @@ fields! {
         past: Span,
         /// The longest time one request may take: the function's timeout. Default `3s`.
         timeout: Span,
+        /// What all functions of the account share. Default: more than anybody needs.
+        account: RawAccount,
         /// The alarms that exist, all of them OK at first. Default: those that the spec names.
         alarms: List<AlarmName, ALARMS_MAX>,
         /// For how long clients stay with their target group before the start, or `off`. Default `off`.
@@ -123,6 +127,23 @@ fields! {
         versions: Table<RawBehaviour, VERSIONS_MAX>,
         /// When CloudWatch shows what happened.
         metrics: RawDelivery,
+        /// How the function is called, which says what is tried again: `sync`, `async` or `queue`. Default `sync`.
+        kind: KindWord,
+        /// The queue that calls the function.
+        queue: RawQueue,
+        /// The share of requests that fail on every version, and in every try. Default `0%`.
+        poison: Share,
+    }
+}
+
+fields! {
+    /// The queue that calls the function. A request is a batch.
+    RawQueue {
+        /// For how long nobody else sees a batch that was received: after that it comes again, if it has failed or found no
+        /// room. Default `30s`, or the function's timeout if that is longer.
+        visibility: Span,
+        /// How often it is received in all, before it goes to the dead-letter queue. Default 3.
+        receives: Count,
     }
 }
 
@@ -170,6 +191,8 @@ fields! {
         noise: RawNoise,
         /// New environments that are slow at first. Default: none.
         cold_starts: RawColdStarts,
+        /// What it runs in.
+        environments: RawEnvironments,
         /// The `rate` checks of the spec, by name: the share of requests with an event, as `errors` is written. A check that
         /// is not named finds no data of this version.
         rates: Table<Shares, CHECKS_MAX>,
@@ -235,6 +258,33 @@ fields! {
         requests: Count [required],
         /// How many times as long each takes.
         factor: Factor [required],
+    }
+}
+
+fields! {
+    /// What a version of a function runs in.
+    RawEnvironments {
+        /// How long a new one takes before its first request, which waits for it. No metric has it. Default `400ms`.
+        init: Duration,
+        /// One that nobody used for so long is gone. Default `6m`.
+        idle: Span,
+        /// So many are there always, warm: the alias has provisioned concurrency. Default 0.
+        provisioned: Count,
+        /// Where requests go that find all provisioned ones busy: on demand (`own`), or, against the weights, to the `other`
+        /// version where that has one free. Default `own`.
+        spillover: SpilloverWord,
+    }
+}
+
+fields! {
+    /// How many requests may run at once, in all functions of the account.
+    RawAccount {
+        /// How many. Default: more than anybody needs.
+        concurrency: Count,
+        /// Of these, what other functions use all the time. Default 0.
+        others: Count,
+        /// Of these, what is reserved for the function, which has no more than that. Default: nothing is reserved.
+        reserved: Count,
     }
 }
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::observation::AlarmState;
 use crate::ports::FaultKind;
 use crate::rollout::PhaseName;
+use crate::sim::environments::{Account, Environments, Invoked, Spillover};
 use crate::sim::faults::{Operation, Way, When};
 use crate::sim::scenario::{Moment, RunError, What, run};
 use crate::spec::{Target, Version};
@@ -430,4 +431,89 @@ fn something_may_happen_after_the_promotion() {
     let outcome = run(&read(&lambda(more)).unwrap().scenario, 1).unwrap();
     assert_eq!(outcome.ended(), Some(PhaseName::RolledBack));
     assert_eq!(outcome.violations, []);
+}
+
+#[test]
+fn environments_are_what_was_written() {
+    let text = format!(
+        "scenario: v1
+{SPEC}
+baseline: '41'
+timeout: 20s
+account: {{ concurrency: 100, others: 30, reserved: 50 }}
+traffic:
+  kind: queue
+  queue: {{ visibility: 2m, receives: 5 }}
+  poison: 0.2%
+  perSecond: 40
+  versions: {{ '42': {{ environments: {{ init: 1.2s, idle: 10m, provisioned: 5, spillover: other }} }} }}
+"
+    );
+    let service = read(&text).unwrap().scenario.service.unwrap();
+    assert_eq!(service.account, Account { concurrency: Some(100), others: 30, reserved: Some(50) });
+    assert_eq!(service.invoked, Invoked::FromQueue { visibility: Span::from_minutes(2), receives: 5 });
+    assert_eq!((service.poison, service.timeout), (0.002, Span::from_seconds(20)));
+    let (idle, spillover) = (Span::from_minutes(10), Spillover::Other);
+    let environments = Environments { init_ms: 1_200.0, idle, provisioned: 5, spillover };
+    assert_eq!(service.environments, [(Version("42".to_owned()), environments)].into());
+    let plain =
+        |more: &str| read(&lambda("").replace("perSecond: 40", &format!("perSecond: 40{more}"))).unwrap().scenario;
+    assert_eq!(plain("").service, None, "nothing is asked for");
+    assert_eq!(plain(", kind: async").service.unwrap().invoked, Invoked::Asynchronously);
+    let queue = Invoked::FromQueue { visibility: Span::from_seconds(30), receives: 3 };
+    assert_eq!(plain(", kind: queue").service.unwrap().invoked, queue);
+    let defaults = plain(", versions: { '41': { environments: {} } }").service.unwrap();
+    assert_eq!(defaults.environments.into_values().collect::<Vec<_>>(), [Environments::default()]);
+}
+
+#[test]
+fn wrong_environments_are_said_with_what_would_be_right() {
+    let traffic = |more: &str| lambda("").replace("perSecond: 40", &format!("perSecond: 40, {more}"));
+    let of = |environments: &str| traffic(&format!("versions: {{ '42': {{ environments: {{ {environments} }} }} }}"));
+    for (text, expected) in [
+        (traffic("kind: stream"), "traffic.kind: unknown word `stream`; known here: `sync`, `async`, `queue`"),
+        (traffic("queue: {}"), "traffic.queue: there is no queue; write `kind: queue` beside it"),
+        (
+            traffic("kind: queue, queue: { visibility: 2s }"),
+            "traffic.queue.visibility: `2s` is shorter than the function's timeout (`3s`), which Lambda refuses",
+        ),
+        (
+            traffic("kind: queue, queue: { receives: 0 }"),
+            "traffic.queue.receives: `0` is out of range; write 1 to 1000",
+        ),
+        (
+            traffic("kind: queue, queue: { visibility: 13h }"),
+            "traffic.queue.visibility: `13h` is too long; at most 12h",
+        ),
+        (of("idle: 3h"), "traffic.versions.42.environments.idle: `3h` is out of range; write `1s` to `2h`"),
+        (
+            of("spillover: other"),
+            "traffic.versions.42.environments.spillover: nothing spills over where nothing is provisioned; write \
+             `provisioned` beside it",
+        ),
+        (
+            traffic("kind: async, bursts: { chance: 1%, factor: 60x }"),
+            "traffic.kind: traffic comes to 2400 requests a second at its peak, and with this each is run by itself; at most \
+             2000",
+        ),
+        (
+            traffic("kind: async, versions: { '42': { clusters: 5 } }"),
+            "traffic.kind: with this each request fails for itself; leave `clusters` out",
+        ),
+        (
+            lambda("account: { concurrency: 100, others: 60, reserved: 40 }"),
+            "account: of 100 nothing is left: `others`, and what is reserved or provisioned, come to 100; Coalmine's own \
+             functions need some, too",
+        ),
+        (
+            of("provisioned: 9") + "account: { reserved: 5 }\n",
+            "account: 9 environments are provisioned, and 5 are reserved for all of them",
+        ),
+        (alb("account: {}"), "account: is about a function's environments; the spec's target is target groups"),
+        (lambda("concurrency: 100"), "concurrency: belongs under `account`"),
+    ] {
+        let said: Vec<String> =
+            said(&text).into_iter().map(|said| said.split_once(": ").unwrap().1.to_owned()).collect();
+        assert!(said.iter().any(|said| said.ends_with(expected)), "{text}\n{said:#?}\n{expected}");
+    }
 }

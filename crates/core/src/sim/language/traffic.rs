@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::environments::Asked;
 use super::leaves::{Count, OneOf, PER_SECOND_MAX, PerSecond, Share};
 use super::names::Names;
 use super::raw::{
@@ -25,15 +26,25 @@ const PEAK_HOUR_DEFAULT: f64 = 14.0;
 const DELAY_MAX: Span = Span::from_hours(6);
 const COLD_REQUESTS_MAX: u64 = 1_000;
 
-/// The traffic, and where each version's behaviour is written.
+/// What was written of traffic.
+#[derive(Debug)]
+pub struct Lowered {
+    pub traffic: Traffic,
+    /// Where each version's behaviour is written.
+    pub places: Vec<(Version, Place)>,
+    /// What is said of environments.
+    pub asked: Asked,
+}
+
 pub fn lower(
     at: At<RawTraffic>,
     spec: &RolloutSpec,
     recorded: Option<&Trace>,
     names: &Names<'_>,
     problems: &mut Problems,
-) -> Option<(Traffic, Vec<(Version, Place)>)> {
+) -> Option<Lowered> {
     let At { place, value: Some(raw) } = at else { return None };
+    let mut asked = Asked { kind: raw.kind, queue: raw.queue, poison: raw.poison, ..Asked::default() };
     if raw.per_second.is_none() && raw.trace.is_none() {
         problems.add(&place, "the field `perSecond` is missing");
     }
@@ -50,8 +61,9 @@ pub fn lower(
     let (mut versions, mut places) = (BTreeMap::new(), Vec::new());
     for (name, at) in value(raw.versions).map(|table| table.0).unwrap_or_default() {
         let version = names.meant(&name, &at.place, problems);
-        if let (Some(version), Some(raw)) = (version, at.value) {
+        if let (Some(version), Some(mut raw)) = (version, at.value) {
             places.push((version.clone(), at.place));
+            asked.environments.extend(raw.environments.take().map(|at| (version.clone(), at)));
             let behaviour = behaviour(raw, spec, &version, problems);
             versions.insert(version, behaviour);
         }
@@ -60,7 +72,7 @@ pub fn lower(
     let per_second = changes.first().map(|(_, rate)| *rate)?;
     let traffic = Traffic { per_second, changes, daily, bursts, versions, delivery };
     require_bounded(&traffic, &place, problems);
-    Some((traffic, places))
+    Some(Lowered { traffic, places, asked })
 }
 
 fn requests(written: OneOf<PerSecond, List<RawRequests, CHANGES_MAX>>, problems: &mut Problems) -> Vec<(Span, f64)> {
@@ -80,10 +92,7 @@ fn requests(written: OneOf<PerSecond, List<RawRequests, CHANGES_MAX>>, problems:
 
 /// Reports more requests than can be drawn in reasonable time.
 fn require_bounded(traffic: &Traffic, place: &Place, problems: &mut Problems) {
-    let swing = traffic.daily.map_or(0.0, |daily| daily.swing);
-    let burst = traffic.bursts.map_or(1.0, |bursts| bursts.factor.max(1.0));
-    let most = traffic.changes.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
-    let peak = most * (1.0 + swing) * burst;
+    let peak = traffic.peak();
     if peak > PER_SECOND_MAX {
         let message = format!("comes to {peak:.0} requests a second at its peak; at most {PER_SECOND_MAX}");
         problems.add(place, message);
@@ -98,8 +107,20 @@ fn require_bounded(traffic: &Traffic, place: &Place, problems: &mut Problems) {
     }
 }
 
+/// Every version that is named behaves in some way: as written, as recorded, or as any other.
+pub fn complete(traffic: &mut Traffic, names: &Names<'_>, trace: Option<&Trace>, (old, new): (&Version, &Version)) {
+    for version in &names.named {
+        let behaviour = traffic.versions.entry(version.clone()).or_default();
+        match trace {
+            Some(trace) if version == old => replay(behaviour, &trace.baseline),
+            Some(trace) if version == new => replay(behaviour, &trace.canary),
+            Some(_) | None => {}
+        }
+    }
+}
+
 /// What was recorded of a version, where nothing else is written of it.
-pub fn replay(behaviour: &mut Behaviour, recorded: &Recorded) {
+fn replay(behaviour: &mut Behaviour, recorded: &Recorded) {
     if behaviour.failing.is_empty() {
         behaviour.failing.clone_from(&recorded.failing);
     }

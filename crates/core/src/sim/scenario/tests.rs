@@ -1,8 +1,11 @@
 use super::*;
 use crate::ports::FaultKind;
-use crate::rollout::Why;
+use crate::rollout::{Phase, Why};
+use crate::sim::durations::Latency;
+use crate::sim::environments::{Account, Invoked};
 use crate::sim::samples::{On, on_both};
 use crate::sim::tour::{self, Stop};
+use crate::sim::traffic::Behaviour;
 
 on_both!(
     the_tour_ends_as_announced_with_any_seed,
@@ -164,4 +167,44 @@ fn a_refused_start_says_why() {
     let mut scenario = good().scenario;
     scenario.baseline = Version("42".to_owned());
     assert!(matches!(run(&scenario, 1), Err(RunError::Nothing)));
+}
+
+/// A version that hangs takes all concurrency, and ticks, alarms' events and commands find none. The switch needs none.
+#[test]
+fn an_exhausted_account_throttles_coalmine_and_the_switch_puts_all_traffic_back() {
+    let mut scenario = Scenario { timeout: minutes(15), longest: minutes(180), ..bad().scenario };
+    scenario.settings.switch = Some(minutes(8));
+    let alarm = What::Alarm { name: tour::ALARM.to_owned(), state: AlarmState::Alarm };
+    scenario.events = vec![happening(3, alarm), order(5, "abort")];
+    let hangs = Latency { median_ms: 3_600_000.0, ..Latency::default() };
+    scenario.traffic.per_second = 200.0;
+    let canary = Version("43".to_owned());
+    scenario.traffic.versions.insert(canary, Behaviour::steady(0.0).taking(Span::ZERO, hangs));
+    scenario.service = Some(Service {
+        environments: BTreeMap::new(),
+        account: Account { concurrency: Some(100), others: 20, reserved: None },
+        invoked: Invoked::Synchronously,
+        poison: 0.0,
+        timeout: scenario.timeout,
+    });
+    for seed in 1..=3 {
+        let outcome = ran(&scenario, seed);
+        let Phase::RolledBack { why: Why::SwitchFired, at } = &outcome.rollout.phase else {
+            panic!("seed {seed}: {:?}", outcome.rollout.phase)
+        };
+        let (fired, _) = outcome.fired[0];
+        assert!(fired.since(outcome.started_at) <= minutes(11) && *at > fired, "seed {seed}");
+        let lost = |event: &dyn Fn(&Event) -> bool| outcome.undelivered.iter().filter(|(_, lost)| event(lost)).count();
+        assert!(lost(&|event| *event == Event::Tick) >= 8, "seed {seed}: {:?}", outcome.undelivered);
+        assert_eq!(lost(&|event| matches!(event, Event::Alarm(_))), 1, "seed {seed}: {:?}", outcome.undelivered);
+        let (_, problems) = &outcome.refused[0];
+        assert!(problems[0].to_string().contains("TooManyRequestsException"), "seed {seed}: {problems:?}");
+        assert!(outcome.used().throttled > 50_000 && outcome.used().most_at_once <= 80, "seed {seed}");
+        // With room for Coalmine an alarm does what it does.
+        let mut roomy = scenario.clone();
+        roomy.service.as_mut().unwrap().account.reserved = Some(50);
+        let outcome = ran(&roomy, seed);
+        assert!(matches!(outcome.rollout.phase, Phase::RolledBack { why: Why::Alarm { .. }, .. }), "seed {seed}");
+        assert_eq!(outcome.undelivered, []);
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::{Datapoint, Told};
 use crate::alb;
+use crate::sim::environments::Used;
 use crate::sim::world::World;
 use crate::spec::{AlbTarget, LambdaTarget, MetricRef, Target, Version};
 use crate::units::{Minute, Timestamp};
@@ -77,6 +78,20 @@ pub fn tell(world: &World, target: &Target, version: &Version, minute: Minute, s
     Of::version(target, version).put(world, &[(minute, told)], false);
 }
 
+/// What Lambda counts of requests that did not run as they should have: of the alias and of the function, since whoever found
+/// no room ran on no version.
+#[allow(clippy::cast_precision_loss, reason = "no minute has 2^53 requests")]
+pub(super) fn tell_used(world: &World, target: &Target, minute: Minute, used: &Used, arrives: Timestamp) {
+    let Target::Lambda(lambda) = target else { return };
+    let counts = [("Throttles", used.throttled), ("ProvisionedConcurrencySpilloverInvocations", used.spilled)];
+    for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+        let point = Datapoint { sum: count as f64, samples: count as f64, arrives };
+        for of in [&[][..], &[target.key().as_str()]] {
+            world.put_datapoint(&metric_of(lambda, name, of), minute, point);
+        }
+    }
+}
+
 /// How many of the failed requests nothing answered.
 pub(super) fn refused(target: &Target, failed: u64) -> u64 {
     match target {
@@ -86,20 +101,21 @@ pub(super) fn refused(target: &Target, failed: u64) -> u64 {
 }
 
 fn of_lambda(lambda: &LambdaTarget, resource: &str, version: &Version) -> [MetricRef; 9] {
-    let dimensions = [
-        ("FunctionName", lambda.function.clone()),
-        ("Resource", resource.to_owned()),
-        ("ExecutedVersion", version.0.clone()),
-    ];
-    std::array::from_fn(|place| MetricRef {
-        namespace: "AWS/Lambda".to_owned(),
-        metric: ["Invocations", "Errors", "Duration"][place % 3].to_owned(),
-        dimensions: dimensions
-            .iter()
-            .take(3 - place / 3)
-            .map(|(name, value)| ((*name).to_owned(), value.clone()))
-            .collect(),
+    let of = [resource, version.0.as_str()];
+    std::array::from_fn(|place| {
+        metric_of(lambda, ["Invocations", "Errors", "Duration"][place % 3], &of[..2 - place / 3])
     })
+}
+
+/// Of the function, or of its alias, or of a version behind it.
+fn metric_of(lambda: &LambdaTarget, name: &str, of: &[&str]) -> MetricRef {
+    let of = ["Resource", "ExecutedVersion"].into_iter().zip(of);
+    let named = std::iter::once(("FunctionName", lambda.function.as_str())).chain(of.map(|(name, of)| (name, *of)));
+    MetricRef {
+        namespace: "AWS/Lambda".to_owned(),
+        metric: name.to_owned(),
+        dimensions: named.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+    }
 }
 
 fn of_group(alb: &AlbTarget, group: &Version) -> Group {

@@ -2,6 +2,7 @@ use super::*;
 use crate::metrics::{SeriesQuery, Stat};
 use crate::observation::Readiness;
 use crate::ports::{MetricSource, TrafficRouter};
+use crate::sim::environments::{Account, Invoked, Service};
 use crate::sim::executor::run_now;
 use crate::sim::samples::{On, baseline, canary, start, target, world};
 use crate::sim::scenario::Scenario;
@@ -237,4 +238,52 @@ fn clients_that_are_held_stay_when_the_weights_change() {
     stick(None);
     generator.run_until(minutes(16));
     assert_eq!(of(&generator, 15..16), 0, "let go");
+}
+
+/// What Lambda counts: an invocation that ran has its datapoints in its minute once it has ended; what was throttled has
+/// none, and is counted for the alias.
+#[test]
+fn one_by_one_cloudwatch_shows_what_ran_once_it_has_ended() {
+    let (world, mut traffic) = (world(), steady(30.0));
+    world.write(&target(), &baseline(), Some((canary(), "10%".parse().unwrap()))).unwrap();
+    let slow = Latency { median_ms: 3_600_000.0, ..Latency::default() };
+    traffic.versions.insert(canary(), Behaviour::steady(0.0).taking(Span::ZERO, slow));
+    let service = Service {
+        environments: BTreeMap::new(),
+        account: Account { concurrency: Some(40), others: 10, reserved: None },
+        invoked: Invoked::Synchronously,
+        poison: 0.0,
+        timeout: Span::from_minutes(5),
+    };
+    let mut generator = generator(&world, &traffic, 11).in_environments(Some(&service));
+    generator.run_until(minutes(12));
+    let series::Of::Lambda(old) = series::Of::version(&target(), &baseline()) else { panic!("an alias") };
+    let series::Of::Lambda(new) = series::Of::version(&target(), &canary()) else { panic!("an alias") };
+    let sum = |metric: &MetricRef| read(&world, metric, Stat::Sum, 12).values().sum::<f64>();
+    world.set_now(minutes(4));
+    assert!(sum(&old[0]) > 0.0 && sum(&new[0]) <= 0.0, "those that hang have not ended");
+    world.set_now(minutes(30));
+    for (version, series) in [(baseline(), &old), (canary(), &new)] {
+        let tally = total(&generator.pieces, &version, 0..12);
+        assert_eq!((sum(&series[0]), sum(&series[1])), (tally.requests as f64, tally.failed as f64));
+        let durations: f64 = read(&world, &series[2], Stat::SampleCount, 12).values().sum();
+        assert!((durations - tally.requests as f64).abs() < 1e-6, "{durations}");
+    }
+    let took = read(&world, &new[2], Stat::Percentile(crate::metrics::Bound::new(50.0).unwrap()), 12);
+    assert!(took.values().all(|ms| (ms / 300_000.0 - 1.0).abs() < 0.05), "cut off: {took:?}");
+    let used = generator.pieces.iter().map(|piece| piece.used.throttled).sum::<u64>();
+    let throttles = |dimensions: usize| MetricRef {
+        metric: "Throttles".to_owned(),
+        dimensions: old[0]
+            .dimensions
+            .clone()
+            .into_iter()
+            .filter(|(name, _)| name != "ExecutedVersion")
+            .take(dimensions)
+            .collect(),
+        ..old[0].clone()
+    };
+    assert!(used > 10_000, "{used}");
+    assert_eq!((sum(&throttles(2)), sum(&throttles(1))), (used as f64, used as f64));
+    assert!(!generator.has_room());
 }
