@@ -20,10 +20,9 @@ use storm::{Report, Storm};
 use crate::harness::Way;
 
 /// Worlds at a time: they mostly wait.
-const AT_ONCE: usize = 3;
-/// Minutes with faults in one world, in the suite and in a long run.
-const SHORT: u64 = 40;
-const LONG: u64 = 60;
+const AT_ONCE: usize = 2;
+/// Minutes with faults in one world.
+const MINUTES: u64 = 40;
 
 /// A number that whoever runs the tests may say.
 fn told(variable: &str) -> Option<f64> {
@@ -36,11 +35,16 @@ fn no_rollout_is_lost_and_none_left_weighted() {
     soak(Storm::on_aliases, 1);
 }
 
+#[test]
+fn nor_between_target_groups() {
+    soak(Storm::on_target_groups, 1);
+}
+
 /// One world, or as many as there is time for.
 fn soak(storm: fn(u64) -> Storm, seed: u64) {
     let seed = told("COALMINE_WIRE_SEED").map_or(seed, |seed| seed as u64);
     let Some(minutes) = told("COALMINE_WIRE_MINUTES") else {
-        let report = storm(seed).run(SHORT);
+        let report = storm(seed).run(MINUTES);
         return say(&[report]);
     };
     let until = Instant::now() + Duration::from_secs_f64(60.0 * minutes);
@@ -49,7 +53,7 @@ fn soak(storm: fn(u64) -> Storm, seed: u64) {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while Instant::now() < until {
-                    let report = storm(next.fetch_add(1, Ordering::Relaxed)).run(LONG);
+                    let report = storm(next.fetch_add(1, Ordering::Relaxed)).run(MINUTES);
                     reports.lock().expect("no world panicked").push(report);
                 }
             });

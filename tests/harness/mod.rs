@@ -38,7 +38,7 @@ pub use scheduler::{SWITCH_ROLE, SWITCHES, Scheduler};
 pub use serve::{Answer, Received, Server};
 pub use shop::{Elb, Shop, without_weights};
 pub use stage::{Served, Stage, Traffic, datums};
-pub use stage_alb::StageAlb;
+pub use stage_alb::{StageAlb, group_datum};
 pub use stage_codedeploy::{AT_ONCE, CANARY, LINEAR, StageCodeDeploy};
 pub use stage_ecs::StageEcs;
 pub use weighted_proxy::WeightedProxy;

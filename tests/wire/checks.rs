@@ -122,10 +122,14 @@ impl Ledger {
     /// Nothing that has ended leaves a dead man's switch that nobody will remove.
     fn switches_are_gone(&mut self, world: &World) {
         let scheduler = world.cloud.scheduler();
-        for rollout in self.rollouts.values().filter(|rollout| !rollout.is_active()) {
-            if let Some(schedule) = scheduler.schedule(&format!("{}.0", rollout.id)) {
+        for release in &world.releases {
+            if self.rollouts.get(&release.id).is_none_or(Rollout::is_active) {
+                continue;
+            }
+            let names = (0..world.places[release.place].switches()).map(|number| format!("{}.{number}", release.id));
+            for (name, schedule) in names.filter_map(|name| Some((name.clone(), scheduler.schedule(&name)?))) {
                 let when = schedule["ScheduleExpression"].to_string();
-                self.wrong.push(format!("{} is over, and its switch would still fire: {when}", rollout.id));
+                self.wrong.push(format!("{} is over, and its switch {name} would still fire: {when}", release.id));
             }
         }
     }

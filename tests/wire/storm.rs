@@ -10,9 +10,11 @@ use coalmine_core::units::Weight;
 use serde_json::{Value, json};
 
 use super::checks::Ledger;
-use super::places::{Alias, Place};
+use super::places::{Alias, Pair, Place};
 use super::world::{Kill, TABLE, World, said};
-use crate::harness::{Asked, Cloud, CodeDeploy, FakeCodeDeploy, Outcome, Received, Tally, Way, this_minute};
+use crate::harness::{
+    Asked, Cloud, CodeDeploy, Elb, FakeCodeDeploy, FakeElb, Outcome, Received, Tally, Way, this_minute,
+};
 
 /// The share of the requests that meet trouble, in waves of so many minutes.
 const SHARES: [f64; 5] = [0.0, 0.03, 0.1, 0.1, 0.3];
@@ -28,7 +30,15 @@ pub struct Storm {
     world: World,
     ledger: Ledger,
     seed: u64,
-    _codedeploy: FakeCodeDeploy,
+    /// Whether what stalls may arrive in a later minute.
+    patient: bool,
+    /// What answers beside the cloud, as long as the storm lasts.
+    _beside: Beside,
+}
+
+enum Beside {
+    CodeDeploy(#[allow(dead_code, reason = "it is held")] FakeCodeDeploy),
+    Elb(#[allow(dead_code, reason = "it is held")] FakeElb),
 }
 
 /// What a run came to.
@@ -60,7 +70,18 @@ impl Storm {
         let reading = Arc::clone(&cloud);
         let watch = move |asked: &Asked, received: &Received| unrecorded(&reading, asked, received);
         let world = World::set_up(cloud, places, vec![("codedeploy", port)], watch, seed);
-        Self { world, ledger: Ledger::default(), seed, _codedeploy: codedeploy }
+        Self { world, ledger: Ledger::default(), seed, patient: true, _beside: Beside::CodeDeploy(codedeploy) }
+    }
+
+    pub fn on_target_groups(seed: u64) -> Self {
+        let cloud = Arc::new(Cloud::start());
+        let elb = FakeElb::start();
+        let port = elb.port();
+        let balancer = Elb::at(port).create_balancer("shop");
+        let pair = |number| Box::new(Pair::make(port, &balancer, number)) as Box<dyn Place>;
+        let elsewhere = vec![("elasticloadbalancing", port), ("ecs", port)];
+        let world = World::set_up(cloud, (0..3).map(pair).collect(), elsewhere, |_, _| None, seed);
+        Self { world, ledger: Ledger::default(), seed, patient: false, _beside: Beside::Elb(elb) }
     }
 
     /// So many minutes with faults, then none until all has ended. Panics at the first thing that is wrong.
@@ -103,7 +124,10 @@ impl Storm {
             _ => drop(self.world.tick(kill)),
         }
         self.alarms();
-        self.world.proxy.deliver_stalled();
+        // Without revisions nothing but time makes a late write harmless, and nothing travels for a minute.
+        if !self.patient || self.hits(0.6) {
+            self.world.proxy.deliver_stalled();
+        }
         self.look(false);
     }
 
@@ -118,6 +142,7 @@ impl Storm {
     fn calm(&mut self) -> u64 {
         self.world.share = 0.0;
         self.world.proxy.note("no more faults".to_owned());
+        self.world.proxy.deliver_stalled();
         for place in 0..self.world.places.len() {
             self.world.cloud.set_alarm(&self.world.places[place].alarm().to_owned(), "OK");
         }
@@ -161,11 +186,12 @@ impl Storm {
             let waiting = self.world.releases.iter().any(|release| release.place == place && !release.accepted);
             let running = self.running_at(place);
             let room = running.len() == 1 && !waiting && matches!(running[0].phase, Phase::Shifting { .. } | Phase::Baking { .. });
-            if asked > 0 && !(room && self.hits(0.15)) {
+            if asked > 0 && !(room && self.hits(0.4)) {
                 continue;
             }
             let bad = self.hits(0.4);
-            let canary = self.world.places[place].another(&self.world.cloud, self.world.releases.len());
+            let number = self.world.releases.len();
+            let Some(canary) = self.world.places[place].another(&self.world.cloud, number) else { continue };
             let newer = if self.hits(0.8) { "queue" } else { "supersede" };
             self.world.start(place, canary, bad, &fields(newer));
             let kill = self.kill();

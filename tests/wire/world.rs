@@ -137,14 +137,15 @@ impl World {
     fn fire_switches(&mut self) {
         let scheduler = self.cloud.scheduler();
         for release in &self.releases {
-            let name = format!("{}.0", release.id);
-            let Some(schedule) = scheduler.schedule(&name) else { continue };
-            let due = time_of(&schedule).minute() <= self.minute;
-            if due {
-                let (_, input) = scheduler.take(&name);
-                self.places[release.place].put_back(&self.cloud, &input);
-                self.proxy.note(format!("  the switch {name} fires"));
-                self.switches_fired += 1;
+            let place = &self.places[release.place];
+            for name in (0..place.switches()).map(|number| format!("{}.{number}", release.id)) {
+                let Some(schedule) = scheduler.schedule(&name) else { continue };
+                if time_of(&schedule).minute() <= self.minute {
+                    let (call, input) = scheduler.take(&name);
+                    place.put_back(&self.cloud, &call, &input);
+                    self.proxy.note(format!("  the switch {name} fires"));
+                    self.switches_fired += 1;
+                }
             }
         }
     }
