@@ -7,6 +7,7 @@
 mod checks;
 mod places;
 mod storm;
+mod watch;
 mod world;
 
 use std::collections::BTreeMap;
@@ -71,7 +72,7 @@ fn say(reports: &[Report]) {
         report.ends.iter().for_each(|(end, count)| *ends.entry(end).or_default() += count);
     }
     let text = format!(
-        "worlds {}, simulated minutes {}, ticks {}, requests {}, killed {}, switches fired {}\nfaults: {ways:?}\n\
+        "worlds {}, simulated minutes {}, ticks {}, requests {}, killed {}, switches fired {}, of them left by an overlap {}\nfaults: {ways:?}\n\
          rollouts {}: {ends:?}\nfault-free minutes until all had ended: {} at most\n",
         reports.len(),
         sum(|report| report.minutes),
@@ -79,6 +80,7 @@ fn say(reports: &[Report]) {
         sum(|report| report.tally.requests),
         sum(|report| report.kills),
         sum(|report| report.switches_fired),
+        sum(|report| report.left_armed),
         ends.values().sum::<u64>(),
         reports.iter().map(|report| report.settled_after).max().unwrap_or_default(),
     );

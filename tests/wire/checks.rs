@@ -1,6 +1,6 @@
 //! What must hold after every minute, whatever went wrong in it: read from AWS directly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use coalmine_core::rollout::{Phase, Rollout};
 use coalmine_core::units::Weight;
@@ -19,6 +19,8 @@ pub struct Ledger {
     settled: BTreeMap<usize, String>,
     /// Fault-free ticks in which a rollback was not done yet.
     rolling_back: BTreeMap<String, u32>,
+    /// Dead man's switches that outlived their rollouts.
+    pub left_armed: BTreeSet<String>,
     pub wrong: Vec<String>,
 }
 
@@ -69,6 +71,9 @@ impl Ledger {
             self.back_in_time(world, number, &route, fault_free);
         }
         self.switches_are_gone(world);
+        for rollout in self.rollouts.values().filter(|rollout| !rollout.is_active()) {
+            self.wrong.extend(world.told.wrong_with(rollout));
+        }
     }
 
     fn ended_well(&mut self, release: &Release, now: &Rollout) {
@@ -119,17 +124,23 @@ impl Ledger {
         }
     }
 
-    /// Nothing that has ended leaves a dead man's switch that nobody will remove.
+    /// Nothing that has ended leaves a dead man's switch that nobody will remove, but for the one way that is known
+    /// (docs/switch.md): an invocation that overlaps with the one that ends the rollout arms it once more.
     fn switches_are_gone(&mut self, world: &World) {
         let scheduler = world.cloud.scheduler();
+        let overlapped = world.overlapped.is_some_and(|minute| minute.plus(1) >= world.minute);
         for release in &world.releases {
             if self.rollouts.get(&release.id).is_none_or(Rollout::is_active) {
                 continue;
             }
-            let names = (0..world.places[release.place].switches()).map(|number| format!("{}.{number}", release.id));
-            for (name, schedule) in names.filter_map(|name| Some((name.clone(), scheduler.schedule(&name)?))) {
-                let when = schedule["ScheduleExpression"].to_string();
-                self.wrong.push(format!("{} is over, and its switch {name} would still fire: {when}", release.id));
+            for name in (0..world.places[release.place].switches()).map(|number| format!("{}.{number}", release.id)) {
+                if self.left_armed.contains(&name) || scheduler.schedule(&name).is_none() {
+                    continue;
+                }
+                if !overlapped {
+                    self.wrong.push(format!("{} is over, and its switch {name} would still fire", release.id));
+                }
+                self.left_armed.insert(name);
             }
         }
     }

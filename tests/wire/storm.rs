@@ -6,19 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coalmine_core::rollout::{Phase, Rollout};
-use coalmine_core::units::Weight;
 use serde_json::{Value, json};
 
 use super::checks::Ledger;
 use super::places::{Alias, Pair, Place};
-use super::world::{Kill, TABLE, World, said};
+use super::world::{Kill, World, said};
 use crate::harness::{
-    Asked, Cloud, CodeDeploy, Elb, FakeCodeDeploy, FakeElb, Outcome, Received, Tally, Way, this_minute,
+    Cloud, CodeDeploy, Elb, FakeCodeDeploy, FakeElb, Outcome, Tally, Way, this_minute,
 };
 
 /// The share of the requests that meet trouble, in waves of so many minutes.
-const SHARES: [f64; 5] = [0.0, 0.03, 0.1, 0.1, 0.3];
-const WAVE: u64 = 10;
+const SHARES: [f64; 5] = [0.0, 0.03, 0.1, 0.15, 0.3];
+const WAVE: u64 = 8;
 /// Without faults a rollout ends within its deadline of 25 minutes, a pause of 6, a watch of 2, and the minutes in which
 /// each of them is noticed and acted on.
 const ENDS_WITHIN: u64 = 40;
@@ -47,6 +46,7 @@ pub struct Report {
     pub ticks: u64,
     pub kills: u64,
     pub switches_fired: u64,
+    pub left_armed: u64,
     pub tally: Tally,
     pub ends: BTreeMap<String, u64>,
     pub settled_after: u64,
@@ -67,9 +67,7 @@ impl Storm {
             .collect();
         let codedeploy = FakeCodeDeploy::start(CodeDeploy::at(this_minute().start()));
         let port = codedeploy.port();
-        let reading = Arc::clone(&cloud);
-        let watch = move |asked: &Asked, received: &Received| unrecorded(&reading, asked, received);
-        let world = World::set_up(cloud, places, vec![("codedeploy", port)], watch, seed);
+        let world = World::set_up(cloud, places, vec![("codedeploy", port)], seed);
         Self { world, ledger: Ledger::default(), seed, patient: true, _beside: Beside::CodeDeploy(codedeploy) }
     }
 
@@ -80,27 +78,36 @@ impl Storm {
         let balancer = Elb::at(port).create_balancer("shop");
         let pair = |number| Box::new(Pair::make(port, &balancer, number)) as Box<dyn Place>;
         let elsewhere = vec![("elasticloadbalancing", port), ("ecs", port)];
-        let world = World::set_up(cloud, (0..3).map(pair).collect(), elsewhere, |_, _| None, seed);
+        let world = World::set_up(cloud, (0..3).map(pair).collect(), elsewhere, seed);
         Self { world, ledger: Ledger::default(), seed, patient: false, _beside: Beside::Elb(elb) }
     }
 
     /// So many minutes with faults, then none until all has ended. Panics at the first thing that is wrong.
     pub fn run(mut self, minutes: u64) -> Report {
-        for minute in 0..minutes {
-            self.stormy_minute(minute);
+        let mut passed = 0;
+        while passed < minutes && !self.is_over() {
+            self.stormy_minute(passed);
+            passed += 1;
         }
         let settled_after = self.calm();
         let world = &self.world;
         let _ = std::fs::remove_file(&world.log);
         Report {
-            minutes: minutes + settled_after,
+            minutes: passed + settled_after,
             ticks: world.ticks,
             kills: world.kills,
             switches_fired: world.switches_fired,
+            left_armed: self.ledger.left_armed.len() as u64,
             tally: world.proxy.tally(),
             ends: self.ledger.ends(),
             settled_after,
         }
+    }
+
+    /// Nothing follows where nothing runs.
+    fn is_over(&self) -> bool {
+        let asked = &self.world.releases;
+        !asked.is_empty() && asked.iter().all(|release| release.accepted) && self.ledger.active().is_empty()
     }
 
     fn stormy_minute(&mut self, minute: u64) {
@@ -252,6 +259,9 @@ impl Storm {
     }
 
     fn look(&mut self, fault_free: bool) {
+        if self.world.proxy.take_armed_late() {
+            self.world.overlapped = Some(self.world.minute);
+        }
         self.ledger.look(&self.world, fault_free);
         self.ledger.wrong.extend(self.world.proxy.take_wrong());
         self.fail_if_wrong();
@@ -285,32 +295,4 @@ fn fields(newer: &str) -> Value {
         "deadline": "25m",
         "newer": newer,
     })
-}
-
-/// A weight that is about to be set, where no record wants it: it must be saved before.
-fn unrecorded(cloud: &Cloud, asked: &Asked, received: &Received) -> Option<String> {
-    if asked.operation != "PUT aliases" {
-        return None;
-    }
-    let body: Value = serde_json::from_slice(&received.body).expect("it is JSON");
-    let parts: Vec<&str> = received.path.split('/').collect();
-    let (function, alias) = (parts[3], parts[5]);
-    let weights = body["RoutingConfig"]["AdditionalVersionWeights"].as_object();
-    let share = weights.and_then(|weights| weights.values().next()).and_then(Value::as_f64);
-    let claim = cloud.item(TABLE, &format!("TARGET#{function}:{alias}"), "CLAIM");
-    let holder = claim.and_then(|claim| claim["rollout"]["S"].as_str().map(str::to_owned));
-    let state = holder.and_then(|id| cloud.item(TABLE, &format!("ROLLOUT#{id}"), "STATE"));
-    let rollout: Option<Rollout> =
-        state.map(|item| serde_json::from_str(item["doc"]["S"].as_str().expect("a document")).expect("a rollout"));
-    let wanted = |weight: Weight| {
-        let wants = |rollout: &Rollout| rollout.history.iter().any(|event| event.weight == weight);
-        rollout.as_ref().is_some_and(wants)
-    };
-    let to_baseline = rollout.as_ref().is_none_or(|rollout| body["FunctionVersion"] == rollout.baseline.0.as_str());
-    let fine = match share {
-        Some(share) => wanted(Weight::from_share(share).expect("a share")),
-        None => to_baseline || wanted(Weight::FULL),
-    };
-    let record = rollout.map(|rollout| (rollout.id, rollout.phase));
-    (!fine).then(|| format!("{body} is to be set on {function}:{alias}, and the record says {record:?}"))
 }

@@ -12,8 +12,9 @@ use coalmine_core::units::{Minute, Timestamp};
 use serde_json::{Value, json};
 
 use super::places::Place;
+use super::watch::{Onlooker, Told};
 use crate::harness::{
-    Asked, Cloud, Dice, Function, Outcome, Process, Proxy, Received, SWITCH_ROLE, SWITCHES, Way, Weather, this_minute,
+    Cloud, Dice, Function, Outcome, Process, Proxy, SWITCH_ROLE, SWITCHES, Way, Weather, this_minute,
 };
 
 pub const TABLE: &str = "coalmine";
@@ -45,6 +46,7 @@ pub enum Kill {
 pub struct World {
     pub cloud: Arc<Cloud>,
     pub proxy: Proxy,
+    pub told: Arc<Told>,
     pub places: Vec<Box<dyn Place>>,
     pub releases: Vec<Release>,
     /// The minute that is running. Begins with the real one, because a tick of the past would be dropped.
@@ -58,6 +60,8 @@ pub struct World {
     processes: BTreeMap<&'static str, Process>,
     seed: u64,
     invocations: u64,
+    /// When two invocations last ran at once, or a switch was armed by what nobody waited for any more.
+    pub overlapped: Option<Minute>,
     pub ticks: u64,
     pub kills: u64,
     pub switches_fired: u64,
@@ -69,13 +73,14 @@ impl World {
         cloud: Arc<Cloud>,
         places: Vec<Box<dyn Place>>,
         elsewhere: Vec<(&'static str, u16)>,
-        watch: impl Fn(&Asked, &Received) -> Option<String> + Send + Sync + 'static,
         seed: u64,
     ) -> Self {
         cloud.create_table(TABLE);
         cloud.scheduler().create_group(SWITCHES);
-        let proxy = Proxy::start(cloud.port(), elsewhere, watch);
-        let told = [
+        let onlooker = Onlooker::new(Arc::clone(&cloud));
+        let told = onlooker.told();
+        let proxy = Proxy::start(cloud.port(), elsewhere, onlooker);
+        let environment = [
             ("COALMINE_TABLE", TABLE),
             ("COALMINE_SWITCH_GROUP", SWITCHES),
             ("COALMINE_SWITCH_ROLE_ARN", SWITCH_ROLE),
@@ -83,7 +88,7 @@ impl World {
             ("COALMINE_EVENT_BUS", "default"),
             ("AWS_ENDPOINT_URL", &proxy.endpoint()),
         ];
-        let environment = told.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let name = format!("wire-{}-{seed}.log", std::process::id());
         let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         for place in &places {
@@ -92,6 +97,7 @@ impl World {
         let world = Self {
             cloud,
             proxy,
+            told,
             places,
             releases: Vec::new(),
             minute: this_minute(),
@@ -102,6 +108,7 @@ impl World {
             processes: BTreeMap::new(),
             seed,
             invocations: 0,
+            overlapped: None,
             ticks: 0,
             kills: 0,
             switches_fired: 0,
@@ -169,6 +176,7 @@ impl World {
     pub fn tick_together(&mut self, kill: Kill) -> Vec<Outcome> {
         let event = self.tick_event();
         self.ticks += 2;
+        self.overlapped = Some(self.minute);
         self.invoke(&["tick", "rival"], &event, kill)
     }
 
