@@ -105,9 +105,7 @@ impl Ledger {
             (Some((new, weight)), Some(holder)) if route.old == settled && *new == holder.canary.0 => {
                 (*weight > most).then(|| format!("{} wanted {most} at most", holder.id))
             }
-            (_, Some(holder)) => {
-                Some(format!("{} wanted {most} of {} beside {settled}", holder.id, holder.canary))
-            }
+            (_, Some(holder)) => Some(format!("{} wanted {most} of {} beside {settled}", holder.id, holder.canary)),
             (_, None) => Some(format!("nothing runs, and {settled} was left alone with all traffic")),
         }
     }

@@ -11,9 +11,7 @@ use serde_json::{Value, json};
 use super::checks::Ledger;
 use super::places::{Alias, Pair, Place};
 use super::world::{Kill, World, said};
-use crate::harness::{
-    Cloud, CodeDeploy, Elb, FakeCodeDeploy, FakeElb, Outcome, Tally, Way, this_minute,
-};
+use crate::harness::{Cloud, CodeDeploy, Elb, FakeCodeDeploy, FakeElb, Outcome, Tally, Way, this_minute};
 
 /// The share of the requests that meet trouble, in waves of so many minutes.
 const SHARES: [f64; 5] = [0.0, 0.03, 0.1, 0.15, 0.3];
@@ -192,7 +190,9 @@ impl Storm {
             let asked = self.world.releases.iter().filter(|release| release.place == place).count();
             let waiting = self.world.releases.iter().any(|release| release.place == place && !release.accepted);
             let running = self.running_at(place);
-            let room = running.len() == 1 && !waiting && matches!(running[0].phase, Phase::Shifting { .. } | Phase::Baking { .. });
+            let room = running.len() == 1
+                && !waiting
+                && matches!(running[0].phase, Phase::Shifting { .. } | Phase::Baking { .. });
             if asked > 0 && !(room && self.hits(0.4)) {
                 continue;
             }
@@ -217,7 +217,8 @@ impl Storm {
         let id = &running[self.below(running.len() as u64) as usize];
         let command = ["pause", "resume", "resume", "abort"][self.below(4) as usize];
         let kill = self.kill();
-        let outcome = self.world.command(&json!({ "command": command, "rollout": id, "by": "mara", "reason": "so" }), kill);
+        let outcome =
+            self.world.command(&json!({ "command": command, "rollout": id, "by": "mara", "reason": "so" }), kill);
         self.world.proxy.note(format!("  {command} of {id}: {}", said(&outcome)));
     }
 

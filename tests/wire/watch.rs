@@ -53,7 +53,8 @@ impl Onlooker {
         let claim = format!("{}:{}", parts[3], parts[5]);
         let weights = body["RoutingConfig"]["AdditionalVersionWeights"].as_object();
         let share = weights.and_then(|weights| weights.values().next()).and_then(Value::as_f64);
-        let to_canary = || self.holder(&claim).is_some_and(|rollout| body["FunctionVersion"] == rollout.canary.0.as_str());
+        let to_canary =
+            || self.holder(&claim).is_some_and(|rollout| body["FunctionVersion"] == rollout.canary.0.as_str());
         let weight = match share {
             Some(share) => Weight::from_share(share).expect("a share"),
             None if to_canary() => Weight::FULL,
@@ -69,7 +70,8 @@ fn of_rule(received: &Received) -> Option<Wish> {
     let actions = if fields["Actions"].is_array() { &fields["Actions"] } else { &fields["DefaultActions"] };
     let groups = actions[0]["ForwardConfig"]["TargetGroups"].as_array()?;
     let weight = |group: &Value| group["Weight"].as_str().and_then(|weight| weight.parse::<f64>().ok()).unwrap_or(1.0);
-    let name = |group: &Value| group["TargetGroupArn"].as_str().and_then(|arn| arn.split('/').nth(1).map(str::to_owned));
+    let name =
+        |group: &Value| group["TargetGroupArn"].as_str().and_then(|arn| arn.split('/').nth(1).map(str::to_owned));
     let green = groups.iter().find(|group| name(group).is_some_and(|name| name.starts_with("green")))?;
     let all: f64 = groups.iter().map(weight).sum();
     let weight = Weight::from_share(weight(green) / all).expect("a share");

@@ -238,8 +238,7 @@ impl World {
         self.proxy.note(format!("{} {functions:?} {kill:?}", self.minute.start()));
         let processes: Vec<&Process> = functions.iter().map(|name| &self.processes[name]).collect();
         let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
-            let running: Vec<_> =
-                processes.iter().map(|process| scope.spawn(|| process.invoke(event))).collect();
+            let running: Vec<_> = processes.iter().map(|process| scope.spawn(|| process.invoke(event))).collect();
             if let Kill::After(wait) = kill {
                 std::thread::sleep(wait);
                 killer.kill();
