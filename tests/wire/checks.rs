@@ -43,7 +43,12 @@ impl Ledger {
                 Phase::Promoted { .. } => "promoted".to_owned(),
                 Phase::RolledBack { why, .. } => format!("rolledBack, {}", kind(why)),
                 Phase::Superseded { why, .. } => format!("superseded, {}", kind(why)),
-                other => format!("NOT ENDED, {:?}", other.name()),
+                Phase::Pending { .. }
+                | Phase::Shifting { .. }
+                | Phase::Baking { .. }
+                | Phase::Paused { .. }
+                | Phase::Promoting { .. }
+                | Phase::RollingBack { .. } => format!("not ended, {:?}", rollout.phase.name()),
             };
             *ends.entry(end).or_default() += 1;
         }

@@ -16,6 +16,8 @@ use crate::harness::{Cloud, CodeDeploy, Elb, FakeCodeDeploy, FakeElb, Outcome, T
 /// The share of the requests that meet trouble, in waves of so many minutes.
 const SHARES: [f64; 5] = [0.0, 0.03, 0.1, 0.15, 0.3];
 const WAVE: u64 = 8;
+const KILLED: [f64; 3] = [0.1, 0.3, 0.6];
+const RIVALS: [f64; 3] = [0.05, 0.15, 0.4];
 /// Without faults a rollout ends within its deadline of 25 minutes, a pause of 6, a watch of 2, and the minutes in which
 /// each of them is noticed and acted on.
 const ENDS_WITHIN: u64 = 40;
@@ -27,6 +29,9 @@ pub struct Storm {
     world: World,
     ledger: Ledger,
     seed: u64,
+    /// Shares of the invocations that are killed, and of the ticks that come from two controllers at once.
+    killed: f64,
+    rivals: f64,
     /// Whether what stalls may arrive in a later minute.
     patient: bool,
     /// What answers beside the cloud, as long as the storm lasts.
@@ -66,7 +71,7 @@ impl Storm {
         let codedeploy = FakeCodeDeploy::start(CodeDeploy::at(this_minute().start()));
         let port = codedeploy.port();
         let world = World::set_up(cloud, places, vec![("codedeploy", port)], seed);
-        Self { world, ledger: Ledger::default(), seed, patient: true, _beside: Beside::CodeDeploy(codedeploy) }
+        Self::of(world, seed, true, Beside::CodeDeploy(codedeploy))
     }
 
     pub fn on_target_groups(seed: u64) -> Self {
@@ -77,7 +82,15 @@ impl Storm {
         let pair = |number| Box::new(Pair::make(port, &balancer, number)) as Box<dyn Place>;
         let elsewhere = vec![("elasticloadbalancing", port), ("ecs", port)];
         let world = World::set_up(cloud, (0..3).map(pair).collect(), elsewhere, seed);
-        Self { world, ledger: Ledger::default(), seed, patient: false, _beside: Beside::Elb(elb) }
+        Self::of(world, seed, false, Beside::Elb(elb))
+    }
+
+    /// Every world has a temper of its own.
+    fn of(mut world: World, seed: u64, patient: bool, beside: Beside) -> Self {
+        let killed = KILLED[world.dice.below(KILLED.len() as u64) as usize];
+        let rivals = RIVALS[world.dice.below(RIVALS.len() as u64) as usize];
+        world.proxy.note(format!("{killed} of the invocations are killed, {rivals} of the ticks have a rival"));
+        Self { world, ledger: Ledger::default(), seed, killed, rivals, patient, _beside: beside }
     }
 
     /// So many minutes with faults, then none until all has ended. Panics at the first thing that is wrong.
@@ -109,7 +122,7 @@ impl Storm {
     }
 
     fn stormy_minute(&mut self, minute: u64) {
-        if minute % WAVE == 0 {
+        if minute.is_multiple_of(WAVE) {
             let share = SHARES[self.below(SHARES.len() as u64) as usize];
             self.world.share = share;
             self.world.proxy.note(format!("{share} of the requests meet trouble"));
@@ -120,12 +133,12 @@ impl Storm {
         let kill = self.kill();
         match self.below(100) {
             0..5 => self.world.proxy.note("no tick comes".to_owned()),
-            5..12 => {
+            5 => self.sleep(),
+            _ if self.hits(self.rivals) => drop(self.world.tick_together(kill)),
+            6..12 => {
                 self.world.tick(kill);
                 self.world.tick(Kill::Never);
             }
-            12..22 => drop(self.world.tick_together(kill)),
-            22 => self.sleep(),
             _ => drop(self.world.tick(kill)),
         }
         self.alarms();
@@ -148,9 +161,7 @@ impl Storm {
         self.world.share = 0.0;
         self.world.proxy.note("no more faults".to_owned());
         self.world.proxy.deliver_stalled();
-        for place in 0..self.world.places.len() {
-            self.world.cloud.set_alarm(&self.world.places[place].alarm().to_owned(), "OK");
-        }
+        self.world.places.iter().for_each(|place| self.world.cloud.set_alarm(place.alarm(), "OK"));
         self.world.ask_again(Kill::Never);
         self.look(false);
         let longest = self.in_line() * ENDS_WITHIN;
@@ -241,13 +252,13 @@ impl Storm {
     }
 
     fn kill(&mut self) -> Kill {
-        match self.below(10) {
-            0 | 1 => {
-                let way = if self.hits(0.5) { Way::KilledBefore } else { Way::KilledAfter };
-                Kill::Request(self.below(30), way)
-            }
-            2 => Kill::After(Duration::from_millis(self.below(250))),
-            _ => Kill::Never,
+        if !self.hits(self.killed) {
+            return Kill::Never;
+        }
+        match self.below(3) {
+            0 => Kill::Request(self.below(40), Way::KilledBefore),
+            1 => Kill::Request(self.below(40), Way::KilledAfter),
+            _ => Kill::After(Duration::from_millis(self.below(300))),
         }
     }
 

@@ -369,10 +369,10 @@ impl Weather {
 /// DynamoDB's consistent reads are never stale, and only what changes something can do so later.
 fn fits(way: Way, asked: &Asked, received: &Received) -> bool {
     let consistent = || received.body.windows(16).any(|part| part == b"\"ConsistentRead\"");
-    match way {
-        Way::Old => asked.reads() && !consistent(),
-        Way::Stalled => !asked.reads(),
-        _ => true,
+    match (way, asked.reads()) {
+        (Way::Old, reads) => reads && !consistent(),
+        (Way::Stalled, reads) => !reads,
+        (_, _) => true,
     }
 }
 
