@@ -34,12 +34,12 @@ fn told(variable: &str) -> Option<f64> {
 
 #[test]
 fn no_rollout_is_lost_and_none_left_weighted() {
-    soak(Storm::on_aliases, FOLLOWING, 1);
+    soak(Storm::on_aliases, FOLLOWING, 5);
 }
 
 #[test]
 fn nor_between_target_groups() {
-    soak(Storm::on_target_groups, SINGLE, 1);
+    soak(Storm::on_target_groups, SINGLE, 5);
 }
 
 /// One world, or as many as there is time for.

@@ -21,6 +21,8 @@ pub struct Ledger {
     rolling_back: BTreeMap<String, u32>,
     /// Dead man's switches that outlived their rollouts.
     pub left_armed: BTreeSet<String>,
+    /// How many went off.
+    pub fired: u64,
     pub wrong: Vec<String>,
 }
 
@@ -53,6 +55,16 @@ impl Ledger {
             *ends.entry(end).or_default() += 1;
         }
         ends
+    }
+
+    /// Switches went off. One that outlived its rollout gives all traffic to that rollout's old version.
+    pub fn fired(&mut self, world: &World, names: Vec<(usize, String)>) {
+        for (place, name) in names {
+            self.fired += 1;
+            if self.left_armed.contains(&name) {
+                self.settled.insert(place, world.places[place].route(&world.cloud).old);
+            }
+        }
     }
 
     /// Looks at everything. `fault_free`: nothing was made to go wrong in this minute, and its tick came.

@@ -107,7 +107,7 @@ impl Storm {
             minutes: passed + settled_after,
             ticks: world.ticks,
             kills: world.kills,
-            switches_fired: world.switches_fired,
+            switches_fired: self.ledger.fired,
             left_armed: self.ledger.left_armed.len() as u64,
             tally: world.proxy.tally(),
             ends: self.ledger.ends(),
@@ -143,9 +143,8 @@ impl Storm {
         }
         self.alarms();
         // Without revisions nothing but time makes a late write harmless, and nothing travels for a minute.
-        if !self.patient || self.hits(0.6) {
-            self.world.proxy.deliver_stalled();
-        }
+        let all = !self.patient || self.hits(0.6);
+        self.world.proxy.deliver_stalled(all);
         self.look(false);
     }
 
@@ -160,7 +159,7 @@ impl Storm {
     fn calm(&mut self) -> u64 {
         self.world.share = 0.0;
         self.world.proxy.note("no more faults".to_owned());
-        self.world.proxy.deliver_stalled();
+        self.world.proxy.deliver_stalled(true);
         self.world.places.iter().for_each(|place| self.world.cloud.set_alarm(place.alarm(), "OK"));
         self.world.ask_again(Kill::Never);
         self.look(false);
@@ -274,6 +273,8 @@ impl Storm {
         if self.world.proxy.take_armed_late() {
             self.world.overlapped = Some(self.world.minute);
         }
+        let fired = std::mem::take(&mut self.world.fired);
+        self.ledger.fired(&self.world, fired);
         self.ledger.look(&self.world, fault_free);
         self.ledger.wrong.extend(self.world.proxy.take_wrong());
         self.fail_if_wrong();

@@ -64,7 +64,8 @@ pub struct World {
     pub overlapped: Option<Minute>,
     pub ticks: u64,
     pub kills: u64,
-    pub switches_fired: u64,
+    /// Schedules that went off since they were last looked at, each with its place.
+    pub fired: Vec<(usize, String)>,
 }
 
 impl World {
@@ -111,7 +112,7 @@ impl World {
             overlapped: None,
             ticks: 0,
             kills: 0,
-            switches_fired: 0,
+            fired: Vec::new(),
         };
         world.put_history();
         world
@@ -151,7 +152,7 @@ impl World {
                     let (call, input) = scheduler.take(&name);
                     place.put_back(&self.cloud, &call, &input);
                     self.proxy.note(format!("  the switch {name} fires"));
-                    self.switches_fired += 1;
+                    self.fired.push((release.place, name));
                 }
             }
         }

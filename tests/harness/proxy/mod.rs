@@ -220,10 +220,14 @@ impl Proxy {
         }
     }
 
-    /// The stalled requests arrive, in their order.
-    pub fn deliver_stalled(&self) {
+    /// The stalled requests arrive, in their order: those that arm a switch, or all.
+    pub fn deliver_stalled(&self, all: bool) {
         let stalled = std::mem::take(&mut self.inner.state().stalled);
         for (asked, received) in stalled {
+            if !all && !asked.arms() {
+                self.inner.state().stalled.push((asked, received));
+                continue;
+            }
             self.inner.state().armed_late |= asked.arms();
             self.note(format!("  {} {} arrives at last", asked.service, asked.operation));
             self.inner.forward(&asked, &received);
