@@ -170,7 +170,10 @@ fn the_switch_may_do_what_the_functions_may_and_outlives_them() {
         "Effect": "Allow",
         "Principal": { "Service": "scheduler.amazonaws.com" },
         "Action": "sts:AssumeRole",
-        "Condition": { "StringEquals": { "aws:SourceAccount": { "Ref": "AWS::AccountId" } } },
+        "Condition": { "StringEquals": {
+            "aws:SourceAccount": { "Ref": "AWS::AccountId" },
+            "aws:SourceArn": { "Fn::GetAtt": ["Switches", "Arn"] },
+        } },
     }]);
     assert_eq!(role["AssumeRolePolicyDocument"]["Statement"], trusted);
     let schedules = "arn:${AWS::Partition}:scheduler:${AWS::Region}:${AWS::AccountId}:schedule/${Switches}/*";
@@ -190,7 +193,7 @@ fn the_switch_may_do_what_the_functions_may_and_outlives_them() {
     assert_eq!(json!(moves[2..]), rest);
     // Traffic that is split while the stack is deleted is put back all the same.
     for kept in ["Switches", "SwitchRole"] {
-        assert_eq!(resources[kept]["DeletionPolicy"], "Retain", "{kept}");
+        assert_eq!(resources[kept]["DeletionPolicy"], "RetainExceptOnCreate", "{kept}");
     }
     let environment = &plain["Resources"]["Tick"]["Properties"]["Environment"]["Variables"];
     assert_eq!(environment["COALMINE_SWITCH_GROUP"], json!({ "Ref": "Switches" }));

@@ -6,14 +6,14 @@ use aws_sdk_elasticloadbalancingv2::types::{
     Action, AuthenticateCognitoActionConfig, AuthenticateOidcActionConfig, ForwardActionConfig,
     JwtValidationActionConfig,
 };
-use coalmine_core::ports::{Fault, FaultKind, Switch};
+use coalmine_core::ports::{Fault, LookError, Switch};
 use coalmine_core::spec::{AlbTarget, RuleRef, Stickiness};
 use coalmine_core::units::Weight;
 use serde_json::{Map, Value, json};
 
 use super::actions::{self, Wish};
 use super::write::{read_fault, rewritten};
-use super::{Configured, DESCRIBE_RULES};
+use super::{Rule, with_traffic};
 use crate::Aws;
 
 /// A call, as its service's API names it and its members.
@@ -33,17 +33,19 @@ impl Aws {
         switch: &Switch<'_>,
     ) -> Result<Vec<Option<PutBack>>, Fault> {
         let (baseline, canary) = (switch.baseline, switch.canary);
-        let Configured { rules, .. } = self.configured(target).await.map_err(read_fault)?;
+        let rules = self.found(&target.rules).await.map_err(read_fault)?;
         let unstick = target.stickiness == Stickiness::DisableOnRollback;
         let wish = Wish::Split { baseline, canary, weight: Weight::ZERO, unstick };
-        let one = |reference: &RuleRef| {
-            let rule = rules.iter().find(|rule| rule.reference == *reference);
-            let Some(rule) = rule.filter(|rule| !actions::taken(&rule.actions, [baseline, canary])) else {
-                return Ok(None);
+        // What is not ours to write, or could not be written as it is, is left as it is: by the switch, too.
+        let one = |(reference, rule): (&RuleRef, Result<Rule, LookError>)| {
+            let rule = match rule {
+                Err(error @ LookError::Fault(_)) => return Err(read_fault(error)),
+                Err(LookError::NotFound(_)) => return Ok(None),
+                Ok(rule) => with_traffic(rule).ok().filter(|rule| !actions::taken(&rule.actions, [baseline, canary])),
             };
-            let list: Result<Vec<Value>, String> = rewritten(rule, wish)?.iter().map(action).collect();
-            let refused = |why| DESCRIBE_RULES.refusal(FaultKind::Rejected, format!("{} {why}", rule.reference.arn()));
-            let list = list.map_err(refused)?;
+            let Some(list) = rule.and_then(|rule| rewritten(&rule, wish).ok()) else { return Ok(None) };
+            let list: Result<Vec<Value>, String> = list.iter().map(action).collect();
+            let Ok(list) = list else { return Ok(None) };
             Ok(Some(match reference {
                 RuleRef::Rule(arn) => {
                     PutBack { action: "modifyRule", input: json!({ "RuleArn": arn, "Actions": list }) }
@@ -53,7 +55,7 @@ impl Aws {
                 }
             }))
         };
-        target.rules.iter().map(one).collect()
+        target.rules.iter().zip(rules).map(one).collect()
     }
 }
 

@@ -237,6 +237,21 @@ async fn a_rule_that_somebody_else_has_is_not_put_back() {
     }
 }
 
+/// A page for maintenance, or an action of a type that came later, stays: and the switch of the other rule is armed.
+#[tokio::test]
+async fn a_rule_that_cannot_be_shifted_any_more_is_not_put_back() {
+    let ours = forward(&[("blue", 19), ("green", 1)]);
+    let page = "<member><Type>fixed-response</Type></member>";
+    let unknown = format!("<member><Type>teleport</Type></member>{ours}");
+    for listener in [page, &unknown] {
+        let replies = vec![rules(&[("r1", &ours)]), listeners(&[("80", listener)]), ok(), missing()];
+        let (done, asked) = arm_rules(&two_rules(), replies).await;
+        done.unwrap();
+        let lines: Vec<String> = asked.iter().map(line).collect();
+        assert_eq!(lines, ["PUT /schedules/shop-green.0", "DELETE /schedules/shop-green.1?groupName=coalmine"]);
+    }
+}
+
 #[tokio::test]
 async fn all_rules_of_a_target_are_disarmed() {
     let (aws, script) = aws_with(ROLE, [ok(), missing()]);

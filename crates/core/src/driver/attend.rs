@@ -317,7 +317,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         let mut told = SwitchTold::Nothing;
         for effect in &decision.effects {
             // No traffic that nobody would put back.
-            if effect.gives_traffic() && told == SwitchTold::Failed {
+            if effect.gives_traffic() && matches!(told, SwitchTold::Failed | SwitchTold::Removed) {
                 continue;
             }
             // The one exception to saving before acting: with the store down, traffic may still go back to the baseline.
@@ -388,7 +388,17 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         let Rollout { id, baseline, canary, spec, .. } = rollout;
         let switch = Switch { rollout: id, target: &spec.target, baseline, canary, at };
         match self.ports.arm(&switch).await {
-            Ok(()) => SwitchTold::Armed(at),
+            // It took its time, and meanwhile another invocation may have ended the rollout and removed it.
+            Ok(()) => match self.ports.load(id).await {
+                Ok(Some(stored)) if stored.revision >= rollout.revision && stored.switch.is_none() => {
+                    self.disarm(rollout, line).await
+                }
+                Ok(Some(stored)) if stored.revision > rollout.revision => {
+                    line.faults.push(SaveError::Conflict.to_string());
+                    SwitchTold::Failed
+                }
+                Ok(_) | Err(_) => SwitchTold::Armed(at),
+            },
             Err(fault) => {
                 line.faults.push(fault.to_string());
                 SwitchTold::Failed

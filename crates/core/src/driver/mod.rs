@@ -200,6 +200,15 @@ fn neighbours(rollouts: &[Rollout]) -> BTreeMap<String, Neighbours> {
             found.insert(rollout.id.clone(), neighbours);
         }
     }
+    // Its switch may still fire: what begins before that would be put back.
+    for ended in rollouts.iter().filter(|rollout| rollout.is_terminal() && rollout.switch.is_some()) {
+        for next in rollouts.iter().filter(|next| !next.is_terminal() && next.spec.target.overlaps(&ended.spec.target))
+        {
+            if let Some(next) = found.get_mut(&next.id) {
+                next.target_held_by.get_or_insert_with(|| ended.id.clone());
+            }
+        }
+    }
     for ended in rollouts.iter().filter(|rollout| rollout.detach_at.is_some()) {
         let newer =
             rollouts.iter().find(|other| !other.is_terminal() && other.spec.target.overlaps(&ended.spec.target));

@@ -22,6 +22,10 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
         return;
     }
     let learned = learn(draft);
+    if let Some(holder) = draft.seen.target_held_by.clone() {
+        draft.hold(format!("waits until the switch of rollout {holder} is removed"));
+        return;
+    }
     if !check_target(draft) || !check_attached(draft) || !check_version(draft) || !check_alarms(draft) || !learned {
         return;
     }

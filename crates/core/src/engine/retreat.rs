@@ -5,8 +5,9 @@ use crate::observation::{Routing, Seen, Split};
 use crate::rollout::{Fence, Phase, RollBackEnd, WeightSeen, Why};
 use crate::units::{Span, Weight};
 
-/// Without revisions nothing makes a write stale that is still in flight. By then it has ended: no write is given as long.
-const QUIET: Span = Span::from_seconds(60);
+/// Without revisions nothing makes a write stale that is still in flight. By then it has ended: it lives no longer than its
+/// invocation, and a tick's `now` is its event's time, which may be a minute old.
+const QUIET: Span = Span::from_seconds(120);
 
 /// What does not exist that long after the turn back is not coming back: a rule that is made anew is another one. It sends
 /// nobody anywhere, and must not hold the target for ever.

@@ -1,7 +1,7 @@
 //! The dead man's switch: while traffic is split, AWS itself stands ready to put all of it back, and every live tick pushes
 //! that into the future. It fires when nobody pushes it any more.
 
-use super::{Draft, Effect};
+use super::{Draft, Effect, health};
 use crate::observation::{Split, SwitchTold};
 use crate::rollout::{Held, Phase, PutBack};
 use crate::units::{Span, Timestamp, Weight};
@@ -17,12 +17,16 @@ const GONE_AFTER: Span = Span::from_minutes(10);
 pub(super) fn keep(draft: &mut Draft<'_>, observed: bool) {
     let armed = draft.next.switch;
     match (draft.seen.switch.filter(|_| !observed && is_split(&draft.next.phase)), armed) {
+        (Some(_), Some(armed)) if is_left_to_fire(draft, armed) => {}
         (Some(time), armed) => arm(draft, time, armed),
-        (None, Some(PutBack { at, .. })) => {
+        (None, Some(PutBack { at, earliest })) => {
             if draft.seen.switch_told == SwitchTold::Removed || draft.now() >= at + GONE_AFTER {
                 draft.next.switch = None;
                 return;
             }
+            // Saved before it is done: whoever needs it after all must arm it again.
+            draft.next.switch =
+                Some(PutBack { at, earliest: earliest.min(draft.now()) }).filter(|_| earliest == at).or(armed);
             let until = at.hour_minute();
             draft.hold(format!("at {until} all traffic is put back, until the switch that does it is removed"));
             draft.effects.push(Effect::Disarm);
@@ -31,10 +35,17 @@ pub(super) fn keep(draft: &mut Draft<'_>, observed: bool) {
     }
 }
 
+/// It does what a rollback wants, by a way of its own: one that does not get on must not keep it from that. Not where
+/// nobody would answer on the old version.
+fn is_left_to_fire(draft: &Draft<'_>, armed: PutBack) -> bool {
+    let rolls_back = matches!(draft.next.phase, Phase::RollingBack { .. });
+    rolls_back && draft.now() < armed.at + GONE_AFTER && health::nobody_to_go_back_to(draft).is_none()
+}
+
 /// What could not be told is told again with the next tick; what was told is remembered, so that its work is known for it.
 fn arm(draft: &mut Draft<'_>, time: Span, armed: Option<PutBack>) {
     let at = pushed(draft.now(), time);
-    let pushed = PutBack { at, earliest: armed.map_or(at, |armed| armed.earliest) };
+    let pushed = PutBack { at, earliest: armed.map_or(draft.now(), |armed| armed.earliest) };
     let mut next = armed.filter(|armed| armed.at >= at).unwrap_or(pushed);
     if draft.seen.switch_told == SwitchTold::Armed(next.at) {
         next.earliest = next.at;
@@ -42,8 +53,11 @@ fn arm(draft: &mut Draft<'_>, time: Span, armed: Option<PutBack>) {
     let is_news = armed.map(|armed| armed.at) != Some(next.at) || next.earliest < next.at;
     let untold = is_news && draft.seen.switch_told != SwitchTold::Failed;
     draft.next.switch = Some(next);
-    if untold || draft.effects.iter().any(Effect::gives_traffic) {
+    if draft.effects.iter().any(Effect::gives_traffic) {
         draft.effects.insert(0, Effect::Arm { at: next.at });
+    } else if untold {
+        // No retreat waits for it.
+        draft.effects.push(Effect::Arm { at: next.at });
     }
 }
 

@@ -188,6 +188,8 @@ pub enum Way {
     /// `set` only: times out now, and takes effect when [`Faulty::deliver_stalled`] is called: on an alias only if it is
     /// as it was seen, on rules whatever they are by then. Others fail without effect.
     Stalls,
+    /// Waits before the effect until [`Faulty::go_on`] is called.
+    Slow,
     /// The process dies before the effect: no call has an effect from then on.
     KilledBefore,
     /// The process dies after the effect.
@@ -219,6 +221,7 @@ impl std::fmt::Display for Rule {
             Way::Hangs => f.write_str("never answers"),
             Way::Panics => f.write_str("meets a bug and panics"),
             Way::Stalls => f.write_str("times out, and takes effect later"),
+            Way::Slow => f.write_str("takes effect only after another invocation"),
             Way::KilledBefore => f.write_str("kills the controller before it has an effect"),
             Way::KilledAfter => f.write_str("kills the controller after its effect"),
         }
@@ -243,6 +246,15 @@ struct State {
     /// Where in `calls` the process died.
     killed: Option<usize>,
     stalled: Vec<StalledWrite>,
+    slow: Slow,
+}
+
+/// How far the slow call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slow {
+    NotReached,
+    Waits,
+    GoesOn,
 }
 
 /// A `set` that has not reached the service yet.
@@ -258,7 +270,7 @@ struct StalledWrite {
 impl<'a, P: Ports> Faulty<'a, P> {
     #[must_use]
     pub fn new(inner: &'a P, rules: Vec<Rule>) -> Self {
-        let state = State { rules, calls: Vec::new(), killed: None, stalled: Vec::new() };
+        let state = State { rules, calls: Vec::new(), killed: None, stalled: Vec::new(), slow: Slow::NotReached };
         Self { inner, past: None, state: Mutex::new(state), pace: None }
     }
 
@@ -318,6 +330,17 @@ impl<'a, P: Ports> Faulty<'a, P> {
         answers
     }
 
+    /// Whether a call waits for [`Faulty::go_on`].
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.lock().slow == Slow::Waits
+    }
+
+    /// Lets the slow call go on, at once if it comes only later.
+    pub fn go_on(&self) {
+        self.lock().slow = Slow::GoesOn;
+    }
+
     /// Counts the call and says what happens to it; `None` lets it through.
     fn next(&self, operation: Operation) -> Option<Way> {
         let mut state = self.lock();
@@ -347,7 +370,9 @@ impl<'a, P: Ports> Faulty<'a, P> {
         stale: Option<E>,
     ) -> Result<T, E> {
         self.take_time().await;
-        go_wrong(self.next(operation), operation, effect, stale).await
+        let way = self.next(operation);
+        self.be_slow(way).await;
+        go_wrong(way, operation, effect, stale).await
     }
 
     /// A call that changes nothing: it may see the past.
@@ -357,7 +382,9 @@ impl<'a, P: Ports> Faulty<'a, P> {
         ask: impl FnOnce(&'a P) -> F + Send,
     ) -> Result<T, E> {
         self.take_time().await;
-        match (self.next(operation), self.past) {
+        let way = self.next(operation);
+        self.be_slow(way).await;
+        match (way, self.past) {
             (Some(Way::Old), Some(past)) => ask(past).await,
             (way, _) => go_wrong(way, operation, ask(self.inner), None).await,
         }
@@ -366,6 +393,13 @@ impl<'a, P: Ports> Faulty<'a, P> {
     async fn take_time(&self) {
         let draw = |rng: &Mutex<Rng>| rng.lock().unwrap_or_else(PoisonError::into_inner).below(MOST_WAITING_POLLS);
         for _ in 0..self.pace.as_ref().map_or(0, draw) {
+            yield_once().await;
+        }
+    }
+
+    async fn be_slow(&self, way: Option<Way>) {
+        while way == Some(Way::Slow) && self.lock().slow != Slow::GoesOn {
+            self.lock().slow = Slow::Waits;
             yield_once().await;
         }
     }
@@ -410,7 +444,7 @@ async fn go_wrong<T: Send, E: From<Fault> + Send>(
 ) -> Result<T, E> {
     let fault = |kind, detail: &str| Err(E::from(Fault::new(operation.name(), kind, detail)));
     match way {
-        None | Some(Way::Old) => effect.await,
+        None | Some(Way::Old | Way::Slow) => effect.await,
         Some(Way::Fails(kind)) => fault(kind, "on purpose"),
         Some(Way::AnswerLost | Way::Half) => {
             let _lost = effect.await;
@@ -444,6 +478,7 @@ impl<P: Ports> TrafficRouter for Faulty<'_, P> {
     async fn set(&self, split: &SetWeight<'_>) -> Result<(), SetError> {
         self.take_time().await;
         let way = self.next(Operation::Set);
+        self.be_slow(way).await;
         if way == Some(Way::Stalls) {
             self.remember_stalling(split);
         }
@@ -460,6 +495,7 @@ impl<P: Ports> TrafficRouter for Faulty<'_, P> {
     async fn attach(&self, attach: &Attach<'_>) -> Result<(), SetError> {
         self.take_time().await;
         let way = self.next(Operation::Attach);
+        self.be_slow(way).await;
         let first = if way == Some(Way::Half) { self.first_rule(attach.target, attach.seen).await? } else { None };
         match &first {
             Some((target, seen)) => {
@@ -473,6 +509,7 @@ impl<P: Ports> TrafficRouter for Faulty<'_, P> {
     async fn detach(&self, detach: &Detach<'_>) -> Result<(), SetError> {
         self.take_time().await;
         let way = self.next(Operation::Detach);
+        self.be_slow(way).await;
         let first = if way == Some(Way::Half) { self.first_rule(detach.target, detach.seen).await? } else { None };
         match &first {
             Some((target, seen)) => {

@@ -376,7 +376,10 @@ fn ends_match_the_target(then: &Rollout, now: &Rollout, after: &Snapshot, found:
     }
     // The next one has begun already.
     let key = now.spec.target.key();
-    if after.rollouts.values().any(|other| other.id != now.id && !other.is_terminal() && other.spec.target.key() == key)
+    if after
+        .rollouts
+        .values()
+        .any(|other| other.id != now.id && other.holds_target() && has_begun(other) && other.spec.target.key() == key)
     {
         return;
     }
@@ -398,6 +401,10 @@ fn ends_match_the_target(then: &Rollout, now: &Rollout, after: &Snapshot, found:
     {
         found.add("an end is seen live before it is recorded", format!("{:?} with {high} live", now.phase.name()));
     }
+}
+
+fn has_begun(rollout: &Rollout) -> bool {
+    !rollout.is_terminal() && !matches!(rollout.phase, Phase::Pending { .. })
 }
 
 fn live_split(rollout: &Rollout, snapshot: &Snapshot) -> Option<Split> {

@@ -15,6 +15,8 @@ on_both!(
     one_that_cannot_be_removed_for_a_while_does_not_fire,
     one_that_cannot_be_pushed_on_fires_and_is_known_for_it,
     a_push_that_fails_is_made_up_for_by_the_next_tick,
+    a_rollback_that_cannot_write_is_carried_out_by_it,
+    a_retreat_does_not_wait_for_it,
 );
 
 const SEED: u64 = 7;
@@ -152,4 +154,50 @@ fn a_push_that_fails_is_made_up_for_by_the_next_tick(on: On) {
         let outcome = unpushed(on, from, from + 9);
         assert_eq!(outcome.ended(), Some(PhaseName::Promoted), "{from}: {:#?}", outcome.rollout.history);
     }
+}
+
+/// Ticks come and push, but the weight cannot be set: of all that pushing nobody has anything.
+fn a_rollback_that_cannot_write_is_carried_out_by_it(on: On) {
+    let mut scenario = switched(on.of(alarmed()));
+    let turned = clean_run(&scenario, SEED).turned_back().unwrap();
+    let from = turned.since(clean_run(&scenario, SEED).started_at);
+    let denied = Way::Fails(FaultKind::Denied);
+    scenario.faults.push(faulty(from, Span::from_hours(3), When::Every(Operation::Set), denied));
+    let outcome = run(&scenario, SEED).unwrap();
+    assert_eq!(outcome.ended(), Some(PhaseName::RolledBack), "{:#?}", outcome.rollout.history);
+    let (back, weight) = *outcome.weights().last().unwrap();
+    assert_eq!(weight, Weight::ZERO);
+    assert!(back.since(turned) <= AT_MOST, "{turned}, {back}");
+}
+
+fn a_retreat_does_not_wait_for_it(on: On) {
+    let calm = clean_run(&switched(on.of(alarmed())), SEED);
+    let mut stuck = switched(on.of(alarmed()));
+    // Whenever a push may be due.
+    let turned = calm.turned_back().unwrap();
+    let from = turned.since(calm.started_at).minus(minutes(1));
+    stuck.faults.push(faulty(from, Span::from_hours(3), When::Every(Operation::Arm), Way::Hangs));
+    let outcome = run(&stuck, SEED).unwrap();
+    assert_eq!(outcome.turned_back(), Some(turned), "{:#?}", outcome.rollout.history);
+}
+
+/// What begins before that would be put back to what came before the last release.
+#[test]
+fn the_next_release_waits_until_the_last_ones_switch_is_removed() {
+    let mut scenario = switched(good());
+    scenario.spec["newer"] = "queue".into();
+    let mut next = scenario.spec.clone();
+    next["version"] = "43".into();
+    scenario.events.push(after(6, What::Command(json!({ "command": "start", "spec": next, "by": "ci" }))));
+    let calm = clean_run(&scenario, SEED);
+    let full = calm.reached(Weight::FULL).unwrap();
+    let removable = full + minutes(12);
+    let failed = Way::Fails(FaultKind::Failed);
+    let (from, until) = (full.since(calm.started_at), removable.since(calm.started_at));
+    scenario.faults.push(faulty(from, until, When::Every(Operation::Disarm), failed));
+    let outcome = run(&scenario, SEED).unwrap();
+    let first = |outcome: &Outcome| outcome.others["checkout-43"].weights.first().unwrap().at;
+    assert!(first(&calm) < removable && first(&outcome) >= removable, "{}, {}", first(&calm), first(&outcome));
+    let ends = [&outcome.rollout, &outcome.others["checkout-43"]].map(|rollout| rollout.phase.name());
+    assert_eq!(ends, [PhaseName::Promoted; 2]);
 }

@@ -81,11 +81,14 @@ impl Explorer<'_> {
             }
             let left = disturbed - usize::from(!undisturbed);
             let (next, calls) = self.turn(stage, act, None)?;
-            histories += self.descend(&next, act, None, left, mishaps)?;
+            // Of a tick of which no call is slow nothing comes in the middle.
+            if act != Act::Outlived {
+                histories += self.descend(&next, act, None, left, mishaps)?;
+            }
             if disturbed == 0 || mishaps == 0 {
                 continue;
             }
-            for mishap in self.mishaps(&calls) {
+            for mishap in self.mishaps(act, &calls) {
                 let (next, _) = self.turn(stage, act, Some(mishap))?;
                 histories += self.descend(&next, act, Some(mishap), disturbed - 1, mishaps - 1)?;
             }
@@ -143,12 +146,13 @@ impl Explorer<'_> {
     }
 
     /// What may go wrong with these calls. A process that dies before a call is one that died after the call before it.
-    fn mishaps(&self, calls: &[Operation]) -> Vec<Mishap> {
+    fn mishaps(&self, act: Act, calls: &[Operation]) -> Vec<Mishap> {
         let on_rules = matches!(self.scenario.target, Target::Alb(_));
         let mut mishaps = Vec::new();
         for (call, operation) in calls.iter().enumerate() {
             let mut ways = vec![Way::Fails(FaultKind::Throttled), Way::KilledAfter];
-            ways.push(if operation.writes() { Way::AnswerLost } else { Way::Old });
+            // What is read late is as good as a later write.
+            ways.extend(if operation.writes() { [Way::AnswerLost, Way::Slow].as_slice() } else { &[Way::Old] });
             let sets = matches!(operation, Operation::Set | Operation::Attach | Operation::Detach);
             if sets || matches!(operation, Operation::Save | Operation::Create) {
                 ways.push(Way::Stale);
@@ -156,6 +160,7 @@ impl Explorer<'_> {
             if sets && on_rules {
                 ways.push(Way::Half);
             }
+            ways.retain(|way| act != Act::Outlived || *way == Way::Slow);
             mishaps.extend(ways.into_iter().map(|way| Mishap { call, way }));
         }
         mishaps

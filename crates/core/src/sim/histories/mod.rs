@@ -30,6 +30,8 @@ pub enum Act {
     Twice,
     /// Two controllers tick at the same time, their calls interleaved.
     Rival,
+    /// While a call of the tick is slow, a person aborts, and the next tick comes.
+    Outlived,
     /// The tick says that it is two minutes earlier than it is.
     Late,
     /// It says that it is two minutes later.
@@ -62,11 +64,12 @@ pub enum Act {
 }
 
 impl Act {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Tick,
         Self::Lost,
         Self::Twice,
         Self::Rival,
+        Self::Outlived,
         Self::Late,
         Self::Early,
         Self::Asleep,
@@ -96,6 +99,7 @@ impl Act {
             Self::Lost => "lost",
             Self::Twice => "twice",
             Self::Rival => "rival",
+            Self::Outlived => "outlived",
             Self::Late => "late",
             Self::Early => "early",
             Self::Asleep => "asleep",
@@ -129,7 +133,7 @@ pub struct Mishap {
 }
 
 /// The ways in which a call goes wrong, with their names.
-pub const WAYS: [(Way, &str); 9] = [
+pub const WAYS: [(Way, &str); 10] = [
     (Way::Fails(FaultKind::Throttled), "throttled"),
     (Way::KilledAfter, "killedAfter"),
     (Way::AnswerLost, "answerLost"),
@@ -139,6 +143,7 @@ pub const WAYS: [(Way, &str); 9] = [
     (Way::KilledBefore, "killedBefore"),
     (Way::Hangs, "hangs"),
     (Way::Panics, "panics"),
+    (Way::Slow, "slow"),
 ];
 
 /// A minute that is not like the others.

@@ -1,5 +1,6 @@
 //! A world in the middle of a release, from which anything may happen next.
 
+use futures_util::future::join;
 use serde_json::json;
 
 use super::releases::{ALARM, ID, of};
@@ -156,6 +157,7 @@ impl<'a> Stage<'a> {
                 first
             }
             Act::Rival => self.rivals(rest)?,
+            Act::Outlived => self.outlived(rest)?,
             Act::Tick
             | Act::Red
             | Act::Quiet
@@ -265,7 +267,7 @@ impl<'a> Stage<'a> {
         backup: Option<Table>,
     ) -> Result<Option<Vec<Operation>>, Stalled> {
         match act {
-            Act::Tick | Act::Lost | Act::Twice | Act::Rival | Act::Late | Act::Early => {}
+            Act::Tick | Act::Lost | Act::Twice | Act::Rival | Act::Outlived | Act::Late | Act::Early => {}
             Act::Asleep => (1..SLEEP_MINUTES).for_each(|_| self.pass_minute()),
             Act::Red => {
                 self.world.set_alarm(ALARM, AlarmState::Alarm);
@@ -302,7 +304,7 @@ impl<'a> Stage<'a> {
     }
 
     fn write(&mut self, number: &str, weight: Option<Weight>) {
-        self.written = true;
+        self.written |= weight.is_some();
         let target = &self.scenario.target;
         let additional = weight.map(|weight| (of(target, "42"), weight));
         // A world with these versions refuses none of these.
@@ -312,7 +314,24 @@ impl<'a> Stage<'a> {
     fn tick(&mut self, mishap: Option<Mishap>, now: Timestamp, on_time: bool) -> Result<Vec<Operation>, Stalled> {
         self.watched(mishap, on_time, |world, past, settings| {
             let ports = ports(world, past, &rules(mishap));
-            let done = run_now(driver::tick(&ports, now, &SimBudget::plenty(), settings));
+            let budget = SimBudget::plenty();
+            let done = overtaken(&ports, next_tick(world, settings), driver::tick(&ports, now, &budget, settings));
+            finished(done, mishap).map(|()| ports.calls())
+        })
+    }
+
+    fn outlived(&mut self, mishap: Option<Mishap>) -> Result<Vec<Operation>, Stalled> {
+        let abort = Request::parse(&order_of(OrderKind::Abort));
+        self.watched(mishap, true, |world, past, settings| {
+            let ports = ports(world, past, &rules(mishap));
+            let (now, budget) = (world.now(), SimBudget::plenty());
+            let meanwhile = async {
+                if let Ok(abort) = abort {
+                    let _answer = driver::command(world, abort, now, &budget, settings).await;
+                }
+                next_tick(world, settings).await;
+            };
+            let done = overtaken(&ports, meanwhile, driver::tick(&ports, now, &budget, settings));
             finished(done, mishap).map(|()| ports.calls())
         })
     }
@@ -323,11 +342,11 @@ impl<'a> Stage<'a> {
             let one = ports(world, past, &rules(mishap)).interleaved(2 * seed);
             let two = Faulty::healthy(world).interleaved(2 * seed + 1);
             let (now, budgets) = (world.now(), [SimBudget::plenty(), SimBudget::plenty()]);
-            let both = futures_util::future::join(
-                driver::tick(&one, now, &budgets[0], settings),
-                driver::tick(&two, now, &budgets[1], settings),
-            );
-            let done = run_now(both).map(|(one, _two)| one);
+            let both = join(driver::tick(&one, now, &budgets[0], settings), async {
+                let _report = driver::tick(&two, now, &budgets[1], settings).await;
+                one.go_on();
+            });
+            let done = run_now(both).map(|(one, ())| one);
             finished(done, mishap).map(|()| one.calls())
         })
     }
@@ -349,17 +368,20 @@ impl<'a> Stage<'a> {
     fn ring(&mut self, mishap: Option<Mishap>) -> Result<Vec<Operation>, Stalled> {
         self.checked(mishap, |world, past, settings| {
             let ports = ports(world, past, &rules(mishap));
-            let done = run_now(driver::alarm(&ports, ALARM, world.now(), &SimBudget::plenty(), settings));
+            let budget = SimBudget::plenty();
+            let alarm = driver::alarm(&ports, ALARM, world.now(), &budget, settings);
+            let done = overtaken(&ports, next_tick(world, settings), alarm);
             finished(done, mishap).map(|()| ports.calls())
         })
     }
 
     fn order(&mut self, kind: OrderKind, mishap: Option<Mishap>) -> Result<Vec<Operation>, Stalled> {
-        let event = json!({ "command": kind, "rollout": ID, "by": "mara" });
-        let Ok(request) = Request::parse(&event) else { return Ok(Vec::new()) };
+        let Ok(request) = Request::parse(&order_of(kind)) else { return Ok(Vec::new()) };
         self.checked(mishap, |world, past, settings| {
             let ports = ports(world, past, &rules(mishap));
-            let done = run_now(driver::command(&ports, request, world.now(), &SimBudget::plenty(), settings));
+            let budget = SimBudget::plenty();
+            let command = driver::command(&ports, request, world.now(), &budget, settings);
+            let done = overtaken(&ports, next_tick(world, settings), command);
             match done {
                 Ok(_) => Ok(ports.calls()),
                 Err(stalled) => expected(stalled, mishap).map(|()| ports.calls()),
@@ -381,7 +403,9 @@ impl<'a> Stage<'a> {
         let mut calls = Vec::new();
         let done = self.checked(None, |world, past, settings| {
             let ports = ports(world, past, rules);
-            let done = run_now(driver::command(&ports, request, world.now(), &SimBudget::plenty(), settings));
+            let budget = SimBudget::plenty();
+            let command = driver::command(&ports, request, world.now(), &budget, settings);
+            let done = overtaken(&ports, next_tick(world, settings), command);
             calls = ports.calls();
             match done {
                 Ok(answer) => Ok(answer.map(|_| ())),
@@ -437,6 +461,31 @@ fn ports<'w>(world: &'w World, past: Option<&'w World>, rules: &[Rule]) -> Fault
         Some(past) => ports.remembering(past),
         None => ports,
     }
+}
+
+/// Runs an invocation; if a call of it is slow, something else happens meanwhile.
+fn overtaken<T>(
+    ports: &Faulty<'_, World>,
+    meanwhile: impl Future<Output = ()>,
+    invocation: impl Future<Output = T>,
+) -> Result<T, Stalled> {
+    let other = async {
+        if ports.waits() {
+            meanwhile.await;
+        }
+        ports.go_on();
+    };
+    run_now(join(invocation, other)).map(|(done, ())| done)
+}
+
+/// The tick of the next minute.
+async fn next_tick(world: &World, settings: &Settings) {
+    let later = world.now() + Span::from_minutes(1);
+    let _report = driver::tick(world, later, &SimBudget::plenty(), settings).await;
+}
+
+fn order_of(kind: OrderKind) -> serde_json::Value {
+    json!({ "command": kind, "rollout": ID, "by": "mara" })
 }
 
 /// A tick that could do nothing at all has nothing to report.

@@ -80,3 +80,21 @@ fn long_ones_by_chance() {
         }
     }
 }
+
+/// Each of these has broken a promise once.
+#[test]
+fn what_was_found_before() {
+    for (history, bug) in [
+        ("2 tick old@3", "on the word of one stale look a rollout was given up, and traffic stayed split"),
+        ("2 tick old@6", "a stale rollout was taken for one that ended, and the switch removed"),
+        ("5 early, 6 observe killedAfter@6", "a switch was removed and needed again, and was thought to be there"),
+        ("7 tick slow@7", "a switch that was armed late stood ready to put a promoted release back"),
+        ("2 outlived slow@7", "a raise came late, and the rollback behind a load balancer had just ended"),
+    ] {
+        for release in RELEASES {
+            if let Err(found) = replay(&release.scenario(), &history.parse().unwrap()) {
+                panic!("{}: {found}; it was found as: {bug}", release.name);
+            }
+        }
+    }
+}

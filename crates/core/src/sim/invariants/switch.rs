@@ -18,7 +18,7 @@ pub fn check_switches(after: &Snapshot, world: &World, settings: &Settings) -> V
         is_armed(rollout, waits, after, world, &mut found);
     }
     for id in world.switches().into_keys() {
-        if !after.rollouts.get(&id).is_some_and(Rollout::is_active) {
+        if !after.rollouts.get(&id).is_some_and(|rollout| rollout.switch.is_some()) {
             found.rollout = id;
             found.add("no switch is left that nobody will remove", "its rollout is over, and it would still fire");
         }

@@ -282,7 +282,8 @@ fn traffic_is_split_only_while_a_switch_is_armed(on: On) {
         Settings { mode, metric_lag, switch, deployment_spec: None }
     };
     let on_duty = waits(Some(Span::from_minutes(15)), Mode::Enforce);
-    let split = first_step(on);
+    let told = PutBack { at: start(), earliest: start() };
+    let split = Rollout { switch: Some(told), ..first_step(on) };
     for (armed, wanted) in [
         (Some((1, on.baseline())), vec![]),
         (Some((22, on.baseline())), vec![]),
@@ -297,8 +298,7 @@ fn traffic_is_split_only_while_a_switch_is_armed(on: On) {
         assert_eq!(of_switch(on, &split, None, &off), Vec::<&str>::new());
     }
     let ended = Rollout { phase: Phase::RolledBack { at: start(), why: Why::Ready }, ..split };
-    let removing = PutBack { at: start(), earliest: start() };
-    for (switch, wanted) in [(Some(removing), vec![]), (None, vec![left])] {
+    for (switch, wanted) in [(Some(told), vec![]), (None, vec![left])] {
         let ended = Rollout { switch, ..ended.clone() };
         assert_eq!(of_switch(on, &ended, Some((15, on.baseline())), &on_duty), wanted);
     }
