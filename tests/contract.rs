@@ -59,7 +59,7 @@ fn set_up(cloud: &Cloud, minute: Minute) {
     cloud.create_composite_alarm("checkout", "ALARM(checkout-5xx)");
     let dimensions = json!({ "Resource": "checkout:live", "ExecutedVersion": "2" });
     for minute in [minute, minute.plus(2)] {
-        cloud.put_metrics("AWS/Lambda", &datums(minute, &dimensions, Served { requests: 4, errors: 1 }));
+        cloud.put_metrics("AWS/Lambda", &datums("checkout", minute, &dimensions, Served { requests: 4, errors: 1 }));
     }
 }
 

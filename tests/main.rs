@@ -29,3 +29,4 @@ mod secrets;
 mod switch;
 mod template;
 mod trace;
+mod wire;

@@ -55,6 +55,10 @@ impl Cloud {
         format!("http://127.0.0.1:{}", self.stack.port())
     }
 
+    pub fn port(&self) -> u16 {
+        self.stack.port()
+    }
+
     pub fn scheduler(&self) -> Scheduler {
         Scheduler::at(self.stack.port())
     }
@@ -69,7 +73,7 @@ impl Cloud {
     pub fn create_bootstrap(&self, name: &str, handler: &str, environment: &Value) {
         self.create_function(&json!({
             "FunctionName": name, "Runtime": "provided.al2023", "Handler": handler, "Role": ROLE, "Timeout": 50,
-            "Code": { "ZipFile": bootstrap() }, "Environment": { "Variables": environment },
+            "Code": { "ZipFile": package() }, "Environment": { "Variables": environment },
         }));
     }
 
@@ -163,6 +167,14 @@ impl Cloud {
             ],
             "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" }, { "AttributeName": "sk", "KeyType": "RANGE" }],
         }));
+    }
+
+    /// One item of a table with the keys `pk` and `sk`.
+    pub fn item(&self, table: &str, pk: &str, sk: &str) -> Option<Value> {
+        let key = json!({ "pk": { "S": pk }, "sk": { "S": sk } });
+        let body = json!({ "TableName": table, "Key": key, "ConsistentRead": true });
+        let found = self.json("dynamodb", "DynamoDB_20120810.GetItem", &body);
+        found.get("Item").cloned()
     }
 
     /// Everything in a table.
@@ -284,14 +296,19 @@ fn text(value: &Value, key: &str) -> String {
     value[key].as_str().unwrap_or_else(|| panic!("no {key} in {value}")).to_owned()
 }
 
-/// The zipped `bootstrap` as base64: the one that cargo built for this test, or the one that the caller names.
-fn bootstrap() -> &'static str {
+/// The one that cargo built for this test, or the one that the caller names.
+pub fn bootstrap() -> PathBuf {
+    let named = std::env::var_os("COALMINE_TEST_BOOTSTRAP").filter(|path| !path.is_empty());
+    let bootstrap = named.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_bootstrap")), PathBuf::from);
+    assert!(bootstrap.exists(), "there is no bootstrap at {}", bootstrap.display());
+    bootstrap
+}
+
+/// The zipped `bootstrap` as base64.
+fn package() -> &'static str {
     static PACKAGE: OnceLock<String> = OnceLock::new();
     PACKAGE.get_or_init(|| {
-        let named = std::env::var_os("COALMINE_TEST_BOOTSTRAP").filter(|path| !path.is_empty());
-        let bootstrap = named.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_bootstrap")), PathBuf::from);
-        assert!(bootstrap.exists(), "there is no bootstrap at {}", bootstrap.display());
-        let zipped = Command::new(python()).arg(support("package.py")).arg(&bootstrap).output().expect("python runs");
+        let zipped = Command::new(python()).arg(support("package.py")).arg(bootstrap()).output().expect("python runs");
         assert!(zipped.status.success(), "{}", String::from_utf8_lossy(&zipped.stderr));
         String::from_utf8(zipped.stdout).expect("base64 is text")
     })

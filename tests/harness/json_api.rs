@@ -80,6 +80,10 @@ impl<A: Api> JsonApi<A> {
         format!("http://127.0.0.1:{}", self.server.port())
     }
 
+    pub fn port(&self) -> u16 {
+        self.server.port()
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner<A>> {
         self.inner.lock().expect("no call panicked")
     }
@@ -146,7 +150,7 @@ fn answer<A: Api>(inner: &Mutex<Inner<A>>, received: &Received) -> Answer {
     let locked = || inner.lock().expect("no call panicked");
     let target = received.header("x-amz-target").unwrap_or_default().to_owned();
     let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-    let input: Value = serde_json::from_str(&received.body).unwrap_or(Value::Null);
+    let input: Value = serde_json::from_slice(&received.body).unwrap_or(Value::Null);
     let mishap = locked().mishap(&operation);
     let (status, body) = locked().done(&operation, &input, mishap.as_ref());
     let exchange = json!({

@@ -10,16 +10,23 @@ use std::time::Duration;
 /// A client that sends nothing, or does not take its answer, must not keep a thread for ever.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+#[derive(Clone)]
 pub struct Received {
+    pub method: String,
     pub path: String,
     /// Names in small letters.
     pub headers: Vec<(String, String)>,
-    pub body: String,
+    pub body: Vec<u8>,
 }
 
 impl Received {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Of the protocols that are text.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("JSON and forms are UTF-8")
     }
 }
 
@@ -29,6 +36,8 @@ pub enum Answer {
         content_type: &'static str,
         body: String,
     },
+    /// Byte for byte, the head included.
+    Whole(Vec<u8>),
     /// The connection ends without one.
     Lost,
 }
@@ -83,6 +92,10 @@ fn serve(stream: &TcpStream, answer: &impl Fn(&Received) -> Answer) -> std::io::
     let Some(received) = receive(&mut BufReader::new(stream))? else { return Ok(()) };
     match answer(&received) {
         Answer::Lost => Ok(()),
+        Answer::Whole(bytes) => {
+            let mut stream = stream;
+            stream.write_all(&bytes)
+        }
         Answer::Of { status, content_type, body } => {
             let head = format!(
                 "HTTP/1.1 {status} .\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
@@ -99,7 +112,8 @@ fn serve(stream: &TcpStream, answer: &impl Fn(&Received) -> Answer) -> std::io::
 fn receive(stream: &mut impl BufRead) -> std::io::Result<Option<Received>> {
     let mut line = String::new();
     stream.read_line(&mut line)?;
-    let Some(path) = line.split(' ').nth(1).map(str::to_owned) else { return Ok(None) };
+    let mut words = line.split(' ').map(str::to_owned);
+    let (Some(method), Some(path)) = (words.next(), words.next()) else { return Ok(None) };
     let mut headers = Vec::new();
     loop {
         let mut line = String::new();
@@ -107,8 +121,8 @@ fn receive(stream: &mut impl BufRead) -> std::io::Result<Option<Received>> {
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let mut received = Received { path, headers, body: String::new() };
+    let mut received = Received { method, path, headers, body: Vec::new() };
     let length = received.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-    stream.by_ref().take(length).read_to_string(&mut received.body)?;
+    stream.by_ref().take(length).read_to_end(&mut received.body)?;
     Ok(Some(received))
 }

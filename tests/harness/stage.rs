@@ -169,7 +169,7 @@ impl Stage {
         let mut data = Vec::new();
         for (version, served) in [("1", old), ("2", new)] {
             for dimensions in [json!({}), json!({ "Resource": resource() }), per_version(version)] {
-                data.extend(datums(self.minute, &dimensions, served));
+                data.extend(datums(FUNCTION, self.minute, &dimensions, served));
             }
         }
         self.cloud.put_metrics("AWS/Lambda", &data);
@@ -205,12 +205,12 @@ impl Stage {
 
     /// What a version had of a minute of the past.
     pub fn put_version_alone(&self, version: &str, ago: i64, served: Served) {
-        self.cloud.put_metrics("AWS/Lambda", &datums(self.minute.plus(-ago), &per_version(version), served));
+        self.cloud.put_metrics("AWS/Lambda", &datums(FUNCTION, self.minute.plus(-ago), &per_version(version), served));
     }
 
     /// Traffic that goes around the alias.
     pub fn put_bypassing(&self, minute: Minute, served: Served) {
-        self.cloud.put_metrics("AWS/Lambda", &datums(minute, &json!({}), served));
+        self.cloud.put_metrics("AWS/Lambda", &datums(FUNCTION, minute, &json!({}), served));
     }
 }
 
@@ -220,8 +220,8 @@ fn resource() -> String {
 
 /// An alias that points to one version.
 fn datums_alone(minute: Minute, served: Served) -> Vec<Value> {
-    let mut data = datums(minute, &json!({}), served);
-    data.extend(datums(minute, &json!({ "Resource": resource() }), served));
+    let mut data = datums(FUNCTION, minute, &json!({}), served);
+    data.extend(datums(FUNCTION, minute, &json!({ "Resource": resource() }), served));
     data
 }
 
@@ -260,12 +260,12 @@ pub fn spread(dice: &mut Dice, requests: u64, times: f64) -> (Vec<f64>, Vec<u64>
     (values, counts)
 }
 
-/// `Invocations` and `Errors` of one minute; nothing at all where nothing was served.
-pub fn datums(minute: Minute, dimensions: &Value, served: Served) -> Vec<Value> {
+/// `Invocations` and `Errors` of one minute of a function; nothing at all where nothing was served.
+pub fn datums(function: &str, minute: Minute, dimensions: &Value, served: Served) -> Vec<Value> {
     if served.requests == 0 {
         return Vec::new();
     }
-    let mut all = vec![json!({ "Name": "FunctionName", "Value": FUNCTION })];
+    let mut all = vec![json!({ "Name": "FunctionName", "Value": function })];
     for (name, value) in dimensions.as_object().expect("dimensions are an object") {
         all.push(json!({ "Name": name, "Value": value }));
     }

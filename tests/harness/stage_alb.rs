@@ -185,15 +185,19 @@ impl StageAlb {
     }
 
     fn datum(&self, group: usize, minute: Minute, metric: &str, values: &Value) -> Value {
-        let after = |arn: &str, start: &str| arn.split_once(start).expect("it is an ARN of that kind").1.to_owned();
-        let datum = json!({
-            "MetricName": metric, "Timestamp": minute.start().epoch_seconds(),
-            "Dimensions": [
-                { "Name": "LoadBalancer", "Value": after(&self.shop.balancer, ":loadbalancer/") },
-                { "Name": "TargetGroup",
-                  "Value": format!("targetgroup/{}", after(&self.shop.groups[group], ":targetgroup/")) },
-            ],
-        });
-        with_fields(datum, values)
+        group_datum(&self.shop.balancer, &self.shop.groups[group], minute, metric, values)
     }
+}
+
+/// One metric of a target group behind a load balancer, both by their ARNs.
+pub fn group_datum(balancer: &str, group: &str, minute: Minute, metric: &str, values: &Value) -> Value {
+    let after = |arn: &str, start: &str| arn.split_once(start).expect("it is an ARN of that kind").1.to_owned();
+    let datum = json!({
+        "MetricName": metric, "Timestamp": minute.start().epoch_seconds(),
+        "Dimensions": [
+            { "Name": "LoadBalancer", "Value": after(balancer, ":loadbalancer/") },
+            { "Name": "TargetGroup", "Value": format!("targetgroup/{}", after(group, ":targetgroup/")) },
+        ],
+    });
+    with_fields(datum, values)
 }

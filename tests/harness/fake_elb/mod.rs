@@ -3,7 +3,7 @@
 
 mod operations;
 mod rules;
-mod wire;
+pub(super) mod wire;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::TcpListener;
@@ -118,7 +118,7 @@ fn answer(state: &Mutex<State>, received: &Received) -> Answer {
         let body = json!({ "clusterArns": [] }).to_string();
         return Answer::Of { status: 200, content_type: "application/x-amz-json-1.1", body };
     }
-    let form = wire::parse(&received.body);
+    let form = wire::parse(received.text());
     let action = form["Action"].as_str().unwrap_or_default();
     let json = form["ContentType"] == "JSON";
     let locked = || state.lock().expect("no call panicked");

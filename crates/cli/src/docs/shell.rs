@@ -124,6 +124,12 @@ fn check_command(document: &str, words: &[&str]) -> Result<(), String> {
         ["sam", "deploy", "--guided", rest @ ..] | ["sam", "deploy", rest @ ..] => deploy(document, rest),
         ["aws", "cloudformation", "deploy", rest @ ..] => deploy(document, rest),
         ["cargo", "run", "--release", "--bin", "coalmine", "--", rest @ ..] | ["coalmine", rest @ ..] => coalmine(rest),
+        [setting, rest @ ..] if setting.starts_with("COALMINE_WIRE_") => {
+            let (name, value) = setting.split_once('=').ok_or("no value")?;
+            let told = value.parse::<f64>().is_ok() && read("tests/wire.rs").contains(&format!("\"{name}\""));
+            holds(told && rest.first() == Some(&"cargo"), "no such setting")?;
+            check_command(document, rest)
+        }
         ["cargo", rest @ ..] => cargo(rest),
         ["jq", "-Rs", REQUEST, "spec.yaml"] => Ok(()),
         ["aws", "ecs", "wait", what, rest @ ..] => {
@@ -188,6 +194,7 @@ fn cargo(words: &[&str]) -> Result<(), String> {
         ["simulate"] => holds(read(".cargo/config.toml").contains("simulate = \"run "), "no such alias"),
         ["test", "--test", test, filter @ ..] => {
             holds(read("Cargo.toml").contains(&format!("[[test]]\nname = \"{test}\"")), "no such test")?;
+            let filter = filter.strip_suffix(&["--", "--nocapture"]).unwrap_or(filter);
             filter.iter().try_for_each(|module| holds(repository(&format!("tests/{module}.rs")).exists(), "no module"))
         }
         ["test", "-p", package, filter @ ..] => {
