@@ -63,9 +63,20 @@ fn taken_over(draft: &mut Draft<'_>) -> bool {
             draft.roll_back(Why::PartlyTaken { found }, RollBackEnd::Superseded);
         }
         Some(_) | None if split != Split::Foreign && !seen_again(draft, &found) => {}
+        // Nor would anybody look after what the other rules send where one was put back, which a write of our own may have
+        // done that was thought to be lost.
+        Some(_) | None if was_wanted(&draft.next, split) => {
+            draft.roll_back(Why::PartlyTaken { found }, RollBackEnd::Superseded);
+        }
         Some(_) | None => draft.supersede(Why::TakenOver { found }),
     }
     true
+}
+
+/// Whether rules differ, and each has a weight that this rollout wanted at some time.
+fn was_wanted(rollout: &Rollout, split: Split) -> bool {
+    let wanted = |weight| weight == Weight::ZERO || rollout.history.iter().any(|event| event.weight == weight);
+    matches!(split, Split::Uneven { low, high } if wanted(low) && wanted(high))
 }
 
 /// A look may be answered from before our own last write, and whoever left on its word would leave the traffic split.

@@ -1,7 +1,7 @@
 //! What others do to target groups and rules in the middle of a rollout.
 
 use super::*;
-use crate::observation::AlarmState;
+use crate::observation::{AlarmState, Split};
 use crate::ports::{CreateError, RolloutStore};
 use crate::rollout::{Phase, PhaseName, Rollout, Why};
 use crate::sim::executor::run_now;
@@ -100,6 +100,22 @@ fn what_goes_through_the_other_rules_is_put_back_when_somebody_takes_one() {
             let why = outcome.rollout.history.last().map(|event| event.why.clone());
             assert!(matches!(why, Some(Why::PartlyTaken { .. })), "{why:?}");
         }
+    }
+}
+
+/// A write of an earlier weight that arrives late looks like somebody's: whoever it was, the rest must not stay as it is.
+#[test]
+fn what_goes_through_the_other_rules_is_put_back_when_one_is_put_back() {
+    for rule in [0, 1] {
+        let when = Moment::AfterWeight(percent(10), Span::from_seconds(100));
+        let groups = vec![(ON.baseline(), 1), (ON.canary(), 0)];
+        let outcome = run(&with(vec![Happening { when, what: What::RuleWritten { rule, groups } }]), 6).unwrap();
+        assert_eq!(outcome.violations, [], "{rule}");
+        assert_eq!(outcome.ended(), Some(PhaseName::Superseded), "{:#?}", outcome.rollout.history);
+        let live = &outcome.writes.last().unwrap().routing;
+        assert_eq!(live.split(&ON.baseline(), &ON.canary()), Split::Ours(Weight::ZERO), "{live}");
+        let why = outcome.rollout.history.last().map(|event| event.why.clone());
+        assert!(matches!(why, Some(Why::PartlyTaken { .. })), "{why:?}");
     }
 }
 
