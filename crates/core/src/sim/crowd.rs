@@ -69,19 +69,19 @@ impl Fared {
 /// AWS's answers at the usual speed, and what it allows one account in `eu-west-1`.
 #[must_use]
 pub fn usual(operation: Operation) -> Service {
-    let service = |limit, answers_in, per_second| Service {
-        limit,
-        answers_in: Duration::from_millis(answers_in),
-        per_second: Some(per_second),
-    };
-    match operation {
-        Operation::Fetch => service("GetMetricData", 80, 50.0),
-        Operation::States => service("DescribeAlarms", 20, 9.0),
-        Operation::Look | Operation::Set => service("Lambda's control plane", 20, 15.0),
-        Operation::Version => service("GetFunction", 20, 100.0),
-        Operation::Arm | Operation::Disarm => service("Scheduler", 20, 250.0),
-        _ => Service { limit: "", answers_in: Duration::from_millis(10), per_second: None },
-    }
+    const LAMBDA: &str = "Lambda's control plane";
+    let limits = [
+        (Operation::Fetch, "GetMetricData", 80, 50.0),
+        (Operation::States, "DescribeAlarms", 20, 9.0),
+        (Operation::Look, LAMBDA, 20, 15.0),
+        (Operation::Set, LAMBDA, 20, 15.0),
+        (Operation::Version, "GetFunction", 20, 100.0),
+        (Operation::Arm, "Scheduler", 20, 250.0),
+        (Operation::Disarm, "Scheduler", 20, 250.0),
+    ];
+    let of = limits.into_iter().find(|(limited, ..)| *limited == operation);
+    let (limit, millis, per_second) = of.map_or(("DynamoDB", 10, None), |(_, limit, ms, rate)| (limit, ms, Some(rate)));
+    Service { limit, answers_in: Duration::from_millis(millis), per_second }
 }
 
 impl Crowd {
