@@ -206,7 +206,7 @@ fn an_alarm_takes_the_requests_back_in_the_invocation_that_brings_it() {
     stage.cloud.set_alarm("checkout-5xx", "ALARM");
     let answer = stage.invoke("alarm", &event);
     assert_eq!(alone(&stage), "blue", "{answer}");
-    for _ in 0..2 {
+    for _ in 0..3 {
         stage.pass(&HEALTHY);
     }
     assert_eq!(stage.phase(), "rolledBack", "{:#}", stage.status());

@@ -548,6 +548,12 @@ impl Rollout {
         !self.is_terminal() && !waiting
     }
 
+    /// Whether it may have touched its target.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        !matches!(self.phase, Phase::Pending { .. } | Phase::Paused { held: Held::Pending, .. })
+    }
+
     /// Whether it waits for a target whose holder it wants to give way.
     #[must_use]
     pub fn asks_to_give_way(&self) -> bool {

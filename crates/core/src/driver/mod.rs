@@ -179,7 +179,16 @@ pub async fn alarm(
     };
     let named = context.guarded(budget.remaining(), naming).await;
     let (rollouts, unreadable) = named.unwrap_or_else(|cut| Err(cut.fault("named_by_alarm")))?;
-    Ok(TickReport { unreadable, ..context.attend_all(rollouts, false, &Visits::new()).await })
+    let mut report = context.attend_all(rollouts, false, &Visits::new()).await;
+    // A tick may have been faster, and has perhaps not looked at the alarm; this event comes only once.
+    for line in report.lines.iter_mut().filter(|line| line.unsaved) {
+        let Ok(Ok(Some(rollout))) = context.guarded(budget.remaining(), ports.load(&line.rollout)).await else {
+            continue;
+        };
+        let again = context.attend_all(vec![rollout], false, &Visits::new()).await.lines.pop();
+        *line = again.unwrap_or_else(|| line.clone());
+    }
+    Ok(TickReport { unreadable, ..report })
 }
 
 fn described(unreadable: Unreadable) -> String {
@@ -260,8 +269,11 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
     /// attended then.
     async fn attend_all(&self, rollouts: Vec<Rollout>, all: bool, visits: &Visits) -> TickReport {
         let neighbours = neighbours(&rollouts);
-        let waits =
-            |rollout: &Rollout| rollout.detach_at.is_some() || !rollout.holds_target() && !rollout.is_terminal();
+        // What has not begun must not before a tick has seen that nothing of an earlier release is left.
+        let waits = |rollout: &Rollout| {
+            let may_begin = rollout.holds_target() && (rollout.has_begun() || rollout.guest.is_some());
+            rollout.detach_at.is_some() || !may_begin && !rollout.is_terminal()
+        };
         let attended: Vec<Rollout> = rollouts.into_iter().filter(|rollout| all || !waits(rollout)).collect();
         let kept = self.budget.remaining() / KEPT_FOR_WAITING;
         let waves = attended.chunks(WAVE).map(|wave| self.attend_wave(wave, &neighbours, visits, kept));
@@ -321,7 +333,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
     }
 
     async fn pushed_on(&self, rollout: Rollout) -> Option<Line> {
-        let pushed = self.guarded(self.budget.remaining(), self.push_on(&rollout)).await;
+        // Hooks come after this.
+        let pushed = self.guarded(self.budget.remaining() / 2, self.push_on(&rollout)).await;
         pushed.unwrap_or_else(|cut| Some(Line { faults: vec![cut.to_string()], ..Line::about(&rollout) }))
     }
 

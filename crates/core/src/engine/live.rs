@@ -1,6 +1,6 @@
 //! While the canary has, or may have, traffic: danger first, then who owns the target, then time, then progress.
 
-use super::{Draft, auto, detach, guest, health, pending, switch, transition};
+use super::{Draft, auto, detach, guest, health, pending, retreat::QUIET, switch, transition};
 use crate::analysis::{Doubt, Samples, Verdict, settled_digest};
 use crate::observation::Split;
 use crate::rollout::{Held, PauseReason, Phase, Proof, RollBackEnd, Rollout, UndecidedWhy, WeightSeen, Why};
@@ -65,7 +65,7 @@ fn taken_over(draft: &mut Draft<'_>) -> bool {
         Some(_) | None if split != Split::Foreign && !seen_again(draft, &found) => {}
         // Nor would anybody look after what the other rules send where one was put back, which a write of our own may have
         // done that was thought to be lost.
-        Some(_) | None if was_wanted(&draft.next, split) => {
+        Some(_) | None if was_wanted(draft, split) => {
             draft.roll_back(Why::PartlyTaken { found }, RollBackEnd::Superseded);
         }
         Some(_) | None => draft.supersede(Why::TakenOver { found }),
@@ -73,10 +73,14 @@ fn taken_over(draft: &mut Draft<'_>) -> bool {
     true
 }
 
-/// Whether rules differ, and each has a weight that this rollout wanted at some time.
-fn was_wanted(rollout: &Rollout, split: Split) -> bool {
-    let wanted = |weight| weight == Weight::ZERO || rollout.history.iter().any(|event| event.weight == weight);
-    matches!(split, Split::Uneven { low, high } if wanted(low) && wanted(high))
+/// Whether rules differ, and each has a weight that this rollout wanted so lately that a write of it may have come late.
+fn was_wanted(draft: &Draft<'_>, split: Split) -> bool {
+    let Split::Uneven { low, high } = split else { return false };
+    let since = draft.next.strange_since.unwrap_or(draft.now()) - QUIET;
+    let history = &draft.next.history;
+    let first = history.iter().rposition(|event| event.at <= since).unwrap_or(0);
+    let lately = |weight| history.iter().skip(first).any(|event| event.weight == weight);
+    lately(low) && lately(high)
 }
 
 /// A look may be answered from before our own last write, and whoever left on its word would leave the traffic split.

@@ -2,12 +2,12 @@
 
 use super::{Draft, health, transition};
 use crate::observation::{Routing, Seen, Split};
-use crate::rollout::{Fence, Phase, RollBackEnd, WeightSeen, Why};
+use crate::rollout::{Fence, Phase, RollBackEnd, Rollout, WeightSeen, Why};
 use crate::units::{Span, Weight};
 
 /// Without revisions nothing makes a write stale that is still in flight. By then it has ended: it lives no longer than its
 /// invocation, and a tick's `now` is its event's time, which may be a minute old.
-const QUIET: Span = Span::from_seconds(120);
+pub(super) const QUIET: Span = Span::from_seconds(120);
 
 /// What does not exist that long after the turn back is not coming back: a rule that is made anew is another one. It sends
 /// nobody anywhere, and must not hold the target for ever.
@@ -74,12 +74,17 @@ pub(super) fn begin(draft: &mut Draft<'_>) {
     }
 }
 
+/// Whether a rollback has waited since it began, because nobody would answer.
+pub(super) fn has_waited(rollout: &Rollout) -> bool {
+    let mut since = rollout.history.iter().rev().take_while(|event| event.entered.is_none());
+    since.any(|event| matches!(event.why, Why::NobodyToGoBackTo { .. }))
+}
+
 /// Nobody would answer: that is said at once and told once, and looked at again every minute.
 fn waits(draft: &mut Draft<'_>) -> bool {
     let Some(sentence) = health::nobody_to_go_back_to(draft) else { return false };
     draft.hold(sentence.clone());
-    let since = draft.next.history.iter().rev().take_while(|event| event.entered.is_none());
-    if !since.into_iter().any(|event| matches!(event.why, Why::NobodyToGoBackTo { .. })) {
+    if !has_waited(&draft.next) {
         transition::announce(&mut draft.next, draft.seen.now, Why::NobodyToGoBackTo { sentence });
     }
     true

@@ -1,7 +1,7 @@
 //! The dead man's switch: while traffic is split, AWS itself stands ready to put all of it back, and every live tick pushes
 //! that into the future. It fires when nobody pushes it any more.
 
-use super::{Decision, Draft, Effect, health};
+use super::{Decision, Draft, Effect, health, retreat};
 use crate::observation::{Split, SwitchTold};
 use crate::rollout::{Held, Phase, PutBack, Rollout};
 use crate::spec::Mode;
@@ -13,12 +13,15 @@ const PUSHES: u64 = 3;
 /// What is still there so long after its time has fired, or never will.
 const GONE_AFTER: Span = Span::from_minutes(10);
 
+/// How long after its time a switch is still pushed on for a rollout that no tick has time for.
+const UNATTENDED: Span = Span::from_minutes(45);
+
 /// Armed before every weight, pushed while any rule may have traffic on both versions, and removed after that, whatever
 /// became of the rollout: it would undo what came later.
 pub(super) fn keep(draft: &mut Draft<'_>, observed: bool) {
     let armed = draft.next.switch;
     match (draft.seen.switch.filter(|_| !observed && is_split(&draft.next.phase)), armed) {
-        (Some(_), Some(armed)) if is_left_to_fire(draft, armed) => {}
+        (Some(_), Some(armed)) if is_left_to_fire(draft, armed) => renew(draft, armed),
         (Some(time), armed) => arm(draft, time, armed),
         (None, Some(PutBack { at, earliest })) => {
             if draft.seen.switch_told == SwitchTold::Removed || draft.now() >= at + GONE_AFTER {
@@ -43,6 +46,20 @@ fn is_left_to_fire(draft: &Draft<'_>, armed: PutBack) -> bool {
     rolls_back && draft.now() < armed.at + GONE_AFTER && health::nobody_to_go_back_to(draft).is_none()
 }
 
+/// It fires when it was to, and is sure to, and leaves alone what others have taken by now.
+fn renew(draft: &mut Draft<'_>, armed: PutBack) {
+    let told = draft.seen.switch_told;
+    if told == SwitchTold::Armed(armed.at) {
+        draft.next.switch = Some(PutBack { earliest: armed.at, ..armed });
+        return;
+    }
+    let taken = draft.split().is_some_and(|(routing, split)| split == Split::Foreign || !routing.lost.is_empty());
+    let unsure = armed.earliest < armed.at;
+    if (taken || unsure) && told == SwitchTold::Nothing && draft.now() < armed.at {
+        draft.effects.push(Effect::Arm { at: armed.at });
+    }
+}
+
 /// What could not be told is told again with the next tick; what was told is remembered, so that its work is known for it.
 fn arm(draft: &mut Draft<'_>, time: Span, armed: Option<PutBack>) {
     let at = pushed(draft.now(), time);
@@ -62,19 +79,27 @@ fn arm(draft: &mut Draft<'_>, time: Span, armed: Option<PutBack>) {
     }
 }
 
-/// For a rollout for which a tick has no time: its switch must not fire because there are many. A rollback that waits is
-/// left to it.
+/// For a rollout for which a tick has no time: its switch must not fire because there are many. What nobody has attended
+/// to for an hour is left to it, as is a rollback, unless nobody would answer on the old version.
 #[must_use]
 pub fn push(rollout: &Rollout, now: Timestamp, time: Span) -> Option<Decision> {
     let armed = rollout.switch?;
-    let rolls_back = matches!(rollout.phase, Phase::RollingBack { .. });
-    let at = pushed(now.max(rollout.now), time);
-    if rolls_back || !is_split(&rollout.phase) || rollout.spec.mode == Mode::Observe || armed.at >= at {
+    let mut decision = Decision { next: rollout.clone(), effects: Vec::new(), record: None, holding: Vec::new() };
+    if !is_split(&rollout.phase) {
+        decision.effects.push(Effect::Disarm);
+        return Some(decision);
+    }
+    let left = matches!(rollout.phase, Phase::RollingBack { .. }) && !retreat::has_waited(rollout);
+    let (now, observed) = (now.max(rollout.now), rollout.spec.mode == Mode::Observe);
+    let at = pushed(now, time);
+    // The earliest moves only when somebody has attended to it.
+    if left || observed || armed.at >= at || now >= armed.earliest + UNATTENDED {
         return None;
     }
-    let switch = Some(PutBack { at, ..armed });
-    let next = Rollout { switch, revision: rollout.revision + 1, ..rollout.clone() };
-    Some(Decision { next, effects: vec![Effect::Arm { at }], record: None, holding: Vec::new() })
+    decision.next.switch = Some(PutBack { at, ..armed });
+    decision.next.revision += 1;
+    decision.effects.push(Effect::Arm { at });
+    Some(decision)
 }
 
 /// At least `time` from now.

@@ -167,7 +167,9 @@ fn tick(
     let (now, budget) = (world.now(), TimedBudget::new(clock, INVOCATION));
     let before = Snapshot::of(world);
     let report = clock.run(driver::tick(ports, now, &budget, settings))?;
-    fared.violations.extend(invariants::check(&before, &Snapshot::of(world), world, Blind::default()));
+    let after = Snapshot::of(world);
+    fared.violations.extend(invariants::check(&before, &after, world, Blind::default()));
+    fared.violations.extend(invariants::check_switches(&after, world, settings));
     let lines = report.map(|report| report.lines).unwrap_or_default();
     let waits = |line: &driver::Line| {
         let said = line.holding.iter().chain(&line.faults);
@@ -227,6 +229,7 @@ mod tests {
     fn more_rollouts_than_a_tick_has_time_for_wait_and_none_starves() {
         let fared = fared(300, 50);
         assert_eq!(fared.ended, [(PhaseName::Promoted, 270), (PhaseName::RolledBack, 30)].into());
+        assert!(fared.longest_wait > Span::from_minutes(15), "or no switch would have fired anyway");
         assert_eq!(fared.fired, 0, "a switch fires when nobody comes, not when many wait");
         let capacity = fared.attended.iter().copied().filter(|count| *count > 0).take(20).min().unwrap();
         assert!(capacity < 100, "it is not overloaded: {:?}", fared.attended);

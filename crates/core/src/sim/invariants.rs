@@ -379,7 +379,7 @@ fn ends_match_the_target(then: &Rollout, now: &Rollout, after: &Snapshot, found:
     if after
         .rollouts
         .values()
-        .any(|other| other.id != now.id && other.holds_target() && has_begun(other) && other.spec.target.key() == key)
+        .any(|other| other.id != now.id && other.holds_target() && other.has_begun() && other.spec.target.key() == key)
     {
         return;
     }
@@ -401,10 +401,6 @@ fn ends_match_the_target(then: &Rollout, now: &Rollout, after: &Snapshot, found:
     {
         found.add("an end is seen live before it is recorded", format!("{:?} with {high} live", now.phase.name()));
     }
-}
-
-fn has_begun(rollout: &Rollout) -> bool {
-    !rollout.is_terminal() && !matches!(rollout.phase, Phase::Pending { .. })
 }
 
 fn live_split(rollout: &Rollout, snapshot: &Snapshot) -> Option<Split> {

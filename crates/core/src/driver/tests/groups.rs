@@ -102,7 +102,12 @@ fn health_that_cannot_be_read_raises_nothing_and_rolls_nothing_back() {
 
 #[test]
 fn a_rule_that_somebody_else_writes_alone_is_left_alone() {
-    for (rule, groups) in [(1, vec![(ON.baseline(), 7), (ON.canary(), 3)]), (1, vec![(ON.canary(), 1)])] {
+    let third = ON.version("43");
+    for (rule, groups) in [
+        (0, vec![(ON.baseline(), 1), (third, 0)]),
+        (1, vec![(ON.baseline(), 7), (ON.canary(), 3)]),
+        (1, vec![(ON.canary(), 1)]),
+    ] {
         let written = What::RuleWritten { rule, groups: groups.clone() };
         let outcome = run(&with(vec![after(4, written)]), 6).unwrap();
         assert_eq!(outcome.violations, []);

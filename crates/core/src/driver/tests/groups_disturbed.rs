@@ -107,7 +107,7 @@ fn what_goes_through_the_other_rules_is_put_back_when_somebody_takes_one() {
 #[test]
 fn what_goes_through_the_other_rules_is_put_back_when_one_is_put_back() {
     for rule in [0, 1] {
-        let when = Moment::AfterWeight(percent(10), Span::from_seconds(100));
+        let when = Moment::AfterWeight(percent(10), Span::from_seconds(30));
         let groups = vec![(ON.baseline(), 1), (ON.canary(), 0)];
         let outcome = run(&with(vec![Happening { when, what: What::RuleWritten { rule, groups } }]), 6).unwrap();
         assert_eq!(outcome.violations, [], "{rule}");
