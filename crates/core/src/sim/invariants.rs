@@ -138,6 +138,8 @@ pub struct Watchdog {
     /// Fault-free ticks since danger was there to be seen, by rollout.
     in_danger: BTreeMap<String, u32>,
     fault_free_ticks: u32,
+    /// Writes to targets that it has looked at.
+    writes: usize,
 }
 
 impl Watchdog {
@@ -159,6 +161,11 @@ impl Watchdog {
         let counts = fault_free && mode == Mode::Enforce;
         self.fault_free_ticks = if counts { self.fault_free_ticks + 1 } else { 0 };
         let mut found = Found { at: after.at, rollout: String::new(), violations: Vec::new() };
+        // What was safe may be so no longer.
+        if world.writes(self.writes).iter().any(|write| !write.ours) {
+            self.in_danger.clear();
+        }
+        self.writes = after.writes;
         for (id, now) in &after.rollouts {
             if mode == Mode::Observe || now.spec.mode == Mode::Observe {
                 continue;

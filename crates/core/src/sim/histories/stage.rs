@@ -54,6 +54,8 @@ pub struct Stage<'a> {
     backup: Option<Table>,
     /// Somebody else has written the target.
     written: bool,
+    /// Writers were off, and no tick has come to its end since.
+    observed: bool,
     /// The table was put back: what was told before may be told otherwise.
     restored: bool,
     /// Ticks, and other invocations.
@@ -83,6 +85,7 @@ impl<'a> Stage<'a> {
             past: None,
             backup: None,
             written: false,
+            observed: false,
             restored: false,
             invocations: 0,
             violations: Vec::new(),
@@ -125,7 +128,7 @@ impl<'a> Stage<'a> {
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let past = self.past.as_ref().map(|past| past.fingerprint());
-        let flags = (self.mood, self.told, self.settings.mode, self.written, self.restored);
+        let flags = (self.mood, self.told, self.settings.mode, self.written, self.observed, self.restored);
         hash_of(&(self.minute, past, flags, &self.watchdog, self.world.fingerprint()))
     }
 
@@ -441,8 +444,9 @@ impl<'a> Stage<'a> {
         let before = Snapshot::of(&self.world);
         let done = self.checked(mishap, invocation)?;
         let after = Snapshot::of(&self.world);
+        self.observed = self.settings.mode == Mode::Observe || self.observed && mishap.is_some();
         // A table from the past does not know when the switch fires, and what others split is not ours to put back.
-        if !self.restored && !self.written {
+        if !self.restored && !self.written && !self.observed {
             self.violations.extend(invariants::check_switches(&after, &self.world, &self.settings));
         }
         let (mode, fault_free) = (self.settings.mode, mishap.is_none() && on_time);
