@@ -310,7 +310,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         let mut only_retreat = false;
         if decision.next == *before {
             let raises = decision.effects.iter().any(|effect| !effect.is_retreat());
-            if raises && !self.is_current(before, line).await {
+            let acts = !decision.effects.iter().all(Effect::is_only_unsaved);
+            if acts && !self.is_current(before, raises, line).await {
                 return Outcome::Dropped;
             }
         } else {
@@ -344,13 +345,16 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
     /// A weight that is set again needs no save, and so no save tells that another controller has turned back
     /// meanwhile. Whoever does so after this read writes to the target after our look at it, which makes our own write
     /// stale.
-    async fn is_current(&self, rollout: &Rollout, line: &mut Line) -> bool {
+    ///
+    /// Nor is a target set back once more for a rollout that has ended meanwhile; but where that cannot be known it is.
+    async fn is_current(&self, rollout: &Rollout, raises: bool, line: &mut Line) -> bool {
         match self.ports.load(&rollout.id).await {
             Ok(Some(stored)) if stored.revision == rollout.revision => return true,
+            Ok(Some(stored)) if !raises => return stored.revision < rollout.revision,
             Ok(_) => line.faults.push(SaveError::Conflict.to_string()),
             Err(fault) => line.faults.push(fault.to_string()),
         }
-        false
+        !raises
     }
 
     /// What became of it if it was for the dead man's switch.

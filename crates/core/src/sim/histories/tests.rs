@@ -91,6 +91,10 @@ fn what_was_found_before() {
         ("7 tick slow@7", "a switch that was armed late stood ready to put a promoted release back"),
         ("3 observe, 7 enforce killedAfter@4", "nothing: what was split while writers were off has no switch yet"),
         ("1 worse, 6 writesNew answerLost@1", "nothing: somebody gave traffic back in a tick that failed"),
+        (
+            "6 asleep, 8 outlived killedBefore@8, 10 late, 11 writesNew old@1, 41 early",
+            "a rollback that had just ended was written over what somebody set",
+        ),
         ("2 outlived slow@7", "a raise came late, and the rollback behind a load balancer had just ended"),
     ] {
         for release in RELEASES {
