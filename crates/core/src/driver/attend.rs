@@ -359,7 +359,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
 
     /// What became of it if it was for the dead man's switch.
     async fn act(&self, rollout: &Rollout, effect: &Effect, line: &mut Line) -> Option<SwitchTold> {
-        // That is safe at any time.
+        // The switch can be told at any time: it sets no weight.
         let for_switch = matches!(effect, Effect::Arm { .. } | Effect::Disarm);
         if self.budget.remaining() < WRITE_RESERVE && !effect.is_retreat() && !for_switch {
             line.faults.push("too little time left to set a weight safely; the next invocation does".to_owned());

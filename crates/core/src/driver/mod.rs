@@ -87,7 +87,7 @@ pub struct TickReport {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<String>,
     /// Rollouts for which there was no time. The next ticks begin with others.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_zero")]
     pub waiting: usize,
     /// What could not be done for want of something that concerns no single rollout or hook.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -102,7 +102,7 @@ impl TickReport {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_none(count: &usize) -> bool {
+fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 

@@ -66,7 +66,7 @@ impl Fared {
     }
 }
 
-/// AWS's answers at the usual speed, and what it allows one account in `eu-west-1`.
+/// AWS's answers at the usual speed, and what it allows one account; for EventBridge Scheduler an assumption, on the low side.
 #[must_use]
 pub fn usual(operation: Operation) -> Service {
     const LAMBDA: &str = "Lambda's control plane";
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn while_cloudwatch_throttles_weights_hold_and_whatever_has_time_goes_on() {
+    fn what_cloudwatch_throttles_changes_no_end() {
         let (throttled, free) = (fared(20, 100), fared(20, 0));
         let ends = [(PhaseName::Promoted, 18), (PhaseName::RolledBack, 2)].into();
         assert_eq!(
