@@ -16,7 +16,7 @@ const AT: &str = "2026-11-21T14:11:00Z";
 #[test]
 fn the_first_line_says_where_it_stands_and_a_script_sees_it_in_the_exit_status() {
     let why = json!({ "kind": "abortedBy", "by": "mara", "reason": "" });
-    let paused = |why: Value| json!({ "name": "paused", "held": { "at": "step", "step": 0, "from": "0%" }, "since": AT, "until": AT, "then": "rollBack", "why": why });
+    let paused = |why: Value| json!({ "name": "paused", "held": { "step": { "step": 0, "from": "0%" } }, "since": AT, "until": AT, "then": "rollBack", "why": why });
     for (phase, first, exit) in [
         (Value::Null, "BAKING  checkout:live  v41 -> v42 at 5 %  (checkout-42)", None),
         (
@@ -35,12 +35,12 @@ fn the_first_line_says_where_it_stands_and_a_script_sees_it_in_the_exit_status()
             Some(Exit::Failed),
         ),
         (
-            paused(json!({ "kind": "undecided", "why": "tooLittleTraffic" })),
+            paused(json!({ "undecided": "tooLittleTraffic" })),
             "NEEDS YOU  checkout:live  v41 -> v42 at 5 %  (checkout-42)",
             Some(Exit::Undecided),
         ),
         (
-            paused(json!({ "kind": "asked", "by": "mara", "reason": "" })),
+            paused(json!({ "asked": { "by": "mara", "reason": "" } })),
             "PAUSED  checkout:live  v41 -> v42 at 5 %  (checkout-42)",
             None,
         ),
