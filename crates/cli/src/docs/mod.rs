@@ -178,6 +178,7 @@ fn log_line(block: &str) {
         did: texts(),
         holding: texts(),
         faults: texts(),
+        found: None,
         unsaved: false,
     };
     let full = serde_json::to_value(full).unwrap();
