@@ -54,8 +54,9 @@ pub async fn main() -> ExitCode {
 
 type Event = LambdaEvent<Value>;
 
-/// Says what an invocation took, whatever it comes to. One that is cut off says nothing.
-async fn metered<T>(app: Option<&App>, context: Context, answer: impl Future<Output = T>) -> T {
+/// Says what an invocation took, whatever it comes to. One that is cut off says nothing. What is awaited is on the heap:
+/// every future around it would hold all of it once more, and the stack of an unoptimised build is not enough for that.
+async fn metered<T>(app: Option<&App>, context: Context, answer: impl Future<Output = T> + Unpin) -> T {
     let since = Instant::now();
     let answer = answer.await;
     let calls = app.map(|app| app.ports.take_calls()).unwrap_or_default();
@@ -67,25 +68,39 @@ async fn serve(handler: Handler) -> Result<(), lambda_runtime::Error> {
     match handler {
         Handler::Tick(world) => {
             let app = App::start(world).await;
-            run(service_fn(|event: Event| metered(Some(&app), event.context.clone(), tick::handle(&app, event)))).await
+            run(service_fn(|event: Event| {
+                metered(Some(&app), event.context.clone(), Box::pin(tick::handle(&app, event)))
+            }))
+            .await
         }
         Handler::Command(world) => {
             let app = App::start(world).await;
             run(service_fn(|event: Event| {
-                metered(Some(&app), event.context.clone(), command::handle(&app, command::Allowed::Everything, event))
+                metered(
+                    Some(&app),
+                    event.context.clone(),
+                    Box::pin(command::handle(&app, command::Allowed::Everything, event)),
+                )
             }))
             .await
         }
         Handler::Abort(world) => {
             let app = App::start(world).await;
             run(service_fn(|event: Event| {
-                metered(Some(&app), event.context.clone(), command::handle(&app, command::Allowed::Stopping, event))
+                metered(
+                    Some(&app),
+                    event.context.clone(),
+                    Box::pin(command::handle(&app, command::Allowed::Stopping, event)),
+                )
             }))
             .await
         }
         Handler::Alarm(world) => {
             let app = App::start(world).await;
-            run(service_fn(|event: Event| metered(Some(&app), event.context.clone(), alarm::handle(&app, event)))).await
+            run(service_fn(|event: Event| {
+                metered(Some(&app), event.context.clone(), Box::pin(alarm::handle(&app, event)))
+            }))
+            .await
         }
         Handler::Hook(world) => {
             let app = match world {
@@ -96,7 +111,7 @@ async fn serve(handler: Handler) -> Result<(), lambda_runtime::Error> {
                 }
             };
             run(service_fn(|event: Event| {
-                metered(app.as_ref().ok(), event.context.clone(), hook::handle(app.as_ref(), event))
+                metered(app.as_ref().ok(), event.context.clone(), Box::pin(hook::handle(app.as_ref(), event)))
             }))
             .await
         }

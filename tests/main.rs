@@ -26,6 +26,7 @@ mod recordings;
 mod refusals;
 mod rollouts;
 mod secrets;
+mod stack;
 mod switch;
 mod template;
 mod trace;

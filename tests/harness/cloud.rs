@@ -273,6 +273,21 @@ impl Cloud {
         self.json("events", "AWSEvents.PutTargets", &body);
     }
 
+    pub fn disable_rule(&self, rule: &str) {
+        self.json("events", "AWSEvents.DisableRule", &json!({ "Name": rule }));
+    }
+
+    pub fn has_function(&self, function: &str) -> bool {
+        let path = format!("/2015-03-31/functions/{function}/configuration");
+        self.send("GET", &path, "lambda", None, &Value::Null).status == 200
+    }
+
+    /// Tells one build of a function from another.
+    pub fn code_sha256(&self, function: &str) -> String {
+        let path = format!("/2015-03-31/functions/{function}/configuration");
+        text(&self.lambda("GET", &path, &Value::Null), "CodeSha256")
+    }
+
     fn json(&self, service: &str, target: &str, body: &Value) -> Value {
         succeeded(target, self.send("POST", "/", service, Some(target), body))
     }

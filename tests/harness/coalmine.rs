@@ -23,6 +23,8 @@ pub struct Coalmine {
     pub rollout: String,
     /// What the functions are told more: where services are that are not the cloud's, and what a test wants.
     told: Vec<(&'static str, String)>,
+    /// Functions that are there already.
+    named: BTreeMap<&'static str, String>,
     /// What each function may ask.
     deployed: RefCell<BTreeMap<&'static str, Gate>>,
 }
@@ -31,11 +33,21 @@ impl Coalmine {
     pub fn install(cloud: Cloud, told: Vec<(&'static str, String)>) -> Self {
         cloud.create_table(TABLE);
         cloud.scheduler().create_group(SWITCHES);
-        Self { cloud, minute: this_minute(), rollout: "it".to_owned(), told, deployed: RefCell::default() }
+        Self {
+            cloud,
+            minute: this_minute(),
+            rollout: "it".to_owned(),
+            told,
+            named: BTreeMap::new(),
+            deployed: RefCell::default(),
+        }
     }
 
     /// Makes one of Coalmine's functions; each is made when it is first needed, because it takes a while.
     pub fn deploy(&self, handler: &'static str) -> String {
+        if let Some(name) = self.named.get(handler) {
+            return name.clone();
+        }
         let name = format!("coalmine-{handler}");
         if !self.deployed.borrow().contains_key(handler) {
             let mut environment = self.environment();
@@ -47,6 +59,11 @@ impl Coalmine {
             self.deployed.borrow_mut().insert(handler, gate);
         }
         name
+    }
+
+    /// Has others do what functions of its own would.
+    pub fn use_deployed(&mut self, functions: impl IntoIterator<Item = (&'static str, String)>) {
+        self.named.extend(functions);
     }
 
     /// What Coalmine's functions are told.

@@ -121,7 +121,8 @@ fn actions(received: &Received) -> (String, Vec<String>) {
 fn transaction(received: &Received) -> Vec<String> {
     let body: Value = serde_json::from_slice(&received.body).unwrap_or_default();
     let parts = body["TransactItems"].as_array().into_iter().flatten().filter_map(Value::as_object);
-    let name = |kind: &String| if kind == "ConditionCheck" { "ConditionCheckItem".to_owned() } else { format!("{kind}Item") };
+    let name =
+        |kind: &String| if kind == "ConditionCheck" { "ConditionCheckItem".to_owned() } else { format!("{kind}Item") };
     parts.flat_map(|part| part.keys().map(name)).collect::<BTreeSet<_>>().into_iter().collect()
 }
 

@@ -24,7 +24,7 @@ mod stage_codedeploy;
 mod stage_ecs;
 mod weighted_proxy;
 
-pub use cloud::{Cloud, Live};
+pub use cloud::{Cloud, Live, bootstrap};
 pub use coalmine::{this_minute, with_fields};
 pub use dice::Dice;
 pub use emulator::Emulator;

@@ -1,7 +1,7 @@
 """Deploys a translated template into MiniStack, as CloudFormation does, and prints the stack's outputs and resources.
 
-Usage: stack.py PORT create|update BOOTSTRAP < TEMPLATE, stack.py PORT delete. The template is CloudFormation as JSON, whose functions
-have their code at s3://bucket/code.zip. Parameters are the defaults.
+Usage: stack.py PORT create|update|delete BOOTSTRAP CODEDEPLOY < TEMPLATE. The template is CloudFormation as JSON; its parameters have their
+defaults. CODEDEPLOY is the endpoint of the service that the emulator lacks.
 """
 
 import base64
@@ -9,14 +9,13 @@ import io
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import boto3
 
 NAME = "coalmine"
 BUCKET = "bucket"
-# What the emulator's CloudFormation cannot make, and nothing else of the stack needs.
-LACKING = set()
 
 
 def client(service, port):
@@ -30,35 +29,38 @@ def client(service, port):
 
 
 def upload(port, bootstrap):
-    """Under a name of its own: code at the same place is the same code to CloudFormation."""
+    """Under a name of its own, and with another digest each time: to CloudFormation and Lambda it is another build."""
     package = Path(__file__).with_name("package.py")
     zipped = base64.b64decode(subprocess.run([sys.executable, package, bootstrap], check=True, capture_output=True).stdout)
     s3 = client("s3", port)
     s3.create_bucket(Bucket=BUCKET)
-    key = f"{len(s3.list_objects_v2(Bucket=BUCKET).get('Contents', []))}.zip"
-    s3.upload_fileobj(io.BytesIO(zipped), BUCKET, key)
-    return key
+    number = s3.list_objects_v2(Bucket=BUCKET).get("KeyCount", 0)
+    archive = io.BytesIO(zipped)
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("build", str(number))
+    archive.seek(0)
+    s3.upload_fileobj(archive, BUCKET, f"{number}.zip")
+    return f"{number}.zip"
 
 
-def fitted(template, port, key):
-    resources = {name: one for name, one in template["Resources"].items() if one["Type"] not in LACKING}
-    for resource in resources.values():
+def fitted(template, port, code_deploy, key):
+    """With what `sam package` puts in, and with where the services are."""
+    for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Lambda::Function":
             resource["Properties"]["Code"] = {"S3Bucket": BUCKET, "S3Key": key}
             variables = resource["Properties"]["Environment"]["Variables"]
             variables["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
-            # Nobody listens there: whoever asks CodeDeploy is told so at once.
-            variables["AWS_ENDPOINT_URL_CODEDEPLOY"] = sys.argv[4] if len(sys.argv) > 4 else "http://127.0.0.1:1"
-    return {**template, "Resources": resources}
+            variables["AWS_ENDPOINT_URL_CODEDEPLOY"] = code_deploy
+    return template
 
 
-def main(port, action, bootstrap=None, *_):
+def main(port, action, bootstrap, code_deploy):
     cloudformation = client("cloudformation", port)
     if action == "delete":
         cloudformation.delete_stack(StackName=NAME)
         cloudformation.get_waiter("stack_delete_complete").wait(StackName=NAME, WaiterConfig={"Delay": 1})
         return
-    body = json.dumps(fitted(json.load(sys.stdin), port, upload(port, bootstrap)))
+    body = json.dumps(fitted(json.load(sys.stdin), port, code_deploy, upload(port, bootstrap)))
     act = cloudformation.create_stack if action == "create" else cloudformation.update_stack
     act(StackName=NAME, TemplateBody=body, Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"])
     waiter = cloudformation.get_waiter(f"stack_{action}_complete")
