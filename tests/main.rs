@@ -22,6 +22,7 @@ mod hooks;
 mod hooks_ecs;
 mod hooks_model;
 mod hooks_specs;
+mod permissions;
 mod recordings;
 mod refusals;
 mod rollouts;
