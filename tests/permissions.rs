@@ -4,9 +4,8 @@ use coalmine_core::units::Timestamp;
 use serde_json::{Value, json};
 
 use crate::events::event;
-use crate::harness::{Served, Stage, Traffic};
-
-const HEALTHY: Traffic = Traffic { requests: 2400, old_fails: 0.004, new_fails: 0.004 };
+use crate::harness::{CANARY, Mishap, Served, Stage, StageCodeDeploy};
+use crate::hooks::{HEALTHY, succeeded};
 
 fn told() -> Vec<(&'static str, String)> {
     let topic = "arn:aws:sns:us-east-1:000000000000:releases";
@@ -58,4 +57,27 @@ fn a_pause_and_an_abort_after_a_long_time_are_done_at_once_and_told() {
     assert!(aborted.get("errors").is_none(), "{aborted:#}");
     assert_eq!(stage.new_share(), 0.0);
     assert_eq!(stage.pass_until_ended(&HEALTHY, 3), "rolledBack");
+}
+
+#[test]
+fn the_newest_version_is_found_and_tested_by_the_tick_before_it_gets_traffic() {
+    let mut stage = Stage::set_up(73);
+    let mut spec = stage.spec(&json!({ "tests": [{ "invoke": { "payload": { "ping": 1 } } }] }));
+    spec.as_object_mut().unwrap().remove("version");
+    let started = stage.start_spec(&spec);
+    assert_eq!(started["canary"], "2", "{started:#}");
+    assert_eq!(stage.pass_until(&HEALTHY, 3, |phase| phase == "baking"), "baking");
+}
+
+/// The hook is kept before anything else is done about it; what could not be asked then the next tick asks.
+#[test]
+fn a_deployment_that_could_not_be_read_is_taken_up_by_the_tick() {
+    let mut stage = StageCodeDeploy::set_up(74);
+    stage.tells_news = false;
+    stage.codedeploy.break_down("GetDeployment", Mishap::Dropped);
+    let id = stage.release(CANARY, [true, false]);
+    assert_eq!(stage.answers(&id), []);
+    stage.codedeploy.mend();
+    stage.pass(&HEALTHY);
+    assert_eq!(stage.answers(&id), [succeeded("BeforeAllowTraffic")]);
 }

@@ -73,7 +73,7 @@ fn a_stack_ticks_by_its_own_rule_is_upgraded_in_the_middle_of_a_rollout_and_leav
     // What docs/install.md asks before a stack is deleted.
     assert_eq!(stage.command(&json!({ "command": "list" }))["rollouts"], json!([]));
     assert_eq!(Scheduler::names(&stage.cloud.scheduler(), &group), [""; 0]);
-    numbers_are_in_the_log(&stage, &tick);
+    numbers_are_in_the_log(&stage.cloud.log_group(&function(&first, "Logs")), &tick);
 
     stack("delete", &stage.cloud, &code_deploy, &Value::Null);
     assert!(!stage.cloud.has_function(&tick));
@@ -81,8 +81,7 @@ fn a_stack_ticks_by_its_own_rule_is_upgraded_in_the_middle_of_a_rollout_and_leav
 }
 
 /// The alarms and the dashboard name these.
-fn numbers_are_in_the_log(stage: &Stage, tick: &str) {
-    let log = stage.cloud.log(tick);
+fn numbers_are_in_the_log(log: &str, tick: &str) {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let numbers: Vec<Value> = lines.filter(|line| line.get("_aws").is_some()).collect();
     for (dimension, of, name) in [

@@ -219,7 +219,11 @@ impl Cloud {
 
     /// What a function has logged so far.
     pub fn log(&self, function: &str) -> String {
-        let group = format!("/aws/lambda/{function}");
+        self.log_group(&format!("/aws/lambda/{function}"))
+    }
+
+    /// What is in a log group so far.
+    pub fn log_group(&self, group: &str) -> String {
         let page = self.json("logs", "Logs_20140328.FilterLogEvents", &json!({ "logGroupName": group }));
         let lines = page["events"].as_array().into_iter().flatten().filter_map(|event| event["message"].as_str());
         lines.collect::<Vec<_>>().join("\n")
