@@ -296,18 +296,17 @@ fn alarms_and_the_dashboard_watch_what_the_functions_write() {
 fn what_is_released_needs_no_build_and_is_the_same_stack() {
     let source = std::fs::read_to_string(template()).unwrap();
     let mut expected = plain(&template());
+    let mut made_files = Vec::new();
     for architecture in ["arm64", "x86_64"] {
         let made = piped(Command::new(PYTHON).arg(repository(".ci/prebuilt")).arg(architecture), &source);
         assert!(
             made.contains(&format!("\n    CodeUri: coalmine-{architecture}.zip\n")) && !made.contains("BuildMethod")
         );
-        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("prebuilt-{}.yaml", std::process::id()));
+        let name = format!("prebuilt-{architecture}-{}.yaml", std::process::id());
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::write(&file, made).unwrap();
         let found = plain(&file);
-        let lint = Command::new(python()).args(["-c", "from cfnlint.runner import main; main()"]).arg(&file).output();
-        std::fs::remove_file(&file).unwrap();
-        let lint = lint.unwrap();
-        assert!(lint.status.success() && lint.stdout.is_empty(), "{}", text(&lint));
+        made_files.push(file);
         let only = &mut expected["Parameters"]["Architecture"];
         (only["Default"], only["AllowedValues"]) = (json!(architecture), json!([architecture]));
         assert_eq!(found["Parameters"], expected["Parameters"]);
@@ -317,6 +316,10 @@ fn what_is_released_needs_no_build_and_is_the_same_stack() {
         }
         assert_eq!(found["Resources"], wanted);
     }
+    let mut lint = Command::new(python());
+    let lint = lint.args(["-c", "from cfnlint.runner import main; main()"]).args(&made_files).output().unwrap();
+    made_files.iter().for_each(|file| std::fs::remove_file(file).unwrap());
+    assert!(lint.status.success() && lint.stdout.is_empty(), "{}", text(&lint));
     let broken = source.replace("    CodeUri: .\n", "    CodeUri: ./\n");
     let refused =
         std::panic::catch_unwind(|| piped(Command::new(PYTHON).arg(repository(".ci/prebuilt")).arg("arm64"), &broken));
