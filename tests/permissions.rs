@@ -4,7 +4,7 @@ use coalmine_core::units::Timestamp;
 use serde_json::{Value, json};
 
 use crate::events::event;
-use crate::harness::{CANARY, Mishap, Served, Stage, StageCodeDeploy};
+use crate::harness::{CANARY, Live, Mishap, Served, Stage, StageCodeDeploy};
 use crate::hooks::{HEALTHY, succeeded};
 
 fn told() -> Vec<(&'static str, String)> {
@@ -40,7 +40,7 @@ fn an_alarm_after_a_long_time_takes_the_traffic_back_and_tells_it() {
     let mut stage = long_release(71, "checkout-5xx");
     let answer = fires(&stage, "checkout-5xx");
     assert_eq!(answer["lines"][0]["faults"], Value::Null, "{answer:#}");
-    assert_eq!(stage.new_share(), 0.0);
+    assert_eq!(stage.live(), Live::only("1"));
     assert_eq!(stage.pass_until_ended(&HEALTHY, 3), "rolledBack");
 }
 
@@ -55,7 +55,7 @@ fn a_pause_and_an_abort_after_a_long_time_are_done_at_once_and_told() {
     assert_eq!(resumed["phase"]["name"], "baking", "{resumed:#}");
     let aborted = stage.invoke("abort", &asked("abort"));
     assert!(aborted.get("errors").is_none(), "{aborted:#}");
-    assert_eq!(stage.new_share(), 0.0);
+    assert_eq!(stage.live(), Live::only("1"));
     assert_eq!(stage.pass_until_ended(&HEALTHY, 3), "rolledBack");
 }
 

@@ -172,9 +172,9 @@ fn actions_of(role: &Value, resources: &Value) -> BTreeSet<String> {
     let named = named.filter_map(|policy| Some(&resources[policy["Ref"].as_str()?]["Properties"]));
     let statements = own.chain(named).filter_map(|policy| policy["PolicyDocument"]["Statement"].as_array()).flatten();
     let statements = statements.map(|one| one.get("Fn::If").map_or(one, |condition| &condition[1]));
-    let actions = statements.map(|statement| &statement["Action"]).flat_map(|action| match action {
-        Value::Array(several) => several.clone(),
-        one => vec![one.clone()],
+    let actions = statements.flat_map(|statement| {
+        let action = &statement["Action"];
+        action.as_array().cloned().unwrap_or_else(|| vec![action.clone()])
     });
     actions.filter_map(|action| Some(action.as_str()?.to_owned())).collect()
 }
