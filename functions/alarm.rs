@@ -38,7 +38,7 @@ pub async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Value, Diagn
     let budget = LambdaBudget::of(&event.context);
     let report =
         driver::alarm(&app.ports, &alarm, now, &budget, &app.settings).await.map_err(|fault| failed(&fault))?;
-    log::report(&event.context.request_id, &report);
+    log::report(&event.context, &report);
     answer(&report)
 }
 

@@ -70,7 +70,7 @@ async fn told(
     let budget = LambdaBudget::of(&event.context);
     let report =
         driver::hook(&app.ports, question, now, &budget, &app.settings).await.map_err(|fault| failed(&fault))?;
-    log::report(&event.context.request_id, &report.report);
+    log::report(&event.context, &report.report);
     answer(&report)
 }
 
@@ -78,7 +78,7 @@ async fn asked(app: &App, question: EcsQuestion, now: Timestamp, event: &LambdaE
     let budget = LambdaBudget::of(&event.context);
     let asked = driver::hook(&app.ports, Question::Ecs(question), now, &budget, &app.settings).await;
     let report = asked.map_err(|fault| fault.to_string())?;
-    log::report(&event.context.request_id, &report.report);
+    log::report(&event.context, &report.report);
     report.reply.ok_or_else(|| "no reply came of it".to_owned())
 }
 

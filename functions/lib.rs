@@ -13,15 +13,18 @@ mod hook;
 #[cfg(test)]
 mod hostile;
 mod log;
+mod metrics;
 pub mod probe;
 mod tick;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use coalmine_aws::Aws;
 use coalmine_core::driver::Settings;
 use config::{Config, Handler, World};
-use lambda_runtime::{run, service_fn};
+use lambda_runtime::{Context, LambdaEvent, run, service_fn};
+use serde_json::Value;
 
 /// What a handler works with, made once per execution environment.
 #[derive(Debug)]
@@ -49,23 +52,55 @@ pub async fn main() -> ExitCode {
     }
 }
 
+type Event = LambdaEvent<Value>;
+
+/// Says what an invocation took, whatever it comes to. One that is cut off says nothing. What is awaited is on the heap:
+/// every future around it would hold all of it once more, and the stack of an unoptimised build is not enough for that.
+async fn metered<T>(app: Option<&App>, context: Context, answer: impl Future<Output = T> + Unpin) -> T {
+    let since = Instant::now();
+    let answer = answer.await;
+    let calls = app.map(|app| app.ports.take_calls()).unwrap_or_default();
+    log::invocation(&context, since.elapsed(), &calls);
+    answer
+}
+
 async fn serve(handler: Handler) -> Result<(), lambda_runtime::Error> {
     match handler {
         Handler::Tick(world) => {
             let app = App::start(world).await;
-            run(service_fn(|event| tick::handle(&app, event))).await
+            run(service_fn(|event: Event| {
+                metered(Some(&app), event.context.clone(), Box::pin(tick::handle(&app, event)))
+            }))
+            .await
         }
         Handler::Command(world) => {
             let app = App::start(world).await;
-            run(service_fn(|event| command::handle(&app, command::Allowed::Everything, event))).await
+            run(service_fn(|event: Event| {
+                metered(
+                    Some(&app),
+                    event.context.clone(),
+                    Box::pin(command::handle(&app, command::Allowed::Everything, event)),
+                )
+            }))
+            .await
         }
         Handler::Abort(world) => {
             let app = App::start(world).await;
-            run(service_fn(|event| command::handle(&app, command::Allowed::Stopping, event))).await
+            run(service_fn(|event: Event| {
+                metered(
+                    Some(&app),
+                    event.context.clone(),
+                    Box::pin(command::handle(&app, command::Allowed::Stopping, event)),
+                )
+            }))
+            .await
         }
         Handler::Alarm(world) => {
             let app = App::start(world).await;
-            run(service_fn(|event| alarm::handle(&app, event))).await
+            run(service_fn(|event: Event| {
+                metered(Some(&app), event.context.clone(), Box::pin(alarm::handle(&app, event)))
+            }))
+            .await
         }
         Handler::Hook(world) => {
             let app = match world {
@@ -75,7 +110,10 @@ async fn serve(handler: Handler) -> Result<(), lambda_runtime::Error> {
                     Err(error)
                 }
             };
-            run(service_fn(|event| hook::handle(app.as_ref(), event))).await
+            run(service_fn(|event: Event| {
+                metered(app.as_ref().ok(), event.context.clone(), Box::pin(hook::handle(app.as_ref(), event)))
+            }))
+            .await
         }
     }
 }

@@ -1,14 +1,20 @@
 //! One JSON object a line on standard output, where Lambda's log reads it.
 
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::time::Duration;
 
 use coalmine_core::driver::{HookLine, TickReport};
 use coalmine_core::text;
+use lambda_runtime::Context;
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::metrics;
 
 /// The level when nothing else is asked for.
 pub const DEFAULT: Level = Level::INFO;
@@ -28,10 +34,11 @@ pub fn start(level: Level) {
 
 /// Writes what was done as objects, so that a log query can read their fields; as values of log events they would be
 /// texts. What went wrong is a warning: the next tick tries again.
-pub fn report(request_id: &str, report: &TickReport) {
+pub fn report(context: &Context, report: &TickReport) {
+    let request_id = &context.request_id;
     for line in &report.lines {
         let level = if line.faults.is_empty() { Level::INFO } else { Level::WARN };
-        write(level, request_id, "rollout", line);
+        write_with(level, request_id, "rollout", line, metrics::of_rollout(line));
     }
     for line in &report.hooks {
         write(level_of(line), request_id, "hook", line);
@@ -62,11 +69,35 @@ fn level_of(line: &HookLine) -> Level {
     }
 }
 
+/// What a tick came to as a whole. The other functions see only some of the rollouts.
+pub fn tick(context: &Context, report: &TickReport) {
+    let numbers = metrics::of_tick(&context.env_config.function_name, report);
+    write_with(Level::INFO, &context.request_id, "tick", &report.now, numbers);
+}
+
+/// What an invocation took, and what it asked of AWS.
+pub fn invocation(context: &Context, took: Duration, calls: &BTreeMap<String, u64>) {
+    let numbers = metrics::of_invocation(&context.env_config.function_name, took.as_secs_f64(), calls.values().sum());
+    write_with(Level::INFO, &context.request_id, "calls", calls, numbers);
+}
+
 fn write(level: Level, request_id: &str, name: &str, value: &impl Serialize) {
-    if level > LevelFilter::current() {
+    write_with(level, request_id, name, value, Map::new());
+}
+
+/// A level that leaves out the words leaves the numbers: alarms wait for them.
+fn write_with(level: Level, request_id: &str, name: &str, value: &impl Serialize, numbers: Map<String, Value>) {
+    let said = level <= LevelFilter::current();
+    if !said && numbers.is_empty() {
         return;
     }
-    let line = serde_json::json!({ "level": level.as_str(), "requestId": request_id, name: value });
+    let mut line = json!({ "level": level.as_str(), "requestId": request_id });
+    if let Some(fields) = line.as_object_mut() {
+        if said {
+            fields.insert(name.to_owned(), json!(value));
+        }
+        fields.extend(numbers);
+    }
     // A log that cannot be written must not stop a rollback.
     let _ = writeln!(std::io::stdout().lock(), "{}", text::json(&line.to_string()));
 }

@@ -30,7 +30,8 @@ pub async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Value, Diagn
     };
     let budget = LambdaBudget::of(&event.context);
     let report = driver::tick(&app.ports, now, &budget, &app.settings).await.map_err(|fault| failed(&fault))?;
-    log::report(&event.context.request_id, &report);
+    log::report(&event.context, &report);
+    log::tick(&event.context, &report);
     answer(&report)
 }
 

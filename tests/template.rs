@@ -1,12 +1,13 @@
 //! `template.yaml` is what SAM and CloudFormation accept, and what the functions expect.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::{python, support};
+use crate::harness::{allowed, needed, python, support};
 
 /// What the functions read.
 const ENVIRONMENT: [&str; 10] = [
@@ -21,6 +22,9 @@ const ENVIRONMENT: [&str; 10] = [
     "COALMINE_TABLE",
     "COALMINE_TOPIC_ARN",
 ];
+
+/// What is released is made without the emulators' environment.
+const PYTHON: &str = "python3";
 
 const EXAMPLE_OF_SAM: &str = "examples/codedeploy-sam/template.yaml";
 const EXAMPLE_OF_ECS: &str = "examples/ecs-hook/template.yaml";
@@ -70,27 +74,29 @@ fn the_stack_is_what_the_functions_expect() {
     let of_type = |kind: &str| -> Vec<&Value> {
         plain["Resources"].as_object().unwrap().values().filter(|resource| resource["Type"] == kind).collect()
     };
-    let mut handlers: Vec<&str> = Vec::new();
-    let policies = |function: &Value| -> Vec<String> {
-        let role = function["Properties"]["Role"]["Fn::GetAtt"][0].as_str().unwrap();
-        let policies = plain["Resources"][role]["Properties"]["ManagedPolicyArns"].as_array().unwrap().iter();
-        policies.filter_map(|policy| Some(policy["Ref"].as_str()?.to_owned())).collect()
-    };
+    let mut handlers = BTreeSet::new();
+    let mut roles = BTreeSet::new();
     for function in of_type("AWS::Lambda::Function") {
         let properties = &function["Properties"];
-        handlers.push(properties["Handler"].as_str().unwrap());
+        handlers.insert(properties["Handler"].as_str().unwrap());
+        // What one function may do, no other may for its sake.
+        assert!(roles.insert(properties["Role"].to_string()), "{} has a role of its own", properties["Handler"]);
         assert_eq!(properties["Runtime"], "provided.al2023");
-        // The hook judges what others shift: it can move nothing itself.
-        let hook = properties["Handler"] == "hook";
-        let wanted = ["KeepState", "Look", "Act", "Move"];
-        let wanted = if hook { &wanted[..3] } else { &wanted[..] };
-        assert_eq!(policies(function), wanted, "{}", properties["Handler"]);
         let environment = properties["Environment"]["Variables"].as_object().unwrap();
         assert_eq!(environment.keys().map(String::as_str).collect::<Vec<_>>(), ENVIRONMENT);
         assert_eq!(environment["COALMINE_TABLE"], json!({ "Ref": "Table" }));
+        let reserved =
+            json!({ "Fn::If": ["HasReserved", { "Ref": "ReservedConcurrency" }, { "Ref": "AWS::NoValue" }] });
+        assert_eq!(properties["ReservedConcurrentExecutions"], reserved, "off by default");
     }
-    handlers.sort_unstable();
-    assert_eq!(handlers, ["abort", "alarm", "command", "hook", "tick"]);
+    let config = std::fs::read_to_string(repository("functions/config.rs")).unwrap();
+    let known = config.split("Some(\"").skip(1).filter_map(|rest| rest.split_once("\") => self.world()"));
+    let known: BTreeSet<&str> = known.map(|(handler, _)| handler).filter(|handler| handler.len() < 20).collect();
+    assert_eq!(handlers, known, "the functions that there are, and those that the program can be");
+    for role in of_type("AWS::IAM::Role") {
+        let boundary = &role["Properties"]["PermissionsBoundary"]["Fn::If"];
+        assert_eq!(boundary[1], json!({ "Ref": "PermissionsBoundaryArn" }), "{role}");
+    }
 
     let hook = &plain["Resources"]["Hook"]["Properties"];
     assert_eq!(hook["FunctionName"], json!({ "Fn::Sub": "CodeDeployHook_${AWS::StackName}" }));
@@ -116,6 +122,8 @@ fn the_stack_is_what_the_functions_expect() {
     let keys = json!([{ "AttributeName": "pk", "KeyType": "HASH" }, { "AttributeName": "sk", "KeyType": "RANGE" }]);
     assert_eq!(table["KeySchema"], keys);
     assert_eq!(table["TimeToLiveSpecification"], json!({ "AttributeName": "ttl", "Enabled": true }));
+    assert_eq!(table["PointInTimeRecoverySpecification"], json!({ "PointInTimeRecoveryEnabled": true }));
+    assert_eq!(table["SSESpecification"], json!({ "SSEEnabled": true }));
 }
 
 /// Whoever limits the stack to some functions, load balancers and deployments gets no permission to change others.
@@ -125,7 +133,7 @@ fn whatever_changes_something_is_limited_by_parameters() {
     let statements = |policy: &str| -> Vec<Value> {
         plain["Resources"][policy]["Properties"]["PolicyDocument"]["Statement"].as_array().unwrap().clone()
     };
-    let both = [statements("Act"), statements("Move")].concat();
+    let both = ["Prepare", "Answer", "Act", "Move"].map(statements).concat();
     for (action, parameter, resources) in [
         ("lambda:UpdateAlias", "${TargetFunctions}", 2),
         ("lambda:InvokeFunction", "${TargetFunctions}", 1),
@@ -200,36 +208,171 @@ fn the_switch_may_do_what_the_functions_may_and_outlives_them() {
     assert_eq!(environment["COALMINE_SWITCH_ROLE_ARN"], json!({ "Fn::GetAtt": ["SwitchRole", "Arn"] }));
 }
 
-/// The permissions that the adapters' calls name are what their errors ask for when one is denied.
+/// Stands for a test in `tests/permissions.txt`.
+const ATTENDS: &str = "attend_all";
+
+/// Neither less than a function needs, which the gate before it would refuse in the test that is named, nor more.
 #[test]
-fn the_roles_allow_every_call_that_the_adapters_make() {
-    let plain = plain(&template());
-    let policies =
-        plain["Resources"].as_object().unwrap().values().filter(|one| one["Type"] == "AWS::IAM::ManagedPolicy");
-    let statements = policies.flat_map(|policy| {
-        let statements = policy["Properties"]["PolicyDocument"]["Statement"].as_array().unwrap();
-        statements.iter().flat_map(|one| one["Fn::If"][1].as_object().map_or(one, |_| &one["Fn::If"][1]).get("Action"))
-    });
-    let allowed: BTreeSet<String> = statements
-        .flat_map(|actions| actions.as_array().cloned().unwrap_or_else(|| vec![actions.clone()]))
-        .map(|action| action.as_str().unwrap().to_owned())
-        .collect();
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/aws/src")];
-    let mut found = 0;
+fn every_role_has_what_its_function_needs_and_nothing_else() {
+    let tests: String = files("tests").iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let mut shown: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (handler, action, test) in needed() {
+        // Whoever attends to a rollout does so by the same code, and the tick shows what that asks.
+        let as_the_tick = |(of, same, by): &(&str, &str, &str)| (*of, *same) == ("tick", action) && *by != ATTENDS;
+        let known = if test == ATTENDS {
+            handler != "tick" && needed().iter().any(as_the_tick)
+        } else {
+            tests.contains(&format!("fn {test}("))
+        };
+        assert!(known, "nothing shows that {handler} needs {action}: {test}");
+        assert!(shown.entry(handler).or_default().insert(action.to_owned()), "{handler} {action} is there twice");
+    }
+    // What Lambda itself does in the function's name.
+    let of_lambda = ["logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage"];
+    for (handler, mut shown) in shown {
+        let receives = ["alarm", "hook"].contains(&handler);
+        shown.extend(of_lambda[..if receives { 3 } else { 2 }].iter().map(|action| (*action).to_owned()));
+        let granted = allowed(handler);
+        let unneeded: Vec<_> = granted.difference(&shown).collect();
+        let missing: Vec<_> = shown.difference(granted).collect();
+        assert!(unneeded.is_empty() && missing.is_empty(), "{handler}: not needed {unneeded:?}, missing {missing:?}");
+    }
+}
+
+/// Rust files below a folder of the repository.
+fn files(folder: &str) -> Vec<PathBuf> {
+    let mut folders = vec![repository(folder)];
+    let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-                continue;
-            }
-            let Ok(code) = std::fs::read_to_string(&path) else { continue };
-            for call in code.split("Call::new(\"").skip(1) {
-                let permission = call.split('"').nth(2).unwrap();
-                assert!(allowed.contains(permission), "{}: no role allows {permission}: {allowed:?}", path.display());
-                found += 1;
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
             }
         }
     }
-    assert!(found >= 10, "the adapters' calls are written in another way now");
+    found
+}
+
+/// What is watched is what the functions write: a metric with another name has no data, and an alarm on it never goes off.
+#[test]
+fn alarms_and_the_dashboard_watch_what_the_functions_write() {
+    let plain = plain(&template());
+    let resources = plain["Resources"].as_object().unwrap();
+    let source = std::fs::read_to_string(repository("functions/metrics.rs")).unwrap();
+    let is_written = |metric: &str| source.contains(&format!("(\"{metric}\", \""));
+    let alarms: Vec<_> = resources.iter().filter(|(_, one)| one["Type"] == "AWS::CloudWatch::Alarm").collect();
+    let names: Vec<&str> = alarms.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["EventsUndelivered", "RolloutsStuck", "RolloutsWaiting", "TickErrors", "TickNotRunning"]);
+    let told = json!({ "Fn::If": ["HasAlarmTopic", [{ "Ref": "AlarmTopicArn" }], { "Ref": "AWS::NoValue" }] });
+    for (name, alarm) in alarms {
+        let properties = &alarm["Properties"];
+        assert_eq!((&properties["AlarmActions"], &properties["OKActions"]), (&told, &told), "{name}");
+        if properties["Namespace"] == "Coalmine" {
+            assert!(is_written(properties["MetricName"].as_str().unwrap()), "{name}");
+            assert_eq!(properties["Dimensions"][0]["Name"], "FunctionName", "{name}");
+        }
+    }
+    // No tick at all is the one thing that has no datapoint.
+    assert_eq!(resources["TickNotRunning"]["Properties"]["TreatMissingData"], "breaching");
+    let body = resources["Overview"]["Properties"]["DashboardBody"]["Fn::Sub"].as_str().unwrap();
+    let body: Value = serde_json::from_str(body).unwrap();
+    let mut ours = 0;
+    for metric in
+        body["widgets"].as_array().unwrap().iter().flat_map(|one| one["properties"]["metrics"].as_array().unwrap())
+    {
+        let searched = metric[0]["expression"].as_str().and_then(|text| text.split('"').nth(1));
+        let name = searched.or_else(|| metric[1].as_str().filter(|_| metric[0] == "Coalmine"));
+        assert!(name.is_none_or(is_written), "{metric}");
+        ours += usize::from(name.is_some());
+    }
+    assert_eq!(ours, 9);
+}
+
+/// For whoever has no Rust: the same stack, whose code is a zip that lies beside the template.
+#[test]
+fn what_is_released_needs_no_build_and_is_the_same_stack() {
+    let source = std::fs::read_to_string(template()).unwrap();
+    let mut expected = plain(&template());
+    let mut made_files = Vec::new();
+    for architecture in ["arm64", "x86_64"] {
+        let made = piped(Command::new(PYTHON).arg(repository(".ci/prebuilt")).arg(architecture), &source);
+        assert!(
+            made.contains(&format!("\n    CodeUri: coalmine-{architecture}.zip\n")) && !made.contains("BuildMethod")
+        );
+        let name = format!("prebuilt-{architecture}-{}.yaml", std::process::id());
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&file, made).unwrap();
+        let found = plain(&file);
+        made_files.push(file);
+        let only = &mut expected["Parameters"]["Architecture"];
+        (only["Default"], only["AllowedValues"]) = (json!(architecture), json!([architecture]));
+        assert_eq!(found["Parameters"], expected["Parameters"]);
+        let mut wanted = expected["Resources"].clone();
+        for resource in wanted.as_object_mut().unwrap().values_mut() {
+            resource.as_object_mut().unwrap().remove("Metadata");
+        }
+        assert_eq!(found["Resources"], wanted);
+    }
+    let mut lint = Command::new(python());
+    let lint = lint.args(["-c", "from cfnlint.runner import main; main()"]).args(&made_files).output().unwrap();
+    made_files.iter().for_each(|file| std::fs::remove_file(file).unwrap());
+    assert!(lint.status.success() && lint.stdout.is_empty(), "{}", text(&lint));
+    let broken = source.replace("    CodeUri: .\n", "    CodeUri: ./\n");
+    let refused =
+        std::panic::catch_unwind(|| piped(Command::new(PYTHON).arg(repository(".ci/prebuilt")).arg("arm64"), &broken));
+    assert!(refused.is_err(), "a template that it does not know is no template");
+}
+
+/// What is in the zip, from Cargo.lock.
+#[test]
+fn what_is_released_says_what_it_is_made_of() {
+    let target = "x86_64-unknown-linux-gnu";
+    let output = Command::new(PYTHON).arg(repository(".ci/sbom")).arg(target).current_dir(repository("")).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&document["bomFormat"], &document["metadata"]["component"]["name"]),
+        (&json!("CycloneDX"), &json!("coalmine"))
+    );
+    let components = document["components"].as_array().unwrap();
+    let names: BTreeSet<&str> = components.iter().map(|one| one["name"].as_str().unwrap()).collect();
+    for inside in ["coalmine-core", "coalmine-aws", "lambda_runtime", "aws-sdk-lambda", "rustls", "tokio"] {
+        assert!(names.contains(inside), "{inside}");
+    }
+    // The command line, and what only tests have.
+    for outside in ["coalmine-cli", "clap", "proptest"] {
+        assert!(!names.contains(outside), "{outside}");
+    }
+    let ours = |one: &&Value| one["name"].as_str().unwrap().starts_with("coalmine-");
+    for other in components.iter().filter(|one| !ours(one)) {
+        assert_eq!(other["hashes"][0]["content"].as_str().unwrap().len(), 64, "{other}");
+        assert!(other["licenses"][0]["expression"].is_string(), "{other}");
+    }
+}
+
+/// What a tag names may be another thing tomorrow.
+#[test]
+fn workflows_name_what_they_use_by_its_digest() {
+    let mut uses = 0;
+    for workflow in ["ci.yml", "release.yml"] {
+        let text = std::fs::read_to_string(repository(".github/workflows").join(workflow)).unwrap();
+        for action in text.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("uses: ")) {
+            let digest = action.split('@').nth(1).unwrap_or_default();
+            assert!(digest.len() == 40 && digest.chars().all(|c| c.is_ascii_hexdigit()), "{workflow}: {action}");
+            uses += 1;
+        }
+    }
+    assert_eq!(uses, 6);
+}
+
+fn piped(command: &mut Command, input: &str) -> String {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    String::from_utf8(output.stdout).unwrap()
 }

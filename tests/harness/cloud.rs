@@ -219,7 +219,11 @@ impl Cloud {
 
     /// What a function has logged so far.
     pub fn log(&self, function: &str) -> String {
-        let group = format!("/aws/lambda/{function}");
+        self.log_group(&format!("/aws/lambda/{function}"))
+    }
+
+    /// What is in a log group so far.
+    pub fn log_group(&self, group: &str) -> String {
         let page = self.json("logs", "Logs_20140328.FilterLogEvents", &json!({ "logGroupName": group }));
         let lines = page["events"].as_array().into_iter().flatten().filter_map(|event| event["message"].as_str());
         lines.collect::<Vec<_>>().join("\n")
@@ -271,6 +275,21 @@ impl Cloud {
         let arn = format!("arn:aws:lambda:us-east-1:000000000000:function:{function}");
         let body = json!({ "Rule": rule, "Targets": [{ "Id": "tick", "Arn": arn }] });
         self.json("events", "AWSEvents.PutTargets", &body);
+    }
+
+    pub fn disable_rule(&self, rule: &str) {
+        self.json("events", "AWSEvents.DisableRule", &json!({ "Name": rule }));
+    }
+
+    pub fn has_function(&self, function: &str) -> bool {
+        let path = format!("/2015-03-31/functions/{function}/configuration");
+        self.send("GET", &path, "lambda", None, &Value::Null).status == 200
+    }
+
+    /// Tells one build of a function from another.
+    pub fn code_sha256(&self, function: &str) -> String {
+        let path = format!("/2015-03-31/functions/{function}/configuration");
+        text(&self.lambda("GET", &path, &Value::Null), "CodeSha256")
     }
 
     fn json(&self, service: &str, target: &str, body: &Value) -> Value {

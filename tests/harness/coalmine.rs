@@ -1,13 +1,14 @@
 //! Coalmine deployed into an emulated AWS, and time that passes a minute at a call.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use coalmine_core::units::{Minute, Timestamp};
 use serde_json::{Value, json};
 
 use super::cloud::Cloud;
+use super::gate::Gate;
 use super::scheduler::{SWITCH_ROLE, SWITCHES};
 
 const TABLE: &str = "coalmine";
@@ -22,23 +23,47 @@ pub struct Coalmine {
     pub rollout: String,
     /// What the functions are told more: where services are that are not the cloud's, and what a test wants.
     told: Vec<(&'static str, String)>,
-    deployed: RefCell<BTreeSet<&'static str>>,
+    /// Functions that are there already.
+    named: BTreeMap<&'static str, String>,
+    /// What each function may ask.
+    deployed: RefCell<BTreeMap<&'static str, Gate>>,
 }
 
 impl Coalmine {
     pub fn install(cloud: Cloud, told: Vec<(&'static str, String)>) -> Self {
         cloud.create_table(TABLE);
         cloud.scheduler().create_group(SWITCHES);
-        Self { cloud, minute: this_minute(), rollout: "it".to_owned(), told, deployed: RefCell::default() }
+        Self {
+            cloud,
+            minute: this_minute(),
+            rollout: "it".to_owned(),
+            told,
+            named: BTreeMap::new(),
+            deployed: RefCell::default(),
+        }
     }
 
     /// Makes one of Coalmine's functions; each is made when it is first needed, because it takes a while.
     pub fn deploy(&self, handler: &'static str) -> String {
+        if let Some(name) = self.named.get(handler) {
+            return name.clone();
+        }
         let name = format!("coalmine-{handler}");
-        if self.deployed.borrow_mut().insert(handler) {
-            self.cloud.create_bootstrap(&name, handler, &self.environment());
+        if !self.deployed.borrow().contains_key(handler) {
+            let mut environment = self.environment();
+            let gate = Gate::before(handler, &environment);
+            for (variable, endpoint) in gate.endpoints() {
+                environment[variable] = endpoint.into();
+            }
+            self.cloud.create_bootstrap(&name, handler, &environment);
+            self.deployed.borrow_mut().insert(handler, gate);
         }
         name
+    }
+
+    /// Has others do what functions of its own would.
+    pub fn use_deployed(&mut self, functions: impl IntoIterator<Item = (&'static str, String)>) {
+        self.named.extend(functions);
     }
 
     /// What Coalmine's functions are told.
@@ -119,6 +144,16 @@ impl Coalmine {
     pub fn next(&mut self) -> Value {
         self.minute = self.minute.plus(1);
         self.tick()
+    }
+}
+
+impl Drop for Coalmine {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let wrong: Vec<String> = self.deployed.borrow().values().flat_map(Gate::wrong).collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }
 

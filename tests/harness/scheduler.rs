@@ -32,6 +32,14 @@ impl Scheduler {
         }
     }
 
+    /// Of all schedules in a group.
+    pub fn names(&self, group: &str) -> Vec<String> {
+        let found = self.send("GET", &format!("/schedules?ScheduleGroup={group}"), &Value::Null);
+        assert_eq!(found.status, 200, "{found:?}");
+        let names = found.body["Schedules"].as_array().into_iter().flatten().map(|schedule| schedule["Name"].as_str());
+        names.map(|name| name.unwrap_or_default().to_owned()).collect()
+    }
+
     /// What the schedule calls and with what; it is gone then, as one that has gone off.
     pub fn take(&self, name: &str) -> (String, Value) {
         let schedule = self.schedule(name).unwrap_or_else(|| panic!("there is no schedule {name}"));

@@ -12,6 +12,9 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use coalmine_core::deployment::Stage;
 
+use crate::calls::Calls;
+
+mod calls;
 mod cloudwatch;
 mod deployments;
 mod dynamodb;
@@ -60,6 +63,7 @@ pub struct SwitchConfig {
 pub struct Aws {
     config: AwsConfig,
     sdk: SdkConfig,
+    calls: Calls,
     cloudwatch: OnceLock<aws_sdk_cloudwatch::Client>,
     code_deploy: OnceLock<aws_sdk_codedeploy::Client>,
     dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
@@ -90,6 +94,13 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 const MAX_ATTEMPTS: u32 = 3;
 
+/// A client whose requests are counted.
+macro_rules! client {
+    ($sdk:ident, $aws:expr) => {
+        $sdk::Client::from_conf($sdk::config::Builder::from(&$aws.sdk).interceptor($aws.calls.clone()).build())
+    };
+}
+
 impl Aws {
     /// Region, credentials and endpoints come from where the SDK always looks for them: the environment
     /// (`AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>` among it), then the shared configuration files.
@@ -106,6 +117,7 @@ impl Aws {
         Self {
             config,
             sdk,
+            calls: Calls::default(),
             cloudwatch: OnceLock::new(),
             code_deploy: OnceLock::new(),
             dynamodb: OnceLock::new(),
@@ -122,44 +134,49 @@ impl Aws {
         }
     }
 
+    /// Requests to AWS by operation, attempts counted one by one, since this was last asked.
+    pub fn take_calls(&self) -> BTreeMap<String, u64> {
+        self.calls.take()
+    }
+
     fn cloudwatch(&self) -> &aws_sdk_cloudwatch::Client {
-        self.cloudwatch.get_or_init(|| aws_sdk_cloudwatch::Client::new(&self.sdk))
+        self.cloudwatch.get_or_init(|| client!(aws_sdk_cloudwatch, self))
     }
 
     fn code_deploy(&self) -> &aws_sdk_codedeploy::Client {
-        self.code_deploy.get_or_init(|| aws_sdk_codedeploy::Client::new(&self.sdk))
+        self.code_deploy.get_or_init(|| client!(aws_sdk_codedeploy, self))
     }
 
     fn dynamodb(&self) -> &aws_sdk_dynamodb::Client {
-        self.dynamodb.get_or_init(|| aws_sdk_dynamodb::Client::new(&self.sdk))
+        self.dynamodb.get_or_init(|| client!(aws_sdk_dynamodb, self))
     }
 
     fn ecs(&self) -> &aws_sdk_ecs::Client {
-        self.ecs.get_or_init(|| aws_sdk_ecs::Client::new(&self.sdk))
+        self.ecs.get_or_init(|| client!(aws_sdk_ecs, self))
     }
 
     fn elb(&self) -> &aws_sdk_elasticloadbalancingv2::Client {
-        self.elb.get_or_init(|| aws_sdk_elasticloadbalancingv2::Client::new(&self.sdk))
+        self.elb.get_or_init(|| client!(aws_sdk_elasticloadbalancingv2, self))
     }
 
     fn eventbridge(&self) -> &aws_sdk_eventbridge::Client {
-        self.eventbridge.get_or_init(|| aws_sdk_eventbridge::Client::new(&self.sdk))
+        self.eventbridge.get_or_init(|| client!(aws_sdk_eventbridge, self))
     }
 
     fn lambda(&self) -> &aws_sdk_lambda::Client {
-        self.lambda.get_or_init(|| aws_sdk_lambda::Client::new(&self.sdk))
+        self.lambda.get_or_init(|| client!(aws_sdk_lambda, self))
     }
 
     fn scheduler(&self) -> &aws_sdk_scheduler::Client {
-        self.scheduler.get_or_init(|| aws_sdk_scheduler::Client::new(&self.sdk))
+        self.scheduler.get_or_init(|| client!(aws_sdk_scheduler, self))
     }
 
     fn sns(&self) -> &aws_sdk_sns::Client {
-        self.sns.get_or_init(|| aws_sdk_sns::Client::new(&self.sdk))
+        self.sns.get_or_init(|| client!(aws_sdk_sns, self))
     }
 
     fn ssm(&self) -> &aws_sdk_ssm::Client {
-        self.ssm.get_or_init(|| aws_sdk_ssm::Client::new(&self.sdk))
+        self.ssm.get_or_init(|| client!(aws_sdk_ssm, self))
     }
 }
 

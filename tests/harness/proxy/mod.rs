@@ -1,7 +1,7 @@
 //! Stands between the SDK and whatever answers for AWS, and lets things go wrong by a seed: the same request of the same
 //! minute meets the same trouble, in whatever order requests come.
 
-mod refused;
+pub mod refused;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -392,7 +392,7 @@ fn cut(mut whole: Vec<u8>) -> Vec<u8> {
 }
 
 /// The answer, changed to end its connection; `None` where the connection ended without one.
-fn exchange(port: u16, received: &Received) -> std::io::Result<Option<Vec<u8>>> {
+pub fn exchange(port: u16, received: &Received) -> std::io::Result<Option<Vec<u8>>> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut head = format!("{} {} HTTP/1.0\r\n", received.method, received.path);

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use coalmine_core::command::Request;
 use coalmine_core::driver::Line;
 use coalmine_core::recording::Reader;
-use coalmine_core::rollout::PhaseName;
+use coalmine_core::rollout::{Notice, PhaseName};
 use coalmine_core::spec;
 use serde_json::Value;
 
 use crate::validate::print_problem;
 
-const DOCUMENTS: [&str; 20] = [
+const DOCUMENTS: [&str; 21] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -26,6 +26,7 @@ const DOCUMENTS: [&str; 20] = [
     "docs/analyze.md",
     "docs/blind-spots.md",
     "docs/deployments.md",
+    "docs/install.md",
     "docs/operations.md",
     "docs/security.md",
     "docs/simulate.md",
@@ -117,6 +118,7 @@ fn every_example_is_as_it_says() {
                 }
                 "json recording" => recording(block),
                 "json log" => log_line(block),
+                "json notice" => notice(block),
                 "json hook" => deployments::hook_line(block),
                 "json row" => deployments::row(block),
                 "sh" => shell::check(document, block),
@@ -178,12 +180,20 @@ fn log_line(block: &str) {
         did: texts(),
         holding: texts(),
         faults: texts(),
+        found: None,
         unsaved: false,
     };
     let full = serde_json::to_value(full).unwrap();
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&line["rollout"]), names(&full));
     serde_json::from_value::<PhaseName>(line["rollout"]["phase"].clone()).unwrap();
+}
+
+/// It has every field of a notice, and no other.
+fn notice(block: &str) {
+    let shown: Value = serde_json::from_str(block).unwrap();
+    let read: Notice = serde_json::from_value(shown.clone()).unwrap();
+    assert_eq!(serde_json::to_value(read).unwrap(), shown);
 }
 
 #[test]

@@ -11,6 +11,8 @@ const ANSWER: &str = "ANSWER";
 /// The request to start what a file has.
 const REQUEST: &str = r#"{command: "start", by: "pipeline", spec: .}"#;
 
+const RELEASE: &str = ".github/workflows/release.yml";
+
 /// Calls about what is not Coalmine's, such as what stands behind a load balancer: with those of their options that are
 /// used.
 const TARGETS: [(&str, &str, &[&str]); 17] = [
@@ -121,6 +123,16 @@ fn check_command(document: &str, words: &[&str]) -> Result<(), String> {
             "no such script, or no seconds",
         ),
         [script @ (".ci/run" | "mutants/run")] => holds(repository(script).exists(), "no such file"),
+        [script @ ".ci/prebuilt", architecture, "<", template] => {
+            let known = read(script).contains(&format!("\"{architecture}\""));
+            holds(known && repository(template).exists(), "no such architecture, or no such template")
+        }
+        ["sha256sum", "--check", "--ignore-missing", "SHA256SUMS"] => {
+            holds(read(RELEASE).contains("sha256sum coalmine-* > SHA256SUMS"), "a release has no such file")
+        }
+        ["gh", "attestation", "verify", "coalmine-arm64.zip", "--repo", "THIS-REPOSITORY"] => {
+            holds(read(RELEASE).contains("attest-build-provenance@"), "a release has no attestation")
+        }
         ["sam", "deploy", "--guided", rest @ ..] | ["sam", "deploy", rest @ ..] => deploy(document, rest),
         ["aws", "cloudformation", "deploy", rest @ ..] => deploy(document, rest),
         ["cargo", "run", "--release", "--bin", "coalmine", "--", rest @ ..] | ["coalmine", rest @ ..] => coalmine(rest),
@@ -166,6 +178,8 @@ fn deploy(document: &str, options: &[&str]) -> Result<(), String> {
     while let Some(option) = options.next() {
         match (*option, options.next()) {
             ("--stack-name", Some(name)) => holds(*name == stack, "another stack")?,
+            // What a release has.
+            ("--template-file", Some(&"coalmine-arm64.yaml")) => {}
             ("--template-file", Some(file)) => holds(template.ends_with(*file) && template != *file, "another file")?,
             ("--capabilities", Some(&"CAPABILITY_IAM")) => {}
             ("--parameter-overrides", first) => {
@@ -191,6 +205,9 @@ fn set(template: &str, setting: &str) -> Result<(), String> {
 fn cargo(words: &[&str]) -> Result<(), String> {
     match words {
         ["fmt", "--all"] | ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"] | ["test"] => Ok(()),
+        ["lambda", "build", "--release", "--bin", "bootstrap", rest @ ..] => {
+            holds(matches!(rest, [] | ["--output-format", "zip"]), "other options")
+        }
         ["simulate"] => holds(read(".cargo/config.toml").contains("simulate = \"run "), "no such alias"),
         ["test", "--test", test, filter @ ..] => {
             holds(read("Cargo.toml").contains(&format!("[[test]]\nname = \"{test}\"")), "no such test")?;
@@ -252,6 +269,7 @@ fn aws(service: &str, operation: &str, rest: &[&str]) -> Result<(), String> {
             holds(options == (Some(&"$LOGS"), Some(&"--since"), Some(&"--filter-pattern")), "other options")
         }
         ("events", "disable-rule") => only(&["--name"]),
+        ("cloudformation", "delete-stack") => only(&["--stack-name"]),
         ("scheduler", "list-schedules") => only(&["--group-name"]),
         ("scheduler", "get-schedule" | "delete-schedule") => only(&["--group-name", "--name"]),
         ("scheduler", "delete-schedule-group") => only(&["--name"]),

@@ -485,6 +485,35 @@ pub struct Analysis {
     pub auto: Option<Advice>,
 }
 
+/// What an analysis amounts to, in two numbers that grow with the data.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Found {
+    pub verdict: Verdict,
+    /// Of the evidence that proves harm, the share that is there, of the check that has most: 1 is enough, but for the
+    /// second key. `None` without a check that may roll back and has data.
+    pub harm: Option<f64>,
+    /// Of the evidence that proves the new version no worse, the share that is there, of the check that has least. `None`
+    /// without a check that is needed for it and has data.
+    pub proof: Option<f64>,
+}
+
+impl Analysis {
+    /// What it amounts to.
+    #[must_use]
+    pub fn found(&self) -> Found {
+        let share = |evidence: f64, needed: f64| {
+            let share = evidence / needed;
+            (needed > 0.0 && share.is_finite()).then_some(share.max(0.0))
+        };
+        let with_data = || self.comparisons.iter().filter(|check| check.newest.is_some());
+        let enforced = with_data().filter(|check| check.mode == CheckMode::Enforce);
+        let harm = enforced.filter_map(|check| share(check.evidence.harm, check.evidence.harm_threshold));
+        let needed = with_data().filter(|check| check.mode != CheckMode::Observe);
+        let proof = needed.filter_map(|check| share(check.evidence.promotion, check.evidence.promotion_threshold));
+        Found { verdict: self.verdict, harm: harm.reduce(f64::max), proof: proof.reduce(f64::min) }
+    }
+}
+
 /// One check, both versions, and how sure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

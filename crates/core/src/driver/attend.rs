@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Context, Cut, Neighbours, sampling};
 use crate::alb;
-use crate::analysis::{Analysis, MinuteSample, judge, passes_before};
+use crate::analysis::{Analysis, Found, MinuteSample, judge, passes_before};
 use crate::deployment::{Asked, Deployment, DeploymentRef};
 use crate::engine::{self, Decision, Effect, Needs};
 use crate::metrics::Series;
@@ -63,6 +63,9 @@ pub struct Line {
     /// What went wrong; the next tick tries again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<String>,
+    /// What the judge found, as numbers for charts.
+    #[serde(skip)]
+    pub found: Option<Found>,
     /// Something else was decided than what is stored.
     #[serde(skip)]
     pub unsaved: bool,
@@ -81,6 +84,7 @@ impl Line {
             did: Vec::new(),
             holding: Vec::new(),
             faults: Vec::new(),
+            found: None,
             unsaved: false,
         }
     }
@@ -508,6 +512,7 @@ fn note_seen(rollout: &Rollout, seen: &Observation, analysis: Option<&Analysis>,
     line.live = seen.routing.known().map(ToString::to_string);
     line.targets = seen.health.known().map(|health| alb::targets(health, &rollout.baseline, &rollout.canary));
     if let Some(analysis) = analysis {
+        line.found = Some(analysis.found());
         line.checks = analysis.comparisons.iter().map(|check| format!("{}: {}", check.check, check.sentence)).collect();
     }
 }

@@ -54,6 +54,19 @@ fn what_is_proven_decides() {
     }
 }
 
+/// Which is more than the charts' lines being drawn: the verdict is the same, and what is full is proven.
+#[test]
+fn the_numbers_for_charts_are_full_when_it_is_proven() {
+    for (pairs, harm, proof) in [(healthy(30), 0.0..1.0, 1.0..f64::MAX), (broken(10), 1.0..f64::MAX, 0.0..0.01)] {
+        let analysis = judge(&default_plan(), &settled(pairs));
+        let found = analysis.found();
+        assert_eq!(found.verdict, analysis.verdict);
+        assert!(harm.contains(&found.harm.unwrap()) && proof.contains(&found.proof.unwrap()), "{found:?}");
+    }
+    let nothing = judge(&default_plan(), &settled(vec![MISSING; 9])).found();
+    assert_eq!((nothing.harm, nothing.proof), (None, None));
+}
+
 #[test]
 fn sentences_have_both_numbers_then_the_ratio_then_how_sure() {
     let cases = [
