@@ -13,7 +13,9 @@ mod hook;
 #[cfg(test)]
 mod hostile;
 mod log;
+mod macros;
 pub mod probe;
+mod resource;
 mod tick;
 
 use std::process::ExitCode;
@@ -76,6 +78,13 @@ async fn serve(handler: Handler) -> Result<(), lambda_runtime::Error> {
                 }
             };
             run(service_fn(|event| hook::handle(app.as_ref(), event))).await
+        }
+        Handler::Resource { world, loopback } => {
+            let app = App::start(world).await;
+            run(service_fn(|event| resource::handle(&app, loopback, event))).await
+        }
+        Handler::Macro { service_token } => {
+            run(service_fn(|event| std::future::ready(macros::handle(&service_token, &event)))).await
         }
     }
 }
