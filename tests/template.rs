@@ -22,6 +22,9 @@ const ENVIRONMENT: [&str; 10] = [
     "COALMINE_TOPIC_ARN",
 ];
 
+/// What only the macro reads.
+const SERVICE_TOKEN: &str = "COALMINE_SERVICE_TOKEN";
+
 const EXAMPLE_OF_SAM: &str = "examples/codedeploy-sam/template.yaml";
 const EXAMPLE_OF_ECS: &str = "examples/ecs-hook/template.yaml";
 
@@ -80,17 +83,25 @@ fn the_stack_is_what_the_functions_expect() {
         let properties = &function["Properties"];
         handlers.push(properties["Handler"].as_str().unwrap());
         assert_eq!(properties["Runtime"], "provided.al2023");
+        let environment = properties["Environment"]["Variables"].as_object().unwrap();
+        let read = environment.keys().map(String::as_str).filter(|name| *name != SERVICE_TOKEN);
+        assert_eq!(read.collect::<Vec<_>>(), ENVIRONMENT);
+        // The macro changes a text that CloudFormation gives it: it may do nothing else.
+        if properties["Handler"] == "macro" {
+            assert_eq!(policies(function), [] as [&str; 0]);
+            assert_eq!(environment[SERVICE_TOKEN], json!({ "Fn::GetAtt": ["Resource", "Arn"] }));
+            continue;
+        }
+        assert!(!environment.contains_key(SERVICE_TOKEN));
         // The hook judges what others shift: it can move nothing itself.
         let hook = properties["Handler"] == "hook";
         let wanted = ["KeepState", "Look", "Act", "Move"];
         let wanted = if hook { &wanted[..3] } else { &wanted[..] };
         assert_eq!(policies(function), wanted, "{}", properties["Handler"]);
-        let environment = properties["Environment"]["Variables"].as_object().unwrap();
-        assert_eq!(environment.keys().map(String::as_str).collect::<Vec<_>>(), ENVIRONMENT);
         assert_eq!(environment["COALMINE_TABLE"], json!({ "Ref": "Table" }));
     }
     handlers.sort_unstable();
-    assert_eq!(handlers, ["abort", "alarm", "command", "hook", "tick"]);
+    assert_eq!(handlers, ["abort", "alarm", "command", "hook", "macro", "resource", "tick"]);
 
     let hook = &plain["Resources"]["Hook"]["Properties"];
     assert_eq!(hook["FunctionName"], json!({ "Fn::Sub": "CodeDeployHook_${AWS::StackName}" }));
