@@ -110,3 +110,94 @@ fn url(reader: &Reader<'_>, loopback: bool) -> Result<String, EventError> {
         false => Err(wrong()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(url: &str) -> Value {
+        json!({
+            "RequestType": "Create", "RequestId": "r", "StackId": "arn:aws:cloudformation:eu-west-1:111122223333:stack/shop/1",
+            "LogicalResourceId": "Rollout", "ResponseURL": url,
+            "ResourceProperties": { "Function": "checkout", "Alias": "live", "Version": "42" },
+        })
+    }
+
+    fn now() -> Timestamp {
+        "2026-11-21T14:02:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn answers_go_to_amazon_and_in_tests_to_this_machine() {
+        for (url, amazon, here) in [
+            ("https://cloudformation-custom-resource-response-euwest1.s3.eu-west-1.amazonaws.com/k?a=b", true, true),
+            ("https://bucket.s3.cn-north-1.amazonaws.com.cn/k", true, true),
+            ("https://bucket.s3.amazonaws.com:443/k", true, true),
+            ("http://bucket.s3.amazonaws.com/k", false, false),
+            ("https://bucket.s3.amazonaws.com:8443/k", false, false),
+            ("https://amazonaws.com.example.org/k", false, false),
+            ("https://example.org/.amazonaws.com", false, false),
+            ("https://example.org?.amazonaws.com", false, false),
+            ("https://user@bucket.s3.amazonaws.com/k", false, false),
+            ("https://bucket.s3.amazonaws.com@example.org/k", false, false),
+            ("https://example.org\\.amazonaws.com/k", false, false),
+            ("https://bucket.s3.amazonaws.com/k\r\nHost: x", false, false),
+            ("https://169.254.169.254/latest/meta-data", false, false),
+            ("http://127.0.0.1:4566/k", false, true),
+            ("http://localhost:4566/k", false, true),
+            ("http://127.0.0.1.example.org/k", false, false),
+            ("file:///etc/passwd", false, false),
+            ("", false, false),
+        ] {
+            for (loopback, expected) in [(false, amazon), (true, here)] {
+                let read = read(&event(url), now(), loopback);
+                assert_eq!(read.is_ok(), expected, "{url}: {read:?}");
+                if let Err(error) = read {
+                    assert!(url.is_empty() || !error.to_string().contains(url), "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_resource_is_named_after_what_it_rolls_out() {
+        let url = "https://bucket.s3.amazonaws.com/k";
+        let caller = |event: &Value| match read(event, now(), false).unwrap() {
+            Heard::Asked(Asked { caller, .. }) | Heard::Decided(caller, _) => caller.physical,
+        };
+        let mut asked = event(url);
+        assert_eq!(caller(&asked), "coalmine/Rollout/checkout:live");
+        asked["RequestType"] = "Update".into();
+        asked["PhysicalResourceId"] = "coalmine/Rollout/checkout:live".into();
+        assert_eq!(caller(&asked), "coalmine/Rollout/checkout:live");
+        // Another alias is another resource: CloudFormation asks for the end of the former one.
+        asked["ResourceProperties"]["Alias"] = "blue".into();
+        assert_eq!(caller(&asked), "coalmine/Rollout/checkout:blue");
+        // With properties that cannot be read it stays what it is, and is not deleted for them.
+        asked["ResourceProperties"]["Alias"] = "4".into();
+        assert_eq!(caller(&asked), "coalmine/Rollout/checkout:live");
+        asked["RequestType"] = "Delete".into();
+        let decided = read(&asked, now(), false).unwrap();
+        assert!(matches!(decided, Heard::Decided(_, Answer::Succeeded { .. })), "{decided:?}");
+        asked["RequestType"] = "Replace".into();
+        assert!(read(&asked, now(), false).unwrap_err().to_string().contains("`RequestType` is `Replace`"));
+    }
+
+    #[test]
+    fn the_version_before_is_that_of_the_same_alias() {
+        let mut asked = event("https://bucket.s3.amazonaws.com/k");
+        asked["RequestType"] = "Update".into();
+        let from = |event: &Value| match read(event, now(), false).unwrap() {
+            Heard::Asked(Asked { kind: Kind::Update { from }, .. }) => from.map(|version| version.0),
+            other => panic!("{other:?}"),
+        };
+        for (old, before) in [
+            (json!({ "Function": "checkout", "Alias": "live", "Version": "41" }), Some("41")),
+            (json!({ "Function": "checkout", "Alias": "blue", "Version": "41" }), None),
+            (json!({ "Function": "checkout" }), None),
+        ] {
+            asked["OldResourceProperties"] = old;
+            assert_eq!(from(&asked).as_deref(), before);
+        }
+    }
+}

@@ -39,7 +39,11 @@ fn translated() -> BTreeMap<String, Value> {
     let entries = std::fs::read_dir(repository("tests/sam")).unwrap();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    let output = Command::new(python()).arg(support("transform.py")).args(&files).output().unwrap();
+    translated_from(&files)
+}
+
+fn translated_from(files: &[PathBuf]) -> BTreeMap<String, Value> {
+    let output = Command::new(python()).arg(support("transform.py")).args(files).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let plain = String::from_utf8(output.stdout).unwrap();
     let names = files.iter().map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned());
@@ -64,6 +68,11 @@ fn undone(done: &Done, before: &Value) -> Value {
         assert_eq!(of_rollout, of_alias);
         assert_eq!(rollout["Properties"]["ServiceToken"], TOKEN);
         assert_eq!(rollout.get("Condition"), before["Resources"][name].get("Condition"));
+        // Whatever else changes of the alias, the rollout is asked for the live version anew.
+        let mut rest = alias.as_object().unwrap().clone();
+        rest.retain(|property, _| !["FunctionName", "Name", "FunctionVersion"].contains(&property.as_str()));
+        let triggers = rollout["Properties"].get("Triggers").cloned().unwrap_or(json!({}));
+        assert_eq!(triggers, Value::Object(rest));
         let version = &mut resources[name]["Properties"]["FunctionVersion"];
         assert_eq!(*version, json!({ "Fn::GetAtt": [format!("{name}Rollout"), "Version"] }));
         *version = alias["FunctionVersion"].clone();
@@ -90,11 +99,14 @@ fn every_alias_of_sam_gets_a_rollout_and_nothing_else_changes() {
         (name.to_owned(), guarded.iter().map(|name| (*name).to_owned()).collect::<Vec<String>>(), left)
     });
     assert_eq!(found, expected);
-    // E3002 and the like are SAM's and the templates' own, of which there are none either.
-    let lint =
-        Command::new(python()).args(["-c", "from cfnlint.runner import main; main()"]).args(&files).output().unwrap();
+    lint(&files);
     files.iter().for_each(|file| std::fs::remove_file(file).unwrap());
-    assert!(lint.status.success(), "{}", String::from_utf8_lossy(&lint.stdout));
+}
+
+fn lint(files: &[PathBuf]) {
+    let main = ["-c", "from cfnlint.runner import main; main()"];
+    let lint = Command::new(python()).args(main).args(files).output().unwrap();
+    assert!(lint.status.success() && lint.stdout.is_empty(), "{}", String::from_utf8_lossy(&lint.stdout));
 }
 
 #[test]
@@ -183,4 +195,42 @@ fn nothing_is_replaced_when_a_stack_takes_it_up_or_gives_it_up() {
             }
         }
     }
+}
+
+#[test]
+fn the_example_of_the_macro_is_what_its_readme_says() {
+    let plain = translated_from(&[repository("examples/sam-macro/template.yaml")]).remove("template").unwrap();
+    let done = applied(&plain, &Value::Null).unwrap();
+    assert_eq!(undone(&done, &plain), plain);
+    assert_eq!(done.guarded, ["CheckoutAliaslive"]);
+    assert_eq!(done.left, BTreeMap::from([("ReportsAliaslive".to_owned(), OFF)]));
+    let rollout = &done.fragment["Resources"]["CheckoutAliasliveRollout"]["Properties"];
+    assert_eq!((&rollout["Wait"], &rollout["Spec"]["deadline"]), (&json!(true), &json!("50m")));
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("macro-example-{}.json", std::process::id()));
+    std::fs::write(&file, done.fragment.to_string()).unwrap();
+    lint(&[file.clone(), repository("examples/custom-resource/template.yaml")]);
+    std::fs::remove_file(file).unwrap();
+}
+
+/// Every way in asks for what is there: the properties, the command, the script.
+#[test]
+fn the_other_examples_name_what_there_is() {
+    let read = |file: &str| std::fs::read_to_string(repository(file)).unwrap();
+    let cdk = read("examples/custom-resource/cdk/rollout.ts");
+    let properties = cdk.split("properties: {").nth(1).unwrap().split("\n      },").next().unwrap();
+    let named: Vec<&str> =
+        properties.lines().filter_map(|line| line.trim().split_once(": ").map(|(name, _)| name)).collect();
+    assert_eq!(named, ["Function", "Alias", "Version", "Wait", "Spec"]);
+    for pipeline in ["github.yml", "buildspec.yml"] {
+        let text = read(&format!("examples/pipeline/{pipeline}"));
+        assert!(text.contains("sh release.sh ") && text.contains(" spec.yaml "), "{pipeline}");
+        let parse = ["-c", "import sys, yaml; yaml.safe_load(open(sys.argv[1]))"];
+        let file = repository(&format!("examples/pipeline/{pipeline}"));
+        assert!(Command::new(python()).args(parse).arg(file).status().unwrap().success(), "{pipeline}");
+    }
+    let script = repository("examples/pipeline/release.sh");
+    assert!(Command::new("sh").arg("-n").arg(script).status().unwrap().success());
+    let terraform = read("examples/terraform/main.tf");
+    assert!(terraform.contains("ignore_changes = [function_version, routing_config]"));
+    assert!(terraform.contains("publish = true"));
 }

@@ -9,6 +9,8 @@ use crate::harness::{Answer, Live, Server, Stage, Traffic};
 const HEALTHY: Traffic = Traffic { requests: 2400, old_fails: 0.004, new_fails: 0.004 };
 const BROKEN: Traffic = Traffic { new_fails: 0.2, ..HEALTHY };
 
+const ROLLOUT: &str = "arn:aws:lambda:us-east-1:000000000000:function:coalmine-resource";
+
 /// CloudFormation with a stack of one resource.
 struct Stack {
     stage: Stage,
@@ -37,7 +39,7 @@ impl Stack {
     /// CloudFormation makes a text of every value.
     fn properties(version: &str, wait: bool) -> Value {
         json!({
-            "ServiceToken": "arn:aws:lambda:us-east-1:000000000000:function:coalmine-resource",
+            "ServiceToken": ROLLOUT,
             "Function": "checkout", "Alias": "live", "Version": version, "Wait": wait.to_string(),
             "Spec": {
                 "checks": [{ "errors": { "tolerate": "0.5pt" } }], "after": { "watch": "5m" },
@@ -170,4 +172,46 @@ fn wrong_properties_are_told_by_name_and_never_keep_a_stack_from_being_deleted()
     stack.stage.invoke("resource", &event);
     assert_eq!(stack.version(), "");
     assert!(stack.stage.items().is_empty());
+}
+
+/// CloudFormation itself, as far as it is emulated: it asks the resource, takes its answer and writes the alias.
+#[test]
+fn cloudformation_only_ever_writes_what_is_live() {
+    let mut stage = Stage::set_up(85);
+    stage.rollout = "checkout-2".to_owned();
+    stage.deploy("resource");
+    stage.cloud.delete_alias("checkout", "live");
+    let template = |version: &str| {
+        let mut properties = Stack::properties(version, false);
+        properties["Wait"] = json!(false);
+        json!({ "Resources": {
+            "Rollout": { "Type": "Custom::Rollout", "Properties": properties },
+            "Live": { "Type": "AWS::Lambda::Alias", "Properties": {
+                "Name": "live", "FunctionName": "checkout", "FunctionVersion": { "Fn::GetAtt": ["Rollout", "Version"] },
+            } },
+        } })
+    };
+    let ask = |stage: &Stage, action: &str, version: &str| stage.cloud.stack(action, "shop", &template(version));
+    assert_eq!(ask(&stage, "CreateStack", "1").as_deref(), Some("CREATE_COMPLETE"));
+    assert_eq!(stage.live(), Live::only("1"), "the first creation");
+
+    assert_eq!(ask(&stage, "UpdateStack", "2").as_deref(), Some("UPDATE_COMPLETE"));
+    assert_eq!(stage.live(), Live::only("1"), "not the version of the template");
+    stage.pass_until(&HEALTHY, 5, |phase| phase == "baking");
+    assert_eq!(stage.live(), Live::with("1", "2", 0.2));
+    assert_eq!(stage.pass_until_ended(&HEALTHY, 60), "promoted");
+
+    let newer = stage.cloud.publish("checkout", "newer");
+    stage.cloud.wait_for_state("checkout", &newer, "Active");
+    assert_eq!((newer.as_str(), stage.live()), ("3", Live::only("2")));
+    let revision = stage.alias_revision();
+    assert_eq!(ask(&stage, "UpdateStack", "3").as_deref(), Some("UPDATE_COMPLETE"));
+    assert_ne!(stage.alias_revision(), revision, "for CloudFormation it had version 1");
+    assert_eq!(stage.live(), Live::only("2"));
+    stage.rollout = "checkout-3".to_owned();
+    for _ in 0..3 {
+        stage.next();
+    }
+    assert_eq!(stage.live(), Live::with("2", "3", 0.2), "it began when the alias was written");
+    assert_eq!(ask(&stage, "DeleteStack", "3"), None);
 }

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::validate::print_problem;
 
-const DOCUMENTS: [&str; 20] = [
+const DOCUMENTS: [&str; 25] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -25,6 +25,7 @@ const DOCUMENTS: [&str; 20] = [
     "docs/alb.md",
     "docs/analyze.md",
     "docs/blind-spots.md",
+    "docs/cloudformation.md",
     "docs/deployments.md",
     "docs/operations.md",
     "docs/security.md",
@@ -36,7 +37,11 @@ const DOCUMENTS: [&str; 20] = [
     "examples/alb-ecs/README.md",
     "examples/alb-lambda/README.md",
     "examples/codedeploy-sam/README.md",
+    "examples/custom-resource/README.md",
     "examples/ecs-hook/README.md",
+    "examples/pipeline/README.md",
+    "examples/sam-macro/README.md",
+    "examples/terraform/README.md",
     "fuzz/README.md",
 ];
 

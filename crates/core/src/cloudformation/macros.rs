@@ -24,6 +24,9 @@ const METADATA: &str = "Coalmine";
 /// What may be said there.
 const SETTINGS: [&str; 3] = ["Wait", "Spec", "ServiceTimeout"];
 
+/// The properties of an alias that are properties of its rollout, too.
+const OURS: [&str; 3] = ["FunctionName", "Name", "FunctionVersion"];
+
 /// CloudFormation's limit for the resources of a template, and for a resource's name.
 const NAME_CHARS_MAX: usize = 255;
 
@@ -115,6 +118,12 @@ impl Macro<'_> {
             };
         }
         fields.extend(settings.iter().map(|(key, value)| (key.clone(), value.clone())));
+        // CloudFormation writes the whole alias when anything of it changes, with the version of the last answer: what is live
+        // must be asked anew.
+        let rest: Map<String, Value> = properties.as_object().into_iter().flatten().filter(|(key, _)| !OURS.contains(&key.as_str())).map(|(key, value)| (key.clone(), value.clone())).collect();
+        if !rest.is_empty() {
+            fields.insert("Triggers".to_owned(), rest.into());
+        }
         let found = wrong(&fields);
         if !found.is_empty() {
             problems.extend(found.into_iter().map(|problem| Problem::at(name, problem.to_string())));

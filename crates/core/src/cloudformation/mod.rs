@@ -9,6 +9,9 @@ pub mod macros;
 pub mod resource;
 pub mod wish;
 
+#[cfg(test)]
+mod tests;
+
 pub use answer::Answer;
 pub use resource::{Asked, Caller, Kind, Look, Resource, Step};
 pub use wish::Wish;

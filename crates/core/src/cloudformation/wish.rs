@@ -7,8 +7,9 @@ use crate::spec::{self, Mode, Problem, Validated, Version};
 use crate::text;
 use crate::units::Span;
 
-/// What a resource may say, in the order of the documents. CloudFormation adds the last two by itself.
-pub const PROPERTIES: [&str; 7] = ["Function", "Alias", "Version", "Wait", "Spec", "ServiceToken", "ServiceTimeout"];
+/// What a resource may say. What `Triggers` has is not looked at: a change of it has the resource asked again.
+pub const PROPERTIES: [&str; 8] =
+    ["Function", "Alias", "Version", "Wait", "Spec", "Triggers", "ServiceToken", "ServiceTimeout"];
 
 /// CloudFormation's own limit for a custom resource, and what it waits by default.
 pub const LONGEST_TIMEOUT: Span = Span::from_minutes(60);
@@ -161,7 +162,7 @@ fn meant(name: &str) -> String {
     let near = PROPERTIES.iter().filter(|known| name.len() < 64 && strsim::damerau_levenshtein(name, known) <= 2);
     match near.min_by_key(|known| strsim::damerau_levenshtein(name, known)) {
         Some(known) => format!("; did you mean `{known}`?"),
-        None => format!("; it has {}", PROPERTIES[..5].join(", ")),
+        None => format!("; it has {}", PROPERTIES[..6].join(", ")),
     }
 }
 

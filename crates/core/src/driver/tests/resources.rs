@@ -27,7 +27,7 @@ struct Stack {
 }
 
 impl Stack {
-    /// Versions 41 (live) to 43, an hour of traffic.
+    /// Versions 41 (live) to 44, an hour of traffic.
     fn with_alias() -> Self {
         let stack = Self::without_alias();
         stack.world.write(&target(), &version("41"), None).unwrap();
@@ -39,7 +39,7 @@ impl Stack {
 
     fn without_alias() -> Self {
         let world = World::new(start() - minutes(60));
-        for number in ["41", "42", "43"] {
+        for number in ["41", "42", "43", "44"] {
             world.publish_active("checkout", number);
         }
         world.set_alarm("red", AlarmState::Ok);
@@ -226,7 +226,7 @@ fn weights_come_only_after_cloudformation_has_written_what_it_was_told() {
     let unknown = json!({ "Spec": { "alarms": ["blue"] } });
     stack.pass_for(40);
     assert_eq!(stack.weights(), "v43");
-    stack.update("42", &unknown);
+    stack.update("44", &unknown);
     stack.pass_for(3);
     let Some(Answer::Failed { reason }) = stack.answers().pop() else { panic!("{:?}", stack.answers()) };
     assert!(reason.contains("there is no alarm blue in this account and region"), "{reason}");

@@ -59,3 +59,16 @@ impl Stacks for World {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::executor::run_now;
+    use crate::sim::{contract, samples};
+
+    #[test]
+    fn the_world_keeps_what_stacks_ask_for_as_the_table_does() {
+        let world = World::new(samples::start());
+        run_now(contract::stacks(&world, &samples::resource())).unwrap().unwrap();
+    }
+}
