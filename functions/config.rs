@@ -37,9 +37,14 @@ pub enum Handler {
     /// It starts whatever is wrong with its configuration: Amazon ECS takes a function that cannot start for a refusal.
     Hook(Result<World, ConfigError>),
     /// What answers CloudFormation must be told to whoever asks, so it is known whether that may be this machine.
-    Resource { world: World, loopback: bool },
+    Resource {
+        world: World,
+        loopback: bool,
+    },
     /// The ARN that a `Custom::Rollout` names.
-    Macro { service_token: String },
+    Macro {
+        service_token: String,
+    },
 }
 
 /// What is needed to act on rollouts.
@@ -103,7 +108,8 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
 
     fn service_token(&mut self) -> Option<String> {
         if self.get("COALMINE_SERVICE_TOKEN").is_none() {
-            let message = "COALMINE_SERVICE_TOKEN is not set; it must be the ARN of the function with the handler `resource`";
+            let message =
+                "COALMINE_SERVICE_TOKEN is not set; it must be the ARN of the function with the handler `resource`";
             self.problems.push(message.to_owned());
         }
         self.optional("COALMINE_SERVICE_TOKEN", function_arn)
@@ -333,10 +339,7 @@ mod tests {
         let config = read(&[("_HANDLER", "macro"), ("COALMINE_SERVICE_TOKEN", token)]).unwrap();
         assert!(matches!(config.handler, Handler::Macro { service_token } if service_token == token));
         for (value, message) in [
-            (
-                "",
-                "COALMINE_SERVICE_TOKEN is not set; it must be the ARN of the function with the handler `resource`",
-            ),
+            ("", "COALMINE_SERVICE_TOKEN is not set; it must be the ARN of the function with the handler `resource`"),
             (
                 "coalmine-Resource",
                 "COALMINE_SERVICE_TOKEN: `coalmine-Resource` is not a function's ARN; write it as \

@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::alarm::{self, Heard};
 use crate::command::{self, Allowed};
 use crate::hook::{self, EcsCall};
-use crate::{macros, probe, resource};
 use crate::tick::{self, Due};
+use crate::{macros, probe, resource};
 
 #[derive(Debug, Clone, PartialEq)]
 enum Action {

@@ -93,7 +93,9 @@ fn before(event: &Value, wish: &Wish) -> Option<coalmine_core::spec::Version> {
 fn url(reader: &Reader<'_>, loopback: bool) -> Result<String, EventError> {
     let wrong = || {
         // The address itself would let whoever reads the log answer.
-        reader.wrong("`ResponseURL` is no https address of Amazon's: CloudFormation names one of its own buckets".to_owned())
+        reader.wrong(
+            "`ResponseURL` is no https address of Amazon's: CloudFormation names one of its own buckets".to_owned(),
+        )
     };
     let url = reader.event.get("ResponseURL").and_then(Value::as_str).ok_or_else(wrong)?;
     let plain = |c: char| c.is_ascii_graphic() && !"\\\"<>^`{|}".contains(c);
@@ -103,7 +105,8 @@ fn url(reader: &Reader<'_>, loopback: bool) -> Result<String, EventError> {
     let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
     let place = rest.split(['/', '?', '#']).next().unwrap_or(rest).to_ascii_lowercase();
     let (host, port) = place.split_once(':').unwrap_or((&place, ""));
-    let amazon = scheme == "https" && ["", "443"].contains(&port) && DOMAINS.iter().any(|domain| host.ends_with(domain));
+    let amazon =
+        scheme == "https" && ["", "443"].contains(&port) && DOMAINS.iter().any(|domain| host.ends_with(domain));
     let here = loopback && ["http", "https"].contains(&scheme) && ["127.0.0.1", "localhost"].contains(&host);
     match (amazon || here) && !host.contains('@') {
         true => Ok(url.to_owned()),

@@ -22,7 +22,8 @@ impl Aws {
     pub(crate) async fn put_answer(&self, url: &str, body: String) -> Result<(), Fault> {
         let host = host(url);
         let fault = |kind: FaultKind, detail: String| Fault::new(PUT, kind, format!("{host}: {detail}"));
-        let request = request(url, body).map_err(|_| fault(FaultKind::Rejected, "is no place to answer to".to_owned()))?;
+        let request =
+            request(url, body).map_err(|_| fault(FaultKind::Rejected, "is no place to answer to".to_owned()))?;
         let sending = async {
             let answer = self.http().call(request).await.map_err(|error| {
                 let kind = if error.is_timeout() { FaultKind::TimedOut } else { FaultKind::Failed };
@@ -63,7 +64,9 @@ mod tests {
 
     #[test]
     fn what_is_told_of_a_place_is_its_host() {
-        for url in ["https://bucket.s3.amazonaws.com/key?X-Amz-Signature=secret", "https://bucket.s3.amazonaws.com?a=secret"] {
+        for url in
+            ["https://bucket.s3.amazonaws.com/key?X-Amz-Signature=secret", "https://bucket.s3.amazonaws.com?a=secret"]
+        {
             assert_eq!(host(url), "bucket.s3.amazonaws.com");
         }
     }

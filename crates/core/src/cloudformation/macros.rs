@@ -49,7 +49,6 @@ pub struct Done {
     pub left: BTreeMap<String, &'static str>,
 }
 
-
 impl Macro<'_> {
     /// # Errors
     /// Everything that is in the way, each with the resource's name.
@@ -100,10 +99,14 @@ impl Macro<'_> {
         };
         let added = format!("{name}Rollout");
         if scene.resources.contains_key(&added) {
-            return refuse(format!("the rollout before it is to be called {added}, and there is a resource of that name"));
+            return refuse(format!(
+                "the rollout before it is to be called {added}, and there is a resource of that name"
+            ));
         }
         if added.len() > NAME_CHARS_MAX {
-            return refuse(format!("the rollout before it is to be called {added}, which is longer than {NAME_CHARS_MAX}"));
+            return refuse(format!(
+                "the rollout before it is to be called {added}, which is longer than {NAME_CHARS_MAX}"
+            ));
         }
         let properties = &alias["Properties"];
         if properties.get("RoutingConfig").is_some() {
@@ -120,7 +123,13 @@ impl Macro<'_> {
         fields.extend(settings.iter().map(|(key, value)| (key.clone(), value.clone())));
         // CloudFormation writes the whole alias when anything of it changes, with the version of the last answer: what is live
         // must be asked anew.
-        let rest: Map<String, Value> = properties.as_object().into_iter().flatten().filter(|(key, _)| !OURS.contains(&key.as_str())).map(|(key, value)| (key.clone(), value.clone())).collect();
+        let rest: Map<String, Value> = properties
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(key, _)| !OURS.contains(&key.as_str()))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
         if !rest.is_empty() {
             fields.insert("Triggers".to_owned(), rest.into());
         }
@@ -203,7 +212,9 @@ impl Scene<'_> {
     /// The resource of which a value is an attribute.
     fn attribute(&self, value: &Value, attribute: &str) -> Option<&Value> {
         let of = match &value["Fn::GetAtt"] {
-            Value::Array(parts) if parts.get(1).and_then(Value::as_str) == Some(attribute) => parts.first()?.as_str()?,
+            Value::Array(parts) if parts.get(1).and_then(Value::as_str) == Some(attribute) => {
+                parts.first()?.as_str()?
+            }
             Value::String(text) => text.strip_suffix(attribute)?.strip_suffix('.')?,
             Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return None,
         };
@@ -246,15 +257,13 @@ fn settings(place: &str, said: Option<&Value>, problems: &mut Vec<Problem>) -> G
         Some(Value::Bool(true)) => Given::Settings(Map::new()),
         Some(Value::String(text)) if ["off", "false"].contains(&text.as_str()) => Given::Off,
         Some(Value::String(text)) if ["on", "true"].contains(&text.as_str()) => Given::Settings(Map::new()),
-        Some(Value::Object(fields)) => {
-            match fields.keys().find(|key| !SETTINGS.contains(&key.as_str())) {
-                None => Given::Settings(fields.clone()),
-                Some(unknown) => {
-                    let unknown = text::shown(unknown, 100);
-                    refuse(format!("`{unknown}` is unknown; it may have {}", SETTINGS.join(", ")))
-                }
+        Some(Value::Object(fields)) => match fields.keys().find(|key| !SETTINGS.contains(&key.as_str())) {
+            None => Given::Settings(fields.clone()),
+            Some(unknown) => {
+                let unknown = text::shown(unknown, 100);
+                refuse(format!("`{unknown}` is unknown; it may have {}", SETTINGS.join(", ")))
             }
-        }
+        },
         Some(other @ (Value::String(_) | Value::Number(_) | Value::Array(_))) => {
             refuse(format!("{other} is neither `on` nor `off` nor a mapping of {}", SETTINGS.join(", ")))
         }

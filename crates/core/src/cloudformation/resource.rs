@@ -74,7 +74,9 @@ impl std::fmt::Debug for Caller {
 pub enum Kind {
     Create,
     /// From the version that the stack had before; `None` where that cannot be read.
-    Update { from: Option<Version> },
+    Update {
+        from: Option<Version>,
+    },
     Delete,
 }
 
@@ -197,12 +199,20 @@ pub enum Step {
     /// Nobody waits for the answer any more.
     GiveUp,
     /// The rollout is to be started now, and the stack waits for it or gets this answer.
-    Start { answer: Option<Answer> },
+    Start {
+        answer: Option<Answer>,
+    },
     /// Everything that a start checks is to be checked. If nothing is in the way the answer is given and the start waits.
-    Check { answer: Answer, begin_by: Timestamp },
+    Check {
+        answer: Answer,
+        begin_by: Timestamp,
+    },
     /// The start that waited.
     Begin,
-    Abort { rollout: String, reason: String },
+    Abort {
+        rollout: String,
+        reason: String,
+    },
 }
 
 impl Resource {
@@ -270,9 +280,8 @@ impl Resource {
 
     /// The stack rolls back: it goes the way back that it came.
     fn is_reversal_of(&self, change: Option<&Change>) -> bool {
-        change.is_some_and(|change| {
-            change.from == self.asked.wish.version && Some(&change.to) == self.asked.came_from()
-        })
+        change
+            .is_some_and(|change| change.from == self.asked.wish.version && Some(&change.to) == self.asked.came_from())
     }
 
     fn goes_back(&self) -> bool {
@@ -391,7 +400,9 @@ impl Resource {
             Phase::Promoted { .. } => promoted(),
             Phase::RolledBack { .. } | Phase::Superseded { .. } => failed(format!("{standing}: {last}")),
             // It is watched on, and its verdict is there.
-            Phase::Promoting { .. } if now >= self.asked.answer_by() && look.is_wholly_on(&rollout.canary) => promoted(),
+            Phase::Promoting { .. } if now >= self.asked.answer_by() && look.is_wholly_on(&rollout.canary) => {
+                promoted()
+            }
             Phase::Pending { .. }
             | Phase::Shifting { .. }
             | Phase::Baking { .. }

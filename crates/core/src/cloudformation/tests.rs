@@ -51,9 +51,15 @@ fn everything_wrong_is_told_at_once_by_its_name() {
         ]
     );
     for (more, wrong) in [
-        (json!({ "Function": "check out" }), "Function: `check out` is not a function's name or ARN; use the Ref of the function"),
+        (
+            json!({ "Function": "check out" }),
+            "Function: `check out` is not a function's name or ARN; use the Ref of the function",
+        ),
         (json!({ "Function": ["checkout"] }), "Function: is a list where a text is expected"),
-        (json!({ "Alias": "checkout:live" }), "Alias: `checkout:live` is not an alias' name; write it without the function: live"),
+        (
+            json!({ "Alias": "checkout:live" }),
+            "Alias: `checkout:live` is not an alias' name; write it without the function: live",
+        ),
         (json!({ "Alias": "42" }), "Alias: `42` is not an alias' name; write it without the function: live"),
         (
             json!({ "Version": "$LATEST" }),
@@ -68,7 +74,7 @@ fn everything_wrong_is_told_at_once_by_its_name() {
         (json!({ "ServiceTimeout": "3601" }), "ServiceTimeout: `3601` is not a number of seconds from 1 to 3600"),
         (
             json!({ "Wait": "true", "ServiceTimeout": "599" }),
-            "ServiceTimeout: no verdict comes within 9m59s; with `Wait` it is 10m at least",
+            "ServiceTimeout: no verdict comes within 9m 59s; with `Wait` it is 10m at least",
         ),
         (json!({ "wait": "true" }), "wait: is no property of a Custom::Rollout; did you mean `Wait`?"),
         (

@@ -46,7 +46,8 @@ impl Wish {
     /// Everything that is wrong with the properties, each with its name.
     pub fn read(properties: &Value) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
-        let mut reader = Reader { fields: properties.as_object().cloned().unwrap_or_default(), problems: &mut problems };
+        let mut reader =
+            Reader { fields: properties.as_object().cloned().unwrap_or_default(), problems: &mut problems };
         reader.check_names();
         let function = reader.required("Function", "the function's name or ARN", function_name);
         let alias = reader.required("Alias", "the alias' name", alias_name);
@@ -60,11 +61,7 @@ impl Wish {
         let spec = reader.spec();
         let (Some(function), Some(alias), Some(version)) = (function, alias, version) else { return Err(problems) };
         let wish = Self { function, alias, version, waits, timeout, spec };
-        if problems.is_empty() {
-            wish.spec(None).map(|_| wish)
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { wish.spec(None).map(|_| wish) } else { Err(problems) }
     }
 
     /// `checkout:live`
@@ -120,7 +117,8 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn check_names(&mut self) {
         for name in self.fields.keys().filter(|name| !PROPERTIES.contains(&name.as_str())) {
-            self.problems.push(Problem::at(name.clone(), format!("is no property of a Custom::Rollout{}", meant(name))));
+            self.problems
+                .push(Problem::at(name.clone(), format!("is no property of a Custom::Rollout{}", meant(name))));
         }
     }
 
@@ -213,6 +211,10 @@ fn flag(text: &str) -> Result<bool, String> {
 }
 
 fn seconds(text: &str) -> Result<Span, String> {
-    let span = text.parse().ok().map(Span::from_seconds).filter(|span| (Span::from_seconds(1)..=LONGEST_TIMEOUT).contains(span));
+    let span = text
+        .parse()
+        .ok()
+        .map(Span::from_seconds)
+        .filter(|span| (Span::from_seconds(1)..=LONGEST_TIMEOUT).contains(span));
     span.ok_or_else(|| format!("{} is not a number of seconds from 1 to 3600", told(text)))
 }

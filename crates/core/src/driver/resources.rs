@@ -104,7 +104,9 @@ impl<P: Ports + Stacks, B: Budget> Context<'_, P, B> {
         let mut fault = None;
         for _ in 0..TRIES {
             let stored = self.ports.resources().await?.into_iter();
-            let is_this = |one: &Resource| one.asked.caller.stack == asked.caller.stack && one.asked.caller.physical == asked.caller.physical;
+            let is_this = |one: &Resource| {
+                one.asked.caller.stack == asked.caller.stack && one.asked.caller.physical == asked.caller.physical
+            };
             let before = stored.into_iter().find(is_this);
             if let Some(same) = before.as_ref().filter(|before| before.asked.caller.request == asked.caller.request) {
                 return Ok(Some(same.clone()));
@@ -231,9 +233,10 @@ impl<P: Ports + Stacks, B: Budget> Context<'_, P, B> {
         let id = wish.rollout_id(None);
         match self.ports.load(&id).await {
             Ok(None) => Some(Resource { rollout: Some(id), ..resource.clone() }),
-            Ok(Some(_)) => {
-                Some(Resource { rollout: Some(wish.rollout_id(Some(&resource.asked.caller.request))), ..resource.clone() })
-            }
+            Ok(Some(_)) => Some(Resource {
+                rollout: Some(wish.rollout_id(Some(&resource.asked.caller.request))),
+                ..resource.clone()
+            }),
             Err(fault) => self.hindered(resource, fault.to_string(), line),
         }
     }

@@ -144,7 +144,11 @@ pub async fn stacks(store: &impl Stacks, resource: &Resource) -> Result<(), Brok
     other.asked.caller.physical.push_str("-other");
     other.asked.received = other.asked.received + Span::from_minutes(1);
     works("keep_resource", store.keep_resource(&other).await)?;
-    equal("another one is beside it, the oldest first", &works("resources", store.resources().await)?, &vec![at(3), other])
+    equal(
+        "another one is beside it, the oldest first",
+        &works("resources", store.resources().await)?,
+        &vec![at(3), other],
+    )
 }
 
 /// What a store keeps of other services' deployments. `rollout` is as for [`store`], on a target of its own, and judges

@@ -23,8 +23,8 @@ mod within;
 
 pub use deployment::for_deployment;
 pub use effective::effective;
-pub(crate) use parse::inside;
 pub use leaves::NAME_CHARS_MAX;
+pub(crate) use parse::inside;
 pub use parse::{Validated, from_value, parse, parse_with_defaults};
 pub(crate) use presets::Preset;
 pub use schema::schema;

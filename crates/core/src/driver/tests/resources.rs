@@ -80,7 +80,9 @@ impl Stack {
     /// The last request once more.
     fn repeat(&self, kind: Kind, number: &str, more: &Value) -> ResourceLine {
         let asked = self.asked(kind, number, more);
-        run_now(driver::resource(&self.world, asked, self.now, &SimBudget::plenty(), &self.settings())).unwrap().unwrap()
+        run_now(driver::resource(&self.world, asked, self.now, &SimBudget::plenty(), &self.settings()))
+            .unwrap()
+            .unwrap()
     }
 
     fn create(&mut self, number: &'static str, more: &Value) -> ResourceLine {
@@ -96,7 +98,9 @@ impl Stack {
     /// A minute with its traffic, and its tick.
     fn pass(&mut self) -> Vec<ResourceLine> {
         let until = self.now + minutes(1);
-        Generator::new(&self.world, &target(), &traffic(0.004), 1, self.now, until).run_until(until);
+        // Every minute with chances of its own.
+        let seed = until.minute().index().unsigned_abs();
+        Generator::new(&self.world, &target(), &traffic(0.004), seed, self.now, until).run_until(until);
         self.world.set_now(until);
         self.now = until;
         let (budget, settings) = (SimBudget::plenty(), self.settings());
@@ -270,8 +274,11 @@ fn a_bad_version_fails_the_stack_whose_rollback_shifts_nothing() {
 #[test]
 fn no_verdict_in_time_fails_the_stack_before_cloudformation_gives_up() {
     let mut stack = settled();
-    stack.update("42", &json!({ "Wait": "true", "ServiceTimeout": "1200",
-        "Spec": { "strategy": { "canary": { "weight": "10%", "bake": "45m" } } } }));
+    stack.update(
+        "42",
+        &json!({ "Wait": "true", "ServiceTimeout": "1200",
+        "Spec": { "strategy": { "canary": { "weight": "10%", "bake": "45m" } } } }),
+    );
     stack.pass_for(14);
     assert_eq!(stack.answers().len(), 1);
     stack.pass();

@@ -38,8 +38,8 @@ impl Stacks for World {
 
     async fn keep_resource(&self, resource: &Resource) -> Result<(), KeepError> {
         let written = serde_json::to_string(resource).and_then(|text| serde_json::from_str::<Resource>(&text));
-        let kept = written
-            .map_err(|error| Fault::new("PutItem", FaultKind::Rejected, format!("cannot be kept: {error}")))?;
+        let kept =
+            written.map_err(|error| Fault::new("PutItem", FaultKind::Rejected, format!("cannot be kept: {error}")))?;
         let key = (kept.asked.caller.stack.clone(), kept.asked.caller.physical.clone());
         let resources = &mut self.lock().stacks.resources;
         let before = resources.get(&key).map_or(0, |stored| stored.revision);
