@@ -27,8 +27,8 @@ const EXPECTED: [(&str, &[&str], &[(&str, &str)]); 15] = [
     ("opted-in", &["CheckoutAliaslive"], &[("CartAliaslive", OFF)]),
     ("opted-out", &["CartAliaslive"], &[("CheckoutAliaslive", OFF)]),
     ("provisioned", &["CheckoutAliaslive"], &[]),
-    ("several", &["CartAliaslive", "CheckoutAliaslive", "MailerAliaslive"], &[]),
     ("settings", &["CartAliaslive", "CheckoutAliaslive"], &[]),
+    ("several", &["CartAliaslive", "CheckoutAliaslive", "MailerAliaslive"], &[]),
     ("state-machine", &["CheckoutAliaslive"], &[]),
     ("url", &["CheckoutAliaslive"], &[]),
     ("without-alias", &[], &[]),
@@ -212,14 +212,35 @@ fn the_example_of_the_macro_is_what_its_readme_says() {
     std::fs::remove_file(file).unwrap();
 }
 
+#[test]
+fn the_rule_for_published_versions_sends_what_the_command_function_reads() {
+    let template = repository("examples/automatic/template.yaml");
+    lint(std::slice::from_ref(&template));
+    let plain = translated_from(&[template]).remove("template").unwrap();
+    let transformer = &plain["Resources"]["Published"]["Properties"]["Targets"][0]["InputTransformer"];
+    let paths: Vec<&String> = transformer["InputPathsMap"].as_object().unwrap().keys().collect();
+    assert_eq!(paths, ["function", "version", "who"]);
+    let template = transformer["InputTemplate"]["Fn::Sub"].as_str().unwrap().replace("${Alias}", "live");
+    // EventBridge puts the quotes.
+    let sent =
+        template.replace("<function>", "\"checkout\"").replace("<version>", "\"42\"").replace("<who>", "\"mara\"");
+    let request = coalmine_core::command::Request::parse(&serde_json::from_str(&sent).unwrap());
+    let coalmine_core::command::Request::Start { spec, by } = request.unwrap() else { panic!("{sent}") };
+    assert_eq!((spec.spec.target.key().as_str(), by.as_str()), ("checkout:live", "mara"));
+    assert_eq!(spec.spec.version.map(|version| version.0).as_deref(), Some("42"));
+}
+
 /// Every way in asks for what is there: the properties, the command, the script.
 #[test]
 fn the_other_examples_name_what_there_is() {
     let read = |file: &str| std::fs::read_to_string(repository(file)).unwrap();
     let cdk = read("examples/custom-resource/cdk/rollout.ts");
     let properties = cdk.split("properties: {").nth(1).unwrap().split("\n      },").next().unwrap();
-    let named: Vec<&str> =
-        properties.lines().filter_map(|line| line.trim().split_once(": ").map(|(name, _)| name)).collect();
+    let named: Vec<&str> = properties
+        .lines()
+        .filter(|line| !line.contains("//"))
+        .filter_map(|line| line.trim().split_once(": ").map(|(name, _)| name))
+        .collect();
     assert_eq!(named, ["Function", "Alias", "Version", "Wait", "Spec"]);
     for pipeline in ["github.yml", "buildspec.yml"] {
         let text = read(&format!("examples/pipeline/{pipeline}"));

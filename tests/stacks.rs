@@ -131,7 +131,7 @@ fn a_bad_version_fails_the_stack_and_its_rollback_shifts_nothing() {
     let answer = stack.pass_until_answered(&BROKEN);
     assert_eq!((&answer["Status"], stack.stage.live()), (&json!("FAILED"), Live::only("1")), "{answer}");
     let reason = answer["Reason"].as_str().unwrap();
-    assert!(reason.starts_with("rollout checkout-2 ") && reason.contains("errors"), "{reason}");
+    assert!(reason.starts_with("rollout checkout-2 ") && reason.contains("of new requests failed"), "{reason}");
     let revision = stack.stage.alias_revision();
     stack.ask("Update", Stack::properties("1", true));
     assert_eq!(stack.version(), "1");

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::validate::print_problem;
 
-const DOCUMENTS: [&str; 25] = [
+const DOCUMENTS: [&str; 26] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -36,6 +36,7 @@ const DOCUMENTS: [&str; 25] = [
     "examples/alb-ec2/README.md",
     "examples/alb-ecs/README.md",
     "examples/alb-lambda/README.md",
+    "examples/automatic/README.md",
     "examples/codedeploy-sam/README.md",
     "examples/custom-resource/README.md",
     "examples/ecs-hook/README.md",

@@ -180,8 +180,10 @@ impl Scene<'_> {
             None => Given::Nothing,
         };
         let asked_for = matches!(of_alias, Given::Settings(_)) || matches!(of_function, Given::Settings(_));
-        let Given::Settings(settings) = over(of_alias.clone(), over(of_function, self.default.clone())) else {
-            return Guard::Left("its metadata says so");
+        let settings = match over(of_alias.clone(), over(of_function, self.default.clone())) {
+            Given::Off => return Guard::Left("its metadata says so"),
+            Given::Nothing => Map::new(),
+            Given::Settings(settings) => settings,
         };
         let version = &alias["Properties"]["FunctionVersion"];
         if self.attribute(version, "Version").is_some_and(|resource| resource["Type"] == ROLLOUT) {
