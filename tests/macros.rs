@@ -15,8 +15,10 @@ const CODEDEPLOY: &str = "CodeDeploy shifts it";
 const BY_HAND: &str = "SAM did not make it";
 const OFF: &str = "its metadata says so";
 
-/// By template: the aliases that get a rollout, and those that do not.
-const EXPECTED: [(&str, &[&str], &[(&str, &str)]); 15] = [
+/// A template, the aliases that get a rollout, and those that do not, with the reason.
+type Row = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
+
+const EXPECTED: [Row; 15] = [
     ("alias-by-parameter", &["CheckoutAliasblueU2Dx"], &[]),
     ("by-hand", &["CheckoutAliascandidate", "Guarded"], &[("Live", BY_HAND)]),
     ("codedeploy", &["CartAliaslive"], &[("CheckoutAliaslive", CODEDEPLOY)]),

@@ -245,10 +245,8 @@ impl Cloud {
         let content_type = "application/x-www-form-urlencoded";
         let request =
             Request { method: "POST", path: "/", service: "cloudformation", content_type, target: None, body: &body };
-        match http::send(self.stack.port(), &request).body {
-            Value::String(xml) => xml,
-            other => other.to_string(),
-        }
+        let answer = http::send(self.stack.port(), &request).body;
+        answer.as_str().map_or_else(|| answer.to_string(), str::to_owned)
     }
 
     pub fn set_alarm(&self, name: &str, state: &str) {

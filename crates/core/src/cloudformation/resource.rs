@@ -317,29 +317,31 @@ impl Resource {
     /// What follows where nothing could be seen.
     #[must_use]
     pub fn unseen(&self, why: &str, now: Timestamp) -> Step {
-        if let Some(step) = self.without_looking(now) {
-            return step;
-        }
-        // An alias that is never seen is not begun on.
+        self.without_looking(now).unwrap_or_else(|| match self.given_up(why, now) {
+            Some(answer) => Step::Keep(answer),
+            None => Step::Wait(why.to_owned()),
+        })
+    }
+
+    /// The answer to a request about which nothing could be seen or done for long; nothing while it is worth another try.
+    #[must_use]
+    pub fn given_up(&self, why: &str, now: Timestamp) -> Option<Answer> {
         let since = self.asked.received + SEEN_WITHIN;
         let limit = if self.waits { self.asked.answer_by() } else { since.min(self.asked.answer_by()) };
         if self.answer.is_some() || now < limit {
-            return Step::Wait(why.to_owned());
+            return None;
         }
-        Step::Keep(match self.asked.kind {
+        Some(match self.asked.kind {
             // A stack that cannot be deleted helps nobody; what runs is looked after all the same.
             Kind::Delete => Answer::Succeeded { version: None, rollout: None },
             Kind::Create | Kind::Update { .. } => Answer::Failed { reason: why.to_owned() },
         })
     }
 
-    /// What follows where something is in the way of the start.
+    /// The answer where something is in the way of the start; nothing while it is worth another try.
     #[must_use]
-    pub fn refused(&self, why: String, now: Timestamp) -> Step {
-        match now < self.asked.received + PATIENCE {
-            true => Step::Wait(why),
-            false => Step::Keep(Answer::Failed { reason: why }),
-        }
+    pub fn refused(&self, why: &str, now: Timestamp) -> Option<Answer> {
+        (now >= self.asked.received + PATIENCE).then(|| Answer::Failed { reason: why.to_owned() })
     }
 
     fn waiting_to_begin(begin: &Begin, look: &Look, now: Timestamp) -> Step {

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::answer::Answer;
-use super::resource::Caller;
+use super::resource::{Caller, Kind, Resource, Step};
 use super::wish::Wish;
+use crate::sim::samples;
 use crate::spec::{Target, Version};
 use crate::units::Span;
 
@@ -157,4 +158,26 @@ fn an_answer_fits_whatever_it_says() {
 fn the_address_of_the_answer_is_not_shown() {
     assert!(!format!("{:?}", caller()).contains("secret"));
     assert_eq!(caller().stack_name(), "s".repeat(128));
+}
+
+#[test]
+fn what_cannot_be_seen_fails_a_stack_in_time_and_never_keeps_it_from_being_deleted() {
+    let update = samples::resource();
+    let mut delete = update.clone();
+    delete.asked.kind = Kind::Delete;
+    let waiting = Resource { waits: true, ..update.clone() };
+    let failed = Answer::Failed { reason: "no answer".to_owned() };
+    let gone = Answer::Succeeded { version: None, rollout: None };
+    for (resource, minutes, answer) in [(update.clone(), 10, &failed), (delete, 10, &gone), (waiting, 55, &failed)] {
+        let at = |minutes: u64| samples::start() + Span::from_minutes(minutes);
+        assert_eq!(resource.unseen("no answer", at(minutes - 1)), Step::Wait("no answer".to_owned()));
+        assert_eq!(resource.unseen("no answer", at(minutes)), Step::Keep(answer.clone()));
+        let answered = resource.answered(answer.clone());
+        assert_eq!(answered.unseen("no answer", at(minutes)), Step::Send(answer.clone()));
+        assert_eq!(answered.unseen("no answer", at(60)), Step::GiveUp);
+        assert_eq!(Resource { sent: true, ..answered }.unseen("no answer", at(60)), Step::Done);
+    }
+    assert_eq!(update.refused("throttled", samples::start() + Span::from_minutes(1)), None);
+    let told = update.refused("throttled", samples::start() + Span::from_minutes(2));
+    assert_eq!(told, Some(Answer::Failed { reason: "throttled".to_owned() }));
 }

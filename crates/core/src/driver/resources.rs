@@ -243,20 +243,11 @@ impl<P: Ports + Stacks, B: Budget> Context<'_, P, B> {
 
     /// Tried again for a while, and told then.
     fn hindered(&self, resource: &Resource, why: String, line: &mut ResourceLine) -> Option<Resource> {
-        match resource.refused(why, self.now) {
-            Step::Keep(answer) => Some(resource.answered(answer)),
-            Step::Wait(why) => {
-                line.waiting = Some(why);
-                None
-            }
-            Step::Done
-            | Step::Send(_)
-            | Step::GiveUp
-            | Step::Start { .. }
-            | Step::Check { .. }
-            | Step::Begin
-            | Step::Abort { .. } => None,
+        let answer = resource.refused(&why, self.now);
+        if answer.is_none() {
+            line.waiting = Some(why);
         }
+        answer.map(|answer| resource.answered(answer))
     }
 
     async fn started(
@@ -333,15 +324,12 @@ impl<P: Ports + Stacks, B: Budget> Context<'_, P, B> {
                 line.did.push(format!("rollout {rollout} is aborted"));
                 Some(resource.clone())
             }
-            Err(problems) => match resource.unseen(&told(&problems), self.now) {
-                Step::Keep(answer) => Some(resource.answered(answer)),
-                step => {
-                    if let Step::Wait(why) = step {
-                        line.faults.push(why);
-                    }
-                    None
-                }
-            },
+            Err(problems) => {
+                let why = told(&problems);
+                let answer = resource.given_up(&why, self.now);
+                line.faults.push(why);
+                answer.map(|answer| resource.answered(answer))
+            }
         }
     }
 }
