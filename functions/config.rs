@@ -356,10 +356,9 @@ mod tests {
     fn an_endpoint_of_ones_own_opens_the_loopback() {
         let loopback = |more: &[(&str, &str)]| {
             let environment = [&[("_HANDLER", "resource"), ("COALMINE_TABLE", "coalmine")], more].concat();
-            match read(&environment).unwrap().handler {
-                Handler::Resource { loopback, .. } => loopback,
-                other => panic!("{other:?}"),
-            }
+            let handler = read(&environment).unwrap().handler;
+            let Handler::Resource { loopback, .. } = handler else { panic!("{handler:?}") };
+            loopback
         };
         assert!(!loopback(&[]) && loopback(&[("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")]));
     }

@@ -190,9 +190,10 @@ mod tests {
     fn the_version_before_is_that_of_the_same_alias() {
         let mut asked = event("https://bucket.s3.amazonaws.com/k");
         asked["RequestType"] = "Update".into();
-        let from = |event: &Value| match read(event, now(), false).unwrap() {
-            Heard::Asked(Asked { kind: Kind::Update { from }, .. }) => from.map(|version| version.0),
-            other => panic!("{other:?}"),
+        let from = |event: &Value| {
+            let read = read(event, now(), false).unwrap();
+            let Heard::Asked(Asked { kind: Kind::Update { from }, .. }) = read else { panic!("{read:?}") };
+            from.map(|version| version.0)
         };
         for (old, before) in [
             (json!({ "Function": "checkout", "Alias": "live", "Version": "41" }), Some("41")),

@@ -246,7 +246,7 @@ fn the_other_examples_name_what_there_is() {
     assert_eq!(named, ["Function", "Alias", "Version", "Wait", "Spec"]);
     for pipeline in ["github.yml", "buildspec.yml"] {
         let text = read(&format!("examples/pipeline/{pipeline}"));
-        assert!(text.contains("sh release.sh ") && text.contains(" spec.yaml "), "{pipeline}");
+        assert!(text.contains("sh release.sh ") && text.contains(" rollout.yaml "), "{pipeline}");
         let parse = ["-c", "import sys, yaml; yaml.safe_load(open(sys.argv[1]))"];
         let file = repository(&format!("examples/pipeline/{pipeline}"));
         assert!(Command::new(python()).args(parse).arg(file).status().unwrap().success(), "{pipeline}");
