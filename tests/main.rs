@@ -11,6 +11,7 @@ mod alb_refusals;
 mod alb_requests;
 mod alb_rollouts;
 mod blind_spots;
+mod cli;
 mod clock;
 mod commands;
 mod contract;

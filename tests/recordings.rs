@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
 
 use coalmine_core::units::Minute;
 use serde_json::{Value, json};
 
-use crate::harness::{Live, Served, Stage, Traffic};
+use crate::harness::{Live, Served, Stage, Traffic, coalmine, command_in};
 
 /// Minutes of both versions, and of the old one alone before them.
 const BOTH: i64 = 20;
@@ -16,25 +15,6 @@ const ALONE: i64 = 90;
 const AGO: i64 = 4;
 
 const FINE: Traffic = Traffic { requests: 6000, old_fails: 0.004, new_fails: 0.004 };
-
-/// The command as cargo builds it beside this test. It is no part of this package, so cargo has not built it yet.
-fn coalmine() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let profile = Path::new(env!("CARGO_BIN_EXE_bootstrap")).parent().expect("the bootstrap is in a folder");
-        let target = profile.parent().expect("the profile's folder is in the target");
-        let release = profile.ends_with("release").then_some("--release");
-        let built = Command::new(env!("CARGO"))
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .args(["build", "--quiet", "--bin", "coalmine", "--target-dir"])
-            .arg(target)
-            .args(release)
-            .output()
-            .expect("cargo runs");
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        profile.join("coalmine")
-    })
-}
 
 /// A stage whose past has both versions side by side, and the minute they begin with.
 fn recorded_past(seed: u64, traffic: &Traffic, slower: f64) -> (Stage, Minute) {
@@ -54,12 +34,10 @@ fn recorded_past(seed: u64, traffic: &Traffic, slower: f64) -> (Stage, Minute) {
 
 fn record(stage: &Stage, from: Minute, canary: &str, out: &Path) -> Output {
     let (from, to) = (from.start().to_string(), from.plus(BOTH).start().to_string());
-    Command::new(coalmine())
+    command_in(&stage.cloud, &[])
         .args(["record", "--function", "checkout", "--alias", "live", "--baseline", "1", "--canary", canary])
         .args(["--from", &from, "--to", &to, "--history", "80m", "--out"])
         .arg(out)
-        .env("AWS_ENDPOINT_URL", stage.cloud.endpoint())
-        .envs([("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")])
         .output()
         .expect("coalmine runs")
 }

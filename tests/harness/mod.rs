@@ -1,6 +1,7 @@
 //! An emulated AWS with Coalmine deployed into it, and time that passes a minute at a call.
 
 pub mod again;
+mod cli;
 mod cloud;
 mod coalmine;
 mod dice;
@@ -23,6 +24,7 @@ mod stage_codedeploy;
 mod stage_ecs;
 mod weighted_proxy;
 
+pub use cli::{Said, coalmine, command_in, run_in, spawn_in};
 pub use cloud::{Cloud, Live};
 pub use coalmine::{this_minute, with_fields};
 pub use dice::Dice;

@@ -25,11 +25,14 @@ mod notify;
 pub mod probe;
 mod respond;
 mod router;
+mod stack;
 mod switch;
 #[cfg(any(test, feature = "probe"))]
 #[cfg_attr(not(test), allow(dead_code, reason = "the probe needs less of it than the tests"))]
 #[allow(clippy::unwrap_used, clippy::expect_used, reason = "clippy does not see that nothing else has it")]
 mod testing;
+
+pub use stack::CliCall;
 
 /// What is ours in this account. Whoever needs a part that is absent gets an error that names it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -170,7 +170,7 @@ fn unbuilt(error: BuildError) -> Fault {
 
 /// Without a revision: it would be stale after a weight that was set since. What somebody else has written meanwhile is
 /// written over.
-fn put_back_alias(LambdaTarget { function, alias, .. }: &LambdaTarget, switch: &Switch<'_>) -> Value {
+pub(crate) fn put_back_alias(LambdaTarget { function, alias, .. }: &LambdaTarget, switch: &Switch<'_>) -> Value {
     json!({
         "FunctionName": function,
         "Name": alias,

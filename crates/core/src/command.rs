@@ -7,9 +7,12 @@ use crate::engine::{Order, OrderKind};
 use crate::evidence::Evidence;
 use crate::ports::Unreadable;
 use crate::report;
-use crate::rollout::Rollout;
-use crate::spec::{Problem, Validated};
+use crate::rollout::{PhaseName, Rollout};
+use crate::spec::decode::Leaf;
+use crate::spec::leaves::PublishedVersion;
+use crate::spec::{Problem, Target, Validated, Version};
 use crate::text;
+use crate::units::{Timestamp, Weight};
 
 /// Longest name of a rollout: by default a function's name (64), a dash and a version (18 digits).
 const ID_LIMIT: usize = 64 + 1 + 18;
@@ -64,7 +67,7 @@ impl Request {
             Some(_) | None => Err(vec![Problem::at("rollout", "missing; name the rollout, as `list` shows it")]),
         };
         let kind = match command {
-            "start" => return start(fields.get("spec"), by),
+            "start" => return start(fields.get("spec"), fields.get("version"), by),
             "status" => return rollout().map(|rollout| Self::Status { rollout }),
             "list" => return Ok(Self::List),
             "deployments" => return Ok(Self::Deployments),
@@ -101,14 +104,29 @@ impl Request {
     }
 }
 
-fn start(spec: Option<&Value>, by: String) -> Result<Request, Vec<Problem>> {
-    let spec = match spec {
+fn start(spec: Option<&Value>, version: Option<&Value>, by: String) -> Result<Request, Vec<Problem>> {
+    let mut spec = match spec {
         // A spec file's text is accepted as it is, YAML or JSON: no caller needs a YAML parser of its own.
         Some(Value::String(text)) => crate::spec::parse(text)?,
         Some(value) => crate::spec::from_value(value)?,
         None => return Err(vec![Problem::at("spec", "missing; start needs the rollout spec")]),
     };
+    if let Some(version) = version {
+        spec.spec.version = Some(published(version, &spec.spec.target)?);
+    }
     Ok(Request::Start { spec: Box::new(spec), by })
+}
+
+/// A version beside the spec, for pipelines, which know it only when they have published it. It goes before the spec's.
+fn published(version: &Value, target: &Target) -> Result<Version, Vec<Problem>> {
+    let wrong = |message: String| vec![Problem::at("version", message)];
+    if let Target::Alb(_) = target {
+        return Err(wrong("belongs to Lambda; which target group is new is read from the rule".to_owned()));
+    }
+    let Some(text) = version.as_str() else {
+        return Err(wrong("must be a text, such as `\"42\"`".to_owned()));
+    };
+    PublishedVersion::read(text).map(|version| Version(version.0)).map_err(wrong)
 }
 
 fn closest(word: &str) -> String {
@@ -163,7 +181,22 @@ pub struct Summary {
     /// Unknown for a rollout that cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub stand: Option<Stand>,
     pub message: String,
+}
+
+/// Where a rollout stands, for tables.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stand {
+    pub phase: PhaseName,
+    pub baseline: Version,
+    pub canary: Version,
+    /// Seen live last.
+    pub weight: Weight,
+    pub started_at: Timestamp,
+    pub started_by: String,
 }
 
 impl Answer {
@@ -177,14 +210,25 @@ impl Answer {
 impl Summary {
     #[must_use]
     pub fn of(rollout: &Rollout) -> Self {
-        Self { id: rollout.id.clone(), target: Some(rollout.spec.target.key()), message: message(rollout) }
+        let stand = Stand {
+            phase: rollout.phase.name(),
+            baseline: rollout.baseline.clone(),
+            canary: rollout.canary.clone(),
+            weight: rollout.weights.last().map_or(Weight::ZERO, |seen| seen.weight),
+            started_at: rollout.started_at,
+            started_by: rollout.started_by.clone(),
+        };
+        let target = Some(rollout.spec.target.key());
+        Self { id: rollout.id.clone(), target, stand: Some(stand), message: message(rollout) }
     }
 
     #[must_use]
     pub fn of_stored(stored: &Result<Rollout, Unreadable>) -> Self {
         match stored {
             Ok(rollout) => Self::of(rollout),
-            Err(error) => Self { id: error.id.clone(), target: None, message: format!("{error}: {}", error.fault) },
+            Err(error) => {
+                Self { id: error.id.clone(), target: None, stand: None, message: format!("{error}: {}", error.fault) }
+            }
         }
     }
 }

@@ -350,8 +350,11 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
     async fn is_current(&self, rollout: &Rollout, raises: bool, line: &mut Line) -> bool {
         match self.ports.load(&rollout.id).await {
             Ok(Some(stored)) if stored.revision == rollout.revision => return true,
-            Ok(Some(stored)) if !raises => return stored.revision < rollout.revision,
-            Ok(_) => line.faults.push(SaveError::Conflict.to_string()),
+            Ok(Some(stored)) if !raises && stored.revision < rollout.revision => return true,
+            Ok(stored) => {
+                line.faults.push(SaveError::Conflict.to_string());
+                return !raises && stored.is_none();
+            }
             Err(fault) => line.faults.push(fault.to_string()),
         }
         !raises

@@ -10,6 +10,7 @@ mod writes;
 pub use switch::check_switches;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::world::World;
 use crate::analysis::Verdict;
@@ -45,7 +46,7 @@ impl std::fmt::Display for Violation {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
     pub at: Timestamp,
-    pub rollouts: BTreeMap<String, Rollout>,
+    pub rollouts: BTreeMap<String, Arc<Rollout>>,
     /// By the target's key.
     pub live: BTreeMap<String, Routing>,
     /// Writes to targets so far.
@@ -57,13 +58,8 @@ pub struct Snapshot {
 impl Snapshot {
     #[must_use]
     pub fn of(world: &World) -> Self {
-        Self {
-            at: world.now(),
-            rollouts: world.rollouts(),
-            live: world.live(),
-            writes: world.writes(0).len(),
-            told: world.told(0).len(),
-        }
+        let (writes, told) = world.totals();
+        Self { at: world.now(), rollouts: world.rollouts(), live: world.live(), writes, told }
     }
 }
 
@@ -159,7 +155,13 @@ impl Watchdog {
     ) -> Vec<Violation> {
         // While every writer is off nothing can be ended.
         let counts = fault_free && mode == Mode::Enforce;
-        self.fault_free_ticks = if counts { self.fault_free_ticks + 1 } else { 0 };
+        // To a rollout that was told a later time, no time passes until then.
+        let ahead = before.rollouts.values().any(|rollout| rollout.is_active() && rollout.now > after.at);
+        self.fault_free_ticks = match (counts, ahead) {
+            (false, _) => 0,
+            (true, true) => self.fault_free_ticks,
+            (true, false) => self.fault_free_ticks + 1,
+        };
         let mut found = Found { at: after.at, rollout: String::new(), violations: Vec::new() };
         // What was safe may be so no longer.
         if world.writes(self.writes).iter().any(|write| !write.ours) {

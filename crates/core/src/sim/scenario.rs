@@ -6,6 +6,7 @@ mod on_alb;
 mod throttled;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -131,9 +132,9 @@ pub struct Outcome {
     /// When the run stopped.
     pub stopped_at: Timestamp,
     /// The rollout as it was stored last.
-    pub rollout: Rollout,
+    pub rollout: Arc<Rollout>,
     /// Every other rollout in the store.
-    pub others: BTreeMap<String, Rollout>,
+    pub others: BTreeMap<String, Arc<Rollout>>,
     /// Writes to the target since the start.
     pub writes: Vec<Write>,
     /// The requests, also those of the hour before the start.
@@ -320,7 +321,7 @@ impl<'a> Run<'a> {
             }
             self.wake_waiting();
             let others_wait = self.world.deployments_due().is_some() || self.queue.values().any(Step::is_of_others);
-            let active = self.world.rollouts().values().any(Rollout::is_active);
+            let active = self.world.rollouts().values().any(|rollout| rollout.is_active());
             if !active && !others_wait {
                 break;
             }

@@ -67,7 +67,7 @@ impl ByHand {
     }
 
     fn rollout(&self) -> Rollout {
-        self.world.rollouts()["checkout-42"].clone()
+        Rollout::clone(&self.world.rollouts()["checkout-42"])
     }
 
     fn phase(&self) -> PhaseName {
@@ -213,7 +213,7 @@ fn unknown_word_is_a_spec_error() {
 
 /// Random noise in the judge: the same metrics, another verdict.
 fn judge_is_a_function(on: On) {
-    let bytes = |outcome: &Outcome| serde_json::to_string(&outcome.rollout).unwrap();
+    let bytes = |outcome: &Outcome| serde_json::to_string(&*outcome.rollout).unwrap();
     assert_eq!(bytes(&clean_run(&on.of(bad()), SEED)), bytes(&clean_run(&on.of(bad()), SEED)));
     let mut by_hand = ByHand::new(on);
     while by_hand.phase() != PhaseName::RolledBack {

@@ -570,7 +570,7 @@ fn a_deployment_that_has_ended_is_measured_as_no_harm_and_then_no_more() {
     let (world, hook) = called();
     ask(&world, &hook);
     let (target, deployment) = (target(), hook.deployment.clone());
-    let mut rollout = world.rollouts()["d-000000001"].clone();
+    let mut rollout = crate::rollout::Rollout::clone(&world.rollouts()["d-000000001"]);
     let why = crate::rollout::Why::Harm { sentences: Vec::new() };
     let before = rollout.clone();
     rollout.phase = crate::rollout::Phase::RollingBack {

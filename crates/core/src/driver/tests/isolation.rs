@@ -5,7 +5,7 @@ use crate::command::Request;
 use crate::driver::{Line, Settings, TickReport, alarm, command, tick};
 use crate::observation::AlarmState;
 use crate::ports::{FaultKind, Ports};
-use crate::rollout::PhaseName;
+use crate::rollout::{PhaseName, Rollout};
 use crate::sim::budget::SimBudget;
 use crate::sim::executor::run_now;
 use crate::sim::faults::{Faulty, Operation, Way, When};
@@ -136,4 +136,29 @@ fn every_minute_another_rollout_comes_first(on: On) {
         (1..4).map(|minute| tick_once(&world, &world, minute).lines[0].rollout.clone()).collect();
     firsts.sort();
     assert_eq!(firsts, ["basket-42", "checkout-42", "search-42"]);
+}
+
+/// Steps of the golden ratio leave no gap that is much wider than the others.
+#[test]
+fn whoever_comes_first_everybody_is_reached_within_2_6_rounds() {
+    let world = three_rollouts(On::Lambda);
+    let one = Rollout::clone(world.rollouts().values().next().unwrap());
+    for count in [2_usize, 3, 5, 8, 13, 50, 89] {
+        let mut rollouts: Vec<Rollout> = (0..count).map(|n| Rollout { id: format!("{n:02}"), ..one.clone() }).collect();
+        for capacity in [1, count.div_ceil(7), count.div_ceil(2)] {
+            let mut last = vec![0; count];
+            let mut longest = 0;
+            for tick in 1..=600 {
+                crate::driver::rotate(&mut rollouts, start() + minutes(tick));
+                for rollout in &rollouts[..capacity] {
+                    let place: usize = rollout.id.parse().unwrap();
+                    longest = longest.max(tick - last[place]);
+                    last[place] = tick;
+                }
+            }
+            assert!(last.iter().all(|tick| *tick > 0), "{capacity} of {count}");
+            let rounds = u64::try_from((26 * count).div_ceil(10 * capacity)).unwrap() + 1;
+            assert!(longest <= rounds, "{capacity} of {count}: {longest} ticks, more than {rounds}");
+        }
+    }
 }

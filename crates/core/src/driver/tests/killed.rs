@@ -243,7 +243,12 @@ fn a_controller_that_looks_late_strands_nothing(on: On) {
         let (settings, budget) = (settings(), SimBudget::plenty());
         let now = start() + minutes(2);
         let late = crate::driver::Context { ports: &world, budget: &budget, settings: &settings, now };
-        run_now(late.attend_all(vec![read_early], true, &crate::driver::Visits::new())).unwrap();
+        run_now(late.attend_all(
+            vec![crate::rollout::Rollout::clone(&read_early)],
+            true,
+            &crate::driver::Visits::new(),
+        ))
+        .unwrap();
         assert_eq!(live(&world, on), Split::Ours(Weight::ZERO));
     }
 }

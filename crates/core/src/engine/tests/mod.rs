@@ -7,3 +7,4 @@ mod guest_world;
 mod guests;
 mod small_world;
 mod stories;
+mod switch;

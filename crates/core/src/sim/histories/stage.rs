@@ -1,5 +1,7 @@
 //! A world in the middle of a release, from which anything may happen next.
 
+use std::sync::Arc;
+
 use futures_util::future::join;
 use serde_json::json;
 
@@ -120,7 +122,7 @@ impl<'a> Stage<'a> {
     }
 
     #[must_use]
-    pub fn rollout(&self) -> Option<Rollout> {
+    pub fn rollout(&self) -> Option<Arc<Rollout>> {
         self.world.rollouts().remove(ID)
     }
 
@@ -135,7 +137,7 @@ impl<'a> Stage<'a> {
     /// Every rollout has ended, and nothing is left to do.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        !self.world.rollouts().values().any(Rollout::is_active)
+        !self.world.rollouts().values().any(|rollout| rollout.is_active())
     }
 
     /// Lets a minute pass, and this happen in it. The calls of the invocation with which it may go wrong.
@@ -227,8 +229,9 @@ impl<'a> Stage<'a> {
     }
 
     fn given_up_after_restore(&self) -> bool {
-        let gives_up =
-            |rollout: &Rollout| rollout.history.last().is_some_and(|event| matches!(event.why, Why::TakenOver { .. }));
+        let gives_up = |rollout: &Arc<Rollout>| {
+            rollout.history.last().is_some_and(|event| matches!(event.why, Why::TakenOver { .. }))
+        };
         self.restored && self.world.rollouts().values().any(gives_up)
     }
 
@@ -298,6 +301,8 @@ impl<'a> Stage<'a> {
             Act::Silent => self.mood = Mood::Silent,
             Act::Restored => {
                 self.restored = true;
+                // What was seen in the minute before is forgotten.
+                self.watchdog.missed();
                 backup.into_iter().for_each(|table| self.world.restore(table));
             }
             Act::Observe => self.settings.mode = Mode::Observe,

@@ -95,6 +95,11 @@ fn what_was_found_before() {
             "6 asleep, 8 outlived killedBefore@8, 10 late, 11 writesNew old@1, 41 early",
             "a rollback that had just ended was written over what somebody set",
         ),
+        (
+            "3 observe, 10 writesOld, 27 asleep, 53 early",
+            "nothing: no time passes for a rollout that was told a later one",
+        ),
+        ("7 asleep, 9 writesSplit, 11 restored, 34 promote", "nothing: what a tick saw is forgotten with the table"),
         ("2 outlived slow@7", "a raise came late, and the rollback behind a load balancer had just ended"),
     ] {
         for release in RELEASES {

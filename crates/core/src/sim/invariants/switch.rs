@@ -1,5 +1,7 @@
 //! What must hold of the dead man's switch.
 
+use std::sync::Arc;
+
 use super::writes::CLOCKS_DIFFER;
 use super::{Found, Snapshot, Violation, ends_of, live_split};
 use crate::driver::Settings;
@@ -30,7 +32,7 @@ pub fn check_switches(after: &Snapshot, world: &World, settings: &Settings) -> V
 pub(super) fn removed_in_time(before: &Snapshot, world: &World, found: &mut Found) {
     for (id, armed) in world.switches() {
         // A table from the past may not know of it; then it fires.
-        let knows = |rollout: &Rollout| rollout.is_terminal() && rollout.switch.is_some();
+        let knows = |rollout: &Arc<Rollout>| rollout.is_terminal() && rollout.switch.is_some();
         if before.rollouts.get(&id).is_some_and(knows) {
             found.rollout = id;
             found

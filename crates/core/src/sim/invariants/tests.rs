@@ -99,7 +99,7 @@ fn of_change(then: &Rollout, now: &Rollout, verdict: Option<Verdict>) -> Vec<&'s
     let stored = Rollout { revision: then.revision + 1, ..now.clone() };
     run_now(world.save(then, &stored, record.as_ref())).unwrap().unwrap();
     let mut after = Snapshot::of(&world);
-    after.rollouts.insert(now.id.clone(), now.clone());
+    after.rollouts.insert(now.id.clone(), now.clone().into());
     broken(&check(&before, &after, &world, Blind::default()))
 }
 
@@ -156,7 +156,7 @@ fn a_target_has_one_holder(on: On) {
     let world = world_with(&first_step(on));
     let before = Snapshot::of(&world);
     let mut after = before.clone();
-    after.rollouts.insert("rival".to_owned(), Rollout { id: "rival".to_owned(), ..first_step(on) });
+    after.rollouts.insert("rival".to_owned(), Rollout { id: "rival".to_owned(), ..first_step(on) }.into());
     let promise = vec!["one active rollout per target"; on.target().claims().len()];
     assert_eq!(broken(&check(&before, &after, &world, Blind::default())), promise);
     after.rollouts.clear();
@@ -427,7 +427,7 @@ fn rules_that_differ_are_as_bad_as_the_worst_of_them() {
     let end = |world: &World| {
         let (before, mut after) = (Snapshot::of(world), Snapshot::of(world));
         let ended = Rollout { phase: ended.clone(), revision: rollout.revision + 1, ..rollout.clone() };
-        after.rollouts.insert(rollout.id.clone(), ended);
+        after.rollouts.insert(rollout.id.clone(), ended.into());
         broken(&check(&before, &after, world, Blind::default()))
     };
     let live = "an end is seen live before it is recorded";

@@ -1,5 +1,8 @@
 //! What every single write must keep to, whatever the phase: one to an alias, or to one of several rules.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::{Blind, Found, Snapshot, numbered};
 use crate::observation::{Routing, Split};
 use crate::rollout::{PhaseName, Rollout};
@@ -12,11 +15,18 @@ pub(super) const CLOCKS_DIFFER: Span = Span::from_minutes(2);
 
 /// Everything Coalmine has written between two snapshots.
 pub(super) fn check(before: &Snapshot, after: &Snapshot, world: &World, blind: Blind, found: &mut Found) {
-    for write in world.writes(before.writes).iter().filter(|write| write.ours) {
+    let writes = world.writes(before.writes);
+    if writes.is_empty() {
+        return;
+    }
+    let ended = |id: &String| before.rollouts.get(id).is_some_and(|rollout| rollout.is_terminal());
+    let mut by_target: BTreeMap<String, Vec<&Arc<Rollout>>> = BTreeMap::new();
+    for rollout in after.rollouts.values().filter(|rollout| !ended(&rollout.id)) {
+        by_target.entry(rollout.spec.target.key()).or_default().push(rollout);
+    }
+    for write in writes.iter().filter(|write| write.ours) {
         let key = write.target.key();
-        let ended = |id: &String| before.rollouts.get(id).is_some_and(Rollout::is_terminal);
-        let on_target = after.rollouts.values().filter(|rollout| rollout.spec.target.key() == key);
-        let on_target: Vec<&Rollout> = on_target.filter(|rollout| !ended(&rollout.id)).collect();
+        let on_target = by_target.get(&key).map(Vec::as_slice).unwrap_or_default();
         found.rollout.clear();
         if let Change::Rule { before: Some(rule), after: new, by: Call::Detach } = &write.change {
             detached_when_due(before, write, rule, new, found);
@@ -69,7 +79,9 @@ fn weights(rollout: &Rollout, write: &Write) -> Option<(Weight, Weight)> {
 
 /// Every weight that is set was wanted by a recorded phase that sets weights, or is 0.
 fn intended(before: &Snapshot, rollout: &Rollout, write: &Write) -> bool {
-    let wanted = |weight| weight == Weight::ZERO || raised_to(before.rollouts.get(&rollout.id), rollout, weight);
+    let wanted = |weight| {
+        weight == Weight::ZERO || raised_to(before.rollouts.get(&rollout.id).map(AsRef::as_ref), rollout, weight)
+    };
     weights(rollout, write).is_some_and(|(_, to)| wanted(to))
 }
 
@@ -128,7 +140,7 @@ fn attached_at_zero(rollout: &Rollout, before: &Rule, after: &Rule, found: &mut 
 /// A promoted rollout, whose time has come and whose target nobody holds, takes the old group off, which gets nothing.
 fn detached_when_due(before: &Snapshot, write: &Write, rule: &Rule, after: &Rule, found: &mut Found) {
     let held = before.rollouts.values().any(|other| !other.is_terminal() && other.spec.target.overlaps(&write.target));
-    let is_right = |rollout: &&Rollout| {
+    let is_right = |rollout: &Arc<Rollout>| {
         let due = rollout.detach_at.is_some_and(|at| at <= write.at + CLOCKS_DIFFER);
         let old = &rollout.baseline;
         due && rollout.spec.target.key() == write.target.key()
@@ -136,7 +148,7 @@ fn detached_when_due(before: &Snapshot, write: &Write, rule: &Rule, after: &Rule
             && rule.weight(old).unwrap_or(0) == 0
             && *after == rule.without(old)
     };
-    if held || !before.rollouts.values().any(|rollout| is_right(&rollout)) {
+    if held || !before.rollouts.values().any(is_right) {
         let detail = format!("{rule:?} became {after:?}, held: {held}");
         found.add("detaching takes off the old group at weight 0, when it is due, and nothing else", detail);
     }

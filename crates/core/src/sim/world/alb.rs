@@ -2,6 +2,7 @@
 //! compare-and-swap; groups that are health-checked only while a rule forwards to them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Call, Change, Refused, State, World, Write};
 use crate::alb;
@@ -255,7 +256,13 @@ impl State {
         self.note_checks(since);
         if let Ok(routing) = self.routing_of(&whole) {
             let change = Change::Rule { before, after: rule, by };
-            self.writes.push(Write { at: self.now, target: Target::Alb(whole), routing, change, ours });
+            Arc::make_mut(&mut self.writes).push(Write {
+                at: self.now,
+                target: Target::Alb(whole),
+                routing,
+                change,
+                ours,
+            });
         }
         Ok(())
     }

@@ -108,7 +108,7 @@ pub(super) struct Kept {
     begun: u64,
     /// Beginnings and ends of which events are under way.
     news: Vec<DeploymentRef>,
-    told: Vec<Told>,
+    pub(super) told: Vec<Told>,
     /// By [`Target::key`].
     specs: BTreeMap<String, FoundSpec>,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::hash::{DefaultHasher, Hasher};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::{State, World};
 use crate::analysis::MinuteSample;
@@ -14,10 +14,10 @@ use crate::units::Minute;
 /// What is in the rollout store.
 #[derive(Debug, Clone)]
 pub struct Table {
-    rollouts: BTreeMap<String, Rollout>,
+    rollouts: BTreeMap<String, Arc<Rollout>>,
     claims: BTreeMap<String, String>,
-    sealed: BTreeMap<String, BTreeMap<Minute, Vec<MinuteSample>>>,
-    records: BTreeMap<String, Vec<DecisionRecord>>,
+    sealed: BTreeMap<String, BTreeMap<Minute, Arc<Vec<MinuteSample>>>>,
+    records: BTreeMap<String, Vec<Arc<DecisionRecord>>>,
     hooks: BTreeMap<String, Hook>,
 }
 

@@ -79,11 +79,15 @@ pub enum Call {
 #[error("{0}")]
 pub struct Refused(pub String);
 
+/// What metrics were told, in the order of the minutes. What may grow large is shared between worlds: a small history makes
+/// hundreds of them.
+type Metrics<T> = BTreeMap<Arc<MetricRef>, Arc<Vec<(Minute, T)>>>;
+
 #[derive(Debug, Clone)]
 struct State {
     now: Timestamp,
     /// By function, then version.
-    functions: BTreeMap<String, BTreeMap<Version, VersionInfo>>,
+    functions: Arc<BTreeMap<String, BTreeMap<Version, VersionInfo>>>,
     /// By [`Target::key`].
     aliases: BTreeMap<String, Routing>,
     /// Aliases with provisioned concurrency, by [`Target::key`].
@@ -92,23 +96,23 @@ struct State {
     groups: BTreeMap<Version, alb::Group>,
     /// Every pair of target groups that was ever written, by [`Target::key`].
     pairs: BTreeMap<String, AlbTarget>,
-    writes: Vec<Write>,
+    writes: Arc<Vec<Write>>,
     /// Counts all alias writes: what revision identifiers are made of.
     revisions: u64,
-    metrics: BTreeMap<MetricRef, BTreeMap<Minute, Vec<Datapoint>>>,
-    durations: BTreeMap<MetricRef, BTreeMap<Minute, Vec<Arc<Durations>>>>,
+    metrics: Metrics<Datapoint>,
+    durations: Metrics<Arc<Durations>>,
     /// Metrics, by name, that CloudWatch fails to deliver.
     broken_metrics: BTreeMap<String, FaultKind>,
     alarms: BTreeMap<String, AlarmState>,
-    rollouts: BTreeMap<String, Rollout>,
+    rollouts: BTreeMap<String, Arc<Rollout>>,
     /// Rollouts that are stored in a form that nobody can read.
     damaged: BTreeSet<String>,
     /// Which rollout holds a target, by each of its [`Target::claims`].
     claims: BTreeMap<String, String>,
     /// Sealed blocks by rollout and first minute.
-    sealed: BTreeMap<String, BTreeMap<Minute, Vec<MinuteSample>>>,
-    records: BTreeMap<String, Vec<DecisionRecord>>,
-    notices: Vec<Notice>,
+    sealed: BTreeMap<String, BTreeMap<Minute, Arc<Vec<MinuteSample>>>>,
+    records: BTreeMap<String, Vec<Arc<DecisionRecord>>>,
+    notices: Arc<Vec<Notice>>,
     /// Hooks that wait for their answer, by execution.
     hooks: BTreeMap<String, Hook>,
     /// The verdict metric: when, on what, and whether it was proven worse.
@@ -130,13 +134,13 @@ impl World {
         Self {
             state: Mutex::new(State {
                 now,
-                functions: BTreeMap::new(),
+                functions: Arc::default(),
                 aliases: BTreeMap::new(),
                 provisioned: BTreeSet::new(),
                 rules: BTreeMap::new(),
                 groups: BTreeMap::new(),
                 pairs: BTreeMap::new(),
-                writes: Vec::new(),
+                writes: Arc::default(),
                 revisions: 0,
                 metrics: BTreeMap::new(),
                 durations: BTreeMap::new(),
@@ -147,7 +151,7 @@ impl World {
                 claims: BTreeMap::new(),
                 sealed: BTreeMap::new(),
                 records: BTreeMap::new(),
-                notices: Vec::new(),
+                notices: Arc::default(),
                 hooks: BTreeMap::new(),
                 measured: Vec::new(),
                 kept: deployments::Kept::default(),
@@ -175,7 +179,7 @@ impl World {
     /// Publishes a version, or changes what is known of it.
     pub fn publish_version(&self, function: &str, info: VersionInfo) {
         let mut state = self.lock();
-        state.functions.entry(function.to_owned()).or_default().insert(info.version.clone(), info);
+        Arc::make_mut(&mut state.functions).entry(function.to_owned()).or_default().insert(info.version.clone(), info);
     }
 
     /// Publishes an active version with a timeout of three seconds, Lambda's default.
@@ -202,7 +206,7 @@ impl World {
                 return Err(Refused(format!("{version} is in use by {key}")));
             }
         }
-        state.functions.entry(function.to_owned()).or_default().remove(version);
+        Arc::make_mut(&mut state.functions).entry(function.to_owned()).or_default().remove(version);
         Ok(())
     }
 
@@ -218,7 +222,7 @@ impl World {
     pub fn set_timeout(&self, target: &Target, version: &Version, timeout: Span) {
         let Target::Lambda(lambda) = target else { return };
         let mut state = self.lock();
-        let versions = state.functions.entry(lambda.function.clone()).or_default();
+        let versions = Arc::make_mut(&mut state.functions).entry(lambda.function.clone()).or_default();
         if let Some(info) = versions.get_mut(version) {
             info.timeout = timeout;
         }
@@ -295,6 +299,13 @@ impl World {
         self.lock().writes.iter().skip(skip).cloned().collect()
     }
 
+    /// How many writes there were so far, and how often something was said about deployments.
+    #[must_use]
+    pub fn totals(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.writes.len(), state.kept.told.len())
+    }
+
     /// Every target as it is now, by [`Target::key`].
     #[must_use]
     pub fn live(&self) -> BTreeMap<String, Routing> {
@@ -360,12 +371,12 @@ impl World {
     /// Everything that was told, in order, repetitions included.
     #[must_use]
     pub fn notices(&self) -> Vec<Notice> {
-        self.lock().notices.clone()
+        self.lock().notices.to_vec()
     }
 
     /// Every rollout in the store, by id, ended ones included.
     #[must_use]
-    pub fn rollouts(&self) -> BTreeMap<String, Rollout> {
+    pub fn rollouts(&self) -> BTreeMap<String, Arc<Rollout>> {
         self.lock().rollouts.clone()
     }
 
@@ -382,7 +393,7 @@ impl World {
 
     /// The decision records of a rollout, oldest first.
     #[must_use]
-    pub fn records(&self, id: &str) -> Vec<DecisionRecord> {
+    pub fn records(&self, id: &str) -> Vec<Arc<DecisionRecord>> {
         self.lock().records.get(id).cloned().unwrap_or_default()
     }
 
@@ -393,16 +404,14 @@ impl World {
     }
 }
 
-fn add<T>(
-    metrics: &mut BTreeMap<MetricRef, BTreeMap<Minute, Vec<T>>>,
-    metric: &MetricRef,
-    parts: impl IntoIterator<Item = (Minute, T)>,
-) {
-    if !metrics.contains_key(metric) {
-        metrics.insert(metric.clone(), BTreeMap::new());
+fn add<T: Clone>(told: &mut Metrics<T>, metric: &MetricRef, parts: impl IntoIterator<Item = (Minute, T)>) {
+    if !told.contains_key(metric) {
+        told.insert(Arc::new(metric.clone()), Arc::default());
     }
-    if let Some(minutes) = metrics.get_mut(metric) {
-        parts.into_iter().for_each(|(minute, part)| minutes.entry(minute).or_default().push(part));
+    if let Some(told) = told.get_mut(metric).map(Arc::make_mut) {
+        for (minute, part) in parts {
+            told.insert(told.partition_point(|(other, _)| *other <= minute), (minute, part));
+        }
     }
 }
 
@@ -443,7 +452,7 @@ impl State {
         let routing = Routing { revision, ..Routing::of(primary.clone(), additional) };
         let before = self.aliases.insert(target.key(), routing.clone());
         let change = Change::Alias { before, after: routing.clone() };
-        self.writes.push(Write { at: self.now, target: target.clone(), routing, change, ours });
+        Arc::make_mut(&mut self.writes).push(Write { at: self.now, target: target.clone(), routing, change, ours });
         Ok(())
     }
 }

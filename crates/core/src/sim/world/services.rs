@@ -35,6 +35,12 @@ fn rejected_query(detail: &str) -> Fault {
     Fault::new("GetMetricData", FaultKind::Rejected, detail)
 }
 
+/// What was told of the minutes that are asked for.
+fn asked<'a, T>(told: &'a [(Minute, T)], query: &SeriesQuery) -> &'a [(Minute, T)] {
+    let [from, until] = [query.from, query.until].map(|end| told.partition_point(|(minute, _)| *minute < end));
+    told.get(from..until).unwrap_or_default()
+}
+
 impl State {
     fn series(&self, query: &SeriesQuery) -> Result<Series, Fault> {
         if let Some(kind) = self.broken_metrics.get(&query.metric.metric) {
@@ -46,16 +52,14 @@ impl State {
         if query.period.start(query.from) != query.from || query.period.start(query.until) != query.until {
             return Err(rejected_query("the times are no multiples of the period"));
         }
-        if let Some(minutes) = self.durations.get(&query.metric) {
-            return Ok(self.durations_series(minutes, query));
+        if let Some(told) = self.durations.get(&query.metric) {
+            return Ok(self.durations_series(asked(told, query), query));
         }
-        let Some(minutes) = self.metrics.get(&query.metric) else { return Ok(Series::new()) };
+        let Some(told) = self.metrics.get(&query.metric) else { return Ok(Series::new()) };
         let mut series: BTreeMap<Minute, (f64, f64)> = BTreeMap::new();
-        for (minute, parts) in minutes.range(query.from..query.until) {
-            for part in parts.iter().filter(|part| part.arrives <= self.now) {
-                let (sum, samples) = series.entry(query.period.start(*minute)).or_default();
-                (*sum, *samples) = (*sum + part.sum, *samples + part.samples);
-            }
+        for (minute, part) in asked(told, query).iter().filter(|(_, part)| part.arrives <= self.now) {
+            let (sum, samples) = series.entry(query.period.start(*minute)).or_default();
+            (*sum, *samples) = (*sum + part.sum, *samples + part.samples);
         }
         let value = |(sum, samples): (f64, f64)| match query.stat {
             Stat::Sum => Ok(sum),
@@ -66,10 +70,10 @@ impl State {
         series.into_iter().map(|(minute, totals)| Ok((minute, value(totals)?))).collect()
     }
 
-    fn durations_series(&self, minutes: &BTreeMap<Minute, Vec<Arc<Durations>>>, query: &SeriesQuery) -> Series {
+    fn durations_series(&self, told: &[(Minute, Arc<Durations>)], query: &SeriesQuery) -> Series {
         let mut periods: BTreeMap<Minute, Vec<Arc<Durations>>> = BTreeMap::new();
-        for (minute, parts) in minutes.range(query.from..query.until) {
-            periods.entry(query.period.start(*minute)).or_default().extend(parts.iter().cloned());
+        for (minute, part) in told {
+            periods.entry(query.period.start(*minute)).or_default().push(Arc::clone(part));
         }
         // Load balancers tell seconds, Lambda milliseconds.
         let unit_ms = if query.metric.namespace == "AWS/ApplicationELB" { 1000.0 } else { 1.0 };
@@ -95,7 +99,7 @@ impl RolloutStore for World {
 
     async fn load(&self, id: &str) -> Result<Option<Rollout>, Fault> {
         let state = self.lock();
-        state.check_readable(id).map(|()| state.rollouts.get(id).cloned())
+        state.check_readable(id).map(|()| state.rollouts.get(id).map(|stored| Rollout::clone(stored)))
     }
 
     async fn holder(&self, target: &Target) -> Result<Option<String>, Fault> {
@@ -138,7 +142,7 @@ impl RolloutStore for World {
         }
         state.keep(next)?;
         if let Some(record) = record {
-            state.records.entry(next.id.clone()).or_default().push(record.clone());
+            state.records.entry(next.id.clone()).or_default().push(Arc::new(record.clone()));
         }
         Ok(())
     }
@@ -147,19 +151,24 @@ impl RolloutStore for World {
         if let Some(first) = minutes.first() {
             let mut state = self.lock();
             let blocks = state.sealed.entry(id.to_owned()).or_default();
-            blocks.entry(first.minute).or_insert_with(|| minutes.to_vec());
+            blocks.entry(first.minute).or_insert_with(|| Arc::new(minutes.to_vec()));
         }
         Ok(())
     }
 
     async fn sealed(&self, id: &str) -> Result<Vec<MinuteSample>, Fault> {
         let state = self.lock();
-        Ok(state.sealed.get(id).map(|blocks| blocks.values().flatten().cloned().collect()).unwrap_or_default())
+        Ok(state
+            .sealed
+            .get(id)
+            .map(|blocks| blocks.values().flat_map(|block| block.iter().cloned()).collect())
+            .unwrap_or_default())
     }
 
     async fn judged(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
         let state = self.lock();
-        let mut judged: Vec<&Rollout> = state.rollouts.values().filter(|rollout| rollout.guest.is_some()).collect();
+        let mut judged: Vec<&Arc<Rollout>> =
+            state.rollouts.values().filter(|rollout| rollout.guest.is_some()).collect();
         judged.sort_by_key(|rollout| (rollout.started_at, &rollout.id));
         Ok(judged.into_iter().map(|rollout| state.read(rollout)).collect())
     }
@@ -213,14 +222,14 @@ impl State {
                 self.claims.remove(&claim);
             }
         }
-        self.rollouts.insert(stored.id.clone(), stored);
+        self.rollouts.insert(stored.id.clone(), Arc::new(stored));
         Ok(())
     }
 }
 
 impl Notifier for World {
     async fn publish(&self, notice: &Notice) -> Result<(), Fault> {
-        self.lock().notices.push(notice.clone());
+        Arc::make_mut(&mut self.lock().notices).push(notice.clone());
         Ok(())
     }
 

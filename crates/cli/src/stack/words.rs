@@ -1,0 +1,116 @@
+//! Rollouts as people read them, at most 100 columns where the words allow it. The first line says whether somebody has to
+//! do something.
+
+use coalmine_aws::CliCall;
+use coalmine_core::report;
+use coalmine_core::rollout::{PauseReason, Phase, Rollout};
+use coalmine_core::spec::Ending;
+use coalmine_core::text;
+use serde_json::Value;
+
+/// `BAKING  checkout:live  v41 -> v42 at 25 %`, why, and what may be done.
+pub fn status(rollout: &Rollout, message: &str) -> String {
+    let weight = rollout.weights.last().map(|seen| format!(" at {}", seen.weight)).unwrap_or_default();
+    let weight = if rollout.is_terminal() { String::new() } else { weight };
+    let Rollout { id, baseline, canary, spec, .. } = rollout;
+    let target = text::shown(&spec.target.key(), 200);
+    let mut lines = vec![format!("{}  {target}  {baseline} -> {canary}{weight}  ({id})", state(&rollout.phase))];
+    lines.push(format!("  {message}"));
+    lines.extend(to_do(rollout).map(|line| format!("  {line}")));
+    lines.join("\n")
+}
+
+fn state(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Pending { behind: Some(_), .. } => "WAITING",
+        Phase::Pending { .. } => "PENDING",
+        Phase::Shifting { .. } => "SHIFTING",
+        Phase::Baking { .. } => "BAKING",
+        Phase::Paused { why: PauseReason::Asked { .. }, .. } => "PAUSED",
+        Phase::Paused { .. } => "NEEDS YOU",
+        Phase::Promoting { live_since: None, .. } => "PROMOTING",
+        Phase::Promoting { live_since: Some(_), .. } => "WATCHED",
+        Phase::RollingBack { .. } => "ROLLING BACK",
+        Phase::Promoted { .. } => "PROMOTED",
+        Phase::RolledBack { .. } => "ROLLED BACK",
+        Phase::Superseded { .. } => "SUPERSEDED",
+    }
+}
+
+/// What a pause waits for, until when, and what happens then.
+fn to_do(rollout: &Rollout) -> Option<String> {
+    let Phase::Paused { until, then, why, .. } = &rollout.phase else { return None };
+    let id = &rollout.id;
+    let goes_on = match why {
+        PauseReason::Asked { .. } => format!("coalmine resume {id}"),
+        PauseReason::Approval => format!("coalmine approve {id}"),
+        PauseReason::Undecided(_) => format!("coalmine promote {id}"),
+    };
+    let otherwise = match then {
+        Ending::Promote => "goes on",
+        Ending::RollBack | Ending::Pause => "rolls back",
+    };
+    Some(format!("Decide by {until}, else it {otherwise}:   {goes_on}   |   coalmine abort {id}"))
+}
+
+/// One line each; what needs somebody first.
+pub fn list(answer: &Value) -> String {
+    let rollouts = answer.get("rollouts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if rollouts.is_empty() {
+        return "no rollout is running".to_owned();
+    }
+    let of =
+        |rollout: &Value, field: &str| text::shown(rollout.get(field).and_then(Value::as_str).unwrap_or_default(), 200);
+    let urgency = |rollout: &Value| match of(rollout, "phase").as_str() {
+        "paused" => 0,
+        "rollingBack" => 1,
+        // It cannot be read.
+        "" => 2,
+        _ => 3,
+    };
+    let mut sorted: Vec<&Value> = rollouts.iter().collect();
+    sorted.sort_by_key(|rollout| (urgency(rollout), of(rollout, "id")));
+    let width = |field: &str| sorted.iter().map(|rollout| of(rollout, field).chars().count()).max().unwrap_or(0);
+    let (ids, targets) = (width("id"), width("target"));
+    let line = |rollout: &&Value| {
+        let mark = if urgency(rollout) < 3 { '!' } else { '>' };
+        let [id, target, weight, message] = ["id", "target", "weight", "message"].map(|field| of(rollout, field));
+        let said = message.strip_prefix(&format!("rollout {id} ")).unwrap_or(&message);
+        format!("{mark} {id:<ids$}  {target:<targets$}  {weight:>6}  {said}")
+    };
+    sorted.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A line for everything that happened, oldest first.
+pub fn history(rollout: &Rollout) -> String {
+    let kept = u64::try_from(rollout.history.len()).unwrap_or(u64::MAX);
+    let dropped = rollout.events_total.saturating_sub(kept);
+    let mut lines = Vec::new();
+    if dropped > 0 {
+        lines.push(format!("({dropped} older events are no longer kept)"));
+    }
+    for event in &rollout.history {
+        let entered = event.entered.map(report::phase_word).unwrap_or_default();
+        let why = text::shown(&report::sentence(&event.why), 2_000);
+        lines.push(format!("{}  {:>6}  {entered:<12}  {why}", event.at, event.weight.to_string()));
+    }
+    lines.join("\n")
+}
+
+/// The commands of the AWS CLI, ready to be pasted into a shell.
+pub fn undo(rollout: &Rollout, calls: &[CliCall]) -> String {
+    let (baseline, target) = (&rollout.baseline, text::shown(&rollout.spec.target.key(), 200));
+    if calls.is_empty() {
+        return format!("# {target}: others have taken it; there is nothing of this rollout to put back");
+    }
+    let mut lines = vec![format!("# all traffic of {target} back to {baseline}, without Coalmine")];
+    for CliCall { service, command, input } in calls {
+        lines.push(format!("aws {service} {command} --cli-input-json {}", quoted(&input.to_string())));
+    }
+    lines.join("\n")
+}
+
+/// For a POSIX shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
