@@ -136,7 +136,7 @@ impl Stack {
 
     fn phases(&self) -> Vec<String> {
         let named = |rollout: &Rollout| format!("{}: {:?}", rollout.id, rollout.phase.name());
-        self.world.rollouts().values().map(named).collect()
+        self.world.rollouts().values().map(|rollout| named(rollout)).collect()
     }
 }
 
