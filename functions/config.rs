@@ -36,6 +36,15 @@ pub enum Handler {
     Alarm(World),
     /// It starts whatever is wrong with its configuration: Amazon ECS takes a function that cannot start for a refusal.
     Hook(Result<World, ConfigError>),
+    /// What answers CloudFormation must be told to whoever asks, so it is known whether that may be this machine.
+    Resource {
+        world: World,
+        loopback: bool,
+    },
+    /// The ARN that a `Custom::Rollout` names.
+    Macro {
+        service_token: String,
+    },
 }
 
 /// What is needed to act on rollouts.
@@ -82,14 +91,28 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             Some("abort") => self.world().map(Handler::Abort),
             Some("alarm") => self.world().map(Handler::Alarm),
             Some("hook") => self.world().map(|world| Handler::Hook(Ok(world))),
+            Some("resource") => {
+                let loopback = self.get("AWS_ENDPOINT_URL").is_some();
+                self.world().map(|world| Handler::Resource { world, loopback })
+            }
+            Some("macro") => self.service_token().map(|service_token| Handler::Macro { service_token }),
             other => {
                 let found = other.map_or("not set".to_owned(), |other| format!("`{other}`"));
                 self.problems.push(format!(
-                    "the function's handler (_HANDLER) is {found}; it must be tick, command, abort, alarm or hook"
+                    "the function's handler (_HANDLER) is {found}; it must be tick, command, abort, alarm, hook, resource or macro"
                 ));
                 None
             }
         }
+    }
+
+    fn service_token(&mut self) -> Option<String> {
+        if self.get("COALMINE_SERVICE_TOKEN").is_none() {
+            let message =
+                "COALMINE_SERVICE_TOKEN is not set; it must be the ARN of the function with the handler `resource`";
+            self.problems.push(message.to_owned());
+        }
+        self.optional("COALMINE_SERVICE_TOKEN", function_arn)
     }
 
     fn world(&mut self) -> Option<World> {
@@ -219,6 +242,14 @@ fn topic_arn(text: &str) -> Result<String, String> {
     }
 }
 
+fn function_arn(text: &str) -> Result<String, String> {
+    if is_arn(text, "lambda") {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is not a function's ARN; write it as `arn:aws:lambda:REGION:ACCOUNT:function:NAME`"))
+    }
+}
+
 fn is_arn(text: &str, service: &str) -> bool {
     let parts: Vec<&str> = text.splitn(6, ':').collect();
     matches!(parts.as_slice(), ["arn", partition, found, region, account, name]
@@ -241,12 +272,14 @@ mod tests {
         match read(environment).unwrap().handler {
             Handler::Tick(world) | Handler::Command(world) | Handler::Abort(world) | Handler::Alarm(world) => world,
             Handler::Hook(world) => world.unwrap(),
+            Handler::Resource { world, .. } => world,
+            Handler::Macro { .. } => panic!("it has no world"),
         }
     }
 
     #[test]
     fn a_table_is_enough_and_the_rest_has_defaults() {
-        for handler in ["tick", "command", "abort", "alarm", "hook"] {
+        for handler in ["tick", "command", "abort", "alarm", "hook", "resource"] {
             let world = world(&[("_HANDLER", handler), ("COALMINE_TABLE", "coalmine"), ("COALMINE_TOPIC_ARN", "")]);
             assert_eq!(world.aws.table.as_deref(), Some("coalmine"));
             assert_eq!((world.aws.event_bus, world.aws.topic_arn, world.aws.switch), (None, None, None));
@@ -300,6 +333,36 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_macro_needs_the_service_token_and_nothing_else() {
+        let token = "arn:aws:lambda:eu-west-1:111122223333:function:coalmine-Resource";
+        let config = read(&[("_HANDLER", "macro"), ("COALMINE_SERVICE_TOKEN", token)]).unwrap();
+        assert!(matches!(config.handler, Handler::Macro { service_token } if service_token == token));
+        for (value, message) in [
+            ("", "COALMINE_SERVICE_TOKEN is not set; it must be the ARN of the function with the handler `resource`"),
+            (
+                "coalmine-Resource",
+                "COALMINE_SERVICE_TOKEN: `coalmine-Resource` is not a function's ARN; write it as \
+                 `arn:aws:lambda:REGION:ACCOUNT:function:NAME`",
+            ),
+        ] {
+            let found = read(&[("_HANDLER", "macro"), ("COALMINE_SERVICE_TOKEN", value)]);
+            assert_eq!(found.unwrap_err(), message);
+        }
+    }
+
+    /// Answers may be sent to this machine in tests alone.
+    #[test]
+    fn an_endpoint_of_ones_own_opens_the_loopback() {
+        let loopback = |more: &[(&str, &str)]| {
+            let environment = [&[("_HANDLER", "resource"), ("COALMINE_TABLE", "coalmine")], more].concat();
+            let handler = read(&environment).unwrap().handler;
+            let Handler::Resource { loopback, .. } = handler else { panic!("{handler:?}") };
+            loopback
+        };
+        assert!(!loopback(&[]) && loopback(&[("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")]));
+    }
+
     /// A function that does not start is a refusal for Amazon ECS, which rolls back.
     #[test]
     fn the_hook_starts_although_its_configuration_is_wrong() {
@@ -316,12 +379,12 @@ mod tests {
             (
                 "_HANDLER",
                 "",
-                "the function's handler (_HANDLER) is not set; it must be tick, command, abort, alarm or hook",
+                "the function's handler (_HANDLER) is not set; it must be tick, command, abort, alarm, hook, resource or macro",
             ),
             (
                 "_HANDLER",
                 "tock",
-                "the function's handler (_HANDLER) is `tock`; it must be tick, command, abort, alarm or hook",
+                "the function's handler (_HANDLER) is `tock`; it must be tick, command, abort, alarm, hook, resource or macro",
             ),
             ("COALMINE_TABLE", "", "COALMINE_TABLE is not set; it must be the name of the state table"),
             (

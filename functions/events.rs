@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::alarm::{self, Heard};
 use crate::command::{self, Allowed};
 use crate::hook::{self, EcsCall};
-use crate::probe;
 use crate::tick::{self, Due};
+use crate::{macros, probe, resource};
 
 #[derive(Debug, Clone, PartialEq)]
 enum Action {
@@ -20,10 +20,12 @@ enum Action {
     Fired(&'static str),
     Ignored(&'static str),
     Hook(&'static str),
+    Resource(&'static str),
+    Macro(&'static str),
 }
 
 fn expected() -> Vec<(&'static str, Action)> {
-    [ordered(), alarms(), hooks()].concat()
+    [ordered(), alarms(), hooks(), stacks()].concat()
 }
 
 fn ordered() -> Vec<(&'static str, Action)> {
@@ -41,6 +43,16 @@ fn ordered() -> Vec<(&'static str, Action)> {
         ("command-start-alb", Command(Allowed::Everything, "start")),
         ("command-status", Command(Allowed::Everything, "status")),
         ("tick", Tick("2026-11-21T14:02:00Z")),
+    ]
+}
+
+fn stacks() -> Vec<(&'static str, Action)> {
+    use Action::*;
+    vec![
+        ("macro", Macro("CheckoutAliasliveRollout")),
+        ("resource-create", Resource("Create: checkout:live gets 42 for shop")),
+        ("resource-delete", Resource("Delete: checkout:live gets 43 for shop")),
+        ("resource-update", Resource("Update { from: Some(Version(\"42\")) }: checkout:live gets 43 for shop")),
     ]
 }
 
@@ -144,6 +156,17 @@ fn every_event_asks_for_what_its_name_says() {
                 format!("{alarm}: {why}").starts_with(what)
             }
             Action::Hook(what) => heard(&hook::read(&event, clock).unwrap()) == *what,
+            Action::Resource(what) => {
+                let Ok(resource::Heard::Asked(asked)) = resource::read(&event, clock, false) else { panic!("{name}") };
+                let (wish, stack) = (&asked.wish, asked.caller.stack_name());
+                format!("{:?}: {} gets {} for {stack}", asked.kind, wish.target(), wish.version.0) == *what
+            }
+            Action::Macro(added) => {
+                let answer = macros::answered("arn:aws:lambda:eu-west-1:111122223333:function:r", &event).unwrap();
+                answer["status"] == "success"
+                    && answer["requestId"] == event["requestId"]
+                    && answer["fragment"]["Resources"][added]["Type"] == "Custom::Rollout"
+            }
         };
         assert!(matches, "{name}.json does not ask for {action:?}");
     }
@@ -208,6 +231,12 @@ fn word() -> impl Strategy<Value = String> {
         "lifecycleStage",
         "DeploymentId",
         "LifecycleEventHookExecutionId",
+        "RequestType",
+        "ResourceProperties",
+        "Version",
+        "Spec",
+        "fragment",
+        "Resources",
     ]);
     prop_oneof![4 => known.prop_map(str::to_owned), 1 => any::<String>(), 1 => Just("\u{1b}[2J\n".repeat(10_000))]
 }

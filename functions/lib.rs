@@ -13,8 +13,10 @@ mod hook;
 #[cfg(test)]
 mod hostile;
 mod log;
+mod macros;
 mod metrics;
 pub mod probe;
+mod resource;
 mod tick;
 
 use std::process::ExitCode;
@@ -114,6 +116,16 @@ async fn serve(handler: Handler) -> Result<(), lambda_runtime::Error> {
                 metered(app.as_ref().ok(), event.context.clone(), Box::pin(hook::handle(app.as_ref(), event)))
             }))
             .await
+        }
+        Handler::Resource { world, loopback } => {
+            let app = App::start(world).await;
+            run(service_fn(|event: Event| {
+                metered(Some(&app), event.context.clone(), Box::pin(resource::handle(&app, loopback, event)))
+            }))
+            .await
+        }
+        Handler::Macro { service_token } => {
+            run(service_fn(|event| std::future::ready(macros::handle(&service_token, &event)))).await
         }
     }
 }

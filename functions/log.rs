@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
-use coalmine_core::driver::{HookLine, TickReport};
+use coalmine_core::cloudformation::Answer;
+use coalmine_core::driver::{HookLine, ResourceLine, TickReport};
 use coalmine_core::text;
 use lambda_runtime::Context;
 use serde::Serialize;
@@ -57,6 +58,13 @@ pub fn report(context: &Context, report: &TickReport) {
     for fault in &report.faults {
         write(Level::WARN, request_id, "fault", fault);
     }
+}
+
+/// Writes what was done about a stack's resource. A stack that is told of a failure rolls back.
+pub fn resource(request_id: &str, line: &ResourceLine) {
+    let failed = matches!(line.answer, Some(Answer::Failed { .. }));
+    let level = if failed || !line.faults.is_empty() { Level::WARN } else { Level::INFO };
+    write(level, request_id, "resource", line);
 }
 
 /// Nobody judges a deployment whose spec is wrong until somebody mends it.

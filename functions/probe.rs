@@ -1,12 +1,13 @@
 //! What must hold for any event, for fuzzing: every function reads it, or refuses it in one short line.
 
+use coalmine_core::cloudformation::Caller;
 use coalmine_core::command::Request;
 use coalmine_core::probe::{Broken, problems, told};
 use coalmine_core::units::Timestamp;
 use serde_json::Value;
 
 use crate::command::Allowed;
-use crate::{alarm, command, hook, tick};
+use crate::{alarm, command, hook, macros, resource, tick};
 
 /// A refusal quotes at most 400 characters of the event, each at most ten when it is written out.
 const REFUSAL_CHARS_MAX: usize = 1500;
@@ -36,6 +37,7 @@ pub fn event(bytes: &[u8]) -> Result<(), Broken> {
         Err(error) => told(&error.to_string(), REFUSAL_CHARS_MAX)?,
     }
     hooked(&event, clock)?;
+    stacked(&event, clock)?;
     [Allowed::Everything, Allowed::Stopping].into_iter().try_for_each(|allowed| commanded(&event, allowed))
 }
 
@@ -59,6 +61,45 @@ fn hooked(event: &Value, clock: Timestamp) -> Result<(), Broken> {
             }
         }
         Err(error) => told(&error.to_string(), REFUSAL_CHARS_MAX),
+    }
+}
+
+/// A template comes back whole, and nobody has this function call where Amazon does not answer.
+fn stacked(event: &Value, clock: Timestamp) -> Result<(), Broken> {
+    match resource::read(event, clock, false) {
+        Ok(resource::Heard::Asked(asked)) => called(&asked.caller)?,
+        Ok(resource::Heard::Decided(caller, answer)) => {
+            called(&caller)?;
+            let body = answer.body(&caller).len();
+            let name = caller.physical.len() + caller.logical.len() + caller.stack.len() + caller.request.len();
+            if body > 4096 && name < 2048 {
+                return Err(Broken(format!("an answer of {body} bytes")));
+            }
+        }
+        Err(error) => told(&error.to_string(), REFUSAL_CHARS_MAX)?,
+    }
+    match macros::answered("arn:aws:lambda:eu-west-1:111122223333:function:r", event) {
+        Ok(answer) if answer["status"] == "failure" => {
+            told(answer["errorMessage"].as_str().unwrap_or_default(), REFUSAL_CHARS_MAX)
+        }
+        Ok(answer) => {
+            let kept = |name: &str| answer["fragment"].get(name) == event["fragment"].get(name);
+            match ["Parameters", "Outputs", "Conditions", "Metadata"].into_iter().all(kept) {
+                true => Ok(()),
+                false => Err(Broken("more than the resources of a template has changed".to_owned())),
+            }
+        }
+        Err(error) => told(&error.to_string(), REFUSAL_CHARS_MAX),
+    }
+}
+
+fn called(caller: &Caller) -> Result<(), Broken> {
+    told(&caller.physical, 2 * NAME_CHARS_MAX)?;
+    told(&caller.stack, NAME_CHARS_MAX)?;
+    let host = caller.url.strip_prefix("https://").and_then(|rest| rest.split(['/', '?', '#', ':']).next());
+    match host.is_some_and(|host| host.to_ascii_lowercase().contains(".amazonaws.")) {
+        true => Ok(()),
+        false => Err(Broken(format!("an answer is sent to {host:?}"))),
     }
 }
 

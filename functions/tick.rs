@@ -29,10 +29,24 @@ pub async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Value, Diagn
         }
     };
     let budget = LambdaBudget::of(&event.context);
-    let report = driver::tick(&app.ports, now, &budget, &app.settings).await.map_err(|fault| failed(&fault))?;
+    // Side by side: neither must wait for the other's time to be over.
+    let (report, resources) = tokio::join!(
+        driver::tick(&app.ports, now, &budget, &app.settings),
+        driver::resources(&app.ports, now, &budget, &app.settings)
+    );
+    let resources = resources.unwrap_or_else(|fault| {
+        tracing::warn!(error = %fault, "the resources of stacks could not be read; the next tick tries again");
+        Vec::new()
+    });
+    resources.iter().for_each(|line| log::resource(&event.context.request_id, line));
+    let report = report.map_err(|fault| failed(&fault))?;
     log::report(&event.context, &report);
     log::tick(&event.context, &report);
-    answer(&report)
+    let mut done = answer(&report)?;
+    if !resources.is_empty() {
+        done["resources"] = answer(&resources)?;
+    }
+    Ok(done)
 }
 
 /// A rollout's time never runs backwards: a slip by years would end every deadline and pause at once, for good.

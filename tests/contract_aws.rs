@@ -10,6 +10,7 @@
 
 use coalmine_aws::Aws;
 use coalmine_core::analysis::{Count, MinuteSample, Pair, Verdict};
+use coalmine_core::cloudformation::{Asked, Caller, Kind, Resource, Wish};
 use coalmine_core::metrics::{Period, SeriesQuery, Stat};
 use coalmine_core::observation::{AlarmState, Readiness, Routing, Split, TestOutcome};
 use coalmine_core::ports::{
@@ -20,6 +21,7 @@ use coalmine_core::rollout::{DecisionRecord, Phase, Rollout, Why};
 use coalmine_core::sim::contract as sim;
 use coalmine_core::spec::{InvokeTest, LambdaTarget, MetricRef, Owner, Target, Test, Version};
 use coalmine_core::units::{Minute, Weight};
+use serde_json::json;
 
 /// What was set up.
 pub struct World {
@@ -189,9 +191,24 @@ pub async fn as_simulated(aws: &Aws) {
     for (kept, what) in [
         (sim::store(aws, &rollout("contract-simulated", "four")).await, "rollouts"),
         (sim::deployments(aws, &rollout("contract-elsewhere", "five")).await, "deployments"),
+        (sim::stacks(aws, &resource()).await, "stacks"),
     ] {
         kept.unwrap_or_else(|broken| panic!("{what}: {broken}"));
     }
+}
+
+fn resource() -> Resource {
+    let properties = json!({ "Function": "checkout", "Alias": "live", "Version": "2", "Spec": { "deadline": "1h" } });
+    let caller = Caller {
+        stack: "arn:aws:cloudformation:us-east-1:000000000000:stack/contract/51af3dc0".to_owned(),
+        logical: "Rollout".to_owned(),
+        physical: "coalmine/Rollout/checkout:live".to_owned(),
+        request: "request-1".to_owned(),
+        url: "https://bucket.s3.amazonaws.com/key".to_owned(),
+    };
+    let received = Minute::from_index(1000).start();
+    let asked = Asked { kind: Kind::Create, caller, wish: Wish::read(&properties).unwrap(), received };
+    Resource::asked_of(None, asked).unwrap()
 }
 
 pub async fn sealed(aws: &Aws) {

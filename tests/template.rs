@@ -26,6 +26,9 @@ const ENVIRONMENT: [&str; 10] = [
 /// What is released is made without the emulators' environment.
 const PYTHON: &str = "python3";
 
+/// What only the macro reads.
+const SERVICE_TOKEN: &str = "COALMINE_SERVICE_TOKEN";
+
 const EXAMPLE_OF_SAM: &str = "examples/codedeploy-sam/template.yaml";
 const EXAMPLE_OF_ECS: &str = "examples/ecs-hook/template.yaml";
 
@@ -83,15 +86,20 @@ fn the_stack_is_what_the_functions_expect() {
         assert!(roles.insert(properties["Role"].to_string()), "{} has a role of its own", properties["Handler"]);
         assert_eq!(properties["Runtime"], "provided.al2023");
         let environment = properties["Environment"]["Variables"].as_object().unwrap();
-        assert_eq!(environment.keys().map(String::as_str).collect::<Vec<_>>(), ENVIRONMENT);
+        let read = environment.keys().map(String::as_str).filter(|name| *name != SERVICE_TOKEN);
+        assert_eq!(read.collect::<Vec<_>>(), ENVIRONMENT);
+        let token = (properties["Handler"] == "macro").then(|| json!({ "Fn::GetAtt": ["Resource", "Arn"] }));
+        assert_eq!(environment.get(SERVICE_TOKEN), token.as_ref(), "only the macro is told of it");
         assert_eq!(environment["COALMINE_TABLE"], json!({ "Ref": "Table" }));
         let reserved =
             json!({ "Fn::If": ["HasReserved", { "Ref": "ReservedConcurrency" }, { "Ref": "AWS::NoValue" }] });
         assert_eq!(properties["ReservedConcurrentExecutions"], reserved, "off by default");
     }
     let config = std::fs::read_to_string(repository("functions/config.rs")).unwrap();
-    let known = config.split("Some(\"").skip(1).filter_map(|rest| rest.split_once("\") => self.world()"));
-    let known: BTreeSet<&str> = known.map(|(handler, _)| handler).filter(|handler| handler.len() < 20).collect();
+    let (_, known) = config.split_once("fn handler(").unwrap();
+    let (known, _) = known.split_once("other =>").unwrap();
+    let known: BTreeSet<&str> =
+        known.split("Some(\"").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0)).collect();
     assert_eq!(handlers, known, "the functions that there are, and those that the program can be");
     for role in of_type("AWS::IAM::Role") {
         let boundary = &role["Properties"]["PermissionsBoundary"]["Fn::If"];

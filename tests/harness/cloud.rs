@@ -212,6 +212,43 @@ impl Cloud {
         succeeded(&path, self.send("POST", &path, "sns", None, &Value::Null));
     }
 
+    pub fn delete_alias(&self, function: &str, alias: &str) {
+        self.lambda("DELETE", &format!("/2015-03-31/functions/{function}/aliases/{alias}"), &Value::Null);
+    }
+
+    /// Has a stack created, updated or deleted, and returns its state once nothing more happens. What is deleted has none.
+    pub fn stack(&self, action: &str, name: &str, template: &Value) -> Option<String> {
+        let template = template.to_string();
+        self.cloudformation(&[("Action", action), ("StackName", name), ("TemplateBody", &template)]);
+        let since = Instant::now();
+        loop {
+            let described = self.cloudformation(&[("Action", "DescribeStacks"), ("StackName", name)]);
+            let state = described.split("<StackStatus>").nth(1).and_then(|rest| rest.split('<').next());
+            match state {
+                None | Some("DELETE_COMPLETE") => return None,
+                Some(state) if !state.ends_with("_IN_PROGRESS") => return Some(state.to_owned()),
+                Some(state) => assert!(since.elapsed() < PATIENCE, "{name} is still {state}"),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The answer's XML, whatever its status.
+    fn cloudformation(&self, parameters: &[(&str, &str)]) -> String {
+        let encode = |text: &str| -> String {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+            let encoded = |byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+            text.bytes().map(encoded).collect()
+        };
+        let pairs = parameters.iter().map(|(name, value)| format!("{name}={}", encode(value)));
+        let body = [vec!["Version=2010-05-15".to_owned()], pairs.collect()].concat().join("&");
+        let content_type = "application/x-www-form-urlencoded";
+        let request =
+            Request { method: "POST", path: "/", service: "cloudformation", content_type, target: None, body: &body };
+        let answer = http::send(self.stack.port(), &request).body;
+        answer.as_str().map_or_else(|| answer.to_string(), str::to_owned)
+    }
+
     pub fn set_alarm(&self, name: &str, state: &str) {
         let body = json!({ "AlarmName": name, "StateValue": state, "StateReason": "a test says so" });
         self.json("monitoring", "GraniteServiceVersion20100801.SetAlarmState", &body);

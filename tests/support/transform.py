@@ -1,4 +1,4 @@
-"""Translates a SAM template to plain CloudFormation, offline, and prints it as JSON."""
+"""Translates SAM templates to plain CloudFormation, offline, and prints each as JSON on a line."""
 
 import json
 import sys
@@ -26,7 +26,8 @@ def main(path):
         if "CodeUri" in properties:
             properties["CodeUri"] = "s3://bucket/code.zip"
     plain = Translator({}, Parser(), boto_session=Session()).translate(sam_template=template, parameter_values={})
-    json.dump(plain, sys.stdout)
+    print(json.dumps(plain))
 
 
-main(sys.argv[1])
+for template in sys.argv[1:]:
+    main(template)

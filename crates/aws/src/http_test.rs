@@ -38,7 +38,7 @@ impl Aws {
         tokio::time::timeout(LONGEST_TEST, answer).await.unwrap_or_else(|_| Err(late()))
     }
 
-    fn http(&self) -> &Connector {
+    pub(crate) fn http(&self) -> &Connector {
         self.http.get_or_init(|| Connector::builder().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build())
     }
 }

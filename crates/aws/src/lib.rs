@@ -26,6 +26,7 @@ mod lambda_alias;
 mod notify;
 #[cfg(any(test, feature = "probe"))]
 pub mod probe;
+mod respond;
 mod router;
 mod stack;
 mod switch;
@@ -70,7 +71,7 @@ pub struct Aws {
     ecs: OnceLock<aws_sdk_ecs::Client>,
     elb: OnceLock<aws_sdk_elasticloadbalancingv2::Client>,
     eventbridge: OnceLock<aws_sdk_eventbridge::Client>,
-    /// Carries the spec's own requests.
+    /// Carries the spec's own requests, and answers to CloudFormation.
     http: OnceLock<aws_smithy_http_client::Connector>,
     lambda: OnceLock<aws_sdk_lambda::Client>,
     scheduler: OnceLock<aws_sdk_scheduler::Client>,

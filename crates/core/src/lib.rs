@@ -5,6 +5,7 @@
 
 pub mod alb;
 pub mod analysis;
+pub mod cloudformation;
 pub mod command;
 pub mod deployment;
 pub mod driver;

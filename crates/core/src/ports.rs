@@ -8,6 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::analysis::MinuteSample;
+use crate::cloudformation::{Answer, Caller, Resource};
 use crate::deployment::{Deployment, DeploymentRef, FoundSpec, Hook, HookAnswer};
 use crate::metrics::{Series, SeriesQuery};
 use crate::observation::{AlarmState, Health, Routing, Surroundings, TestOutcome, VersionInfo};
@@ -299,6 +300,29 @@ pub trait TestRunner {
         version: &Version,
         test: &Test,
     ) -> impl Future<Output = Result<TestOutcome, Fault>> + Send;
+}
+
+/// Keeping what is known of a stack's resource.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    /// Somebody else kept it meanwhile.
+    #[error("the resource was changed meanwhile")]
+    Conflict,
+    /// It may or may not have been kept.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// The custom resources of stacks, and CloudFormation, which waits for what comes of them.
+pub trait Stacks {
+    /// Every resource that is open or was within the last week, read consistently, oldest first.
+    fn resources(&self) -> impl Future<Output = Result<Vec<Resource>, Fault>> + Send;
+
+    /// Keeps a resource if the stored revision is the one before its own; the first one is 1.
+    fn keep_resource(&self, resource: &Resource) -> impl Future<Output = Result<(), KeepError>> + Send;
+
+    /// Tells CloudFormation what a request came to. It takes the first answer.
+    fn respond(&self, caller: &Caller, answer: &Answer) -> impl Future<Output = Result<(), Fault>> + Send;
 }
 
 /// Everything the driver needs.

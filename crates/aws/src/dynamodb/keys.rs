@@ -9,11 +9,13 @@
 //! | `ACTIVE` | `<id>` | a rollout that a tick has to look at |
 //! | `ALARM#<name>` | `<id>` | an active rollout that names the alarm |
 //! | `HOOK` | `<deployment>#<digest of the execution>` | a hook that waits for its answer |
+//! | `RESOURCE` | `<digest of the stack>#<digest of the resource>` | a stack's `Custom::Rollout`, and what was asked of it last |
 //! | `JUDGED` | `<id>` | a rollout that judges another service's deployment, or did |
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use coalmine_core::cloudformation::Caller;
 use coalmine_core::deployment::Hook;
 use coalmine_core::spec::Target;
 use coalmine_core::units::Minute;
@@ -25,6 +27,9 @@ pub(super) const ACTIVE: &str = "ACTIVE";
 
 /// Partition of the hooks that wait.
 pub(super) const HOOK: &str = "HOOK";
+
+/// Partition of the custom resources of stacks: those of the last week, a kilobyte or two each.
+pub(super) const RESOURCE: &str = "RESOURCE";
 
 /// Partition of the rollouts that judge another service's deployment, ended ones among them.
 pub(super) const JUDGED: &str = "JUDGED";
@@ -70,6 +75,12 @@ impl Key {
     /// An execution's name is as long as CodeDeploy likes, and a key is not: it stands there as a digest.
     pub fn hook(hook: &Hook) -> Self {
         Self { pk: HOOK.to_owned(), sk: format!("{}#{:016x}", hook.deployment.id(), digest(&hook.execution)) }
+    }
+
+    /// A stack's ARN and a resource's name may be longer than a key is.
+    pub fn resource(caller: &Caller) -> Self {
+        let sk = format!("{:016x}#{:016x}", digest(&caller.stack), digest(&caller.physical));
+        Self { pk: RESOURCE.to_owned(), sk }
     }
 
     pub fn judged(id: &str) -> Self {

@@ -25,6 +25,7 @@ mod keys;
 #[cfg(any(test, feature = "probe"))]
 pub(crate) mod probe;
 mod shape;
+mod stacks;
 mod transaction;
 
 const GET_ITEM: Call = Call::new("GetItem", "dynamodb:GetItem");

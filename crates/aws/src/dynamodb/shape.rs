@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use coalmine_core::analysis::MinuteSample;
+use coalmine_core::cloudformation::Resource;
 use coalmine_core::deployment::Hook;
 use coalmine_core::rollout::{DecisionRecord, Rollout};
 use coalmine_core::units::{Span, Timestamp};
@@ -30,6 +31,9 @@ const KEEP_PARTS: Span = Span::from_hours((366 + 90) * 24);
 
 /// CodeDeploy waits for an hour. The day after it is for people.
 const KEEP_HOOK: Span = Span::from_hours(25);
+
+/// A stack's operation, rollback and all, is over by then; nothing of the resource is needed after it.
+const KEEP_RESOURCE: Span = Span::from_hours(7 * 24);
 
 /// DynamoDB's own limit for an item, names included.
 const LARGEST_ITEM_BYTES: usize = 400 * 1024;
@@ -85,6 +89,19 @@ pub(super) fn hook_item(hook: &Hook) -> Result<Item, ShapeError> {
 }
 
 pub(super) fn read_hook(item: &Item) -> Result<Hook, ShapeError> {
+    check_shape(item)?;
+    Ok(serde_json::from_str(text(item, "doc")?)?)
+}
+
+pub(super) fn resource_item(resource: &Resource) -> Result<Item, ShapeError> {
+    let mut item = new_item(&Key::resource(&resource.asked.caller));
+    item.insert("rev".to_owned(), number(resource.revision));
+    item.insert("doc".to_owned(), AttributeValue::S(serde_json::to_string(resource)?));
+    item.insert("ttl".to_owned(), number((resource.asked.received + KEEP_RESOURCE).epoch_seconds()));
+    fits(item)
+}
+
+pub(super) fn read_resource(item: &Item) -> Result<Resource, ShapeError> {
     check_shape(item)?;
     Ok(serde_json::from_str(text(item, "doc")?)?)
 }

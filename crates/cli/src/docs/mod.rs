@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::validate::print_problem;
 
-const DOCUMENTS: [&str; 21] = [
+const DOCUMENTS: [&str; 28] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -25,6 +25,8 @@ const DOCUMENTS: [&str; 21] = [
     "docs/alb.md",
     "docs/analyze.md",
     "docs/blind-spots.md",
+    "docs/cloudformation.md",
+    "docs/commands.md",
     "docs/deployments.md",
     "docs/install.md",
     "docs/operations.md",
@@ -36,8 +38,13 @@ const DOCUMENTS: [&str; 21] = [
     "examples/alb-ec2/README.md",
     "examples/alb-ecs/README.md",
     "examples/alb-lambda/README.md",
+    "examples/automatic/README.md",
     "examples/codedeploy-sam/README.md",
+    "examples/custom-resource/README.md",
     "examples/ecs-hook/README.md",
+    "examples/pipeline/README.md",
+    "examples/sam-macro/README.md",
+    "examples/terraform/README.md",
     "fuzz/README.md",
 ];
 

@@ -170,7 +170,7 @@ fn coalmine(arguments: &[&str]) -> Result<(), String> {
 fn deploy(document: &str, options: &[&str]) -> Result<(), String> {
     let beside = document.replace("README.md", "template.yaml");
     let (template, stack) = match document {
-        "examples/codedeploy-sam/README.md" => (beside.as_str(), "shop"),
+        "examples/codedeploy-sam/README.md" | "examples/sam-macro/README.md" => (beside.as_str(), "shop"),
         "examples/ecs-hook/README.md" => (beside.as_str(), "cart"),
         _ => ("template.yaml", "coalmine"),
     };

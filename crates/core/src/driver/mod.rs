@@ -10,6 +10,7 @@ mod order;
 mod past;
 mod problems;
 mod record;
+mod resources;
 mod sampling;
 mod start;
 mod start_alb;
@@ -39,6 +40,7 @@ use hooks::{Attended, Calls};
 pub use hooks::{HookLine, HookReport, hook};
 pub use order::command;
 pub use record::{Recorded, Window, record};
+pub use resources::{ResourceLine, resource, resources};
 
 /// Rollouts attended at the same time. Each makes a few calls at once against 15 Lambda control-plane requests a
 /// second for the whole account, so more would only be throttled.

@@ -52,7 +52,7 @@ async fn answer<P: Ports, B: Budget>(context: &Context<'_, P, B>, request: Reque
     }
 }
 
-async fn steer<P: Ports, B: Budget>(
+pub(super) async fn steer<P: Ports, B: Budget>(
     context: &Context<'_, P, B>,
     id: &str,
     order: &Order,

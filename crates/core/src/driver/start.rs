@@ -26,6 +26,32 @@ pub(super) async fn start<P: Ports, B: Budget>(
     validated: Validated,
     by: String,
 ) -> Result<Answer, Vec<Problem>> {
+    let (rollout, warnings) = match check(context, validated, by).await? {
+        Checked::Answered(answer) => return Ok(answer),
+        Checked::Begins(rollout, warnings) => (*rollout, warnings),
+    };
+    match context.ports.create(&rollout).await {
+        Ok(()) => Ok(Answer::about(rollout, warnings)),
+        Err(CreateError::Fault(fault)) => Err(failed(fault)),
+        Err(error @ (CreateError::Exists | CreateError::TargetTaken { .. })) => {
+            Err(problem("", format!("{error}: another start came first; ask again")))
+        }
+    }
+}
+
+/// What a start came to before anything is written.
+pub(super) enum Checked {
+    /// There is nothing to begin.
+    Answered(Answer),
+    Begins(Box<Rollout>, Vec<Problem>),
+}
+
+/// All of a start but the writing.
+pub(super) async fn check<P: Ports, B: Budget>(
+    context: &Context<'_, P, B>,
+    validated: Validated,
+    by: String,
+) -> Result<Checked, Vec<Problem>> {
     let Validated { spec, mut warnings } = validated;
     check_owner(&spec)?;
     let opened = match &spec.target {
@@ -33,7 +59,7 @@ pub(super) async fn start<P: Ports, B: Budget>(
         Target::Alb(alb) => start_alb::open(context, &spec, alb).await?,
     };
     let mut scene = match opened {
-        Opened::Answered(answer) => return Ok(answer),
+        Opened::Answered(answer) => return Ok(Checked::Answered(answer)),
         Opened::Begins(scene) => *scene,
     };
     let mut problems = check_version(&scene.version);
@@ -54,13 +80,7 @@ pub(super) async fn start<P: Ports, B: Budget>(
     let parts = Parts { scene, spec, plan, learned, muted, guest: None, by };
     let rollout = engine::begin(&parts.into_start(context.settings, context.now));
     check_size(&rollout)?;
-    match context.ports.create(&rollout).await {
-        Ok(()) => Ok(Answer::about(rollout, warnings)),
-        Err(CreateError::Fault(fault)) => Err(failed(fault)),
-        Err(error @ (CreateError::Exists | CreateError::TargetTaken { .. })) => {
-            Err(problem("", format!("{error}: another start came first; ask again")))
-        }
-    }
+    Ok(Checked::Begins(Box::new(rollout), warnings))
 }
 
 /// Room for what is still to be learned of a check, as JSON: 18 models of a distribution, one of counts, each with the

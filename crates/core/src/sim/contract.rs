@@ -4,10 +4,12 @@
 use std::fmt::Debug;
 
 use crate::analysis::{MinuteSample, Verdict};
+use crate::cloudformation::Resource;
 use crate::deployment::{DeploymentRef, Hook};
 use crate::observation::{Routing, Split};
 use crate::ports::{
-    Attach, CreateError, DeadMansSwitch, RolloutStore, SaveError, SetError, SetWeight, Switch, TrafficRouter,
+    Attach, CreateError, DeadMansSwitch, KeepError, RolloutStore, SaveError, SetError, SetWeight, Stacks, Switch,
+    TrafficRouter,
 };
 use crate::rollout::{DecisionRecord, Guest, Phase, Rollout};
 use crate::spec::{Target, Version};
@@ -124,6 +126,29 @@ async fn ending(store: &impl RolloutStore, last: &Rollout) -> Result<(), Broken>
     }
     let next = Rollout { id: format!("{}-next", last.id), phase: last.phase.clone(), ..ended.clone() };
     works("the next rollout takes the target", store.create(&next).await)
+}
+
+/// What a store keeps of stacks. `resource` was asked for and is not stored yet, and neither is any other.
+pub async fn stacks(store: &impl Stacks, resource: &Resource) -> Result<(), Broken> {
+    equal("no stack has asked at first", &works("resources", store.resources().await)?, &Vec::new())?;
+    let at = |revision: u64| Resource { revision, sent: revision == 3, ..resource.clone() };
+    for revision in 1..=3 {
+        works("keep_resource", store.keep_resource(&at(revision)).await)?;
+        equal("what was kept is there, whole", &works("resources", store.resources().await)?, &vec![at(revision)])?;
+    }
+    for revision in [1, 3, 5] {
+        let late = store.keep_resource(&at(revision)).await;
+        expect("who keeps an old revision loses", matches!(late, Err(KeepError::Conflict)), &late)?;
+    }
+    let mut other = at(1);
+    other.asked.caller.physical.push_str("-other");
+    other.asked.received = other.asked.received + Span::from_minutes(1);
+    works("keep_resource", store.keep_resource(&other).await)?;
+    equal(
+        "another one is beside it, the oldest first",
+        &works("resources", store.resources().await)?,
+        &vec![at(3), other],
+    )
 }
 
 /// What a store keeps of other services' deployments. `rollout` is as for [`store`], on a target of its own, and judges

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::scenario::{self, Scenario};
 use super::world::World;
+use crate::cloudformation::{Asked, Caller, Kind, Resource, Wish};
 use crate::observation::AlarmState;
 use crate::rollout::Rollout;
 use crate::spec::{LambdaTarget, Owner, Target, Version};
@@ -144,4 +145,19 @@ pub fn rollout() -> Rollout {
         "eventsTotal": 0, "now": start(), "revision": 0,
     });
     serde_json::from_value(rollout).unwrap()
+}
+
+/// What a stack asked for.
+pub fn resource() -> Resource {
+    let properties = json!({ "Function": "checkout", "Alias": "live", "Version": "42", "Spec": { "deadline": "1h" } });
+    let caller = Caller {
+        stack: "arn:aws:cloudformation:eu-west-1:111122223333:stack/shop/51af3dc0".to_owned(),
+        logical: "Rollout".to_owned(),
+        physical: "coalmine/Rollout/checkout:live".to_owned(),
+        request: "request-1".to_owned(),
+        url: "https://bucket.s3.amazonaws.com/key".to_owned(),
+    };
+    let kind = Kind::Update { from: Some(baseline()) };
+    let wish = Wish::read(&properties).unwrap();
+    Resource::asked_of(None, Asked { kind, caller, wish, received: start() }).unwrap()
 }

@@ -16,7 +16,7 @@ use crate::text::is_harmful;
 use crate::units::{Span, Weight, parse_decimal};
 
 /// Longest rollout or check name.
-const NAME_CHARS_MAX: usize = 64;
+pub const NAME_CHARS_MAX: usize = 64;
 /// Lambda's limit for function names.
 const FUNCTION_CHARS_MAX: usize = 64;
 /// Lambda's limit for alias names.

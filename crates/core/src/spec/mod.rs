@@ -19,9 +19,11 @@ pub(crate) mod suggest;
 mod tests;
 pub(crate) mod tree;
 mod validate;
+mod within;
 
 pub use deployment::for_deployment;
 pub use effective::effective;
+pub use leaves::NAME_CHARS_MAX;
 pub(crate) use parse::inside;
 pub use parse::{Validated, from_value, parse, parse_with_defaults};
 pub(crate) use presets::Preset;
@@ -29,6 +31,7 @@ pub use schema::schema;
 pub(crate) use strategy::{exactly_one, rising};
 pub(crate) use suggest::hint as field_hint;
 pub use tree::DOCUMENT_BYTES_MAX;
+pub use within::within;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

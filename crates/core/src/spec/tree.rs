@@ -69,6 +69,23 @@ impl Node {
         node
     }
 
+    /// With texts read as if nobody had quoted them: whoever makes a text of every number and flag means those.
+    pub fn unquoted(self) -> Self {
+        let tree = match self.tree {
+            Tree::Text(text) => match plain(text.clone()) {
+                tree @ (Tree::Bool(_) | Tree::Number(..)) => tree,
+                Tree::Null | Tree::Text(_) | Tree::List(_) | Tree::Map(_) => Tree::Text(text),
+            },
+            Tree::List(items) => Tree::List(items.into_iter().map(Self::unquoted).collect()),
+            Tree::Map(entries) => {
+                let unquoted = |entry: Entry| Entry { value: entry.value.unquoted(), ..entry };
+                Tree::Map(entries.into_iter().map(unquoted).collect())
+            }
+            tree @ (Tree::Null | Tree::Bool(_) | Tree::Number(..)) => tree,
+        };
+        Self { tree, pos: self.pos }
+    }
+
     /// The same as JSON, for payloads.
     pub fn to_value(&self) -> Value {
         match &self.tree {

@@ -13,6 +13,7 @@ mod killed;
 mod past;
 mod presets;
 mod recordings;
+mod resources;
 mod shared_target;
 mod starts;
 mod starts_alb;

@@ -8,6 +8,7 @@ mod deployments;
 mod fork;
 mod router;
 mod services;
+mod stacks;
 mod switch;
 #[cfg(test)]
 mod tests;
@@ -120,6 +121,7 @@ struct State {
     /// By rollout.
     switches: BTreeMap<String, Armed>,
     fired: Vec<(Timestamp, String)>,
+    stacks: stacks::Kept,
     /// By version: answers to its tests, the last one for ever after.
     test_outcomes: BTreeMap<Version, Vec<TestOutcome>>,
     /// By version: how its tests ended the last time.
@@ -155,6 +157,7 @@ impl World {
                 kept: deployments::Kept::default(),
                 switches: BTreeMap::new(),
                 fired: Vec::new(),
+                stacks: stacks::Kept::default(),
                 test_outcomes: BTreeMap::new(),
                 tests_run: BTreeMap::new(),
             }),

@@ -1,0 +1,439 @@
+//! A `Custom::Rollout` from request to request, and what follows of what is seen.
+//!
+//! A request is kept before anything is done about it, and so is its answer before it is told: whoever is killed meanwhile
+//! leaves it to the next tick, and whoever asks again gets the same answer.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Answer, Wish};
+use crate::observation::Routing;
+use crate::report;
+use crate::rollout::{Phase, Rollout};
+use crate::spec::Version;
+use crate::units::{Span, Timestamp};
+
+/// What is in the way of a start may be a call that failed: it is tried again for so long before the stack is told.
+pub(crate) const PATIENCE: Span = Span::from_minutes(2);
+
+/// Where nothing can be seen for so long, the stack is told.
+const SEEN_WITHIN: Span = Span::from_minutes(10);
+
+/// CloudFormation writes the version that it was told a few seconds after the answer. An alias that was not written for so
+/// long is not going to be.
+const WRITTEN_WITHIN: Span = Span::from_minutes(5);
+
+/// Kept of the time that CloudFormation waits, for an answer that has to be sent again.
+const LEFT_FOR_SENDING: Span = Span::from_minutes(5);
+
+/// Requests that are remembered: Lambda may repeat one after the next one came.
+const REQUESTS_REMEMBERED: usize = 8;
+
+/// A request of CloudFormation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Asked {
+    pub kind: Kind,
+    pub caller: Caller,
+    pub wish: Wish,
+    pub received: Timestamp,
+}
+
+/// Who asked, and where the answer is sent.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Caller {
+    /// The stack's ARN.
+    pub stack: String,
+    /// The resource's name in the template.
+    pub logical: String,
+    /// Names the resource for CloudFormation. With another one the former would be deleted.
+    pub physical: String,
+    /// The request's own name.
+    pub request: String,
+    /// Where the answer is sent. Whoever has it may answer, so it is in no log.
+    pub url: String,
+}
+
+impl Caller {
+    /// `shop`, of the stack's ARN.
+    #[must_use]
+    pub fn stack_name(&self) -> &str {
+        self.stack.split('/').nth(1).unwrap_or(&self.stack)
+    }
+}
+
+impl std::fmt::Debug for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {}, request {}", self.physical, self.stack, self.request)
+    }
+}
+
+/// What happens to the resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kind {
+    Create,
+    /// From the version that the stack had before; `None` where that cannot be read.
+    Update {
+        from: Option<Version>,
+    },
+    Delete,
+}
+
+impl Asked {
+    /// CloudFormation waits no longer.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        now >= self.received + self.wish.timeout
+    }
+
+    /// When it has to be answered, with a verdict or without.
+    #[must_use]
+    pub fn answer_by(&self) -> Timestamp {
+        self.received + self.wish.timeout.minus(LEFT_FOR_SENDING)
+    }
+
+    /// The version that the stack had before.
+    fn came_from(&self) -> Option<&Version> {
+        match &self.kind {
+            Kind::Update { from } => from.as_ref(),
+            Kind::Create | Kind::Delete => None,
+        }
+    }
+
+    /// Whether the stack wants another version than before, or for the first time.
+    fn changes_version(&self) -> bool {
+        self.kind != Kind::Delete && self.came_from() != Some(&self.wish.version)
+    }
+}
+
+/// A resource: what was asked last, and what came of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resource {
+    /// Counts the writes: the condition of the next one.
+    pub revision: u64,
+    pub asked: Asked,
+    /// The rollout that was started for the request, or is to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<String>,
+    /// The rollout runs, and the stack waits for it.
+    #[serde(default)]
+    pub waits: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
+    /// The answer has reached CloudFormation, or nobody waits for it any more.
+    #[serde(default)]
+    pub sent: bool,
+    /// A start that waits until CloudFormation has written what it was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begin: Option<Begin>,
+    /// The version that the alias has for CloudFormation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Version>,
+    /// The last change of version: the other way round it is the stack's rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
+    /// Earlier requests, the last one last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<String>,
+}
+
+/// From one version to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    pub from: Version,
+    pub to: Version,
+}
+
+/// A start that waits. CloudFormation may take weights for its own to remove when it writes the alias, so there must be none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Begin {
+    pub rollout: String,
+    pub wish: Wish,
+    /// The alias' revision at the answer: another one says that it was written.
+    pub revision: Option<String>,
+    /// It begins by then all the same.
+    pub by: Timestamp,
+}
+
+/// What a look saw.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Look {
+    /// `None` for an alias that does not exist.
+    pub live: Option<Routing>,
+    /// The rollouts that have the alias or wait for it, oldest first, but for those that judge deployments of others.
+    pub running: Vec<Rollout>,
+    /// The one that was started for the request.
+    pub started: Option<Rollout>,
+    /// Every writer is switched off: the stack writes its versions as it would without Coalmine.
+    pub observes: bool,
+}
+
+impl Look {
+    /// The version that has the traffic, or gets it back.
+    fn live_version(&self) -> Option<&Version> {
+        let back = self.running.iter().find(|one| matches!(one.phase, Phase::RollingBack { .. }) && one.has_begun());
+        back.map(|one| &one.baseline).or_else(|| self.live.as_ref().map(|live| &live.primary))
+    }
+
+    /// Whether all traffic goes to a version.
+    fn is_wholly_on(&self, version: &Version) -> bool {
+        self.live.as_ref().is_some_and(|live| live.primary == *version && live.additional.is_none())
+    }
+}
+
+/// What is to be done next. Each is done, and what came of it is kept, before the next look.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Nothing now.
+    Wait(String),
+    /// Nothing any more.
+    Done,
+    /// The answer is to be kept.
+    Keep(Answer),
+    /// The answer is to be sent.
+    Send(Answer),
+    /// Nobody waits for the answer any more.
+    GiveUp,
+    /// The rollout is to be started now, and the stack waits for it or gets this answer.
+    Start {
+        answer: Option<Answer>,
+    },
+    /// Everything that a start checks is to be checked. If nothing is in the way the answer is given and the start waits.
+    Check {
+        answer: Answer,
+        begin_by: Timestamp,
+    },
+    /// The start that waited.
+    Begin,
+    Abort {
+        rollout: String,
+        reason: String,
+    },
+}
+
+impl Resource {
+    /// With its answer, which is yet to be sent.
+    #[must_use]
+    pub fn answered(&self, answer: Answer) -> Self {
+        let told = match &answer {
+            Answer::Succeeded { version: Some(version), .. } => Some(version.clone()),
+            Answer::Succeeded { version: None, .. } | Answer::Failed { .. } => self.told.clone(),
+        };
+        Self { waits: false, told, answer: Some(answer), ..self.clone() }
+    }
+
+    /// Whether a tick has anything to do with it.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.sent || self.begin.is_some()
+    }
+
+    /// What is known once a request came in. `None` for one that is no news.
+    #[must_use]
+    pub fn asked_of(before: Option<Self>, asked: Asked) -> Option<Self> {
+        let Some(before) = before else {
+            return Some(Self::new(asked));
+        };
+        if before.asked.caller.request == asked.caller.request || before.earlier.contains(&asked.caller.request) {
+            return None;
+        }
+        let mut next = Self { revision: before.revision, ..Self::new(asked) };
+        if next.asked.kind != Kind::Create {
+            next.told = before.told.clone();
+        }
+        if !next.asked.changes_version() && next.asked.kind != Kind::Delete {
+            // What was begun for this version goes on.
+            next.begin = before.begin;
+            next.change = before.change.clone();
+        }
+        if next.is_reversal_of(before.change.as_ref()) {
+            next.change = before.change;
+        }
+        next.earlier = before.earlier;
+        next.earlier.push(before.asked.caller.request);
+        let forgotten = next.earlier.len().saturating_sub(REQUESTS_REMEMBERED);
+        next.earlier.drain(..forgotten);
+        Some(next)
+    }
+
+    fn new(asked: Asked) -> Self {
+        let to = asked.wish.version.clone();
+        let from = asked.came_from().filter(|from| **from != to).cloned();
+        let change = from.map(|from| Change { from, to });
+        Self {
+            revision: 0,
+            asked,
+            rollout: None,
+            waits: false,
+            answer: None,
+            sent: false,
+            begin: None,
+            told: None,
+            change,
+            earlier: Vec::new(),
+        }
+    }
+
+    /// The stack rolls back: it goes the way back that it came.
+    fn is_reversal_of(&self, change: Option<&Change>) -> bool {
+        change
+            .is_some_and(|change| change.from == self.asked.wish.version && Some(&change.to) == self.asked.came_from())
+    }
+
+    fn goes_back(&self) -> bool {
+        self.asked.changes_version() && self.is_reversal_of(self.change.as_ref())
+    }
+
+    /// What follows where the answer is known; nothing where it takes a look.
+    #[must_use]
+    pub fn without_looking(&self, now: Timestamp) -> Option<Step> {
+        match &self.answer {
+            Some(_) if !self.sent && self.asked.is_over(now) => Some(Step::GiveUp),
+            Some(answer) if !self.sent => Some(Step::Send(answer.clone())),
+            Some(_) if self.begin.is_none() => Some(Step::Done),
+            Some(_) | None => None,
+        }
+    }
+
+    /// What follows of a look.
+    #[must_use]
+    pub fn next(&self, look: &Look, now: Timestamp) -> Step {
+        if let Some(step) = self.without_looking(now) {
+            return step;
+        }
+        if let (Some(_), Some(begin)) = (&self.answer, &self.begin) {
+            return Self::waiting_to_begin(begin, look, now);
+        }
+        match &self.asked.kind {
+            Kind::Delete => deleted(look),
+            Kind::Create | Kind::Update { .. } => self.wanted(look, now),
+        }
+    }
+
+    /// What follows where nothing could be seen.
+    #[must_use]
+    pub fn unseen(&self, why: &str, now: Timestamp) -> Step {
+        self.without_looking(now).unwrap_or_else(|| match self.given_up(why, now) {
+            Some(answer) => Step::Keep(answer),
+            None => Step::Wait(why.to_owned()),
+        })
+    }
+
+    /// The answer to a request about which nothing could be seen or done for long; nothing while it is worth another try.
+    #[must_use]
+    pub fn given_up(&self, why: &str, now: Timestamp) -> Option<Answer> {
+        let since = self.asked.received + SEEN_WITHIN;
+        let limit = if self.waits { self.asked.answer_by() } else { since.min(self.asked.answer_by()) };
+        if self.answer.is_some() || now < limit {
+            return None;
+        }
+        Some(match self.asked.kind {
+            // A stack that cannot be deleted helps nobody; what runs is looked after all the same.
+            Kind::Delete => Answer::Succeeded { version: None, rollout: None },
+            Kind::Create | Kind::Update { .. } => Answer::Failed { reason: why.to_owned() },
+        })
+    }
+
+    /// The answer where something is in the way of the start; nothing while it is worth another try.
+    #[must_use]
+    pub fn refused(&self, why: &str, now: Timestamp) -> Option<Answer> {
+        (now >= self.asked.received + PATIENCE).then(|| Answer::Failed { reason: why.to_owned() })
+    }
+
+    fn waiting_to_begin(begin: &Begin, look: &Look, now: Timestamp) -> Step {
+        let is_written = |live: &Routing| live.revision != begin.revision;
+        match now >= begin.by || look.live.as_ref().is_some_and(is_written) {
+            true => Step::Begin,
+            false => Step::Wait("CloudFormation is yet to write the alias".to_owned()),
+        }
+    }
+
+    fn wanted(&self, look: &Look, now: Timestamp) -> Step {
+        let version = &self.asked.wish.version;
+        let Some(live) = look.live_version() else {
+            // There is nothing to compare with.
+            return Step::Keep(Answer::of(version.clone(), None));
+        };
+        if self.waits {
+            return self.awaited(look, now);
+        }
+        let stays = |rollout| Answer::of(live.clone(), rollout);
+        if !self.asked.changes_version() {
+            return Step::Keep(stays(look.running.last().map(|rollout| rollout.id.clone())));
+        }
+        if self.goes_back() || live == version {
+            let leaves = |one: &&Rollout| {
+                self.asked.came_from() == Some(&one.canary) && !matches!(one.phase, Phase::RollingBack { .. })
+            };
+            return match look.running.iter().find(leaves) {
+                Some(rollout) => Step::Abort {
+                    rollout: rollout.id.clone(),
+                    reason: format!("the stack goes back to version {}", version.0),
+                },
+                None => Step::Keep(stays(None)),
+            };
+        }
+        let answer = stays(self.rollout.clone());
+        if look.observes {
+            Step::Keep(Answer::of(version.clone(), None))
+        } else if self.asked.wish.waits {
+            Step::Start { answer: None }
+        } else if self.told.as_ref() == Some(live) {
+            Step::Start { answer: Some(answer) }
+        } else {
+            Step::Check { answer, begin_by: now + WRITTEN_WITHIN }
+        }
+    }
+
+    /// The rollout that the stack waits for.
+    fn awaited(&self, look: &Look, now: Timestamp) -> Step {
+        let Some(rollout) = &look.started else {
+            return Step::Keep(Answer::Failed { reason: "the rollout is not there any more".to_owned() });
+        };
+        let promoted = || Step::Keep(Answer::of(rollout.canary.clone(), Some(rollout.id.clone())));
+        let last = rollout.history.last().map(|event| report::sentence(&event.why)).unwrap_or_default();
+        let standing = report::standing(&rollout.phase);
+        let failed = |how: String| Step::Keep(Answer::Failed { reason: format!("rollout {} {how}", rollout.id) });
+        match &rollout.phase {
+            Phase::Promoted { .. } => promoted(),
+            Phase::RolledBack { .. } | Phase::Superseded { .. } => failed(format!("{standing}: {last}")),
+            // It is watched on, and its verdict is there.
+            Phase::Promoting { .. } if now >= self.asked.answer_by() && look.is_wholly_on(&rollout.canary) => {
+                promoted()
+            }
+            Phase::Pending { .. }
+            | Phase::Shifting { .. }
+            | Phase::Baking { .. }
+            | Phase::Paused { .. }
+            | Phase::Promoting { .. }
+            | Phase::RollingBack { .. }
+                if now >= self.asked.answer_by() =>
+            {
+                let waited = self.asked.wish.timeout.minus(LEFT_FOR_SENDING);
+                failed(format!("was not promoted within {waited}; it {standing}: {last}"))
+            }
+            Phase::Pending { .. }
+            | Phase::Shifting { .. }
+            | Phase::Baking { .. }
+            | Phase::Paused { .. }
+            | Phase::Promoting { .. }
+            | Phase::RollingBack { .. } => Step::Wait(format!("rollout {} {standing}", rollout.id)),
+        }
+    }
+}
+
+/// A stack that is deleted, or has given the resource up, leaves no weights behind. What has all the traffic is nobody's
+/// weight: to take it back would undo what the stack itself has written perhaps.
+fn deleted(look: &Look) -> Step {
+    let left = |one: &&Rollout| !matches!(one.phase, Phase::RollingBack { .. }) && !look.is_wholly_on(&one.canary);
+    match look.running.iter().find(left) {
+        Some(rollout) => {
+            Step::Abort { rollout: rollout.id.clone(), reason: "the stack has given its Custom::Rollout up".to_owned() }
+        }
+        None => Step::Keep(Answer::Succeeded { version: None, rollout: None }),
+    }
+}
