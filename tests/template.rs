@@ -219,6 +219,9 @@ fn the_switch_may_do_what_the_functions_may_and_outlives_them() {
 /// Stands for a test in `tests/permissions.txt`.
 const ATTENDS: &str = "attend_all";
 
+/// So does this: whoever starts a rollout does so by the command's code.
+const STARTS: &str = "start";
+
 /// Neither less than a function needs, which the gate before it would refuse in the test that is named, nor more.
 #[test]
 fn every_role_has_what_its_function_needs_and_nothing_else() {
@@ -227,10 +230,11 @@ fn every_role_has_what_its_function_needs_and_nothing_else() {
     for (handler, action, test) in needed() {
         // Whoever attends to a rollout does so by the same code, and the tick shows what that asks.
         let as_the_tick = |(of, same, by): &(&str, &str, &str)| (*of, *same) == ("tick", action) && *by != ATTENDS;
-        let known = if test == ATTENDS {
-            handler != "tick" && needed().iter().any(as_the_tick)
-        } else {
-            tests.contains(&format!("fn {test}("))
+        let as_the_command = |(of, same, by): &(&str, &str, &str)| (*of, *same) == ("command", action) && *by != STARTS;
+        let known = match test {
+            ATTENDS => handler != "tick" && needed().iter().any(as_the_tick),
+            STARTS => handler != "command" && needed().iter().any(as_the_command),
+            test => tests.contains(&format!("fn {test}(")),
         };
         assert!(known, "nothing shows that {handler} needs {action}: {test}");
         assert!(shown.entry(handler).or_default().insert(action.to_owned()), "{handler} {action} is there twice");
@@ -238,7 +242,7 @@ fn every_role_has_what_its_function_needs_and_nothing_else() {
     // What Lambda itself does in the function's name.
     let of_lambda = ["logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage"];
     for (handler, mut shown) in shown {
-        let receives = ["alarm", "hook"].contains(&handler);
+        let receives = ["alarm", "hook", "resource"].contains(&handler);
         shown.extend(of_lambda[..if receives { 3 } else { 2 }].iter().map(|action| (*action).to_owned()));
         let granted = allowed(handler);
         let unneeded: Vec<_> = granted.difference(&shown).collect();

@@ -13,7 +13,7 @@ use super::python::{python, support};
 use super::serve::{Answer, Received, Server};
 
 /// `handler action test`: which test shows that the handler needs the permission, or `attend_all` where the tick shows it and the
-/// handler attends to rollouts by the same code. The template has these, and no others.
+/// handler attends to rollouts by the same code; `start` where the command shows it. The template has these, and no others.
 pub const NEEDED: &str = include_str!("../permissions.txt");
 
 /// Stands before everything that one function is told to ask.
