@@ -16,6 +16,8 @@ import boto3
 
 NAME = "coalmine"
 BUCKET = "bucket"
+# Types that MiniStack refuses.
+LACKING = ["AWS::CloudFormation::Macro"]
 
 
 def client(service, port):
@@ -44,7 +46,11 @@ def upload(port, bootstrap):
 
 
 def fitted(template, port, code_deploy, key):
-    """With what `sam package` puts in, and with where the services are."""
+    """With what `sam package` puts in, and with where the services are, without what the emulator has no idea of."""
+    lacking = [name for name, resource in template["Resources"].items() if resource["Type"] in LACKING]
+    for name in lacking:
+        del template["Resources"][name]
+    template["Outputs"] = {key: output for key, output in template["Outputs"].items() if output["Value"].get("Ref") not in lacking}
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Lambda::Function":
             resource["Properties"]["Code"] = {"S3Bucket": BUCKET, "S3Key": key}
