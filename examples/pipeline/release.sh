@@ -8,6 +8,11 @@ set -eu
 ask() {
   answer=$(mktemp)
   aws lambda invoke --function-name "$COMMAND" --cli-binary-format raw-in-base64-out --payload "$1" "$answer" > /dev/null || exit 4
+  # An error of the function itself is no failure of the call.
+  if [ "$(jq 'type == "object" and has("errorMessage") | not' < "$answer")" != true ]; then
+    cat "$answer" >&2
+    exit 4
+  fi
   cat "$answer"
   rm -f "$answer"
 }
@@ -23,8 +28,16 @@ printf '%s\n' "$started" | jq -r .message
 rollout=$(printf %s "$started" | jq -r '.id // empty')
 [ -n "$rollout" ] || exit 0
 
+failed=0
 while :; do
-  status=$(ask "$(jq -nc --arg id "$rollout" '{command: "status", rollout: $id}')")
+  # The rollout goes on while it cannot be asked for a moment.
+  if ! status=$(ask "$(jq -nc --arg id "$rollout" '{command: "status", rollout: $id}')"); then
+    failed=$((failed + 1))
+    [ "$failed" -lt 10 ] || exit 4
+    sleep "${COALMINE_POLL_SECONDS:-30}"
+    continue
+  fi
+  failed=0
   phase=$(printf %s "$status" | jq -r '.phase.name // empty')
   case $phase in
     promoted) code=0 ;;

@@ -1,6 +1,9 @@
 //! The functions of a stack, and what they answer.
 
+use std::io;
+
 use coalmine_aws::{Aws, AwsConfig, CliCall};
+use coalmine_core::deployment::DeploymentRef;
 use coalmine_core::ports::Switch;
 use coalmine_core::rollout::Rollout;
 use coalmine_core::text;
@@ -8,12 +11,20 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 /// Why there is no answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Refused {
     /// What is wrong with what was asked, a sentence each.
     Problems(Vec<String>),
-    /// AWS did not answer.
+    /// AWS did not answer, or what it answered is of no use.
     Fault(String),
+    /// There was an answer, and nowhere to write it.
+    Unwritten(io::Error),
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Self {
+        Self::Unwritten(error)
+    }
 }
 
 /// A deployed Coalmine.
@@ -43,33 +54,48 @@ impl Stack {
     pub fn ask(&self, request: &Value) -> Result<Value, Refused> {
         let answer = self.runtime.block_on(self.aws.ask_function(&self.function, request));
         let answer = answer.map_err(|fault| Refused::Fault(fault.to_string()))?;
-        match problems(&answer) {
-            problems if problems.is_empty() => Ok(answer),
-            problems => Err(Refused::Problems(problems)),
-        }
+        let errors = answer.get("errors").and_then(Value::as_array);
+        let Some(errors) = errors.filter(|errors| !errors.is_empty()) else { return Ok(answer) };
+        let said = sentences(&answer, "errors");
+        // What is wrong with a request has a place in it. A service that failed has none.
+        let placed =
+            errors.iter().any(|error| error.get("path").and_then(Value::as_str).is_some_and(|path| !path.is_empty()));
+        Err(if placed { Refused::Problems(said) } else { Refused::Fault(said.join("; ")) })
     }
 
     pub fn status(&self, id: &str) -> Result<(Value, Rollout), Refused> {
         let answer = self.ask(&json!({ "command": "status", "rollout": id }))?;
-        let Some(rollout) = self.rollout_in(&answer) else {
-            let message = format!("{} answered what this version of coalmine cannot read; update it", self.function);
-            return Err(Refused::Fault(message));
-        };
+        let rollout = self.rollout_in(&answer)?;
         Ok((answer, rollout))
     }
 
-    pub fn rollout_in(&self, answer: &Value) -> Option<Rollout> {
-        serde_json::from_value(answer.clone()).ok()
+    pub fn rollout_in(&self, answer: &Value) -> Result<Rollout, Refused> {
+        serde_json::from_value(answer.clone()).map_err(|error| {
+            let function = &self.function;
+            Refused::Fault(format!(
+                "{function} answered what this version of coalmine cannot read ({error}); update it"
+            ))
+        })
     }
 
-    /// The rollout of this name, or the running one of this function or target.
-    pub fn named(&self, name: &str) -> Result<String, Refused> {
+    /// The rollout of this name, or else the running one of this function or target; with its answer.
+    pub fn named(&self, name: &str) -> Result<(String, Value, Rollout), Refused> {
+        let problems = match self.status(name) {
+            Ok((answer, rollout)) => return Ok((name.to_owned(), answer, rollout)),
+            Err(Refused::Problems(problems)) if is_unknown(&problems) => problems,
+            Err(refused) => return Err(refused),
+        };
         let listed = self.ask(&json!({ "command": "list" }))?;
-        running(&listed, name)
+        let id = running(&listed, name)?.ok_or(Refused::Problems(problems))?;
+        let (answer, rollout) = self.status(&id)?;
+        Ok((id, answer, rollout))
     }
 
     pub fn calls_to_undo(&self, rollout: &Rollout) -> Result<Vec<CliCall>, Refused> {
-        let Rollout { id, spec, baseline, canary, now, .. } = rollout;
+        let Rollout { id, spec, baseline, canary, now, guest, .. } = rollout;
+        if let Some(guest) = guest {
+            return Ok(vec![stop(&guest.deployment)]);
+        }
         let switch = Switch { rollout: id, target: &spec.target, baseline, canary, at: *now };
         let calls = self.runtime.block_on(self.aws.calls_to_undo(&switch));
         calls.map_err(|fault| Refused::Fault(fault.to_string()))
@@ -90,21 +116,34 @@ fn one_of(found: Vec<String>, stack: &str, logical: &str) -> Result<String, Refu
     }
 }
 
-/// Which rollout is meant. One that is not listed has ended, and is asked for by its name.
-pub fn running(listed: &Value, name: &str) -> Result<String, Refused> {
+/// What has the service that shifts the traffic shift it back.
+fn stop(deployment: &DeploymentRef) -> CliCall {
+    match deployment {
+        DeploymentRef::CodeDeploy(id) => CliCall {
+            service: "deploy",
+            command: "stop-deployment",
+            input: json!({ "deploymentId": id, "autoRollbackEnabled": true }),
+        },
+        DeploymentRef::Ecs(arn) => CliCall {
+            service: "ecs",
+            command: "stop-service-deployment",
+            input: json!({ "serviceDeploymentArn": arn, "stopType": "ROLLBACK" }),
+        },
+    }
+}
+
+/// The only running rollout of this function or target.
+pub fn running(listed: &Value, name: &str) -> Result<Option<String>, Refused> {
     let rollouts = listed.get("rollouts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let of = |rollout: &Value, field: &str| rollout.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-    if rollouts.iter().any(|rollout| of(rollout, "id") == name) {
-        return Ok(name.to_owned());
-    }
     let on_target = |rollout: &&Value| {
         let target = of(rollout, "target");
         target == name || target.split_once(':').is_some_and(|(function, _)| function == name)
     };
     let meant: Vec<String> = rollouts.iter().filter(on_target).map(|rollout| of(rollout, "id")).collect();
     match meant.as_slice() {
-        [] => Ok(name.to_owned()),
-        [one] => Ok(one.clone()),
+        [] => Ok(None),
+        [one] => Ok(Some(one.clone())),
         several => Err(Refused::Problems(vec![format!(
             "{name} has several rollouts: {}; name one of them",
             text::shown(&several.join(", "), 500)
@@ -112,9 +151,14 @@ pub fn running(listed: &Value, name: &str) -> Result<String, Refused> {
     }
 }
 
-/// `{"errors":[{"path":"spec.target","message":"..."}]}` as sentences.
-pub fn problems(answer: &Value) -> Vec<String> {
-    let errors = answer.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+/// The version is live already: there is something to say, and no rollout.
+pub fn is_nothing(answer: &Value) -> bool {
+    answer.get("message").is_some_and(Value::is_string) && answer.get("id").is_none() && answer.get("phase").is_none()
+}
+
+/// What a list of problems says: `{"errors":[{"path":"spec.target","message":"..."}]}`.
+pub fn sentences(answer: &Value, list: &str) -> Vec<String> {
+    let errors = answer.get(list).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let sentence = |error: &Value| {
         let of = |field: &str| error.get(field).and_then(Value::as_str).unwrap_or_default();
         let path = Some(of("path")).filter(|path| !path.is_empty()).map(|path| format!("{path}: "));

@@ -7,11 +7,11 @@ mod words;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coalmine_core::rollout::{PauseReason, Phase, Rollout};
-use coalmine_core::text;
 use coalmine_core::units::Span;
+use coalmine_core::{spec, text};
 use serde_json::{Value, json};
 
 use crate::Exit;
@@ -21,7 +21,7 @@ use asked::{Refused, Stack};
 /// Between two looks while waiting: a tick comes once a minute.
 const LOOKS_APART: Duration = Duration::from_secs(10);
 
-/// So many looks in a row may fail: five minutes.
+/// So many looks in a row may fail: five minutes, where they fail at once.
 const FAILED_LOOKS: u32 = 30;
 
 /// Which Coalmine is asked, and how it is answered.
@@ -138,62 +138,67 @@ pub struct UndoArguments {
 
 pub fn start(arguments: &StartArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
     // All problems at once, each with its line, before anything is asked.
-    match load(&arguments.spec, None) {
-        Ok(Ok(_)) => {}
+    let valid = match load(&arguments.spec, None) {
+        Ok(Ok(valid)) => valid,
         Ok(Err(problems)) => {
             problems.iter().try_for_each(|problem| print_problem(&arguments.spec, "", problem, err))?;
             return Ok(Exit::Invalid);
         }
         Err(Unread::NotText(message)) => return writeln!(err, "{message}").map(|()| Exit::Invalid),
         Err(Unread::Io(message)) => return writeln!(err, "{message}").map(|()| Exit::Io),
-    }
-    let text = match std::fs::read_to_string(&arguments.spec) {
-        Ok(text) => text,
-        Err(error) => return writeln!(err, "{}: {error}", arguments.spec.display()).map(|()| Exit::Io),
     };
-    let mut request = json!({ "command": "start", "spec": text, "by": arguments.by });
+    valid.warnings.iter().try_for_each(|warning| print_problem(&arguments.spec, "warning: ", warning, err))?;
+    // With what the defaults of this folder add, of which the function knows nothing.
+    let mut request = json!({ "command": "start", "spec": spec::effective(&valid.spec), "by": arguments.by });
     if let Some(version) = &arguments.version {
         request["version"] = json!(version);
     }
-    asking(&arguments.at, "Command", err, |stack, err| {
+    asking(&arguments.at, "Command", out, err, |stack, out, err| {
         let answer = stack.ask(&request)?;
-        let Some(rollout) = stack.rollout_in(&answer) else {
-            // The version is live already.
-            return Ok(show(&arguments.at, &answer, &text_of(&answer), out).map(|()| Exit::Fine));
-        };
+        // Said once, in this answer.
+        for warning in asked::sentences(&answer, "warnings").iter().filter(|warning| !warning.is_empty()) {
+            writeln!(err, "warning: {warning}")?;
+        }
+        if asked::is_nothing(&answer) {
+            show(&arguments.at, &answer, &text_of(&answer), out)?;
+            return Ok(Exit::Fine);
+        }
+        let rollout = stack.rollout_in(&answer)?;
         if arguments.patience.wait {
             return wait(stack, &rollout.id, &arguments.patience, &arguments.at, out, err);
         }
-        Ok(show(&arguments.at, &answer, &words::status(&rollout, &text_of(&answer)), out).map(|()| Exit::Fine))
+        show(&arguments.at, &answer, &words::status(&rollout, &text_of(&answer)), out)?;
+        // The same may have been started, and have ended, before.
+        Ok(ended(&rollout).unwrap_or(Exit::Fine))
     })
 }
 
 pub fn status(arguments: &StatusArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
-    asking(&arguments.at, "Command", err, |stack, err| {
-        let id = stack.named(&arguments.rollout)?;
+    asking(&arguments.at, "Command", out, err, |stack, out, err| {
+        let (id, answer, rollout) = stack.named(&arguments.rollout)?;
         if arguments.patience.wait {
             return wait(stack, &id, &arguments.patience, &arguments.at, out, err);
         }
-        let (answer, rollout) = stack.status(&id)?;
-        let exit = ended(&rollout).unwrap_or(Exit::Fine);
-        Ok(show(&arguments.at, &answer, &words::status(&rollout, &text_of(&answer)), out).map(|()| exit))
+        show(&arguments.at, &answer, &words::status(&rollout, &text_of(&answer)), out)?;
+        Ok(ended(&rollout).unwrap_or(Exit::Fine))
     })
 }
 
 pub fn list(arguments: &ListArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
-    asking(&arguments.at, "Command", err, |stack, _| {
+    asking(&arguments.at, "Command", out, err, |stack, out, _| {
         let answer = stack.ask(&json!({ "command": "list" }))?;
-        Ok(show(&arguments.at, &answer, &words::list(&answer), out).map(|()| Exit::Fine))
+        show(&arguments.at, &answer, &words::list(&answer), out)?;
+        Ok(Exit::Fine)
     })
 }
 
 pub fn history(arguments: &HistoryArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
-    asking(&arguments.at, "Command", err, |stack, _| {
-        let id = stack.named(&arguments.rollout)?;
-        let (answer, rollout) = stack.status(&id)?;
+    asking(&arguments.at, "Command", out, err, |stack, out, _| {
+        let (id, answer, rollout) = stack.named(&arguments.rollout)?;
         let events = answer.get("history").cloned().unwrap_or_default();
         let document = json!({ "rollout": id, "history": events });
-        Ok(show(&arguments.at, &document, &words::history(&rollout), out).map(|()| Exit::Fine))
+        show(&arguments.at, &document, &words::history(&rollout), out)?;
+        Ok(Exit::Fine)
     })
 }
 
@@ -204,29 +209,32 @@ pub fn order(
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> io::Result<Exit> {
+    let OrderArguments { rollout: name, by, reason, at } = arguments;
+    let request = |id: &str| json!({ "command": command, "rollout": id, "by": by, "reason": reason });
     // Many may stop, and few may promote: the function that only stops is enough for it.
     let logical = if ["abort", "pause"].contains(&command) { "Abort" } else { "Command" };
-    asking(&arguments.at, logical, err, |stack, _| {
-        let request = |id: &str| {
-            let OrderArguments { by, reason, .. } = arguments;
-            json!({ "command": command, "rollout": id, "by": by, "reason": reason })
-        };
-        // The function that only stops does not list: it is asked by the name that was given.
-        let answer = match stack.ask(&request(&arguments.rollout)) {
-            Err(Refused::Problems(problems)) if asked::is_unknown(&problems) && logical == "Command" => {
-                stack.ask(&request(&stack.named(&arguments.rollout)?))?
+    asking(at, logical, out, err, |stack, out, _| {
+        let answer = match stack.ask(&request(name)) {
+            // The function that only stops does not list. Whoever may ask no other one names the rollout itself.
+            Err(Refused::Problems(problems)) if asked::is_unknown(&problems) => {
+                let found = match at.function {
+                    Some(_) => stack.named(name),
+                    None => Stack::find(&at.stack, None, "Command").and_then(|stack| stack.named(name)),
+                };
+                let (id, ..) = found.map_err(|_| Refused::Problems(problems))?;
+                stack.ask(&request(&id))?
             }
             answer => answer?,
         };
-        let said = stack.rollout_in(&answer).map(|rollout| words::status(&rollout, &text_of(&answer)));
-        Ok(show(&arguments.at, &answer, &said.unwrap_or_else(|| text_of(&answer)), out).map(|()| Exit::Fine))
+        let rollout = stack.rollout_in(&answer)?;
+        show(at, &answer, &words::status(&rollout, &text_of(&answer)), out)?;
+        Ok(Exit::Fine)
     })
 }
 
 pub fn undo(arguments: &UndoArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
-    asking(&arguments.at, "Command", err, |stack, _| {
-        let id = stack.named(&arguments.rollout)?;
-        let (_, rollout) = stack.status(&id)?;
+    asking(&arguments.at, "Command", out, err, |stack, out, _| {
+        let (id, _, rollout) = stack.named(&arguments.rollout)?;
         let calls = stack.calls_to_undo(&rollout)?;
         let document = json!({
             "rollout": id,
@@ -234,7 +242,8 @@ pub fn undo(arguments: &UndoArguments, out: &mut impl Write, err: &mut impl Writ
                 "service": call.service, "command": call.command, "input": call.input,
             })).collect::<Vec<_>>(),
         });
-        Ok(show(&arguments.at, &document, &words::undo(&rollout, &calls), out).map(|()| Exit::Fine))
+        show(&arguments.at, &document, &words::undo(&rollout, &calls), out)?;
+        Ok(Exit::Fine)
     })
 }
 
@@ -246,39 +255,33 @@ fn wait(
     at: &Where,
     out: &mut impl Write,
     err: &mut impl Write,
-) -> Result<io::Result<Exit>, Refused> {
+) -> Result<Exit, Refused> {
+    let until = Instant::now() + Duration::from_secs(patience.timeout.seconds());
     let (mut said, mut failed) = (String::new(), 0);
-    let mut left = Duration::from_secs(patience.timeout.seconds());
     loop {
+        let over = Instant::now() >= until;
         match stack.status(id) {
             Ok((answer, rollout)) => {
                 failed = 0;
-                let exit = ended(&rollout).or_else(|| left.is_zero().then_some(Exit::Undecided));
+                let exit = ended(&rollout).or_else(|| over.then_some(Exit::Undecided));
                 let line = words::status(&rollout, &text_of(&answer));
                 if at.json && exit.is_some() || !at.json && line != said {
-                    if let Err(error) = show(at, &answer, &line, out) {
-                        return Ok(Err(error));
-                    }
+                    show(at, &answer, &line, out)?;
                     said = line;
                 }
                 if let Some(exit) = exit {
-                    return Ok(Ok(exit));
+                    return Ok(exit);
                 }
             }
             // A rollout goes on while AWS cannot be asked for a moment.
-            Err(Refused::Fault(fault)) if failed < FAILED_LOOKS && !left.is_zero() => {
+            Err(Refused::Fault(fault)) if failed < FAILED_LOOKS && !over => {
                 failed += 1;
-                let shown = text::shown(&fault.to_string(), 300);
-                if let Err(error) = writeln!(err, "cannot look ({shown}); looking again in {} s", LOOKS_APART.as_secs())
-                {
-                    return Ok(Err(error));
-                }
+                let shown = text::shown(&fault, 300);
+                writeln!(err, "cannot look ({shown}); looking again in {} s", LOOKS_APART.as_secs())?;
             }
             Err(refused) => return Err(refused),
         }
-        let pause = LOOKS_APART.min(left.max(Duration::from_millis(1)));
-        std::thread::sleep(pause);
-        left = left.saturating_sub(LOOKS_APART);
+        std::thread::sleep(LOOKS_APART.min(until.saturating_duration_since(Instant::now())));
     }
 }
 
@@ -298,28 +301,31 @@ fn ended(rollout: &Rollout) -> Option<Exit> {
 }
 
 /// Finds the stack, asks it, and says what is wrong if something is.
-fn asking<E: Write>(
+fn asking<O: Write, E: Write>(
     at: &Where,
     logical: &str,
+    out: &mut O,
     err: &mut E,
-    ask: impl FnOnce(&Stack, &mut E) -> Result<io::Result<Exit>, Refused>,
+    ask: impl FnOnce(&Stack, &mut O, &mut E) -> Result<Exit, Refused>,
 ) -> io::Result<Exit> {
-    let answered = Stack::find(&at.stack, at.function.as_deref(), logical).and_then(|stack| ask(&stack, err));
-    match answered {
-        Ok(exit) => exit,
-        Err(Refused::Problems(problems)) => {
-            problems.iter().try_for_each(|problem| writeln!(err, "{problem}"))?;
-            Ok(Exit::Invalid)
-        }
-        Err(Refused::Fault(fault)) => {
-            writeln!(err, "{}", text::shown(&fault, 2_000))?;
-            Ok(Exit::Io)
-        }
+    let answered = Stack::find(&at.stack, at.function.as_deref(), logical).and_then(|stack| ask(&stack, out, err));
+    let (said, exit) = match answered {
+        Ok(exit) => return Ok(exit),
+        Err(Refused::Unwritten(error)) => return Err(error),
+        Err(Refused::Problems(problems)) => (problems, Exit::Invalid),
+        Err(Refused::Fault(fault)) => (vec![text::shown(&fault, 2_000)], Exit::Io),
+    };
+    said.iter().try_for_each(|one| writeln!(err, "{one}"))?;
+    if at.json {
+        let errors: Vec<Value> = said.iter().map(|message| json!({ "message": message })).collect();
+        writeln!(out, "{}", json!({ "errors": errors }))?;
     }
+    Ok(exit)
 }
 
 fn show(at: &Where, answer: &Value, said: &str, out: &mut impl Write) -> io::Result<()> {
-    if at.json { writeln!(out, "{answer}") } else { writeln!(out, "{}", said.trim_end()) }
+    let said = if at.json { text::json(&answer.to_string()) } else { said.trim_end().to_owned() };
+    writeln!(out, "{said}")
 }
 
 fn text_of(answer: &Value) -> String {

@@ -1,4 +1,4 @@
-use super::asked::{problems, running};
+use super::asked::{is_nothing, running, sentences};
 use super::*;
 
 /// A rollout as the table has it, in this phase.
@@ -84,25 +84,22 @@ fn every_event_of_a_history_is_a_line() {
 }
 
 #[test]
-fn a_rollout_is_found_by_its_name_its_target_or_its_function() {
+fn a_running_rollout_is_found_by_its_target_or_its_function() {
     let one = |id: &str, target: &str| json!({ "id": id, "target": target });
     let listed = json!({ "rollouts": [
         one("checkout-42", "checkout:live"), one("cart-7", "cart:live"), one("cart-8", "cart:beta"),
         one("web", "alb/blue+green"),
     ]});
     for (name, found) in [
-        ("checkout-42", "checkout-42"),
-        ("checkout", "checkout-42"),
-        ("cart:beta", "cart-8"),
-        ("alb/blue+green", "web"),
-        // It has ended, or never was: the stack says which.
-        ("checkout-41", "checkout-41"),
-        ("check", "check"),
+        ("checkout", Some("checkout-42")),
+        ("cart:beta", Some("cart-8")),
+        ("alb/blue+green", Some("web")),
+        ("check", None),
     ] {
-        assert_eq!(running(&listed, name).as_deref(), Ok(found));
+        assert_eq!(running(&listed, name).unwrap().as_deref(), found);
     }
-    let several = vec!["cart has several rollouts: cart-7, cart-8; name one of them".to_owned()];
-    assert_eq!(running(&listed, "cart"), Err(Refused::Problems(several)));
+    let Err(Refused::Problems(several)) = running(&listed, "cart") else { panic!("one of two was taken") };
+    assert_eq!(several, ["cart has several rollouts: cart-7, cart-8; name one of them"]);
 }
 
 #[test]
@@ -110,8 +107,8 @@ fn what_is_wrong_is_said_with_its_place_and_without_control_characters() {
     let answer = json!({ "errors": [
         { "path": "checks[0].errors", "message": "too \u{1b}[31mred" }, { "path": "", "message": "no table" },
     ]});
-    assert_eq!(problems(&answer), ["checks[0].errors: too \\u{1b}[31mred", "no table"]);
-    assert!(problems(&json!({ "message": "fine" })).is_empty());
+    assert_eq!(sentences(&answer, "errors"), ["checks[0].errors: too \\u{1b}[31mred", "no table"]);
+    assert!(sentences(&json!({ "message": "fine" }), "errors").is_empty());
 }
 
 #[test]
@@ -124,4 +121,13 @@ fn undo_prints_what_a_shell_runs() {
         "# all traffic of checkout:live back to v41, without Coalmine\n\
          aws lambda update-alias --cli-input-json '{\"FunctionName\":\"it'\\''s\"}'"
     );
+}
+
+/// Whoever waits for a promotion must not take an answer of another kind for one.
+#[test]
+fn nothing_to_roll_out_is_what_says_so_and_no_answer_that_cannot_be_read() {
+    assert!(is_nothing(&json!({ "message": "v1 is live already" })));
+    for other in [json!({}), json!(null), json!({ "message": "so", "id": "a", "phase": { "name": "new" } })] {
+        assert!(!is_nothing(&other), "{other}");
+    }
 }

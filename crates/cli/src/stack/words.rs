@@ -104,6 +104,10 @@ pub fn undo(rollout: &Rollout, calls: &[CliCall]) -> String {
         return format!("# {target}: others have taken it; there is nothing of this rollout to put back");
     }
     let mut lines = vec![format!("# all traffic of {target} back to {baseline}, without Coalmine")];
+    if rollout.is_terminal() {
+        let ended = report::standing(&rollout.phase);
+        lines.push(format!("# this rollout {ended}: look first whether a later one is live"));
+    }
     for CliCall { service, command, input } in calls {
         lines.push(format!("aws {service} {command} --cli-input-json {}", quoted(&input.to_string())));
     }

@@ -365,6 +365,10 @@ impl Resource {
         if !self.asked.changes_version() {
             return Step::Keep(stays(look.running.last().map(|rollout| rollout.id.clone())));
         }
+        if look.observes {
+            // As without Coalmine, on the way back, too.
+            return Step::Keep(Answer::of(version.clone(), None));
+        }
         if self.goes_back() || live == version {
             let leaves = |one: &&Rollout| {
                 self.asked.came_from() == Some(&one.canary) && !matches!(one.phase, Phase::RollingBack { .. })
@@ -378,9 +382,7 @@ impl Resource {
             };
         }
         let answer = stays(self.rollout.clone());
-        if look.observes {
-            Step::Keep(Answer::of(version.clone(), None))
-        } else if self.asked.wish.waits {
+        if self.asked.wish.waits {
             Step::Start { answer: None }
         } else if self.told.as_ref() == Some(live) {
             Step::Start { answer: Some(answer) }

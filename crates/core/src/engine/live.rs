@@ -165,7 +165,8 @@ fn give_way(draft: &mut Draft<'_>) -> bool {
     let Some(newer) = draft.seen.newer.clone() else { return false };
     let why = Why::NewerRollout { rollout: newer };
     if let Phase::Promoting { live_since, .. } = &draft.next.phase {
-        if live_since.is_none() {
+        // Others may have taken it back by now: that it still has all of it must be seen.
+        if live_since.is_none() || draft.split().is_none() {
             return false;
         }
         draft.enter(Phase::Promoted { at: draft.now() }, why);

@@ -416,6 +416,9 @@ fn in_observe_mode_the_stack_writes_its_own_versions() {
     stack.mode = Mode::Observe;
     stack.update("42", &wait());
     assert_eq!((stack.told().as_deref(), stack.phases().len()), (Some("42"), 0));
+    stack.write_alias();
+    stack.update("41", &wait());
+    assert_eq!((stack.told().as_deref(), stack.phases().len()), (Some("41"), 0), "a stack that goes back, too");
 }
 
 #[test]

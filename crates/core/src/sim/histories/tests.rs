@@ -100,6 +100,10 @@ fn what_was_found_before() {
             "nothing: no time passes for a rollout that was told a later one",
         ),
         ("7 asleep, 9 writesSplit, 11 restored, 34 promote", "nothing: what a tick saw is forgotten with the table"),
+        (
+            "2 observe, 36 newer, 47 writesOld, 58 enforce answerLost@7",
+            "a release gave way as promoted in a tick that could not see the target",
+        ),
         ("2 outlived slow@7", "a raise came late, and the rollback behind a load balancer had just ended"),
     ] {
         for release in RELEASES {
