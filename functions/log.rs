@@ -78,8 +78,8 @@ fn level_of(line: &HookLine) -> Level {
 }
 
 /// What a tick came to as a whole. The other functions see only some of the rollouts.
-pub fn tick(context: &Context, report: &TickReport) {
-    let numbers = metrics::of_tick(&context.env_config.function_name, report);
+pub fn tick(context: &Context, report: &TickReport, faulty_resources: usize) {
+    let numbers = metrics::of_tick(&context.env_config.function_name, report, faulty_resources);
     write_with(Level::INFO, &context.request_id, "tick", &report.now, numbers);
 }
 

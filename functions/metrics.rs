@@ -31,12 +31,13 @@ pub fn of_rollout(line: &Line) -> Map<String, Value> {
     fields(TARGET, &line.target, &metrics.into_iter().flatten().collect::<Vec<_>>())
 }
 
-/// What a tick came to.
-pub fn of_tick(function: &str, report: &TickReport) -> Map<String, Value> {
-    let stuck = report.lines.iter().filter(|line| is_stuck(line)).count() + report.unreadable.len();
+/// What a tick came to, with the resources of stacks that met faults: a deployment and a stack wait for their answers.
+pub fn of_tick(function: &str, report: &TickReport, faulty_resources: usize) -> Map<String, Value> {
+    let rollouts = report.lines.iter().filter(|line| is_stuck(line)).count() + report.unreadable.len();
+    let hooks = report.hooks.iter().filter(|line| !line.faults.is_empty() || !line.problems.is_empty()).count();
     let metrics = [
         ("Rollouts", "Count", count(report.lines.len())),
-        ("Stuck", "Count", count(stuck + report.faults.len())),
+        ("Stuck", "Count", count(rollouts + hooks + faulty_resources + report.faults.len())),
         ("Waiting", "Count", count(report.waiting)),
     ];
     fields(FUNCTION, function, &metrics)
@@ -86,6 +87,7 @@ fn fields(dimension: &str, of: &str, metrics: &[Metric]) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use coalmine_core::analysis::Found;
+    use coalmine_core::driver::HookLine;
     use coalmine_core::units::{Timestamp, Weight};
 
     use super::*;
@@ -104,6 +106,18 @@ mod tests {
             faults: Vec::new(),
             found: Some(Found { verdict: Verdict::Inconclusive, harm: Some(0.25), proof: None }),
             unsaved: false,
+        }
+    }
+
+    fn hook(faults: &[&str]) -> HookLine {
+        HookLine {
+            deployment: "d-3GSL8P2NK".to_owned(),
+            answer: None,
+            waiting: None,
+            did: Vec::new(),
+            warnings: Vec::new(),
+            problems: Vec::new(),
+            faults: faults.iter().map(|fault| (*fault).to_owned()).collect(),
         }
     }
 
@@ -144,13 +158,13 @@ mod tests {
         let report = TickReport {
             now: Timestamp::from_epoch_seconds(0),
             lines: vec![line(), faulty, back],
-            hooks: Vec::new(),
+            hooks: vec![hook(&[]), hook(&["PutLifecycleEventHookExecutionStatus was denied"])],
             unreadable: vec!["checkout-7".to_owned()],
             waiting: 4,
             faults: Vec::new(),
         };
-        let expected = named(&[("Rollouts", 3.0), ("Stuck", 3.0), ("Waiting", 4.0)]);
-        assert_eq!(numbers(&of_tick("coalmine-tick", &report), "FunctionName"), expected);
+        let expected = named(&[("Rollouts", 3.0), ("Stuck", 6.0), ("Waiting", 4.0)]);
+        assert_eq!(numbers(&of_tick("coalmine-tick", &report, 2), "FunctionName"), expected);
     }
 
     #[test]

@@ -74,8 +74,11 @@ pub fn read(event: &Value, now: Timestamp, loopback: bool) -> Result<Heard, Even
     let caller = caller(physical)?;
     Ok(match wish {
         Ok(wish) => Heard::Asked(Asked { kind, caller, wish, received: now }),
-        // What was never started need not be ended.
-        Err(_) if kind == Kind::Delete => Heard::Decided(caller, Answer::Succeeded { version: None, rollout: None }),
+        // What is given up may be wrong in whatever it says besides.
+        Err(_) if kind == Kind::Delete => match event.get("ResourceProperties").and_then(Wish::outline) {
+            Some(wish) => Heard::Asked(Asked { kind, caller, wish, received: now }),
+            None => Heard::Decided(caller, Answer::Succeeded { version: None, rollout: None }),
+        },
         Err(problems) => {
             let reason = problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ");
             Heard::Decided(caller, Answer::Failed { reason })
@@ -85,7 +88,7 @@ pub fn read(event: &Value, now: Timestamp, loopback: bool) -> Result<Heard, Even
 
 /// The version that the stack had behind the same alias.
 fn before(event: &Value, wish: &Wish) -> Option<coalmine_core::spec::Version> {
-    let old = Wish::read(event.get("OldResourceProperties")?).ok()?;
+    let old = Wish::outline(event.get("OldResourceProperties")?)?;
     (old.target() == wish.target()).then_some(old.version)
 }
 

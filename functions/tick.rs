@@ -34,14 +34,16 @@ pub async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Value, Diagn
         driver::tick(&app.ports, now, &budget, &app.settings),
         driver::resources(&app.ports, now, &budget, &app.settings)
     );
+    let unread = usize::from(resources.is_err());
     let resources = resources.unwrap_or_else(|fault| {
         tracing::warn!(error = %fault, "the resources of stacks could not be read; the next tick tries again");
         Vec::new()
     });
+    let faulty = resources.iter().filter(|line| !line.faults.is_empty()).count() + unread;
     resources.iter().for_each(|line| log::resource(&event.context.request_id, line));
     let report = report.map_err(|fault| failed(&fault))?;
     log::report(&event.context, &report);
-    log::tick(&event.context, &report);
+    log::tick(&event.context, &report, faulty);
     let mut done = answer(&report)?;
     if !resources.is_empty() {
         done["resources"] = answer(&resources)?;

@@ -22,8 +22,11 @@ const SEEN_WITHIN: Span = Span::from_minutes(10);
 /// long is not going to be.
 const WRITTEN_WITHIN: Span = Span::from_minutes(5);
 
-/// Kept of the time that CloudFormation waits, for an answer that has to be sent again.
+/// Kept of the time that CloudFormation waits, for an answer that has to be sent again; of a short time a quarter.
 const LEFT_FOR_SENDING: Span = Span::from_minutes(5);
+
+/// The last moment for an answer: one more tick may send it.
+const LAST_MOMENT: Span = Span::from_minutes(1);
 
 /// Requests that are remembered: Lambda may repeat one after the next one came.
 const REQUESTS_REMEMBERED: usize = 8;
@@ -90,7 +93,13 @@ impl Asked {
     /// When it has to be answered, with a verdict or without.
     #[must_use]
     pub fn answer_by(&self) -> Timestamp {
-        self.received + self.wish.timeout.minus(LEFT_FOR_SENDING)
+        self.received + self.waited()
+    }
+
+    /// How long the stack is let wait.
+    fn waited(&self) -> Span {
+        let quarter = Span::from_seconds(self.wish.timeout.seconds() / 4);
+        self.wish.timeout.minus(LEFT_FOR_SENDING.min(quarter))
     }
 
     /// The version that the stack had before.
@@ -117,6 +126,9 @@ pub struct Resource {
     /// The rollout that was started for the request, or is to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<String>,
+    /// The rollouts that were started for it, the last one last: others' are not its to end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub started: Vec<String>,
     /// The rollout runs, and the stack waits for it.
     #[serde(default)]
     pub waits: bool,
@@ -234,10 +246,14 @@ impl Resource {
 
     /// What is known once a request came in. `None` for one that is no news.
     #[must_use]
-    pub fn asked_of(before: Option<Self>, asked: Asked) -> Option<Self> {
+    pub fn asked_of(before: Option<Self>, mut asked: Asked) -> Option<Self> {
         let Some(before) = before else {
             return Some(Self::new(asked));
         };
+        // What is on record was understood. The old properties may be those of a request that was not.
+        if let Kind::Update { from } = &mut asked.kind {
+            *from = Some(before.asked.wish.version.clone());
+        }
         if before.asked.caller.request == asked.caller.request || before.earlier.contains(&asked.caller.request) {
             return None;
         }
@@ -253,6 +269,7 @@ impl Resource {
         if next.is_reversal_of(before.change.as_ref()) {
             next.change = before.change;
         }
+        next.started = before.started;
         next.earlier = before.earlier;
         next.earlier.push(before.asked.caller.request);
         let forgotten = next.earlier.len().saturating_sub(REQUESTS_REMEMBERED);
@@ -268,6 +285,7 @@ impl Resource {
             revision: 0,
             asked,
             rollout: None,
+            started: Vec::new(),
             waits: false,
             answer: None,
             sent: false,
@@ -286,6 +304,15 @@ impl Resource {
 
     fn goes_back(&self) -> bool {
         self.asked.changes_version() && self.is_reversal_of(self.change.as_ref())
+    }
+
+    /// With the name of the rollout that is to be started.
+    #[must_use]
+    pub fn named(&self, rollout: String) -> Self {
+        let mut started = self.started.clone();
+        started.push(rollout.clone());
+        started.drain(..started.len().saturating_sub(REQUESTS_REMEMBERED));
+        Self { rollout: Some(rollout), started, ..self.clone() }
     }
 
     /// What follows where the answer is known; nothing where it takes a look.
@@ -309,7 +336,7 @@ impl Resource {
             return Self::waiting_to_begin(begin, look, now);
         }
         match &self.asked.kind {
-            Kind::Delete => deleted(look),
+            Kind::Delete => self.deleted(look),
             Kind::Create | Kind::Update { .. } => self.wanted(look, now),
         }
     }
@@ -327,14 +354,18 @@ impl Resource {
     #[must_use]
     pub fn given_up(&self, why: &str, now: Timestamp) -> Option<Answer> {
         let since = self.asked.received + SEEN_WITHIN;
-        let limit = if self.waits { self.asked.answer_by() } else { since.min(self.asked.answer_by()) };
+        let last = self.asked.received + self.asked.wish.timeout.minus(LAST_MOMENT);
+        let limit = if self.waits { last } else { since.min(self.asked.answer_by()) };
         if self.answer.is_some() || now < limit {
             return None;
         }
-        Some(match self.asked.kind {
+        let back = self.goes_back() || !self.asked.changes_version();
+        Some(match (&self.asked.kind, &self.told) {
             // A stack that cannot be deleted helps nobody; what runs is looked after all the same.
-            Kind::Delete => Answer::Succeeded { version: None, rollout: None },
-            Kind::Create | Kind::Update { .. } => Answer::Failed { reason: why.to_owned() },
+            (Kind::Delete, _) => Answer::Succeeded { version: None, rollout: None },
+            // Nor does one that cannot go back: what it was told last was live.
+            (Kind::Update { .. }, Some(told)) if back => Answer::of(told.clone(), None),
+            (Kind::Create | Kind::Update { .. }, _) => Answer::Failed { reason: why.to_owned() },
         })
     }
 
@@ -354,13 +385,12 @@ impl Resource {
 
     fn wanted(&self, look: &Look, now: Timestamp) -> Step {
         let version = &self.asked.wish.version;
-        let Some(live) = look.live_version() else {
-            // There is nothing to compare with.
-            return Step::Keep(Answer::of(version.clone(), None));
-        };
         if self.waits {
             return self.awaited(look, now);
         }
+        let Some(live) = look.live_version() else {
+            return self.without_alias(now);
+        };
         let stays = |rollout| Answer::of(live.clone(), rollout);
         if !self.asked.changes_version() {
             return Step::Keep(stays(look.running.last().map(|rollout| rollout.id.clone())));
@@ -370,9 +400,7 @@ impl Resource {
             return Step::Keep(Answer::of(version.clone(), None));
         }
         if self.goes_back() || live == version {
-            let leaves = |one: &&Rollout| {
-                self.asked.came_from() == Some(&one.canary) && !matches!(one.phase, Phase::RollingBack { .. })
-            };
+            let leaves = |one: &&Rollout| self.asked.came_from() == Some(&one.canary) && self.is_to_end(one);
             return match look.running.iter().find(leaves) {
                 Some(rollout) => Step::Abort {
                     rollout: rollout.id.clone(),
@@ -388,6 +416,34 @@ impl Resource {
             Step::Start { answer: Some(answer) }
         } else {
             Step::Check { answer, begin_by: now + WRITTEN_WITHIN }
+        }
+    }
+
+    /// At first there is nothing to compare with. Later the name is wrong, or somebody has deleted the alias: whatever is
+    /// answered gets all the traffic.
+    fn without_alias(&self, now: Timestamp) -> Step {
+        let Wish { function, alias, version, .. } = &self.asked.wish;
+        if self.asked.came_from().is_none() || self.goes_back() || !self.asked.changes_version() {
+            return Step::Keep(Answer::of(version.clone(), None));
+        }
+        let why = format!("{function} has no alias {alias}");
+        self.refused(&why, now).map_or(Step::Wait(why), Step::Keep)
+    }
+
+    /// Whether a rollout is this resource's, and does not turn back already.
+    fn is_to_end(&self, rollout: &Rollout) -> bool {
+        self.started.contains(&rollout.id) && !matches!(rollout.phase, Phase::RollingBack { .. })
+    }
+
+    /// A stack that is deleted, or has given the resource up, leaves no weights behind. What has all the traffic is nobody's
+    /// weight: to take it back would undo what the stack itself has written perhaps.
+    fn deleted(&self, look: &Look) -> Step {
+        match look.running.iter().find(|one| self.is_to_end(one) && !look.is_wholly_on(&one.canary)) {
+            Some(rollout) => Step::Abort {
+                rollout: rollout.id.clone(),
+                reason: "the stack has given its Custom::Rollout up".to_owned(),
+            },
+            None => Step::Keep(Answer::Succeeded { version: None, rollout: None }),
         }
     }
 
@@ -415,7 +471,7 @@ impl Resource {
             | Phase::RollingBack { .. }
                 if now >= self.asked.answer_by() =>
             {
-                let waited = self.asked.wish.timeout.minus(LEFT_FOR_SENDING);
+                let waited = self.asked.waited();
                 failed(format!("was not promoted within {waited}; it {standing}: {last}"))
             }
             Phase::Pending { .. }
@@ -425,17 +481,5 @@ impl Resource {
             | Phase::Promoting { .. }
             | Phase::RollingBack { .. } => Step::Wait(format!("rollout {} {standing}", rollout.id)),
         }
-    }
-}
-
-/// A stack that is deleted, or has given the resource up, leaves no weights behind. What has all the traffic is nobody's
-/// weight: to take it back would undo what the stack itself has written perhaps.
-fn deleted(look: &Look) -> Step {
-    let left = |one: &&Rollout| !matches!(one.phase, Phase::RollingBack { .. }) && !look.is_wholly_on(&one.canary);
-    match look.running.iter().find(left) {
-        Some(rollout) => {
-            Step::Abort { rollout: rollout.id.clone(), reason: "the stack has given its Custom::Rollout up".to_owned() }
-        }
-        None => Step::Keep(Answer::Succeeded { version: None, rollout: None }),
     }
 }

@@ -168,7 +168,7 @@ fn what_cannot_be_seen_fails_a_stack_in_time_and_never_keeps_it_from_being_delet
     let waiting = Resource { waits: true, ..update.clone() };
     let failed = Answer::Failed { reason: "no answer".to_owned() };
     let gone = Answer::Succeeded { version: None, rollout: None };
-    for (resource, minutes, answer) in [(update.clone(), 10, &failed), (delete, 10, &gone), (waiting, 55, &failed)] {
+    for (resource, minutes, answer) in [(update.clone(), 10, &failed), (delete, 10, &gone), (waiting, 59, &failed)] {
         let at = |minutes: u64| samples::start() + Span::from_minutes(minutes);
         assert_eq!(resource.unseen("no answer", at(minutes - 1)), Step::Wait("no answer".to_owned()));
         assert_eq!(resource.unseen("no answer", at(minutes)), Step::Keep(answer.clone()));

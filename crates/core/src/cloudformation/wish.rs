@@ -42,6 +42,14 @@ pub struct Wish {
 }
 
 impl Wish {
+    /// What can be read of properties that may be wrong: which version behind which alias.
+    #[must_use]
+    pub fn outline(properties: &Value) -> Option<Self> {
+        let kept = ["Function", "Alias", "Version"].into_iter();
+        let kept = kept.filter_map(|name| Some((name.to_owned(), properties.get(name)?.clone())));
+        Self::read(&Value::Object(kept.collect())).ok()
+    }
+
     /// # Errors
     /// Everything that is wrong with the properties, each with its name.
     pub fn read(properties: &Value) -> Result<Self, Vec<Problem>> {

@@ -129,9 +129,17 @@ impl<P: Ports + Stacks, B: Budget> Context<'_, P, B> {
 
     async fn settle_resource(&self, resource: Resource) -> ResourceLine {
         let mut line = ResourceLine::about(&resource.asked);
-        let settled = self.guarded(SLICE.min(self.budget.remaining()), self.settle_steps(resource, &mut line)).await;
+        let steps = self.settle_steps(resource.clone(), &mut line);
+        let settled = self.guarded(SLICE.min(self.budget.remaining()), steps).await;
         if let Err(cut) = settled {
             line.faults.push(format!("{cut}; the next tick goes on"));
+            // One that is cut off every time is told so: the stack would wait for its hour. If something was kept meanwhile,
+            // the next tick tells it.
+            if let Some(answer) = resource.given_up(&cut.to_string(), self.now)
+                && let Err(error) = self.kept(resource.answered(answer)).await
+            {
+                line.faults.push(error.to_string());
+            }
         }
         line
     }
@@ -192,7 +200,7 @@ impl<P: Ports + Stacks, B: Budget> Context<'_, P, B> {
             Step::Keep(answer) => Some(resource.answered(answer)),
             Step::GiveUp => {
                 line.faults.push("its time is over, and CloudFormation waits no longer".to_owned());
-                Some(Resource { sent: true, ..resource.clone() })
+                Some(Resource { sent: true, begin: None, ..resource.clone() })
             }
             Step::Send(answer) => self.send(resource, answer, line).await,
             Step::Abort { rollout, reason } => self.give_up(&rollout, reason, resource, line).await,
@@ -232,11 +240,8 @@ impl<P: Ports + Stacks, B: Budget> Context<'_, P, B> {
         let wish = &resource.asked.wish;
         let id = wish.rollout_id(None);
         match self.ports.load(&id).await {
-            Ok(None) => Some(Resource { rollout: Some(id), ..resource.clone() }),
-            Ok(Some(_)) => Some(Resource {
-                rollout: Some(wish.rollout_id(Some(&resource.asked.caller.request))),
-                ..resource.clone()
-            }),
+            Ok(None) => Some(resource.named(id)),
+            Ok(Some(_)) => Some(resource.named(wish.rollout_id(Some(&resource.asked.caller.request)))),
             Err(fault) => self.hindered(resource, fault.to_string(), line),
         }
     }

@@ -132,7 +132,7 @@ async fn open<P: Ports, B: Budget>(context: &Context<'_, P, B>, spec: &RolloutSp
     let (routing, version) = both(routing, version)?;
     let id = spec.name.clone().unwrap_or_else(|| spec.target.default_id(&version.version, &spec.release));
     if let Some(existing) = ports.load(&id).await.map_err(failed)? {
-        return same_again(existing, spec, &version).map(Opened::Answered);
+        return same_again(existing, spec, &version, &routing).map(Opened::Answered);
     }
     if routing.primary == version.version && routing.additional.is_none() {
         let message = format!("{} is live on {} already: nothing to roll out", version.version, spec.target.key());
@@ -247,8 +247,14 @@ fn both(
     }
 }
 
-fn same_again(existing: Rollout, spec: &RolloutSpec, version: &VersionInfo) -> Result<Answer, Vec<Problem>> {
+fn same_again(
+    existing: Rollout,
+    spec: &RolloutSpec,
+    version: &VersionInfo,
+    routing: &Routing,
+) -> Result<Answer, Vec<Problem>> {
     if existing.spec == *spec && existing.canary == version.version {
+        check_still_live(&existing, routing)?;
         return Ok(Answer::about(existing, Vec::new()));
     }
     let message = format!(
@@ -256,6 +262,20 @@ fn same_again(existing: Rollout, spec: &RolloutSpec, version: &VersionInfo) -> R
         existing.id, existing.baseline, existing.canary
     );
     Err(problem("name", message))
+}
+
+/// An end that somebody has undone since is no answer to whoever asks for the release once more.
+pub(super) fn check_still_live(ended: &Rollout, routing: &Routing) -> Result<(), Vec<Problem>> {
+    let id = &ended.id;
+    match ended.left_live() {
+        Some(left) if routing.primary != *left || routing.additional.is_some() || !routing.others.is_empty() => {
+            let message = format!(
+                "rollout {id} of this release has ended with {left} live, and now it is {routing}; give this one another name"
+            );
+            Err(problem("name", message))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// What the presence of others on the target, oldest first, means for the new rollout.

@@ -4,7 +4,7 @@ use futures_util::future::join;
 
 use super::Context;
 use super::problems::{failed, problem};
-use super::start::{Opened, Scene, behind, may_have_set, on_target};
+use super::start::{Opened, Scene, behind, check_still_live, may_have_set, on_target};
 use crate::alb::{self, Found};
 use crate::command::Answer;
 use crate::observation::{Routing, Surroundings};
@@ -89,15 +89,9 @@ async fn again<P: Ports, B: Budget>(
             format!("a rollout {id} exists with another spec ({baseline} to {canary}); give this one another name");
         return Err(problem("name", message));
     }
-    if let Some(left) = existing.left_live() {
+    if existing.left_live().is_some() {
         let routing = context.ports.look(&spec.target).await.map_err(|error| looked(&error))?;
-        let Routing { primary, additional, others, .. } = &routing;
-        if primary != left || additional.is_some() || !others.is_empty() {
-            let message = format!(
-                "rollout {id} of this release has ended with {left} live, and now it is {routing}; give this one another name"
-            );
-            return Err(problem("name", message));
-        }
+        check_still_live(&existing, &routing)?;
     }
     Ok(Answer::about(existing, Vec::new()))
 }

@@ -1,7 +1,7 @@
 //! A stack and its `Custom::Rollout`, from its creation to its end.
 
 use super::*;
-use crate::cloudformation::{Answer, Asked, Caller, Kind, Wish};
+use crate::cloudformation::{Answer, Asked, Caller, Kind, Resource, Step, Wish};
 use crate::driver::{self, ResourceLine, Settings};
 use crate::observation::AlarmState;
 use crate::ports::Stacks;
@@ -433,4 +433,89 @@ fn somebody_elses_rollout_is_not_the_stacks_to_abort() {
     assert_eq!(stack.told().as_deref(), Some("41"));
     stack.pass();
     assert_eq!(stack.world.routing(&target()).unwrap().additional, Some((version("42"), ten)));
+}
+
+/// Properties that cannot be read are not kept; the stack's rollback then comes from a version that nobody knows.
+#[test]
+fn a_stack_that_goes_back_from_a_request_that_was_not_understood_starts_nothing() {
+    for rings in [false, true] {
+        let mut stack = settled();
+        stack.update("42", &none());
+        stack.pass_for(3);
+        if rings {
+            stack.world.set_alarm("red", AlarmState::Alarm);
+            stack.pass_for(3);
+        }
+        let before = (stack.weights(), stack.phases());
+        stack.ask(Kind::Update { from: None }, "42", &none());
+        assert_eq!(stack.told().as_deref(), Some("41"));
+        assert_eq!((stack.weights(), stack.phases()), before, "{rings}");
+        stack.world.set_alarm("red", AlarmState::Ok);
+        stack.pass();
+        assert_eq!(stack.phases().len(), 1);
+    }
+}
+
+/// CloudFormation deletes what it could not create, by the name that came with the failure.
+#[test]
+fn the_end_of_a_resource_leaves_the_rollouts_of_others_alone() {
+    let mut stack = Stack::with_alias();
+    let request = json!({ "command": "start", "by": "mara", "spec": spec() });
+    let request = crate::command::Request::parse(&request).unwrap();
+    run_now(driver::command(&stack.world, request, start(), &SimBudget::plenty(), &stack.settings())).unwrap().unwrap();
+    stack.pass_for(2);
+    let weights = stack.weights();
+    stack.create("42", &none());
+    stack.pass_for(3);
+    assert_eq!(stack.told(), None, "{:?}", stack.answers());
+    stack.ask(Kind::Delete, "42", &none());
+    assert_eq!(stack.answers().pop(), Some(Answer::Succeeded { version: None, rollout: None }));
+    stack.pass();
+    assert_eq!((stack.weights(), stack.phases().len()), (weights, 1));
+}
+
+/// Whatever is answered, CloudFormation gives all the traffic to.
+#[test]
+fn an_alias_that_is_not_there_any_more_or_never_was_is_no_first_creation() {
+    let mut stack = Stack::without_alias();
+    stack.create("41", &none());
+    assert_eq!(stack.told().as_deref(), Some("41"));
+    stack.update("42", &none());
+    stack.pass_for(3);
+    let Some(Answer::Failed { reason }) = stack.answers().pop() else { panic!("{:?}", stack.answers()) };
+    assert_eq!(reason, "checkout has no alias live");
+    stack.update("41", &none());
+    assert_eq!(stack.told().as_deref(), Some("41"), "and the stack can go back");
+}
+
+#[test]
+fn what_nobody_waits_for_any_more_is_not_begun() {
+    let mut stack = settled();
+    stack.world.write(&target(), &version("43"), None).unwrap();
+    stack.world.set_deaf(true);
+    stack.update("42", &none());
+    stack.pass_for(62);
+    stack.world.set_deaf(false);
+    stack.pass_for(10);
+    assert_eq!((stack.phases(), stack.weights()), (vec![], "v43".to_owned()));
+}
+
+#[test]
+fn one_look_that_fails_fails_no_stack_however_short_its_patience() {
+    let asked = |seconds: &str, kind: Kind| {
+        let stack = settled();
+        let asked = stack.asked(kind, "42", &json!({ "ServiceTimeout": seconds }));
+        Resource::asked_of(None, asked).unwrap()
+    };
+    for seconds in ["120", "300", "3600"] {
+        let resource = asked(seconds, Kind::Update { from: Some(version("41")) });
+        assert!(matches!(resource.unseen("throttled", start()), Step::Wait(_)), "{seconds}");
+        let late = resource.asked.answer_by();
+        assert!(late < start() + resource.asked.wish.timeout, "{seconds}");
+        let Step::Keep(Answer::Failed { .. }) = resource.unseen("throttled", late) else { panic!("{seconds}") };
+    }
+    // A stack that goes back and cannot be told what is live is told what it was told last.
+    let mut back = asked("3600", Kind::Update { from: Some(version("42")) });
+    back.told = Some(version("41"));
+    assert_eq!(back.unseen("throttled", start() + minutes(11)), Step::Keep(Answer::of(version("41"), None)));
 }

@@ -5,6 +5,8 @@ use crate::command::{Answer, Request};
 use crate::driver::start::check_size;
 use crate::driver::{Settings, command};
 use crate::observation::{AlarmState, Readiness, VersionInfo};
+use crate::ports::RolloutStore;
+use crate::rollout::{Phase, Rollout};
 use crate::sim::budget::SimBudget;
 use crate::sim::executor::run_now;
 use crate::sim::traffic::Generator;
@@ -133,6 +135,27 @@ fn a_start_that_is_retried_is_the_same_start() {
         refused(&world, &other),
         ["name: a rollout checkout-42 exists with another spec or version (v41 to v42); give this one another name"]
     );
+}
+
+/// Whoever waits for the release must not be told that it was promoted once.
+#[test]
+fn an_end_that_somebody_has_undone_since_is_no_answer() {
+    let world = world(40.0);
+    let Answer::Rollout(first) = ask(&world, &spec()).unwrap() else { panic!("not a rollout") };
+    let went_on = |phase: Phase| {
+        let stored = Rollout::clone(&world.rollouts()[&first.rollout.id]);
+        let next = Rollout { phase, revision: stored.revision + 1, ..stored.clone() };
+        run_now(world.save(&stored, &next, None)).unwrap().unwrap();
+    };
+    world.write(&target(), &version("42"), None).unwrap();
+    went_on(Phase::Promoted { at: start() });
+    let Answer::Rollout(again) = ask(&world, &spec()).unwrap() else { panic!("not a rollout") };
+    assert_eq!(again.rollout.phase, Phase::Promoted { at: start() });
+    world.write(&target(), &version("41"), None).unwrap();
+    let said = [
+        "name: rollout checkout-42 of this release has ended with v42 live, and now it is v41; give this one another name",
+    ];
+    assert_eq!(refused(&world, &spec()), said);
 }
 
 #[test]
