@@ -1,6 +1,7 @@
 //! `coalmine start`, `status` and the others: the real command, the real functions, named as CloudFormation names them.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -72,8 +73,10 @@ fn a_pipeline_waits_for_the_end() {
     let mut stage = deployed(52);
     let spec = spec_file(&stage, "waits", &json!({ "after": { "watch": "5m" } }));
     let waits = spawn_in(&stage.cloud, &["start", spec.to_str().unwrap(), "--wait", "--timeout", "10m"]);
+    let since = Instant::now();
     while stage.command(&json!({ "command": "list" }))["rollouts"].as_array().is_none_or(Vec::is_empty) {
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        assert!(since.elapsed() < Duration::from_secs(60), "it does not start");
+        std::thread::sleep(Duration::from_millis(200));
     }
     assert_eq!(stage.pass_until_ended(&HEALTHY, 120), "promoted");
     let said = Said::from(waits.wait_with_output().expect("it ends"));

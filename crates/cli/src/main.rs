@@ -34,30 +34,8 @@ enum Command {
     Record(record::Arguments),
     Schema(schema::Arguments),
     #[cfg(feature = "aws")]
-    Start(stack::StartArguments),
-    #[cfg(feature = "aws")]
-    Status(stack::StatusArguments),
-    #[cfg(feature = "aws")]
-    List(stack::ListArguments),
-    #[cfg(feature = "aws")]
-    History(stack::HistoryArguments),
-    /// Hold a rollout at its weight; alarms and proven harm still roll it back.
-    #[cfg(feature = "aws")]
-    Pause(stack::OrderArguments),
-    /// Go on after a pause.
-    #[cfg(feature = "aws")]
-    Resume(stack::OrderArguments),
-    /// Let a step end that needs an approval.
-    #[cfg(feature = "aws")]
-    Approve(stack::OrderArguments),
-    /// Give the new version all traffic now, without proof.
-    #[cfg(feature = "aws")]
-    Promote(stack::OrderArguments),
-    /// Put all traffic back on the old version now.
-    #[cfg(feature = "aws")]
-    Abort(stack::OrderArguments),
-    #[cfg(feature = "aws")]
-    Undo(stack::UndoArguments),
+    #[command(flatten)]
+    Stack(stack::Command),
 }
 
 fn main() -> ExitCode {
@@ -70,25 +48,7 @@ fn main() -> ExitCode {
         Command::Record(arguments) => record::run(&arguments, out, err),
         Command::Schema(arguments) => schema::run(&arguments, out),
         #[cfg(feature = "aws")]
-        Command::Start(arguments) => stack::start(&arguments, out, err),
-        #[cfg(feature = "aws")]
-        Command::Status(arguments) => stack::status(&arguments, out, err),
-        #[cfg(feature = "aws")]
-        Command::List(arguments) => stack::list(&arguments, out, err),
-        #[cfg(feature = "aws")]
-        Command::History(arguments) => stack::history(&arguments, out, err),
-        #[cfg(feature = "aws")]
-        Command::Pause(arguments) => stack::order("pause", &arguments, out, err),
-        #[cfg(feature = "aws")]
-        Command::Resume(arguments) => stack::order("resume", &arguments, out, err),
-        #[cfg(feature = "aws")]
-        Command::Approve(arguments) => stack::order("approve", &arguments, out, err),
-        #[cfg(feature = "aws")]
-        Command::Promote(arguments) => stack::order("promote", &arguments, out, err),
-        #[cfg(feature = "aws")]
-        Command::Abort(arguments) => stack::order("abort", &arguments, out, err),
-        #[cfg(feature = "aws")]
-        Command::Undo(arguments) => stack::undo(&arguments, out, err),
+        Command::Stack(command) => stack::run(&command, out, err),
     };
     match exit {
         Ok(exit) => exit.into(),

@@ -24,6 +24,26 @@ const LOOKS_APART: Duration = Duration::from_secs(10);
 /// So many looks in a row may fail: five minutes, where they fail at once.
 const FAILED_LOOKS: u32 = 30;
 
+/// What a deployed stack can be asked.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    Start(StartArguments),
+    Status(StatusArguments),
+    List(ListArguments),
+    History(HistoryArguments),
+    /// Hold a rollout at its weight; alarms and proven harm still roll it back.
+    Pause(OrderArguments),
+    /// Go on after a pause.
+    Resume(OrderArguments),
+    /// Let a step end that needs an approval.
+    Approve(OrderArguments),
+    /// Give the new version all traffic now, without proof.
+    Promote(OrderArguments),
+    /// Put all traffic back on the old version now.
+    Abort(OrderArguments),
+    Undo(UndoArguments),
+}
+
 /// Which Coalmine is asked, and how it is answered.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Where {
@@ -136,7 +156,22 @@ pub struct UndoArguments {
     at: Where,
 }
 
-pub fn start(arguments: &StartArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+pub fn run(command: &Command, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+    match command {
+        Command::Start(arguments) => start(arguments, out, err),
+        Command::Status(arguments) => status(arguments, out, err),
+        Command::List(arguments) => list(arguments, out, err),
+        Command::History(arguments) => history(arguments, out, err),
+        Command::Pause(arguments) => order("pause", arguments, out, err),
+        Command::Resume(arguments) => order("resume", arguments, out, err),
+        Command::Approve(arguments) => order("approve", arguments, out, err),
+        Command::Promote(arguments) => order("promote", arguments, out, err),
+        Command::Abort(arguments) => order("abort", arguments, out, err),
+        Command::Undo(arguments) => undo(arguments, out, err),
+    }
+}
+
+fn start(arguments: &StartArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
     // All problems at once, each with its line, before anything is asked.
     let valid = match load(&arguments.spec, None) {
         Ok(Ok(valid)) => valid,
@@ -173,7 +208,7 @@ pub fn start(arguments: &StartArguments, out: &mut impl Write, err: &mut impl Wr
     })
 }
 
-pub fn status(arguments: &StatusArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+fn status(arguments: &StatusArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
     asking(&arguments.at, "Command", out, err, |stack, out, err| {
         let (id, answer, rollout) = stack.named(&arguments.rollout)?;
         if arguments.patience.wait {
@@ -184,7 +219,7 @@ pub fn status(arguments: &StatusArguments, out: &mut impl Write, err: &mut impl 
     })
 }
 
-pub fn list(arguments: &ListArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+fn list(arguments: &ListArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
     asking(&arguments.at, "Command", out, err, |stack, out, _| {
         let answer = stack.ask(&json!({ "command": "list" }))?;
         show(&arguments.at, &answer, &words::list(&answer), out)?;
@@ -192,7 +227,7 @@ pub fn list(arguments: &ListArguments, out: &mut impl Write, err: &mut impl Writ
     })
 }
 
-pub fn history(arguments: &HistoryArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+fn history(arguments: &HistoryArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
     asking(&arguments.at, "Command", out, err, |stack, out, _| {
         let (id, answer, rollout) = stack.named(&arguments.rollout)?;
         let events = answer.get("history").cloned().unwrap_or_default();
@@ -203,12 +238,7 @@ pub fn history(arguments: &HistoryArguments, out: &mut impl Write, err: &mut imp
 }
 
 /// `command` is one of the commands that steer a rollout.
-pub fn order(
-    command: &str,
-    arguments: &OrderArguments,
-    out: &mut impl Write,
-    err: &mut impl Write,
-) -> io::Result<Exit> {
+fn order(command: &str, arguments: &OrderArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
     let OrderArguments { rollout: name, by, reason, at } = arguments;
     let request = |id: &str| json!({ "command": command, "rollout": id, "by": by, "reason": reason });
     // Many may stop, and few may promote: the function that only stops is enough for it.
@@ -232,7 +262,7 @@ pub fn order(
     })
 }
 
-pub fn undo(arguments: &UndoArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+fn undo(arguments: &UndoArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
     asking(&arguments.at, "Command", out, err, |stack, out, _| {
         let (id, _, rollout) = stack.named(&arguments.rollout)?;
         let calls = stack.calls_to_undo(&rollout)?;
