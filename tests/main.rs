@@ -28,6 +28,7 @@ mod permissions;
 mod recordings;
 mod refusals;
 mod rollouts;
+mod run;
 mod secrets;
 mod stack;
 mod stacks;

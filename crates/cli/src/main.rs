@@ -7,6 +7,8 @@ mod docs;
 mod hostile;
 #[cfg(feature = "aws")]
 mod record;
+#[cfg(feature = "aws")]
+mod run;
 mod schema;
 mod simulate;
 #[cfg(feature = "aws")]
@@ -32,6 +34,8 @@ enum Command {
     Analyze(analyze::Arguments),
     #[cfg(feature = "aws")]
     Record(record::Arguments),
+    #[cfg(feature = "aws")]
+    Run(run::Arguments),
     Schema(schema::Arguments),
     #[cfg(feature = "aws")]
     #[command(flatten)]
@@ -46,6 +50,8 @@ fn main() -> ExitCode {
         Command::Analyze(arguments) => analyze::run(&arguments, out, err),
         #[cfg(feature = "aws")]
         Command::Record(arguments) => record::run(&arguments, out, err),
+        #[cfg(feature = "aws")]
+        Command::Run(arguments) => run::run(&arguments, out, err),
         Command::Schema(arguments) => schema::run(&arguments, out),
         #[cfg(feature = "aws")]
         Command::Stack(command) => stack::run(&command, out, err),

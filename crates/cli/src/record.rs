@@ -11,7 +11,7 @@ use coalmine_core::spec::{self, LambdaTarget, Owner, RolloutSpec, Target, Versio
 use coalmine_core::units::{Minute, Span, Timestamp};
 
 use crate::Exit;
-use crate::validate::{Unread, load, print_problem};
+use crate::validate::load_or_say;
 
 /// Until then CloudWatch may still add to a minute.
 const LAG: Span = Span::from_minutes(3);
@@ -104,17 +104,7 @@ fn read_spec(spec: Option<&Path>, err: &mut impl Write) -> io::Result<Result<Rol
         let any = "coalmine: v1\ntarget: { lambda: { function: any, alias: any } }\n";
         return Ok(spec::parse(any).map(|valid| valid.spec).map_err(|_| Exit::Invalid));
     };
-    match load(path, None) {
-        Ok(Ok(valid)) => Ok(Ok(valid.spec)),
-        Ok(Err(problems)) => {
-            for problem in &problems {
-                print_problem(path, "", problem, err)?;
-            }
-            Ok(Err(Exit::Invalid))
-        }
-        Err(Unread::NotText(message)) => writeln!(err, "{message}").map(|()| Err(Exit::Invalid)),
-        Err(Unread::Io(message)) => writeln!(err, "{message}").map(|()| Err(Exit::Io)),
-    }
+    Ok(load_or_say(path, err)?.map(|valid| valid.spec))
 }
 
 fn window(arguments: &Arguments, spec: RolloutSpec, now: Timestamp) -> Result<Window, String> {

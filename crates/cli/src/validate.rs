@@ -64,6 +64,19 @@ pub(crate) fn load(spec: &Path, defaults: Option<&Path>) -> Result<Result<Valida
     Ok(spec::parse_with_defaults(&text, defaults.as_deref()))
 }
 
+/// The same, with everything that is wrong said, and what that is to a script.
+pub(crate) fn load_or_say(spec: &Path, err: &mut impl Write) -> io::Result<Result<Validated, Exit>> {
+    match load(spec, None) {
+        Ok(Ok(valid)) => Ok(Ok(valid)),
+        Ok(Err(problems)) => {
+            problems.iter().try_for_each(|problem| print_problem(spec, "", problem, err))?;
+            Ok(Err(Exit::Invalid))
+        }
+        Err(Unread::NotText(message)) => writeln!(err, "{message}").map(|()| Err(Exit::Invalid)),
+        Err(Unread::Io(message)) => writeln!(err, "{message}").map(|()| Err(Exit::Io)),
+    }
+}
+
 /// Why there is no text to parse.
 #[derive(Debug)]
 pub(crate) enum Unread {

@@ -4,7 +4,7 @@ use std::io;
 
 use coalmine_aws::{Aws, AwsConfig, CliCall};
 use coalmine_core::deployment::DeploymentRef;
-use coalmine_core::ports::Switch;
+use coalmine_core::ports::{Fault, Switch};
 use coalmine_core::rollout::Rollout;
 use coalmine_core::text;
 use serde_json::{Value, json};
@@ -92,14 +92,18 @@ impl Stack {
     }
 
     pub fn calls_to_undo(&self, rollout: &Rollout) -> Result<Vec<CliCall>, Refused> {
-        let Rollout { id, spec, baseline, canary, now, guest, .. } = rollout;
-        if let Some(guest) = guest {
-            return Ok(vec![stop(&guest.deployment)]);
-        }
-        let switch = Switch { rollout: id, target: &spec.target, baseline, canary, at: *now };
-        let calls = self.runtime.block_on(self.aws.calls_to_undo(&switch));
+        let calls = self.runtime.block_on(calls_to_undo(&self.aws, rollout));
         calls.map_err(|fault| Refused::Fault(fault.to_string()))
     }
+}
+
+/// What puts all traffic back without Coalmine.
+pub async fn calls_to_undo(aws: &Aws, rollout: &Rollout) -> Result<Vec<CliCall>, Fault> {
+    let Rollout { id, spec, baseline, canary, now, guest, .. } = rollout;
+    if let Some(guest) = guest {
+        return Ok(vec![stop(&guest.deployment)]);
+    }
+    aws.calls_to_undo(&Switch { rollout: id, target: &spec.target, baseline, canary, at: *now }).await
 }
 
 fn one_of(found: Vec<String>, stack: &str, logical: &str) -> Result<String, Refused> {

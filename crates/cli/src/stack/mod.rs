@@ -3,7 +3,7 @@
 mod asked;
 #[cfg(test)]
 mod tests;
-mod words;
+pub mod words;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -15,8 +15,10 @@ use coalmine_core::{spec, text};
 use serde_json::{Value, json};
 
 use crate::Exit;
-use crate::validate::{Unread, load, print_problem};
+use crate::validate::{load_or_say, print_problem};
 use asked::{Refused, Stack};
+
+pub use asked::calls_to_undo;
 
 /// Between two looks while waiting: a tick comes once a minute.
 const LOOKS_APART: Duration = Duration::from_secs(10);
@@ -173,14 +175,9 @@ pub fn run(command: &Command, out: &mut impl Write, err: &mut impl Write) -> io:
 
 fn start(arguments: &StartArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
     // All problems at once, each with its line, before anything is asked.
-    let valid = match load(&arguments.spec, None) {
-        Ok(Ok(valid)) => valid,
-        Ok(Err(problems)) => {
-            problems.iter().try_for_each(|problem| print_problem(&arguments.spec, "", problem, err))?;
-            return Ok(Exit::Invalid);
-        }
-        Err(Unread::NotText(message)) => return writeln!(err, "{message}").map(|()| Exit::Invalid),
-        Err(Unread::Io(message)) => return writeln!(err, "{message}").map(|()| Exit::Io),
+    let valid = match load_or_say(&arguments.spec, err)? {
+        Ok(valid) => valid,
+        Err(exit) => return Ok(exit),
     };
     valid.warnings.iter().try_for_each(|warning| print_problem(&arguments.spec, "warning: ", warning, err))?;
     // With what the defaults of this folder add, of which the function knows nothing.
@@ -316,7 +313,7 @@ fn wait(
 }
 
 /// What the end of a rollout is to a script; nothing while it goes on.
-fn ended(rollout: &Rollout) -> Option<Exit> {
+pub fn ended(rollout: &Rollout) -> Option<Exit> {
     match &rollout.phase {
         Phase::Promoted { .. } => Some(Exit::Fine),
         Phase::RolledBack { .. } | Phase::Superseded { .. } => Some(Exit::Failed),

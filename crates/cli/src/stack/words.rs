@@ -3,7 +3,7 @@
 
 use coalmine_aws::CliCall;
 use coalmine_core::report;
-use coalmine_core::rollout::{PauseReason, Phase, Rollout};
+use coalmine_core::rollout::{Event, PauseReason, Phase, Rollout};
 use coalmine_core::spec::Ending;
 use coalmine_core::text;
 use serde_json::Value;
@@ -89,12 +89,15 @@ pub fn history(rollout: &Rollout) -> String {
     if dropped > 0 {
         lines.push(format!("({dropped} older events are no longer kept)"));
     }
-    for event in &rollout.history {
-        let entered = event.entered.map(report::phase_word).unwrap_or_default();
-        let why = text::shown(&report::sentence(&event.why), 2_000);
-        lines.push(format!("{}  {:>6}  {entered:<12}  {why}", event.at, event.weight.to_string()));
-    }
+    lines.extend(rollout.history.iter().map(event));
     lines.join("\n")
+}
+
+/// When, at which weight, what it entered, and why.
+pub fn event(event: &Event) -> String {
+    let entered = event.entered.map(report::phase_word).unwrap_or_default();
+    let why = text::shown(&report::sentence(&event.why), 2_000);
+    format!("{}  {:>6}  {entered:<12}  {why}", event.at, event.weight.to_string())
 }
 
 /// The commands of the AWS CLI, ready to be pasted into a shell.

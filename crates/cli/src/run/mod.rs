@@ -1,0 +1,330 @@
+//! `coalmine run`: the controller in this process, for pipelines without a deployed stack. Killed at any moment, the same
+//! command goes on where it was.
+
+mod local;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use coalmine_aws::{Aws, AwsConfig, SwitchConfig};
+use coalmine_core::command::{Answer, Request};
+use coalmine_core::driver::{self, Settings, TickReport};
+use coalmine_core::engine::{Order, OrderKind};
+use coalmine_core::ports::{Budget, RolloutStore};
+use coalmine_core::rollout::{Phase, Rollout};
+use coalmine_core::spec::{Mode, Problem, Validated, Version};
+use coalmine_core::units::{Span, Timestamp};
+use coalmine_core::{report, text};
+
+use crate::Exit;
+use crate::stack::{calls_to_undo, ended, words};
+use crate::validate::{load_or_say, shown};
+use local::Local;
+use store::{FileStore, OpenError};
+
+/// From one look to the next, as the deployed schedule has it.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// What one look may take: the next one is due then.
+const LOOK: Duration = Duration::from_secs(50);
+
+/// How long the dead man's switch waits, where there is one.
+const SWITCH: Span = Span::from_minutes(15);
+
+/// Roll out from here, without a deployed stack, until the rollout has ended.
+///
+/// What is known of it is in the state file: stopped or killed at any moment, the same command goes on where it was. While
+/// nobody runs it, nobody looks after the traffic, unless there is a dead man's switch (--switch-role).
+///
+/// Exit status:
+///   0  promoted, or nothing to roll out
+///   1  rolled back, or superseded by a newer one
+///   2  wrong use, an invalid spec, or something is in the way
+///   3  stopped before the end
+///   4  AWS or a file did not answer
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Arguments {
+    /// The spec, YAML or JSON.
+    spec: PathBuf,
+    /// Where the rollout is kept.
+    #[arg(long, default_value = "coalmine.state", value_name = "FILE")]
+    state: PathBuf,
+    /// The published version to roll out, instead of what the spec says.
+    #[arg(long)]
+    version: Option<String>,
+    /// Say this to the rollout first, then go on: how a pause ends, and how a rollout is stopped.
+    #[arg(long, value_enum)]
+    order: Option<Word>,
+    /// Why, for the history.
+    #[arg(long, default_value = "", requires = "order")]
+    reason: String,
+    /// Who starts it or says so, for the history.
+    #[arg(long, env = "USER", default_value = "unknown")]
+    by: String,
+    /// How late metrics may be.
+    #[arg(long, env = "COALMINE_METRIC_LAG", default_value = "3m")]
+    metric_lag: Span,
+    /// The role with which EventBridge Scheduler puts all traffic back when nobody has looked after it for 15 minutes.
+    #[arg(long, value_name = "ARN")]
+    switch_role: Option<String>,
+    /// The schedule group for it.
+    #[arg(long, value_name = "NAME", default_value = "default", requires = "switch_role")]
+    switch_group: String,
+    /// Print the rollout as one JSON document at the end, and what happens on standard error.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What can be said to a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Word {
+    Resume,
+    Approve,
+    Promote,
+    Abort,
+}
+
+impl Word {
+    fn kind(self) -> OrderKind {
+        match self {
+            Self::Resume => OrderKind::Resume,
+            Self::Approve => OrderKind::Approve,
+            Self::Promote => OrderKind::Promote,
+            Self::Abort => OrderKind::Abort,
+        }
+    }
+}
+
+pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+    let valid = match load_or_say(&arguments.spec, err)? {
+        Ok(valid) => valid,
+        Err(exit) => return Ok(exit),
+    };
+    let store = match FileStore::open(&arguments.state) {
+        Ok(store) => store,
+        Err(error) => {
+            writeln!(err, "{}: {error}", shown(&arguments.state))?;
+            return Ok(if matches!(error, OpenError::Broken(_)) { Exit::Io } else { Exit::Invalid });
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return writeln!(err, "cannot start: {error}").map(|()| Exit::Io),
+    };
+    runtime.block_on(async {
+        let role = arguments.switch_role.clone();
+        let switch = role.map(|role_arn| SwitchConfig { group: arguments.switch_group.clone(), role_arn });
+        let settings = Settings {
+            mode: Mode::Enforce,
+            metric_lag: arguments.metric_lag,
+            switch: switch.is_some().then_some(SWITCH),
+            deployment_spec: None,
+        };
+        let aws = Aws::new(AwsConfig { switch, ..AwsConfig::default() }).await;
+        let here = Here { local: Local::new(aws, store), settings, arguments };
+        match here.begin(valid).await {
+            Ok(Begun::Nothing(message)) => writeln!(err, "{message}").map(|()| Exit::Fine),
+            Ok(Begun::Rollout(id)) => here.conduct(&id, out, err).await,
+            Err(problems) => say(&problems, err),
+        }
+    })
+}
+
+/// All of them; what has a place in what was asked is for whoever asked, and the rest is a failure of a service.
+fn say(problems: &[Problem], err: &mut impl Write) -> io::Result<Exit> {
+    problems.iter().try_for_each(|problem| writeln!(err, "{}", text::shown(&problem.to_string(), 2_000)))?;
+    let placed = problems.iter().any(|problem| !problem.path.is_empty());
+    Ok(if placed { Exit::Invalid } else { Exit::Io })
+}
+
+enum Begun {
+    Rollout(String),
+    /// The version is live already.
+    Nothing(String),
+}
+
+/// The controller in this process.
+struct Here<'a> {
+    local: Local,
+    settings: Settings,
+    arguments: &'a Arguments,
+}
+
+impl Here<'_> {
+    /// A start that is repeated finds the rollout that is there, and goes on with it.
+    async fn begin(&self, mut valid: Validated) -> Result<Begun, Vec<Problem>> {
+        let Arguments { version, by, order, reason, .. } = self.arguments;
+        if let Some(version) = version {
+            valid.spec.version = Some(Version(version.clone()));
+        }
+        let start = Request::Start { spec: Box::new(valid), by: by.clone() };
+        let id = match self.ask(start).await? {
+            Answer::Rollout(answer) => answer.rollout.id,
+            Answer::Nothing { message } => return Ok(Begun::Nothing(message)),
+            Answer::Minutes(_) | Answer::List { .. } | Answer::Deployments { .. } => {
+                return Ok(Begun::Nothing(String::new()));
+            }
+        };
+        if let Some(word) = order {
+            let order = Order { kind: word.kind(), by: by.clone(), reason: reason.clone() };
+            self.ask(Request::Order { rollout: id.clone(), order }).await?;
+        }
+        Ok(Begun::Rollout(id))
+    }
+
+    async fn ask(&self, request: Request) -> Result<Answer, Vec<Problem>> {
+        let budget = UntilNext::new();
+        // The futures of the SDK lie too deep in one another for the compiler to lay them out as one.
+        Box::pin(driver::command(&self.local, request, wall_clock(), &budget, &self.settings)).await
+    }
+
+    /// Looks every minute until it has ended, and says what happens.
+    async fn conduct(&self, id: &str, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+        let mut told = Told::default();
+        let mut stop = std::pin::pin!(stop_signal());
+        loop {
+            let began = Instant::now();
+            let budget = UntilNext::new();
+            let looked = Box::pin(driver::tick(&self.local, wall_clock(), &budget, &self.settings)).await;
+            match &looked {
+                Ok(report) => faults(report).try_for_each(|fault| writeln!(err, "{}", text::shown(fault, 2_000)))?,
+                Err(fault) => writeln!(err, "cannot look: {}", text::shown(&fault.to_string(), 2_000))?,
+            }
+            // Said by the history; they are no news to this process.
+            self.local.take_told();
+            let rollout = match self.local.load(id).await {
+                Ok(Some(rollout)) => rollout,
+                Ok(None) => return writeln!(err, "{id} is no longer in the state file").map(|()| Exit::Io),
+                Err(fault) => return writeln!(err, "{fault}").map(|()| Exit::Io),
+            };
+            let news = told.news(&rollout, looked.as_ref().ok());
+            let screen: &mut dyn Write = if self.arguments.json { err } else { out };
+            news.iter().try_for_each(|line| writeln!(screen, "{line}"))?;
+            screen.flush()?;
+            if rollout.is_terminal() {
+                return self.end(rollout, out, err);
+            }
+            let rest = EVERY.saturating_sub(began.elapsed());
+            tokio::select! {
+                () = tokio::time::sleep(rest) => {}
+                () = &mut stop => return self.stopped(&rollout, err).await,
+            }
+        }
+    }
+
+    fn end(&self, rollout: Rollout, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+        let exit = ended(&rollout).unwrap_or(Exit::Undecided);
+        if let Some(at) = rollout.detach_at {
+            writeln!(err, "the old target group stays attached until {at}; run this again after that to detach it")?;
+        }
+        if self.arguments.json {
+            let answer = serde_json::to_string(&Answer::about(rollout, Vec::new()))?;
+            writeln!(out, "{}", text::json(&answer))?;
+        }
+        Ok(exit)
+    }
+
+    /// Whoever stops this must know what stands, and the ways on.
+    async fn stopped(&self, rollout: &Rollout, err: &mut impl Write) -> io::Result<Exit> {
+        let (target, canary) = (text::shown(&rollout.spec.target.key(), 200), &rollout.canary);
+        let weight = rollout.weights.last().map_or_else(|| "nothing".to_owned(), |seen| seen.weight.to_string());
+        let again = format!("coalmine run {} --state {}", shown(&self.arguments.spec), shown(&self.arguments.state));
+        let alone = match self.settings.switch {
+            Some(after) => format!("all traffic is put back {after} from now, unless this goes on before"),
+            None => "nobody looks after it until this goes on".to_owned(),
+        };
+        writeln!(err, "stopped: {weight} of {target} goes to {canary}, and {alone}")?;
+        writeln!(err, "  go on     {again}\n  roll back {again} --order abort\n  by hand:")?;
+        match calls_to_undo(&self.local.aws, rollout).await {
+            Ok(calls) => writeln!(err, "{}", words::undo(rollout, &calls))?,
+            Err(fault) => writeln!(err, "  cannot be told now: {}", text::shown(&fault.to_string(), 500))?,
+        }
+        Ok(Exit::Undecided)
+    }
+}
+
+/// What went wrong in a look; the next one tries again.
+fn faults(report: &TickReport) -> impl Iterator<Item = &str> {
+    let lines = report.lines.iter().flat_map(|line| &line.faults);
+    report.faults.iter().chain(&report.unreadable).chain(lines).map(String::as_str)
+}
+
+/// What was said already.
+#[derive(Debug, Default)]
+struct Told {
+    events: u64,
+    holding: Vec<String>,
+}
+
+impl Told {
+    /// Every event that is new, and what holds it now, if that is something else than before.
+    fn news(&mut self, rollout: &Rollout, looked: Option<&TickReport>) -> Vec<String> {
+        let new = usize::try_from(rollout.events_total.saturating_sub(self.events)).unwrap_or(usize::MAX);
+        let first = rollout.history.len().saturating_sub(new);
+        let mut news: Vec<String> = rollout.history[first..].iter().map(words::event).collect();
+        self.events = rollout.events_total;
+        let line = looked.and_then(|report| report.lines.iter().find(|line| line.rollout == rollout.id));
+        let holding = line.map(|line| line.holding.clone()).unwrap_or_default();
+        if holding != self.holding {
+            news.extend(holding.iter().map(|why| format!("  holds: {}", text::shown(why, 2_000))));
+            self.holding = holding;
+        }
+        if new > 0
+            && let Phase::Paused { until, .. } = &rollout.phase
+        {
+            let standing = report::standing(&rollout.phase);
+            news.push(format!(
+                "NEEDS YOU  {standing}; decide by {until}: stop this (Ctrl-C), and run it again with --order promote, resume, \
+                 approve or abort"
+            ));
+        }
+        news
+    }
+}
+
+/// Time until the next look is due.
+struct UntilNext {
+    ends: Instant,
+}
+
+impl UntilNext {
+    fn new() -> Self {
+        Self { ends: Instant::now() + LOOK }
+    }
+}
+
+impl Budget for UntilNext {
+    fn remaining(&self) -> Duration {
+        self.ends.saturating_duration_since(Instant::now())
+    }
+
+    async fn sleep(&self, wait: Duration) {
+        tokio::time::sleep(wait).await;
+    }
+}
+
+fn wall_clock() -> Timestamp {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Timestamp::from_epoch_seconds(i64::try_from(seconds).unwrap_or(i64::MAX))
+}
+
+/// Ctrl-C, or what ends a job of a pipeline.
+async fn stop_signal() {
+    #[cfg(unix)]
+    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        return;
+    }
+    if tokio::signal::ctrl_c().await.is_err() {
+        // Nothing can be heard: it runs until it is killed, which it survives.
+        std::future::pending::<()>().await;
+    }
+}

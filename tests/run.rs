@@ -1,0 +1,119 @@
+//! `coalmine run`: the controller without a stack, on the real clock. Killed, stopped, and gone on with.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Live, Said, Stage, command_in};
+
+/// A spec and a state file for one release.
+struct Release {
+    stage: Stage,
+    spec: PathBuf,
+    state: PathBuf,
+}
+
+impl Release {
+    fn new(seed: u64, name: &str, fields: &Value) -> Self {
+        let stage = Stage::set_up(seed);
+        let at = |ending: &str| {
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("run-{}-{name}.{ending}", std::process::id()))
+        };
+        let (spec, state) = (at("json"), at("state"));
+        std::fs::write(&spec, stage.spec(fields).to_string()).expect("the spec is written");
+        drop(std::fs::remove_file(&state));
+        Self { stage, spec, state }
+    }
+
+    fn command(&self, more: &[&str]) -> Command {
+        let (spec, state) = (self.spec.to_str().expect("text"), self.state.to_str().expect("text"));
+        let mut command = command_in(&self.stage.cloud, &[&["run", spec, "--state", state], more].concat());
+        let environment = self.stage.environment();
+        let endpoints = environment.as_object().into_iter().flatten().filter(|(name, _)| name.starts_with("AWS_"));
+        command.envs(endpoints.filter_map(|(name, value)| Some((name, value.as_str()?))));
+        command
+    }
+
+    fn run(&self, more: &[&str]) -> Said {
+        self.command(more).output().expect("coalmine runs").into()
+    }
+
+    /// In the background, until it says this.
+    fn until(&self, said: &str) -> (Child, Vec<String>) {
+        let mut command = self.command(&[]);
+        let mut running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("coalmine runs");
+        let (mut lines, began) = (Vec::new(), Instant::now());
+        let mut out = BufReader::new(running.stdout.take().expect("it is piped"));
+        loop {
+            let mut line = String::new();
+            let read = out.read_line(&mut line).expect("it says text");
+            assert!(
+                read > 0 && began.elapsed() < Duration::from_secs(60),
+                "{lines:#?} {:?}",
+                running.wait_with_output()
+            );
+            lines.push(line);
+            if lines.iter().any(|line| line.contains(said)) {
+                running.stdout = Some(out.into_inner());
+                return (running, lines);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_goes_on_where_it_was() {
+    let release = Release::new(
+        81,
+        "killed",
+        &json!({ "version": "2", "strategy": { "allAtOnce": {} }, "after": { "watch": "1m" } }),
+    );
+    let (mut running, before) = release.until("the weight was seen live");
+    running.kill().expect("SIGKILL");
+    running.wait().expect("it is dead");
+    assert_eq!(release.stage.live(), Live::only("2"), "{before:#?}");
+    let again = release.run(&["--json"]);
+    assert_eq!(again.exit, Some(0), "{again:?}");
+    let ended: Value = serde_json::from_str(&again.out).unwrap_or_else(|error| panic!("{error}: {again:?}"));
+    assert_eq!((&ended["id"], &ended["phase"]["name"]), (&json!("it"), &json!("promoted")));
+    let started = ended["history"].as_array().unwrap().iter().filter(|event| event["why"]["kind"] == "started").count();
+    assert_eq!(started, 1, "it was not started anew: {ended:#}");
+    let whole = release.run(&[]);
+    assert!(whole.exit == Some(0) && whole.out.contains("started by mara"), "each log has the whole story: {whole:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn whoever_stops_a_run_is_told_what_stands_and_the_ways_on() {
+    let release = Release::new(82, "stopped", &json!({ "version": "2" }));
+    let (running, _) = release.until("baking");
+    let interrupted = Command::new("kill").args(["-INT", &running.id().to_string()]).status().expect("kill runs");
+    assert!(interrupted.success());
+    let stopped = Said::from(running.wait_with_output().expect("it ends"));
+    assert_eq!(stopped.exit, Some(3), "{stopped:?}");
+    for says in [
+        "stopped: 5 % of checkout:live goes to v2, and nobody looks after it until this goes on",
+        "--order abort",
+        "aws lambda update-alias --cli-input-json",
+    ] {
+        assert!(stopped.err.contains(says), "{says}: {stopped:?}");
+    }
+    assert_eq!(release.stage.live(), Live::with("1", "2", 0.05));
+    let back = release.run(&["--order", "abort", "--reason", "enough"]);
+    assert_eq!((back.exit, release.stage.live()), (Some(1), Live::only("1")), "{back:?}");
+    assert!(back.out.contains("enough"), "{back:?}");
+}
+
+#[test]
+fn what_is_in_the_way_of_a_run_is_said() {
+    let release = Release::new(83, "wrong", &json!({ "version": "77" }));
+    let missing = release.run(&[]);
+    assert!(missing.exit == Some(2) && missing.err.contains("77"), "{missing:?}");
+    let alone = release.run(&["--version", "1"]);
+    assert!(alone.exit == Some(0) && alone.err.contains("v1 is live on checkout:live already"), "{alone:?}");
+    let nothing_to_promote = release.run(&["--version", "2", "--order", "approve"]);
+    assert_eq!(nothing_to_promote.exit, Some(2), "{nothing_to_promote:?}");
+}
