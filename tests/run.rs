@@ -41,10 +41,13 @@ impl Release {
         self.command(more).output().expect("coalmine runs").into()
     }
 
+    fn spawned(&self) -> Child {
+        self.command(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("coalmine runs")
+    }
+
     /// In the background, until it says this.
     fn until(&self, said: &str) -> (Child, Vec<String>) {
-        let mut command = self.command(&[]);
-        let mut running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("coalmine runs");
+        let mut running = self.spawned();
         let (mut lines, began) = (Vec::new(), Instant::now());
         let mut out = BufReader::new(running.stdout.take().expect("it is piped"));
         loop {
