@@ -12,6 +12,8 @@ mod simulate;
 #[cfg(feature = "aws")]
 mod stack;
 mod validate;
+#[cfg(feature = "aws")]
+mod watch;
 
 use std::process::ExitCode;
 

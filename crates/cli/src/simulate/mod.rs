@@ -6,6 +6,8 @@ mod story;
 mod throttled;
 mod transcript;
 
+pub use screen::wants_colours;
+
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! `coalmine start`, `status`, `list` and the others that talk to the deployed stack.
 
-mod asked;
+pub mod asked;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -22,7 +22,7 @@ use asked::{Refused, Stack};
 const LOOKS_APART: Duration = Duration::from_secs(10);
 
 /// So many looks in a row may fail: five minutes, where they fail at once.
-const FAILED_LOOKS: u32 = 30;
+pub const FAILED_LOOKS: u32 = 30;
 
 /// What a deployed stack can be asked.
 #[derive(Debug, clap::Subcommand)]
@@ -30,6 +30,7 @@ pub enum Command {
     Start(StartArguments),
     Status(StatusArguments),
     List(ListArguments),
+    Watch(crate::watch::Arguments),
     History(HistoryArguments),
     /// Hold a rollout at its weight; alarms and proven harm still roll it back.
     Pause(OrderArguments),
@@ -53,9 +54,9 @@ pub struct Where {
     /// The function to ask by its name, instead of looking for the stack's.
     #[arg(long, env = "COALMINE_FUNCTION", value_name = "NAME")]
     function: Option<String>,
-    /// Print the answer as one JSON document.
+    /// Print the answer as one JSON document; `watch` prints one for every look, a line each.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 /// How long to wait for an end.
@@ -161,6 +162,7 @@ pub fn run(command: &Command, out: &mut impl Write, err: &mut impl Write) -> io:
         Command::Start(arguments) => start(arguments, out, err),
         Command::Status(arguments) => status(arguments, out, err),
         Command::List(arguments) => list(arguments, out, err),
+        Command::Watch(arguments) => crate::watch::run(arguments, out, err),
         Command::History(arguments) => history(arguments, out, err),
         Command::Pause(arguments) => order("pause", arguments, out, err),
         Command::Resume(arguments) => order("resume", arguments, out, err),
@@ -200,7 +202,7 @@ fn start(arguments: &StartArguments, out: &mut impl Write, err: &mut impl Write)
         }
         let rollout = stack.rollout_in(&answer)?;
         if arguments.patience.wait {
-            return wait(stack, &rollout.id, &arguments.patience, &arguments.at, out, err);
+            return wait(&stack, &rollout.id, &arguments.patience, &arguments.at, out, err);
         }
         show(&arguments.at, &answer, &words::status(&rollout, &text_of(&answer)), out)?;
         // The same may have been started, and have ended, before.
@@ -212,7 +214,7 @@ fn status(arguments: &StatusArguments, out: &mut impl Write, err: &mut impl Writ
     asking(&arguments.at, "Command", out, err, |stack, out, err| {
         let (id, answer, rollout) = stack.named(&arguments.rollout)?;
         if arguments.patience.wait {
-            return wait(stack, &id, &arguments.patience, &arguments.at, out, err);
+            return wait(&stack, &id, &arguments.patience, &arguments.at, out, err);
         }
         show(&arguments.at, &answer, &words::status(&rollout, &text_of(&answer)), out)?;
         Ok(ended(&rollout).unwrap_or(Exit::Fine))
@@ -316,7 +318,7 @@ fn wait(
 }
 
 /// What the end of a rollout is to a script; nothing while it goes on.
-fn ended(rollout: &Rollout) -> Option<Exit> {
+pub fn ended(rollout: &Rollout) -> Option<Exit> {
     match &rollout.phase {
         Phase::Promoted { .. } => Some(Exit::Fine),
         Phase::RolledBack { .. } | Phase::Superseded { .. } => Some(Exit::Failed),
@@ -331,14 +333,14 @@ fn ended(rollout: &Rollout) -> Option<Exit> {
 }
 
 /// Finds the stack, asks it, and says what is wrong if something is.
-fn asking<O: Write, E: Write>(
+pub fn asking<O: Write, E: Write>(
     at: &Where,
     logical: &str,
     out: &mut O,
     err: &mut E,
-    ask: impl FnOnce(&Stack, &mut O, &mut E) -> Result<Exit, Refused>,
+    ask: impl FnOnce(Stack, &mut O, &mut E) -> Result<Exit, Refused>,
 ) -> io::Result<Exit> {
-    let answered = Stack::find(&at.stack, at.function.as_deref(), logical).and_then(|stack| ask(&stack, out, err));
+    let answered = Stack::find(&at.stack, at.function.as_deref(), logical).and_then(|stack| ask(stack, out, err));
     let (said, exit) = match answered {
         Ok(exit) => return Ok(exit),
         Err(Refused::Unwritten(error)) => return Err(error),
@@ -358,6 +360,6 @@ fn show(at: &Where, answer: &Value, said: &str, out: &mut impl Write) -> io::Res
     writeln!(out, "{said}")
 }
 
-fn text_of(answer: &Value) -> String {
+pub fn text_of(answer: &Value) -> String {
     answer.get("message").and_then(Value::as_str).map(|message| text::shown(message, 2_000)).unwrap_or_default()
 }

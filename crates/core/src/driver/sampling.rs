@@ -101,7 +101,8 @@ fn layout(rollout: &Rollout, tail: Window) -> Vec<[Range<usize>; 3]> {
 }
 
 /// Sealed minutes and tail together, with what the judge must know of the rollout.
-pub(super) fn samples(
+#[must_use]
+pub fn samples(
     rollout: &Rollout,
     sealed: &[MinuteSample],
     tail: &[MinuteSample],
