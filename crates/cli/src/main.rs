@@ -8,6 +8,8 @@ mod hostile;
 #[cfg(feature = "aws")]
 mod record;
 mod schema;
+mod shapes;
+mod shell_help;
 mod simulate;
 #[cfg(feature = "aws")]
 mod stack;
@@ -38,6 +40,8 @@ enum Command {
     #[cfg(feature = "aws")]
     #[command(flatten)]
     Stack(stack::Command),
+    Completions(shell_help::CompletionsArguments),
+    Man(shell_help::ManArguments),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +55,8 @@ fn main() -> ExitCode {
         Command::Schema(arguments) => schema::run(&arguments, out),
         #[cfg(feature = "aws")]
         Command::Stack(command) => stack::run(&command, out, err),
+        Command::Completions(arguments) => shell_help::completions(&arguments, out),
+        Command::Man(arguments) => shell_help::man(&arguments, out, err),
     };
     match exit {
         Ok(exit) => exit.into(),

@@ -93,6 +93,7 @@ impl Stack {
             let part = |field: &str| answer.get(field).cloned().unwrap_or_else(|| json!([]));
             all.minutes.extend(self.read::<Vec<MinuteSample>>(part("minutes"))?);
             all.unread = self.read(part("unread"))?;
+            all.alarms = self.read(answer.get("alarms").cloned().unwrap_or_default())?;
             from = self.read(answer.get("next").cloned().unwrap_or_default())?;
             if from.is_none() {
                 return Ok((rollout, all));
@@ -105,7 +106,7 @@ impl Stack {
     fn without_minutes(&self, id: &str) -> Result<(Rollout, Minutes), Refused> {
         let (_, rollout) = self.status(id)?;
         let unread = vec!["this stack is older than this coalmine and tells no minutes; update it".to_owned()];
-        Ok((rollout, Minutes { minutes: Vec::new(), unread }))
+        Ok((rollout, Minutes { unread, ..Minutes::default() }))
     }
 
     fn read<T: serde::de::DeserializeOwned>(&self, value: Value) -> Result<T, Refused> {

@@ -1,6 +1,7 @@
 //! `coalmine start`, `status`, `list` and the others that talk to the deployed stack.
 
 pub mod asked;
+mod list;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -115,8 +116,21 @@ pub struct StatusArguments {
 }
 
 /// Every rollout that is running; those that need somebody come first.
+///
+/// Exit status, the worst of all that are listed only with --exit-code:
+///   0  nobody has to do anything
+///   1  one is rolling back
+///   2  wrong use
+///   3  one needs somebody
+///   4  AWS did not answer
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub struct ListArguments {
+    #[command(flatten)]
+    selection: list::Selection,
+    /// Say in the exit status whether somebody has to do something.
+    #[arg(long)]
+    exit_code: bool,
     #[command(flatten)]
     at: Where,
 }
@@ -224,8 +238,11 @@ fn status(arguments: &StatusArguments, out: &mut impl Write, err: &mut impl Writ
 fn list(arguments: &ListArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
     asking(&arguments.at, "Command", out, err, |stack, out, _| {
         let answer = stack.ask(&json!({ "command": "list" }))?;
-        show(&arguments.at, &answer, &words::list(&answer), out)?;
-        Ok(Exit::Fine)
+        let (entries, rollouts): (Vec<list::Entry>, Vec<Value>) =
+            list::select(&answer, &arguments.selection).into_iter().unzip();
+        let document = json!({ "rollouts": rollouts });
+        show(&arguments.at, &document, &list::table(&entries, crate::watch::now()), out)?;
+        Ok(if arguments.exit_code { list::exit(entries.iter()) } else { Exit::Fine })
     })
 }
 

@@ -112,7 +112,7 @@ impl Watched {
     fn keep(&mut self, from: Option<Minute>, newer: Minutes) {
         self.minutes.minutes.retain(|sample| from.is_some_and(|from| sample.minute < from));
         self.minutes.minutes.extend(newer.minutes);
-        self.minutes.unread = newer.unread;
+        (self.minutes.unread, self.minutes.alarms) = (newer.unread, newer.alarms);
     }
 
     pub fn view(&self, now: Timestamp) -> Option<View> {
@@ -187,7 +187,8 @@ impl Log {
     }
 }
 
-fn now() -> Timestamp {
+/// The time here.
+pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_epoch_seconds(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }

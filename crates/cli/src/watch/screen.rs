@@ -1,6 +1,7 @@
 //! A view as people read it: the same lines on a terminal and in a file, never wider than there is room.
 
 use coalmine_core::analysis::{figure, grouped, percent, times};
+use coalmine_core::observation::AlarmState;
 use coalmine_core::rollout::PhaseName;
 use coalmine_core::text;
 use coalmine_core::units::{Span, Timestamp};
@@ -380,17 +381,7 @@ fn result_tone(check: &CheckView) -> Tone {
 
 /// Alarms, requests, and how old all of it is.
 fn data(view: &View, width: usize) -> Vec<Row> {
-    let watched = view.alarms.watched.len();
-    let muted = match view.alarms.muted.len() {
-        0 => String::new(),
-        muted => format!(" ({muted} of them red since before the start, counting once OK)"),
-    };
-    let alarms = match (watched, view.ended) {
-        (0, _) => "no alarms".to_owned(),
-        (_, true) => format!("{watched} alarm{} watched", if watched == 1 { "" } else { "s" }),
-        (1, false) => format!("1 alarm, which rolls back when it rings{muted}"),
-        (_, false) => format!("{watched} alarms, each of which rolls back when it rings{muted}"),
-    };
+    let alarms = alarms(view);
     let requests = match (view.requests.new, view.requests.old) {
         (new, old) if new + old > 0.0 => format!("; {} new, {} old requests", grouped(new), grouped(old)),
         _ => String::new(),
@@ -406,6 +397,30 @@ fn data(view: &View, width: usize) -> Vec<Row> {
         rows.extend(marked.iter().map(|text| vec![piece(format!("  {text}"), Tone::Bad)]));
     }
     rows
+}
+
+/// `alarms 3 of 3 OK`; of those that are not, which.
+fn alarms(view: &View) -> String {
+    let all = view.alarms.len();
+    if all == 0 {
+        return "no alarms".to_owned();
+    }
+    let ok = view.alarms.iter().filter(|alarm| alarm.state == Some(AlarmState::Ok)).count();
+    let others = view.alarms.iter().filter(|alarm| alarm.state != Some(AlarmState::Ok)).map(|alarm| {
+        let state = match alarm.state {
+            Some(AlarmState::Alarm) => "is in ALARM",
+            Some(AlarmState::InsufficientData) => "has no data",
+            Some(AlarmState::Ok) | None => "is not known",
+        };
+        let muted = if alarm.muted { " since before the start" } else { "" };
+        format!("{} {state}{muted}", alarm.name)
+    });
+    let others: Vec<String> = others.collect();
+    match others.len() {
+        0 => format!("alarms {all} of {all} OK"),
+        _ if view.ended => format!("{all} alarm{}", if all == 1 { "" } else { "s" }),
+        _ => format!("alarms {ok} of {all} OK: {}", others.join(", ")),
+    }
 }
 
 fn how_old(view: &View) -> String {

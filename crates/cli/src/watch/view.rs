@@ -1,8 +1,11 @@
 //! What one look at a rollout tells: everything that a screen, a log or a script may want to know, from the stored rollout and
 //! its minutes alone. It judges with the very code that decides.
 
+use std::collections::BTreeMap;
+
 use coalmine_core::analysis::{Analysis, Count, MinuteSample, Pair, judge};
-use coalmine_core::rollout::{PauseReason, Phase, PhaseName, Rollout, Why};
+use coalmine_core::observation::AlarmState;
+use coalmine_core::rollout::{PauseReason, Phase, PhaseName, Rollout};
 use coalmine_core::spec::{CheckMode, Version};
 use coalmine_core::units::{Minute, Span, Timestamp, Weight};
 use coalmine_core::{driver, engine, report};
@@ -27,6 +30,8 @@ pub struct Minutes {
     pub minutes: Vec<MinuteSample>,
     /// Why a series could not be read.
     pub unread: Vec<String>,
+    /// `None` where there are none, or they are not known.
+    pub alarms: Option<BTreeMap<String, AlarmState>>,
 }
 
 /// A rollout, as it is now.
@@ -67,7 +72,7 @@ pub struct View {
     /// How sure the intervals are, as a share: 0.99.
     pub sure: f64,
     pub checks: Vec<CheckView>,
-    pub alarms: AlarmsView,
+    pub alarms: Vec<AlarmView>,
     pub data: DataView,
     pub outlook: Outlook,
     /// What a release that was rolled back has cost; nothing where failures are not counted.
@@ -102,13 +107,15 @@ pub struct Requests {
     pub old: f64,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+/// An alarm of the spec: one that rings rolls back at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct AlarmsView {
-    /// Any of them that rings rolls back at once.
-    pub watched: Vec<String>,
-    /// Those that were red at the start and count once they have been OK.
-    pub muted: Vec<String>,
+pub struct AlarmView {
+    pub name: String,
+    /// Nothing where it was not read or does not exist.
+    pub state: Option<AlarmState>,
+    /// It was red at the start, and counts once it has been OK.
+    pub muted: bool,
 }
 
 /// How old the numbers are.
@@ -172,9 +179,9 @@ impl View {
     #[must_use]
     pub fn of(rollout: &Rollout, minutes: &Minutes, now: Timestamp) -> Self {
         let now = now.max(rollout.now);
-        let samples = driver::samples(rollout, &minutes.minutes, &[], &minutes.unread, now);
+        let samples = driver::judged(rollout, &minutes.minutes, &minutes.unread, now);
         let analysis = (!samples.minutes.is_empty()).then(|| judge(&rollout.plan, &samples));
-        let look = Look { rollout, minutes: &samples.minutes, analysis: analysis.as_ref(), now };
+        let look = Look { rollout, minutes: &minutes.minutes, analysis: analysis.as_ref(), now };
         let outlook = outlook::of(&look);
         let checks = checks::of(&look);
         let ended = rollout.is_terminal();
@@ -186,7 +193,7 @@ impl View {
             looked_at: now,
             phase: rollout.phase.name(),
             ended,
-            needs_you: needs_you(rollout),
+            needs_you: report::needs_you(rollout),
             headline: headline::of(&look, &checks),
             to_do: headline::to_do(&look, &outlook),
             commands: commands(rollout),
@@ -195,10 +202,7 @@ impl View {
             requests: look.requests(),
             sure: 1.0 - rollout.plan.false_rollback,
             checks,
-            alarms: AlarmsView {
-                watched: rollout.spec.alarms.names.clone(),
-                muted: rollout.alarms_muted.iter().cloned().collect(),
-            },
+            alarms: alarms(rollout, minutes.alarms.as_ref()),
             data: look.data(&minutes.unread),
             outlook,
             impact: look.impact(),
@@ -288,23 +292,6 @@ fn requests(measured: Option<&coalmine_core::analysis::Measured>) -> Option<f64>
     measured.count().map(|count| count.requests).or_else(|| measured.bins().map(coalmine_core::analysis::Bins::requests))
 }
 
-/// Paused because it cannot tell, or for an approval.
-fn needs_you(rollout: &Rollout) -> bool {
-    match &rollout.phase {
-        Phase::Paused { why: PauseReason::Approval | PauseReason::Undecided(_), .. } => true,
-        Phase::RollingBack { .. } => matches!(rollout.history.last().map(|event| &event.why), Some(Why::NobodyToGoBackTo { .. })),
-        Phase::RolledBack { .. } | Phase::Superseded { .. } => {
-            matches!(rollout.history.last().map(|event| &event.why), Some(Why::NotPutBack { .. }))
-        }
-        Phase::Paused { why: PauseReason::Asked { .. }, .. }
-        | Phase::Pending { .. }
-        | Phase::Shifting { .. }
-        | Phase::Baking { .. }
-        | Phase::Promoting { .. }
-        | Phase::Promoted { .. } => false,
-    }
-}
-
 fn commands(rollout: &Rollout) -> Vec<String> {
     let words: &[&str] = match &rollout.phase {
         Phase::Paused { why: PauseReason::Asked { .. }, .. } => &["resume", "abort"],
@@ -315,6 +302,15 @@ fn commands(rollout: &Rollout) -> Vec<String> {
         Phase::RollingBack { .. } | Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. } => &[],
     };
     words.iter().map(|word| format!("coalmine {word} {}", rollout.id)).collect()
+}
+
+fn alarms(rollout: &Rollout, states: Option<&BTreeMap<String, AlarmState>>) -> Vec<AlarmView> {
+    let view = |name: &String| AlarmView {
+        name: name.clone(),
+        state: states.and_then(|states| states.get(name)).copied(),
+        muted: rollout.alarms_muted.contains(name),
+    };
+    rollout.spec.alarms.names.iter().map(view).collect()
 }
 
 fn events(rollout: &Rollout) -> Vec<EventView> {

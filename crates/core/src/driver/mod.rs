@@ -41,7 +41,6 @@ pub use hooks::{HookLine, HookReport, hook};
 pub use order::command;
 pub use record::{Recorded, Window, record};
 pub use resources::{ResourceLine, resource, resources};
-pub use sampling::samples;
 
 /// Rollouts attended at the same time. Each makes a few calls at once against 15 Lambda control-plane requests a
 /// second for the whole account, so more would only be throttled.

@@ -101,8 +101,7 @@ fn layout(rollout: &Rollout, tail: Window) -> Vec<[Range<usize>; 3]> {
 }
 
 /// Sealed minutes and tail together, with what the judge must know of the rollout.
-#[must_use]
-pub fn samples(
+pub(super) fn samples(
     rollout: &Rollout,
     sealed: &[MinuteSample],
     tail: &[MinuteSample],
