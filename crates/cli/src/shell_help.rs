@@ -52,7 +52,8 @@ pub fn man(arguments: &ManArguments, out: &mut impl Write, err: &mut impl Write)
 }
 
 fn command() -> clap::Command {
-    crate::Arguments::command()
+    // `coalmine help` is `coalmine --help`, and no page of its own.
+    crate::Arguments::command().disable_help_subcommand(true)
 }
 
 #[cfg(test)]

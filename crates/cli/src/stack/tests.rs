@@ -98,12 +98,12 @@ fn the_list_begins_with_what_needs_somebody() {
         table,
         "NEEDS YOU 2 | ROLLING BACK 1 | PAUSED 0 | RUNNING 2 | TIDYING UP 1      controller wrote 14:10:40 (20s ago)\n\n  \
          STATE         TARGET       RELEASE      SHARE   FOR  NAME, AND WHY\n\
-         ! needs you     search:live  v41 -> v42    5 %    6m  search: is paused until noon \\u{1b}[2J  ci\n\
-         ! unreadable                                          old: cannot be read: written by a newer version\n\
-         x rolling back  zoo:live     v41 -> v42    5 %    6m  zoo: is rollingBack  ci\n\
-         > holding       cart:live    v41 -> v42   25 %    6m  cart: is baking  ci\n\
-         ~ observing     thumbs:live  v41 -> v42    5 %   24h  thumbs: is baking  ci\n\
-         . ended         done:live    v41 -> v42    5 %    6m  done: is promoted  ci"
+         ! needs you     search:live  v41 -> v42     5 %    6m  search: is paused until noon \\u{1b}[2J  ci\n\
+         ! unreadable                                           old: cannot be read: written by a newer ver..\n\
+         x rolling back  zoo:live     v41 -> v42     5 %    6m  zoo: is rollingBack  ci\n\
+         > holding       cart:live    v41 -> v42    25 %    6m  cart: is baking  ci\n\
+         ~ observing     thumbs:live  v41 -> v42     5 %   24h  thumbs: is baking  ci\n\
+         . ended         done:live    v41 -> v42     5 %    6m  done: is promoted  ci"
     );
     assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
     assert_eq!(list::table(&[], AT.parse().unwrap()), "no rollout is running");

@@ -174,14 +174,14 @@ fn gauge_part(comparison: &Comparison) -> f64 {
 }
 
 fn found(look: &Look<'_>, comparison: &Comparison) -> Found {
-    let live = matches!(look.rollout.phase, Phase::Baking { .. } | Phase::Paused { .. });
     // A step that is over, and a rollout that is, asks for no more minutes.
-    let proven = comparison.evidence.towards_proof() >= 1.0 && !live;
+    let proven = comparison.evidence.towards_proof() >= 1.0 && !matches!(look.rollout.phase, Phase::Baking { .. });
     if comparison.evidence.lane.is_some() {
         return Found::ProvenWorse;
     }
     match (comparison.verdict, comparison.doubt) {
         (Verdict::Pass, _) => Found::ProvenFine,
+        (Verdict::Inconclusive, Some(Doubt::NoData)) if look.is_young() && comparison.newest.is_some() => Found::LooksFine,
         (_, Some(Doubt::NoData)) => Found::NoData,
         (Verdict::Fail, _) => Found::ProvenWorse,
         (Verdict::Inconclusive, Some(Doubt::LooksWorse)) => Found::LooksWorse,

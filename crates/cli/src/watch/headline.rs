@@ -1,6 +1,6 @@
 //! Is it on fire, and does somebody have to do something?
 
-use coalmine_core::analysis::{Doubt, Verdict};
+use coalmine_core::analysis::{Doubt, Interval, Verdict, times};
 use coalmine_core::report;
 use coalmine_core::rollout::{Held, PauseReason, Phase, Rollout, Why};
 use coalmine_core::spec::{Ending, Mode, Version};
@@ -51,11 +51,12 @@ fn stand(look: &Look<'_>, checks: &[CheckView]) -> String {
         (Verdict::Inconclusive, Some(Doubt::LooksWorse)) => "LOOKS WORSE, NOT PROVEN",
         (Verdict::Inconclusive, Some(Doubt::SplitUnexpected)) => "TRAFFIC IS NOT SPLIT AS THE WEIGHTS SAY",
         (Verdict::Inconclusive, Some(Doubt::Blind)) => "CANNOT BE TOLD FROM THESE DATA",
+        (Verdict::Inconclusive, Some(Doubt::NoData) | None) if look.is_young() => "NO DATA OF THIS WEIGHT YET",
         (Verdict::Inconclusive, Some(Doubt::NoData) | None) => "NO DATA",
     };
     let doubted = checks.iter().find(|check| analysis.doubt == Some(Doubt::LooksWorse) && check.found == Found::LooksWorse);
     match doubted {
-        Some(check) => format!("{} {said}", check.check),
+        Some(check) => format!("{} {said}", check.label),
         None => said.to_owned(),
     }
 }
@@ -64,10 +65,16 @@ fn stand(look: &Look<'_>, checks: &[CheckView]) -> String {
 fn worse(checks: &[CheckView]) -> String {
     let proven = checks.iter().find(|check| check.found == Found::ProvenWorse);
     let Some(check) = proven else { return "PROVEN WORSE".to_owned() };
-    let often = check.times.map(|times| times.estimate).filter(|estimate| estimate.is_finite() && *estimate > 1.0);
-    match often {
-        Some(estimate) => format!("{} {}x AS OFTEN, PROVEN WORSE", check.check, coalmine_core::analysis::times(estimate)),
-        None => format!("{} PROVEN WORSE", check.check),
+    let label = &check.label;
+    match check.times {
+        // What is known so badly is not worth a number.
+        Some(Interval { lower, upper, .. }) if lower > 1.0 && (!upper.is_finite() || upper > 100.0 * lower) => {
+            format!("{label} AT LEAST {}x AS OFTEN, PROVEN WORSE", times(lower))
+        }
+        Some(Interval { estimate, .. }) if estimate.is_finite() && estimate > 1.0 => {
+            format!("{label} {}x AS OFTEN, PROVEN WORSE", times(estimate))
+        }
+        Some(_) | None => format!("{label} PROVEN WORSE"),
     }
 }
 
@@ -207,7 +214,9 @@ fn expected(look: &Look<'_>, outlook: &Outlook) -> Vec<String> {
         (Phase::Shifting { .. } | Phase::Paused { .. } | Phase::RollingBack { .. }, _, _)
         | (Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. }, _, _) => {}
     }
-    if let (Phase::Baking { .. } | Phase::Shifting { .. }, Some(limit)) = (&rollout.phase, outlook.gives_up_at) {
+    // Where nothing is moved nothing is given up.
+    let limit = outlook.gives_up_at.filter(|_| rollout.spec.mode == Mode::Enforce);
+    if let (Phase::Baking { .. } | Phase::Shifting { .. }, Some(limit)) = (&rollout.phase, limit) {
         said.push(format!("Gives up at {} and {}.", at(limit), does(outlook.then)));
     }
     said

@@ -211,6 +211,7 @@ impl Shown {
         };
         let mut rows = Vec::new();
         if let Some(check) = self.why.and_then(|why| self.view.checks.get(why)) {
+            rows.extend(row(&format!("{}: {}", check.label, check.found.words()), Tone::Strong));
             check.why.iter().for_each(|sentence| rows.extend(row(&format!("{sentence}."), Tone::Plain)));
             rows.extend(row("[w] the next check, [Esc] back", Tone::Faint));
         }

@@ -87,7 +87,9 @@ fn baking(look: &Look<'_>, step: usize, since: Timestamp, proof: Option<&Proof>)
     let done_at = load(look)
         .filter(|_| in_time && !waits_for_person)
         .and_then(|load| rest(look, step + 1, &load))
-        .map(|rest| next_at + rest);
+        .map(|rest| next_at + rest)
+        // What is watched has no deadline any more.
+        .filter(|done| gives_up_at.is_none_or(|limit| *done - rollout.spec.after.watch <= limit));
     Outlook { next_weight, next_at: Some(next_at).filter(|_| in_time), done_at, ..bounds }
 }
 
@@ -125,7 +127,10 @@ fn longest_proof(look: &Look<'_>) -> Option<Span> {
     let minutes = look.at_present_weight();
     let newest: Vec<(f64, f64)> = minutes.iter().rev().take(RATE_MINUTES).filter_map(|sample| both(sample)).collect();
     #[allow(clippy::cast_precision_loss, reason = "a few minutes")]
-    let a_minute = newest.iter().map(|(new, _)| new).sum::<f64>() / newest.len().max(1) as f64;
+    let a_minute = match newest.len() {
+        0 => load(look)?.requests_per_minute * look.rollout.weights.last()?.weight.share(),
+        minutes => newest.iter().map(|(new, _)| new).sum::<f64>() / minutes as f64,
+    };
     if a_minute <= 0.0 {
         return None;
     }
@@ -195,8 +200,9 @@ fn gives_up(look: &Look<'_>, bakes: Option<(usize, Timestamp)>) -> (Option<Times
     let then = match look.analysis.and_then(|analysis| analysis.doubt) {
         Some(Doubt::LooksWorse) => undecided.looks_worse,
         Some(Doubt::TooLittleTraffic | Doubt::StillBaking) => undecided.too_little_traffic,
+        Some(Doubt::NoData) if look.is_young() => undecided.too_little_traffic,
         Some(Doubt::NoData | Doubt::Blind | Doubt::SplitUnexpected) => undecided.no_data,
-        None if look.analysis.is_some() => undecided.too_little_traffic,
+        None if look.analysis.is_some() || look.is_young() => undecided.too_little_traffic,
         None => undecided.no_data,
     };
     let then = if timetable::step(look).is_some() && bakes.is_none() { Ending::RollBack } else { then };

@@ -173,7 +173,7 @@ fn head(view: &View, width: usize) -> Vec<Row> {
     }
     rows.extend(wrapped(&view.to_do.join(" "), width, 0).iter().map(line));
     if view.phase == PhaseName::Paused {
-        rows.push(line(format!("  {}", view.commands.join("   |   "))));
+        rows.extend(wrapped_or_one(&format!("  {}", view.commands.join("   |   ")), width));
     }
     rows
 }
@@ -215,6 +215,7 @@ fn in_words(view: &View, stage: &Stage) -> String {
     match (stage.stands, stage.watch) {
         (Stands::Passed, _) => format!("{weight} ok{took}"),
         (Stands::TurnedBack, _) => format!("{weight}{took}"),
+        (Stands::Present, _) if view.phase == PhaseName::Superseded => format!("{weight}{took}"),
         (Stands::Present, _) if view.ended || stage.took.is_none() => format!("[{weight}]"),
         (Stands::Present, Some(watch)) => format!("[{weight} for{took} of {}]", rough(watch)),
         (Stands::Present, None) => format!("[{weight} for{took}]"),
@@ -251,9 +252,9 @@ impl Layout {
 
     fn of(width: usize) -> Self {
         match width {
-            98.. => Self { label: 22, side: 8, times: 20, bar: 12 },
-            80.. => Self { label: 20, side: 8, times: 16, bar: 6 },
-            62.. => Self { label: 19, side: 8, times: 0, bar: 6 },
+            98.. => Self { label: 20, side: 9, times: 20, bar: 12 },
+            80.. => Self { label: 19, side: 9, times: 16, bar: 6 },
+            64.. => Self { label: 19, side: 9, times: 0, bar: 6 },
             _ => Self { label: 22, side: 0, times: 0, bar: 0 },
         }
     }
@@ -392,6 +393,10 @@ fn data(view: &View, width: usize) -> Vec<Row> {
     for text in texts.into_iter().filter(|text| !text.is_empty()) {
         rows.extend(wrapped(&text, width - 2, 2).iter().map(|text| line(format!("  {text}"))));
     }
+    if matches!(view.phase, PhaseName::Promoting | PhaseName::Promoted) && !view.checks.is_empty() {
+        let text = "the checks are what it was promoted on: at 100 % there is no old version to compare with, and alarms guard";
+        rows.extend(wrapped(text, width - 2, 2).iter().map(|text| line(format!("  {text}"))));
+    }
     for problem in view.data.unread.iter().map(|why| format!("could not be read: {why}")).chain(view.data.split.clone()) {
         let marked = wrapped(&format!("! {}", text::shown(&problem, CHARS_MAX)), width - 2, 2);
         rows.extend(marked.iter().map(|text| vec![piece(format!("  {text}"), Tone::Bad)]));
@@ -455,9 +460,12 @@ fn ending(view: &View, width: usize) -> Vec<Row> {
     }
     said.extend(view.impact.map(|impact| {
         let (from, until) = (clock(impact.from, view.looked_at), clock(impact.until, view.looked_at));
-        let (failed, due) = (grouped(impact.failed), grouped(impact.due_to_release));
-        let (canary, requests) = (&view.canary, grouped(impact.requests));
-        ("impact", format!("{failed} of {requests} requests to {canary} failed {from} to {until}, about {due} of them due to it"))
+        let (failed, requests, canary) = (grouped(impact.failed), grouped(impact.requests), &view.canary);
+        let due = match impact.due_to_release {
+            due if due >= 0.5 => format!("about {} of them due to it", grouped(due)),
+            _ => format!("no more than {} fails", view.baseline),
+        };
+        ("impact", format!("{failed} of {requests} requests to {canary} failed {from} to {until}, {due}"))
     }));
     let mut rows = Vec::new();
     for (label, text) in said {

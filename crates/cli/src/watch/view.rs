@@ -122,7 +122,7 @@ pub struct AlarmView {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DataView {
-    /// When the newest minute ended that has data of both versions.
+    /// When the newest minute ended that has data of both versions; at 100 %, of the new one.
     #[schemars(with = "Option<String>")]
     pub until: Option<Timestamp>,
     /// Up to when minutes are old enough to promote on.
@@ -249,7 +249,10 @@ impl Look<'_> {
 
     fn data(&self, unread: &[String]) -> DataView {
         let ended = self.rollout.is_terminal();
-        let newest = self.analysis.and_then(|analysis| analysis.newest);
+        let both = self.analysis.and_then(|analysis| analysis.newest);
+        // At 100 % only the new version has any.
+        let alone = self.minutes.iter().rev().find(|sample| sample.pairs.iter().any(|pair| pair.canary.is_some()));
+        let newest = both.max(alone.filter(|_| engine::alone_since(self.rollout).is_some()).map(|sample| sample.minute));
         let settled = engine::settled_before(self.rollout, self.now).start();
         DataView {
             until: newest.map(|minute| minute.plus(1).start()),
@@ -273,6 +276,13 @@ impl Look<'_> {
         let until = self.rollout.weights.iter().rev().find(|seen| seen.weight == Weight::ZERO).map_or(self.now, |seen| seen.at);
         let counted = requests > 0.0;
         counted.then(|| Impact { requests, failed: events, due_to_release: (events - expected).max(0.0), from, until })
+    }
+
+    /// The weight came so lately that there can hardly be data of it.
+    pub fn is_young(&self) -> bool {
+        let Phase::Baking { since, .. } = self.rollout.phase else { return false };
+        let behind = self.rollout.lag.plus(self.rollout.request_timeout).plus(Span::from_minutes(2));
+        self.now.since(since) < behind
     }
 
     /// What a promotion waits for.
