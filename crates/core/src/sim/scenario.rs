@@ -18,6 +18,7 @@ use super::invariants::{self, Blind, Snapshot, Violation, Watchdog};
 use super::rng::Rng;
 use super::traffic::{Generator, Piece, Tally, Traffic};
 use super::world::{Refused, Rule as AlbRule, Told, World, Write};
+use crate::analysis::MinuteSample;
 use crate::command::{Answer, Request};
 use crate::deployment::{Deployment, Question};
 use crate::driver::{self, Settings, TickReport};
@@ -133,6 +134,8 @@ pub struct Outcome {
     pub stopped_at: Timestamp,
     /// The rollout as it was stored last.
     pub rollout: Arc<Rollout>,
+    /// What was counted of it, as `minutes` answers at the end.
+    pub minutes: Vec<MinuteSample>,
     /// Every other rollout in the store.
     pub others: BTreeMap<String, Arc<Rollout>>,
     /// Writes to the target since the start.
@@ -296,7 +299,9 @@ impl<'a> Run<'a> {
         let event = json!({ "command": "start", "spec": self.scenario.spec, "by": "simulate" });
         match self.command(&event)?.map_err(RunError::Refused)? {
             Answer::Rollout(answer) => Ok(answer.rollout.id),
-            Answer::Nothing { .. } | Answer::List { .. } | Answer::Deployments { .. } => Err(RunError::Nothing),
+            Answer::Minutes(_) | Answer::Nothing { .. } | Answer::List { .. } | Answer::Deployments { .. } => {
+                Err(RunError::Nothing)
+            }
         }
     }
 
@@ -463,6 +468,19 @@ impl<'a> Run<'a> {
         run_now(driver::command(&ports, request, self.world.now(), &budget, &self.scenario.settings))
     }
 
+    /// Of all its minutes one answer has room: scenarios last for hours.
+    fn minutes(&self) -> Result<Vec<MinuteSample>, RunError> {
+        let request = Request::Minutes { rollout: self.id.clone(), from: None };
+        let budget = SimBudget::plenty();
+        let asked = driver::command(self.world, request, self.world.now(), &budget, &self.scenario.settings);
+        match run_now(asked)?.map_err(RunError::Refused)? {
+            Answer::Minutes(answer) => Ok(answer.minutes),
+            Answer::Rollout(_) | Answer::Nothing { .. } | Answer::List { .. } | Answer::Deployments { .. } => {
+                Err(RunError::Nothing)
+            }
+        }
+    }
+
     /// The faults that are there now.
     fn rules(&self) -> Vec<Rule> {
         let after = self.world.now().since(self.started_at);
@@ -491,12 +509,14 @@ impl<'a> Run<'a> {
         self.violations.extend(invariants::check_notices(self.world));
         let mut others = self.world.rollouts();
         let rollout = others.remove(&self.id).ok_or(RunError::Nothing)?;
+        let minutes = self.minutes()?;
         let writes = self.world.writes(0).into_iter().filter(|write| write.at >= self.started_at);
         Ok(Outcome {
             seed: self.seed,
             started_at: self.started_at,
             stopped_at: self.world.now(),
             rollout,
+            minutes,
             others,
             writes: writes.collect(),
             pieces: self.traffic.pieces,
@@ -540,6 +560,7 @@ fn befall(world: &World, target: &Target, what: &What) -> Result<(), Refused> {
 fn said(answer: Answer) -> String {
     match answer {
         Answer::Rollout(answer) => answer.message,
+        Answer::Minutes(answer) => format!("{} minutes", answer.minutes.len()),
         Answer::Nothing { message } => message,
         Answer::List { rollouts } => format!("{} rollouts", rollouts.len()),
         Answer::Deployments { deployments } => format!("{} deployments", deployments.len()),
