@@ -128,6 +128,9 @@ shapes! {
         revision: u64,
         /// The spec with every default.
         spec: Value,
+        /// Of `status`, where the metrics could be read: what `watch` shows, as `coalmine schema watch` says it.
+        #[serde(default)]
+        view: Option<Value>,
     }
 
     /// Where it stands, with what belongs to that phase.

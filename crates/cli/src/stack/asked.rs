@@ -3,9 +3,9 @@
 use std::io;
 
 use coalmine_aws::{Aws, AwsConfig, CliCall};
+use coalmine_core::analysis::MinuteSample;
 use coalmine_core::deployment::DeploymentRef;
 use coalmine_core::ports::Switch;
-use coalmine_core::analysis::MinuteSample;
 use coalmine_core::rollout::Rollout;
 use coalmine_core::text;
 use coalmine_core::units::Minute;

@@ -137,7 +137,10 @@ impl Entry {
         let time = |field: &str| rollout.get(field).and_then(Value::as_str).and_then(|text| text.parse().ok());
         let (id, phase, message) = (of("id"), of("phase"), of("message"));
         let version = |field: &str| {
-            let version = rollout.get(field).and_then(Value::as_str).map(|version| coalmine_core::spec::Version(version.to_owned()));
+            let version = rollout
+                .get(field)
+                .and_then(Value::as_str)
+                .map(|version| coalmine_core::spec::Version(version.to_owned()));
             version.map(|version| text::shown(&version.to_string(), CHARS_MAX)).unwrap_or_default()
         };
         let (old, new) = (version("baseline"), version("canary"));
@@ -232,7 +235,7 @@ pub fn table(entries: &[Entry], now: Timestamp) -> String {
     lines.join("\n")
 }
 
-/// `NEEDS YOU 1 | ROLLING BACK 0 | PAUSED 0 | RUNNING 14      last written 14:22:01`
+/// `NEEDS YOU 1 | ROLLING BACK 0 | PAUSED 0 | RUNNING 14   controller wrote 14:22:01 (20s ago)`
 fn totals(entries: &[Entry], now: Timestamp) -> String {
     let count = |holds: fn(State) -> bool| entries.iter().filter(|entry| holds(entry.state)).count();
     let ended = count(|state| state == State::Ended);
@@ -242,8 +245,10 @@ fn totals(entries: &[Entry], now: Timestamp) -> String {
         format!("PAUSED {}", count(|state| state == State::Paused)),
         format!("RUNNING {}", count(State::runs)),
     ];
-    parts.extend((ended > 0).then(|| format!("TIDYING UP {ended}")));
-    format!("{}      {}", parts.join(" | "), controller(entries, now)).trim_end().to_owned()
+    parts.extend((ended > 0).then(|| format!("ENDED {ended}")));
+    let (totals, controller) = (parts.join(" | "), controller(entries, now));
+    let gap = if totals.chars().count() + 3 + controller.chars().count() > COLUMNS { "\n" } else { "   " };
+    format!("{totals}{gap}{controller}").trim_end().to_owned()
 }
 
 /// Whether anybody attends to them, by what was written last. Of rollouts that wait it says nothing.

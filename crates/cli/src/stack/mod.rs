@@ -226,11 +226,18 @@ fn start(arguments: &StartArguments, out: &mut impl Write, err: &mut impl Write)
 
 fn status(arguments: &StatusArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
     asking(&arguments.at, "Command", out, err, |stack, out, err| {
-        let (id, answer, rollout) = stack.named(&arguments.rollout)?;
+        let (id, mut answer, rollout) = stack.named(&arguments.rollout)?;
         if arguments.patience.wait {
             return wait(&stack, &id, &arguments.patience, &arguments.at, out, err);
         }
-        show(&arguments.at, &answer, &words::status(&rollout, &text_of(&answer)), out)?;
+        let mut said = words::status(&rollout, &text_of(&answer));
+        // Where the metrics cannot be read the rest is worth knowing, too.
+        let mut watched = crate::watch::Watched::of(id);
+        if let (Ok(()), Some(view)) = (watched.look(&stack), watched.view(crate::watch::now())) {
+            said = format!("{said}\n  {}", crate::watch::in_short(&view));
+            answer["view"] = serde_json::to_value(&view).map_err(io::Error::from)?;
+        }
+        show(&arguments.at, &answer, &said, out)?;
         Ok(ended(&rollout).unwrap_or(Exit::Fine))
     })
 }

@@ -84,7 +84,8 @@ fn listing(arguments: &[&str]) -> (Vec<String>, String, Exit) {
         selection: list::Selection,
     }
     let parsed = <Parsed as clap::Parser>::parse_from([&["list"], arguments].concat());
-    let (entries, rollouts): (Vec<list::Entry>, Vec<Value>) = list::select(&listed(), &parsed.selection).into_iter().unzip();
+    let (entries, rollouts): (Vec<list::Entry>, Vec<Value>) =
+        list::select(&listed(), &parsed.selection).into_iter().unzip();
     assert!(entries.iter().zip(&rollouts).all(|(entry, rollout)| rollout["id"] == entry.id.as_str()));
     let ids = entries.iter().map(|entry| entry.id.clone()).collect();
     (ids, list::table(&entries, AT.parse().unwrap()), list::exit(entries.iter()))
@@ -96,7 +97,7 @@ fn the_list_begins_with_what_needs_somebody() {
     assert_eq!(exit, Exit::Failed);
     assert_eq!(
         table,
-        "NEEDS YOU 2 | ROLLING BACK 1 | PAUSED 0 | RUNNING 2 | TIDYING UP 1      controller wrote 14:10:40 (20s ago)\n\n  \
+        "NEEDS YOU 2 | ROLLING BACK 1 | PAUSED 0 | RUNNING 2 | ENDED 1   controller wrote 14:10:40 (20s ago)\n\n  \
          STATE         TARGET       RELEASE      SHARE   FOR  NAME, AND WHY\n\
          ! needs you     search:live  v41 -> v42     5 %    6m  search: is paused until noon \\u{1b}[2J  ci\n\
          ! unreadable                                           old: cannot be read: written by a newer ver..\n\
@@ -121,15 +122,20 @@ fn a_list_is_filtered_and_sorted_and_its_exit_status_is_that_of_what_is_left() {
         (&["--sort", "target"], &["old", "cart", "done", "search", "thumbs", "zoo"], Exit::Failed),
     ] {
         let (listed, _, status) = listing(arguments);
-        assert_eq!((listed.iter().map(String::as_str).collect::<Vec<_>>().as_slice(), status), (ids, exit), "{arguments:?}");
+        assert_eq!(
+            (listed.iter().map(String::as_str).collect::<Vec<_>>().as_slice(), status),
+            (ids, exit),
+            "{arguments:?}"
+        );
     }
 }
 
 #[test]
 fn a_controller_that_writes_no_more_is_missed() {
-    let entries: Vec<list::Entry> = list::select(&listed(), &list::Selection::default()).into_iter().map(|(one, _)| one).collect();
+    let entries: Vec<list::Entry> =
+        list::select(&listed(), &list::Selection::default()).into_iter().map(|(one, _)| one).collect();
     let late = list::table(&entries, "2026-11-21T14:40:40Z".parse().unwrap());
-    assert!(late.lines().next().unwrap().ends_with("NO CONTROLLER SINCE 14:10:40 (30m ago)"), "{late}");
+    assert_eq!(late.lines().nth(1), Some("NO CONTROLLER SINCE 14:10:40 (30m ago)"), "{late}");
     // Of what only waits nothing is written, and nothing follows from that.
     let waiting: Vec<list::Entry> = entries.into_iter().filter(|entry| entry.id == "search").collect();
     let said = list::table(&waiting, "2026-11-22T14:40:40Z".parse().unwrap());

@@ -142,7 +142,12 @@ fn view(look: &Look<'_>, comparison: &Comparison) -> CheckView {
     let towards_rollback = match found {
         Found::ProvenWorse => 1.0,
         // What is not proven never has all of it.
-        Found::ProvenFine | Found::LooksFine | Found::LooksWorse | Found::CannotTell | Found::NoData | Found::ShownOnly => {
+        Found::ProvenFine
+        | Found::LooksFine
+        | Found::LooksWorse
+        | Found::CannotTell
+        | Found::NoData
+        | Found::ShownOnly => {
             let part = if comparison.level.is_some() { gauge_part(comparison) } else { evidence.towards_rollback() };
             part.clamp(0.0, 0.99)
         }
@@ -181,7 +186,9 @@ fn found(look: &Look<'_>, comparison: &Comparison) -> Found {
     }
     match (comparison.verdict, comparison.doubt) {
         (Verdict::Pass, _) => Found::ProvenFine,
-        (Verdict::Inconclusive, Some(Doubt::NoData)) if look.is_young() && comparison.newest.is_some() => Found::LooksFine,
+        (Verdict::Inconclusive, Some(Doubt::NoData)) if look.is_young() && comparison.newest.is_some() => {
+            Found::LooksFine
+        }
         (_, Some(Doubt::NoData)) => Found::NoData,
         (Verdict::Fail, _) => Found::ProvenWorse,
         (Verdict::Inconclusive, Some(Doubt::LooksWorse)) => Found::LooksWorse,

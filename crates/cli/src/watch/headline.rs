@@ -21,10 +21,12 @@ pub(super) fn of(look: &Look<'_>, checks: &[CheckView]) -> String {
         Phase::Baking { .. } => format!("{} {live}: {}", holding(rollout), stand(look, checks)),
         Phase::Paused { why, held, .. } => paused(rollout, why, *held, live),
         Phase::Promoting { live_since: None, .. } => "MOVING TO 100 %".to_owned(),
-        Phase::Promoting { live_since: Some(_), .. } => match look.analysis.map(|analysis| analysis.verdict) {
-            Some(Verdict::Fail) => format!("AT 100 %: {}", worse(checks)),
-            Some(Verdict::Pass | Verdict::Inconclusive) | None => "AT 100 %: WATCHED, NOTHING FOUND".to_owned(),
-        },
+        Phase::Promoting { live_since: Some(_), .. } if rollout.follows() => {
+            "AT 100 %: OTHERS GAVE IT ALL TRAFFIC".to_owned()
+        }
+        Phase::Promoting { live_since: Some(since), .. } => {
+            format!("AT 100 %: WATCHED UNTIL {}", clock(*since + rollout.spec.after.watch, look.now))
+        }
         Phase::RollingBack { why, .. } => format!("ROLLING BACK: {}", cause(why, checks)),
         Phase::Promoted { at } => format!("PROMOTED {}", clock(*at, look.now)),
         Phase::RolledBack { at, why } => format!("ROLLED BACK {}: {}", clock(*at, look.now), cause(why, checks)),
@@ -54,7 +56,8 @@ fn stand(look: &Look<'_>, checks: &[CheckView]) -> String {
         (Verdict::Inconclusive, Some(Doubt::NoData) | None) if look.is_young() => "NO DATA OF THIS WEIGHT YET",
         (Verdict::Inconclusive, Some(Doubt::NoData) | None) => "NO DATA",
     };
-    let doubted = checks.iter().find(|check| analysis.doubt == Some(Doubt::LooksWorse) && check.found == Found::LooksWorse);
+    let doubted =
+        checks.iter().find(|check| analysis.doubt == Some(Doubt::LooksWorse) && check.found == Found::LooksWorse);
     match doubted {
         Some(check) => format!("{} {said}", check.label),
         None => said.to_owned(),
@@ -137,9 +140,10 @@ fn cause(why: &Why, checks: &[CheckView]) -> String {
 }
 
 /// The second line.
-pub(super) fn to_do(look: &Look<'_>, outlook: &Outlook) -> Vec<String> {
+pub(super) fn to_do(look: &Look<'_>, checks: &[CheckView], outlook: &Outlook) -> Vec<String> {
     let rollout = look.rollout;
     let nothing = || "Nothing for you to do.".to_owned();
+    let fails = look.analysis.is_some_and(|analysis| analysis.verdict == Verdict::Fail);
     let mut said = match &rollout.phase {
         Phase::Paused { why: PauseReason::Asked { reason, .. }, .. } if !reason.is_empty() => {
             vec![decide_by(look, outlook), format!("The reason: {reason}.")]
@@ -149,11 +153,27 @@ pub(super) fn to_do(look: &Look<'_>, outlook: &Outlook) -> Vec<String> {
             vec![nothing(), format!("It begins when {} has ended.", behind.rollout)]
         }
         Phase::RolledBack { .. } | Phase::Promoted { .. } | Phase::Superseded { .. } => ended(look),
-        Phase::RollingBack { .. } => vec![format!("Nothing for you to do: all traffic goes back to {}.", rollout.baseline)],
-        Phase::Pending { .. } | Phase::Shifting { .. } | Phase::Baking { .. } | Phase::Promoting { .. } => vec![nothing()],
+        Phase::RollingBack { .. } => {
+            vec![format!("Nothing for you to do: all traffic goes back to {}.", rollout.baseline)]
+        }
+        Phase::Baking { .. } | Phase::Promoting { .. } if fails && rollout.spec.mode == Mode::Observe => {
+            vec!["It would have been rolled back, and nothing is moved here: that is up to you.".to_owned()]
+        }
+        Phase::Baking { .. } => match silent(look, checks) {
+            Some(check) => vec![format!("{check} has no data: is its metric sent?")],
+            None => vec![nothing()],
+        },
+        Phase::Pending { .. } | Phase::Shifting { .. } | Phase::Promoting { .. } => vec![nothing()],
     };
     said.extend(expected(look, outlook));
     said
+}
+
+/// A check that should have data by now.
+fn silent<'a>(look: &Look<'_>, checks: &'a [CheckView]) -> Option<&'a str> {
+    let old_enough = !look.is_young() && look.analysis.is_some();
+    let silent = checks.iter().find(|check| old_enough && check.found == Found::NoData);
+    silent.map(|check| check.check.as_str())
 }
 
 fn decide_by(look: &Look<'_>, outlook: &Outlook) -> String {
@@ -176,7 +196,9 @@ fn ended(look: &Look<'_>) -> Vec<String> {
             has_all(&rollout.baseline, moved),
             format!("Fix {}; the next release may start at once.", rollout.canary),
         ],
-        Phase::Superseded { .. } | Phase::Pending { .. } | Phase::Shifting { .. } | Phase::Baking { .. } => ended_otherwise(),
+        Phase::Superseded { .. } | Phase::Pending { .. } | Phase::Shifting { .. } | Phase::Baking { .. } => {
+            ended_otherwise()
+        }
         Phase::Paused { .. } | Phase::Promoting { .. } | Phase::RollingBack { .. } => ended_otherwise(),
     }
 }
@@ -191,7 +213,11 @@ fn expected(look: &Look<'_>, outlook: &Outlook) -> Vec<String> {
     let mut said = Vec::new();
     match (&rollout.phase, outlook.next_weight, outlook.next_at) {
         (Phase::Pending { .. }, _, _) => {
-            said.extend(outlook.takes.map(|takes| format!("Once it has begun it takes about {takes}, if the new version is fine.")));
+            said.extend(
+                outlook
+                    .takes
+                    .map(|takes| format!("Once it has begun it takes about {takes}, if the new version is fine.")),
+            );
         }
         (Phase::Baking { .. }, _, _) if rollout.follows() => {
             said.push(match &rollout.guest {
@@ -209,9 +235,10 @@ fn expected(look: &Look<'_>, outlook: &Outlook) -> Vec<String> {
                 true => "At this traffic there is no proof in time.".to_owned(),
             });
         }
-        (Phase::Baking { .. }, Some(weight), None) => said.push(format!("When it goes to {weight} is not to be told yet.")),
-        (Phase::Promoting { .. }, _, _) => said.extend(outlook.done_at.map(|done| format!("Done at {}.", at(done)))),
-        (Phase::Shifting { .. } | Phase::Paused { .. } | Phase::RollingBack { .. }, _, _)
+        (Phase::Baking { .. }, Some(weight), None) => {
+            said.push(format!("When it goes to {weight} is not to be told yet."))
+        }
+        (Phase::Promoting { .. } | Phase::Shifting { .. } | Phase::Paused { .. } | Phase::RollingBack { .. }, _, _)
         | (Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. }, _, _) => {}
     }
     // Where nothing is moved nothing is given up.

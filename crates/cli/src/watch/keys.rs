@@ -52,7 +52,9 @@ impl Order {
     pub fn question(self, view: &View) -> String {
         let View { rollout, baseline, canary, .. } = view;
         match self {
-            Self::Pause => format!("Pause {rollout}? It stays at its weight; alarms and proven harm still roll it back."),
+            Self::Pause => {
+                format!("Pause {rollout}? It stays at its weight; alarms and proven harm still roll it back.")
+            }
             Self::Resume => format!("Resume {rollout}? It goes on from where it was paused."),
             Self::Approve => format!("Approve {rollout}? It goes on to the next weight."),
             Self::Promote => format!("Promote {rollout} NOW, WITHOUT PROOF? {canary} gets all traffic."),

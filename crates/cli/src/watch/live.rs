@@ -183,7 +183,9 @@ impl Shown {
                 (self.asked, self.busy) = (None, true);
                 self.said = Some(format!("Asking Coalmine to {} ...", order.command()));
             }
-            Meaning::Why => self.why = Some(self.why.map_or(0, |why| why + 1)).filter(|why| *why < self.view.checks.len()),
+            Meaning::Why => {
+                self.why = Some(self.why.map_or(0, |why| why + 1)).filter(|why| *why < self.view.checks.len())
+            }
             Meaning::Back => self.why = None,
             Meaning::Quit | Meaning::Nothing | Meaning::Ask(_) => {}
         }
@@ -217,7 +219,10 @@ impl Shown {
         }
         if let Some(why) = &self.lost {
             let (time, ago) = (clock(self.view.looked_at), now.since(self.view.looked_at));
-            rows.extend(row(&format!("! NO ANSWER SINCE {time} ({ago} ago); what you see is of then. {why}"), Tone::Bad));
+            rows.extend(row(
+                &format!("! NO ANSWER SINCE {time} ({ago} ago); what you see is of then. {why}"),
+                Tone::Bad,
+            ));
         }
         rows.extend(self.said.iter().flat_map(|said| row(said, Tone::Strong)));
         match self.asked {
@@ -241,7 +246,14 @@ fn clock(at: Timestamp) -> String {
 }
 
 /// Looks again and again, and carries out orders, until nobody listens.
-fn ask_away(stack: &Stack, mut watched: Watched, apart: Duration, by: &Person, asked: &Receiver<Ask>, tells: &Sender<Told>) {
+fn ask_away(
+    stack: &Stack,
+    mut watched: Watched,
+    apart: Duration,
+    by: &Person,
+    asked: &Receiver<Ask>,
+    tells: &Sender<Told>,
+) {
     loop {
         // Nothing happens any more to a rollout that has ended.
         let over = watched.rollout.as_ref().is_some_and(|rollout| !rollout.is_active());

@@ -187,6 +187,11 @@ impl Log {
     }
 }
 
+/// Where it stands and what is to be done, in a line.
+pub fn in_short(view: &View) -> String {
+    text::shown(&format!("{}. {}", view.headline, view.to_do.join(" ")), 1_000)
+}
+
 /// The time here.
 pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

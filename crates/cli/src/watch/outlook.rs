@@ -103,7 +103,9 @@ fn step_ends(look: &Look<'_>, step: usize, since: Timestamp, proof: Option<&Proo
     }
     let analysis = look.analysis?;
     match (analysis.verdict, analysis.doubt) {
-        (Verdict::Fail, _) | (_, Some(Doubt::LooksWorse | Doubt::SplitUnexpected | Doubt::Blind | Doubt::NoData)) => return None,
+        (Verdict::Fail, _) | (_, Some(Doubt::LooksWorse | Doubt::SplitUnexpected | Doubt::Blind | Doubt::NoData)) => {
+            return None;
+        }
         (Verdict::Pass | Verdict::Inconclusive, _) => {}
     }
     let late = rollout.lag.plus(rollout.request_timeout);

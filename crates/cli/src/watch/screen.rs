@@ -326,7 +326,13 @@ fn compared(check: &CheckView) -> String {
     }
     let Some(found) = check.times else { return String::new() };
     let (lower, upper) = (times(found.lower), found.upper);
+    // As good as nothing is no bound.
+    let unbounded = found.lower < 0.005;
     match (found.estimate.is_finite(), upper.is_finite()) {
+        (true, true) if found.estimate <= 0.0 => format!("at most {}x", times(upper)),
+        (true, true) if unbounded => format!("{}x  up to {}", times(found.estimate), times(upper)),
+        (true, false) if unbounded => format!("{}x", times(found.estimate)),
+        (false, _) if unbounded => String::new(),
         (true, true) => format!("{}x  {lower} - {}", times(found.estimate), times(upper)),
         (true, false) => format!("{}x  {lower} or more", times(found.estimate)),
         (false, _) => format!("{lower}x or more"),
@@ -394,10 +400,11 @@ fn data(view: &View, width: usize) -> Vec<Row> {
         rows.extend(wrapped(&text, width - 2, 2).iter().map(|text| line(format!("  {text}"))));
     }
     if matches!(view.phase, PhaseName::Promoting | PhaseName::Promoted) && !view.checks.is_empty() {
-        let text = "the checks are what it was promoted on: at 100 % there is no old version to compare with, and alarms guard";
+        let text = "the checks are what it was promoted on; at 100 % nothing is left to compare with, and alarms guard";
         rows.extend(wrapped(text, width - 2, 2).iter().map(|text| line(format!("  {text}"))));
     }
-    for problem in view.data.unread.iter().map(|why| format!("could not be read: {why}")).chain(view.data.split.clone()) {
+    for problem in view.data.unread.iter().map(|why| format!("could not be read: {why}")).chain(view.data.split.clone())
+    {
         let marked = wrapped(&format!("! {}", text::shown(&problem, CHARS_MAX)), width - 2, 2);
         rows.extend(marked.iter().map(|text| vec![piece(format!("  {text}"), Tone::Bad)]));
     }
@@ -470,9 +477,11 @@ fn ending(view: &View, width: usize) -> Vec<Row> {
     let mut rows = Vec::new();
     for (label, text) in said {
         let text = wrapped(&text::shown(&text, CHARS_MAX), width - 10, 0);
-        rows.extend(text.iter().enumerate().map(|(place, text)| {
-            line(format!("  {:<8}{text}", if place == 0 { label } else { "" }))
-        }));
+        rows.extend(
+            text.iter()
+                .enumerate()
+                .map(|(place, text)| line(format!("  {:<8}{text}", if place == 0 { label } else { "" }))),
+        );
     }
     rows
 }

@@ -71,7 +71,8 @@ fn view_of(outcome: &Outcome) -> View {
     let mut alarms: BTreeMap<String, AlarmState> =
         outcome.rollout.spec.alarms.names.iter().map(|name| (name.clone(), AlarmState::Ok)).collect();
     alarms.extend(outcome.rollout.alarms_muted.iter().map(|name| (name.clone(), AlarmState::Alarm)));
-    let minutes = Minutes { minutes: outcome.minutes.clone(), alarms: Some(alarms), ..Minutes::default() };
+    let alarms = Some(alarms).filter(|_| !outcome.rollout.is_terminal());
+    let minutes = Minutes { minutes: outcome.minutes.clone(), alarms, ..Minutes::default() };
     View::of(&outcome.rollout, &minutes, outcome.stopped_at)
 }
 
@@ -112,7 +113,9 @@ fn every_look_shows_what_its_golden_file_says() {
 fn every_screen_fits_and_begins_with_the_headline() {
     for (name, looks) in LOOKS {
         let view = view(name, looks[looks.len() - 1]);
-        for (columns, room) in [(100, None), (200, Some(24)), (80, Some(24)), (64, Some(12)), (40, Some(6)), (10, Some(1))] {
+        for (columns, room) in
+            [(100, None), (200, Some(24)), (80, Some(24)), (64, Some(12)), (40, Some(6)), (10, Some(1))]
+        {
             let shown = text(&view, columns, room);
             assert!(shown.lines().count() <= room.unwrap_or(usize::MAX), "{name}, {columns} columns: {shown}");
             for line in shown.lines() {
@@ -134,7 +137,8 @@ fn a_name_that_is_too_long_for_its_line_is_broken_and_none_does_anything_to_a_te
     rollout.started_by = "\u{1b}[2J".to_owned();
     rollout.id = "x".repeat(120);
     for event in &mut rollout.history {
-        event.why = coalmine_core::rollout::Why::AbortedBy { by: "\u{1b}[2J\n\u{202e}".to_owned(), reason: "y".repeat(300) };
+        event.why =
+            coalmine_core::rollout::Why::AbortedBy { by: "\u{1b}[2J\n\u{202e}".to_owned(), reason: "y".repeat(300) };
     }
     let view = view_of(&outcome);
     for columns in [100, 50] {
@@ -212,7 +216,10 @@ fn the_screen_has_questions_answers_and_reasons_below_the_view() {
     assert_eq!(shown.why, None);
     shown.lost = Some("Invoke timed out".to_owned());
     let lost = screen_of(&shown, 100, 40);
-    assert!(lost.contains("! NO ANSWER SINCE ") && lost.contains("1m 15s ago") && lost.contains("HOLDING AT 5 %"), "{lost}");
+    assert!(
+        lost.contains("! NO ANSWER SINCE ") && lost.contains("1m 15s ago") && lost.contains("HOLDING AT 5 %"),
+        "{lost}"
+    );
 }
 
 #[test]
@@ -221,7 +228,8 @@ fn colours_carry_no_meaning_alone() {
         let view = view(name, looks[0]);
         for row in rows(&view, 100, None) {
             let painted = screen::painted(&row, true);
-            let stripped: Vec<&str> = painted.split('\u{1b}').map(|part| part.split_once('m').map_or(part, |(_, rest)| rest)).collect();
+            let stripped: Vec<&str> =
+                painted.split('\u{1b}').map(|part| part.split_once('m').map_or(part, |(_, rest)| rest)).collect();
             // What comes before the first colour has no code.
             let first = painted.split('\u{1b}').next().unwrap();
             assert_eq!((first.to_owned() + &stripped[1..].concat()).trim_end(), plain(&row));

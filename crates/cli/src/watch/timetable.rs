@@ -106,9 +106,9 @@ fn to_come(look: &Look<'_>) -> Vec<Stage> {
 /// The step that a rollout is in, or is to be in when its pause ends.
 pub(super) fn step(look: &Look<'_>) -> Option<usize> {
     match &look.rollout.phase {
-        Phase::Shifting { step, .. } | Phase::Baking { step, .. } | Phase::Paused { held: Held::Step { step, .. }, .. } => {
-            Some(*step)
-        }
+        Phase::Shifting { step, .. }
+        | Phase::Baking { step, .. }
+        | Phase::Paused { held: Held::Step { step, .. }, .. } => Some(*step),
         Phase::Pending { .. }
         | Phase::Paused { held: Held::Pending, .. }
         | Phase::Promoting { .. }

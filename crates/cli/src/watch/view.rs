@@ -195,7 +195,7 @@ impl View {
             ended,
             needs_you: report::needs_you(rollout),
             headline: headline::of(&look, &checks),
-            to_do: headline::to_do(&look, &outlook),
+            to_do: headline::to_do(&look, &checks, &outlook),
             commands: commands(rollout),
             weight: look.weight(),
             timetable: timetable::of(&look),
@@ -243,7 +243,9 @@ impl Look<'_> {
     }
 
     fn requests(&self) -> Requests {
-        let all = |of: fn(&Pair) -> Option<f64>| -> f64 { self.minutes.iter().filter_map(|m| m.pairs.iter().find_map(of)).sum() };
+        let all = |of: fn(&Pair) -> Option<f64>| -> f64 {
+            self.minutes.iter().filter_map(|m| m.pairs.iter().find_map(of)).sum()
+        };
         Requests { new: all(|pair| requests(pair.canary.as_ref())), old: all(|pair| requests(pair.baseline.as_ref())) }
     }
 
@@ -252,7 +254,8 @@ impl Look<'_> {
         let both = self.analysis.and_then(|analysis| analysis.newest);
         // At 100 % only the new version has any.
         let alone = self.minutes.iter().rev().find(|sample| sample.pairs.iter().any(|pair| pair.canary.is_some()));
-        let newest = both.max(alone.filter(|_| engine::alone_since(self.rollout).is_some()).map(|sample| sample.minute));
+        let newest =
+            both.max(alone.filter(|_| engine::alone_since(self.rollout).is_some()).map(|sample| sample.minute));
         let settled = engine::settled_before(self.rollout, self.now).start();
         DataView {
             until: newest.map(|minute| minute.plus(1).start()),
@@ -266,14 +269,16 @@ impl Look<'_> {
     /// By the check that counts failures; only of a release that went back.
     fn impact(&self) -> Option<Impact> {
         let (Phase::RollingBack { .. } | Phase::RolledBack { .. }) = self.rollout.phase else { return None };
-        let errors = self.analysis?.comparisons.iter().find(|check| check.check == "errors" && check.slower.is_none())?;
+        let errors =
+            self.analysis?.comparisons.iter().find(|check| check.check == "errors" && check.slower.is_none())?;
         let Count { requests, events } = errors.canary;
         let expected = match errors.baseline.requests > 0.0 {
             true => errors.baseline.events / errors.baseline.requests * requests,
             false => 0.0,
         };
         let from = self.rollout.weights.iter().find(|seen| seen.weight > Weight::ZERO)?.at;
-        let until = self.rollout.weights.iter().rev().find(|seen| seen.weight == Weight::ZERO).map_or(self.now, |seen| seen.at);
+        let until =
+            self.rollout.weights.iter().rev().find(|seen| seen.weight == Weight::ZERO).map_or(self.now, |seen| seen.at);
         let counted = requests > 0.0;
         counted.then(|| Impact { requests, failed: events, due_to_release: (events - expected).max(0.0), from, until })
     }
@@ -299,7 +304,10 @@ pub(super) fn both(sample: &MinuteSample) -> Option<(f64, f64)> {
 
 fn requests(measured: Option<&coalmine_core::analysis::Measured>) -> Option<f64> {
     let measured = measured?;
-    measured.count().map(|count| count.requests).or_else(|| measured.bins().map(coalmine_core::analysis::Bins::requests))
+    measured
+        .count()
+        .map(|count| count.requests)
+        .or_else(|| measured.bins().map(coalmine_core::analysis::Bins::requests))
 }
 
 fn commands(rollout: &Rollout) -> Vec<String> {
