@@ -209,9 +209,6 @@ pub fn exit<'a>(entries: impl Iterator<Item = &'a Entry>) -> Exit {
 
 /// How many are how, who is there to look after them, then a line each.
 pub fn table(entries: &[Entry], now: Timestamp) -> String {
-    if entries.is_empty() {
-        return "no rollout is running".to_owned();
-    }
     let mut lines = vec![totals(entries, now), String::new()];
     let width = |of: fn(&Entry) -> &String, least: usize, most: usize| {
         entries.iter().map(|entry| of(entry).chars().count()).max().unwrap_or(0).clamp(least, most)

@@ -248,7 +248,13 @@ fn list(arguments: &ListArguments, out: &mut impl Write, err: &mut impl Write) -
         let (entries, rollouts): (Vec<list::Entry>, Vec<Value>) =
             list::select(&answer, &arguments.selection).into_iter().unzip();
         let document = json!({ "rollouts": rollouts });
-        show(&arguments.at, &document, &list::table(&entries, crate::watch::now()), out)?;
+        let any = answer.get("rollouts").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
+        let said = match (entries.is_empty(), any) {
+            (true, true) => "no rollout is like that".to_owned(),
+            (true, false) => "no rollout is running".to_owned(),
+            (false, _) => list::table(&entries, crate::watch::now()),
+        };
+        show(&arguments.at, &document, &said, out)?;
         Ok(if arguments.exit_code { list::exit(entries.iter()) } else { Exit::Fine })
     })
 }
