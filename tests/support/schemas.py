@@ -25,4 +25,4 @@ for case in json.load(sys.stdin):
             less = {key: value for key, value in document.items() if key != field}
             if validator.is_valid(less):
                 wrong.append(f"{name}: holds without {field}")
-sys.exit("\n".join(wrong))
+sys.exit("\n".join(wrong) or 0)

@@ -25,6 +25,10 @@ use crate::stack::text_of;
 /// How long a key may wait to be seen, and a line about time to be redrawn.
 const BEAT: Duration = Duration::from_millis(200);
 
+/// As a shell tells that the terminal has gone.
+#[cfg(unix)]
+const HANGUP: i32 = 129;
+
 /// Who gives orders here.
 pub struct Person {
     pub by: String,
@@ -208,7 +212,9 @@ impl Shown {
 
     fn below(&self, width: usize, now: Timestamp) -> Vec<Row> {
         let row = |text: &str, tone: Tone| {
-            let wrapped = screen::wrapped(&text::shown(text, 1_000), width, 2);
+            let text = text::shown(text, 1_000);
+            let fits = text.chars().count() <= width;
+            let wrapped = if fits { vec![text] } else { screen::wrapped(&text, width, 2) };
             wrapped.into_iter().map(move |text| vec![Piece { text, tone }]).collect::<Vec<Row>>()
         };
         let mut rows = Vec::new();
@@ -340,9 +346,12 @@ fn leave() {
 /// Whoever ends it from outside gets the terminal back as it was, too.
 #[cfg(unix)]
 fn stop_on_signals(stop: &Arc<AtomicBool>) -> io::Result<()> {
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT, signal_hook::consts::SIGHUP] {
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(stop))?;
     }
+    // The terminal is gone: nothing is left to restore, and whoever goes on reading it reads for ever.
+    let at_once = Arc::new(AtomicBool::new(true));
+    signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGHUP, HANGUP, at_once)?;
     Ok(())
 }
 

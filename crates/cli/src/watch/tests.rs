@@ -112,7 +112,8 @@ fn every_look_shows_what_its_golden_file_says() {
 #[test]
 fn the_screen_in_the_document_is_one_that_was_seen() {
     let document = std::fs::read_to_string(repository("docs/commands.md")).unwrap();
-    let shown = document.split("coalmine watch checkout\n```\n\n```text\n").nth(1).unwrap().split("\n```").next().unwrap();
+    let shown =
+        document.split("coalmine watch checkout\n```\n\n```text\n").nth(1).unwrap().split("\n```").next().unwrap();
     assert_eq!(shown, text(&view("good-release", 12), 100, None).trim_end());
 }
 
