@@ -1,11 +1,13 @@
 //! `coalmine start`, `status` and the others: the real command, the real functions, named as CloudFormation names them.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Live, Said, Stage, Traffic, run_in, spawn_in};
+use crate::harness::{Live, Said, Stage, Traffic, coalmine, command_in, python, run_in, spawn_in, support};
 
 const HEALTHY: Traffic = Traffic { requests: 2400, old_fails: 0.004, new_fails: 0.004 };
 
@@ -49,8 +51,19 @@ fn a_rollout_is_started_looked_at_held_and_stopped_from_the_command_line() {
 
     let status = run_in(&stage.cloud, &["status", "checkout"]);
     assert_eq!((status.exit, first_line(&status)), (Some(0), "BAKING  checkout:live  v1 -> v2 at 5 %  (it)"));
+    assert!(status.out.contains("\n  HOLDING AT 5 %: NO DATA YET. Nothing for you to do. "), "{status:?}");
     let list = run_in(&stage.cloud, &["list"]);
-    assert!(list.out.starts_with("> it  checkout:live      5%  bakes in step 1: "), "{list:?}");
+    assert!(
+        list.out.starts_with("NEEDS YOU 0 | ROLLING BACK 0 | PAUSED 0 | RUNNING 1   controller wrote "),
+        "{list:?}"
+    );
+    let row = list.out.lines().nth(3).unwrap_or_else(|| panic!("{list:?}"));
+    assert!(row.starts_with("> holding       checkout:live  v1 -> v2     5 %  "), "{list:?}");
+    assert!(row.contains("it: bakes in step 1: ") && row.ends_with("mara"), "{list:?}");
+    let holding =
+        run_in(&stage.cloud, &["list", "--state", "holding", "--target", "checkout", "--exit-code", "--json"]);
+    assert_eq!((holding.exit, &json_of(&holding)["rollouts"][0]["id"]), (Some(0), &json!("it")));
+    assert_eq!(run_in(&stage.cloud, &["list", "--state", "paused"]).out, "no rollout is like that\n");
     let paused = run_in(&stage.cloud, &["pause", "it", "--reason", "lunch"]);
     assert_eq!((paused.exit, first_line(&paused)), (Some(0), "PAUSED  checkout:live  v1 -> v2 at 5 %  (it)"));
     assert!(paused.out.contains("coalmine resume it   |   coalmine abort it"), "{paused:?}");
@@ -116,4 +129,137 @@ fn what_is_wrong_with_a_question_is_said_with_what_would_be_right() {
     assert!(stopping.exit == Some(2) && stopping.err.contains("only aborts and pauses"), "{stopping:?}");
     let missing = run_in(&stage.cloud, &["list", "--function", "no-such-function"]);
     assert_eq!(missing.exit, Some(4), "{missing:?}");
+}
+
+/// What a person did on a terminal, and what came of it.
+fn on_a_terminal(stage: &Stage, arguments: &[&str], steps: &Value) -> Value {
+    let told = command_in(&stage.cloud, arguments);
+    let environment = told.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let terminal = Command::new(python())
+        .arg(support("terminal.py"))
+        .arg(steps.to_string())
+        .arg(coalmine())
+        .args(arguments)
+        .envs(environment)
+        .envs([("TERM", "xterm-256color"), ("NO_COLOR", "1")])
+        .output()
+        .expect("Python runs");
+    assert!(terminal.status.success(), "{}", String::from_utf8_lossy(&terminal.stderr));
+    serde_json::from_slice(&terminal.stdout).expect("it prints a document")
+}
+
+#[test]
+fn on_a_terminal_keys_steer_a_rollout_once_they_are_confirmed() {
+    let mut stage = deployed(55);
+    stage.start(&json!({}));
+    stage.pass_until(&HEALTHY, 5, |phase| phase == "baking");
+    let seen = on_a_terminal(
+        &stage,
+        &["watch", "checkout", "--every", "1s", "--reason", "lunch"],
+        &json!([
+            { "until": "HOLDING AT 5 %" }, { "until": "[p]ause" },
+            { "send": "p" }, { "until": "Pause it?" }, { "send": "n" }, { "until": "Nothing was done." },
+            { "send": "p" }, { "until": "Pause it?" }, { "send": "y" }, { "until": "PAUSED AT 5 % BY mara" },
+            { "resize": [60, 12] }, { "until": "PAUSED AT 5 % BY mara" }, { "resize": [100, 40] },
+            { "send": "w" }, { "until": "errors: " }, { "send": "w" },
+            { "send": "a" }, { "until": "All traffic goes back to v1 now. [y]es" }, { "send": "y" },
+            { "until": "ROLLED BACK" }, { "until": ": ABORTED BY mara" },
+            { "send": "q" }, { "end": true },
+        ]),
+    );
+    assert_eq!((&seen["exit"], &seen["restored"]), (&json!(1), &json!(true)), "{seen}");
+    let screen = seen["seen"].as_str().unwrap();
+    // The other screen is entered and left, and what was seen last stays to be read.
+    let (_, after) = screen.rsplit_once("\u{1b}[?1049l").expect("it leaves its screen");
+    assert!(after.contains(": ABORTED BY mara"), "{after}");
+    assert!(!screen.contains("\u{1b}[31m"), "NO_COLOR: {screen}");
+    assert_eq!(stage.live(), Live::only("1"));
+    let history = run_in(&stage.cloud, &["history", "it"]);
+    assert!(
+        history.out.contains("paused by mara: lunch") && history.out.contains("aborted by mara: lunch"),
+        "{history:?}"
+    );
+    // Whoever stops it, with a key or from outside, gets the terminal back as it was.
+    for stop in [json!({ "send": "\u{3}" }), json!({ "signal": 15 })] {
+        let steps = json!([{ "until": "ROLLED BACK" }, stop, { "end": true }]);
+        let seen = on_a_terminal(&stage, &["watch", "it"], &steps);
+        assert_eq!((&seen["exit"], &seen["restored"]), (&json!(1), &json!(true)), "{seen}");
+    }
+}
+
+#[test]
+fn elsewhere_every_change_is_a_line_and_the_end_an_exit_status() {
+    let mut stage = deployed(56);
+    stage.start(&json!({ "after": { "watch": "5m" } }));
+    stage.pass_until(&HEALTHY, 5, |phase| phase == "baking");
+    let watches = spawn_in(&stage.cloud, &["watch", "it", "--every", "1s"]);
+    assert_eq!(stage.pass_until_ended(&HEALTHY, 120), "promoted");
+    let said = Said::from(watches.wait_with_output().expect("it ends"));
+    assert_eq!((said.exit, said.err.as_str()), (Some(0), ""), "{said:?}");
+    assert!(first_line(&said).contains("  checkout:live  v1 -> v2  "), "{said:?}");
+    let last = said.out.lines().last().unwrap();
+    assert!(last.contains("  PROMOTED ") && last.contains("All traffic is on v2 since "), "{said:?}");
+    assert!(said.out.contains("the weight was seen live"), "what happened between: {said:?}");
+    // Once more, for a script: as it has ended, one look is enough.
+    let document = run_in(&stage.cloud, &["watch", "it", "--json"]);
+    let view = json_of(&document);
+    assert_eq!((document.exit, document.out.lines().count(), &view["ended"]), (Some(0), 1, &json!(true)));
+    assert_eq!((&view["phase"], &view["checks"][0]["found"]), (&json!("promoted"), &json!("provenFine")), "{view}");
+    assert!(view["requests"]["new"].as_f64().unwrap() > 1000.0, "{view}");
+}
+
+/// What is printed, with what `coalmine schema` says of it.
+fn case(output: &str, said: &Said) -> Value {
+    let schema = Said::from(Command::new(coalmine()).args(["schema", output]).output().expect("coalmine runs"));
+    let documents: Vec<Value> = match serde_json::from_str(&said.out) {
+        Ok(whole) => vec![whole],
+        Err(_) => {
+            said.out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{said:?}"))).collect()
+        }
+    };
+    json!({ "name": output, "schema": json_of(&schema), "documents": documents })
+}
+
+#[test]
+fn what_is_printed_for_scripts_is_as_its_schema_says() {
+    let mut stage = deployed(57);
+    let spec = spec_file(&stage, "schemas", &json!({}));
+    let spec = spec.to_str().unwrap();
+    let started = run_in(&stage.cloud, &["start", spec, "--json"]);
+    stage.pass_until(&HEALTHY, 5, |phase| phase == "baking");
+    for _ in 0..4 {
+        stage.pass(&HEALTHY);
+    }
+    let ask = |arguments: &[&str]| run_in(&stage.cloud, &[arguments, &["--json"]].concat());
+    let status = ask(&["status", "it"]);
+    let view = json_of(&status)["view"].clone();
+    assert_eq!(view["checks"][0]["found"], "looksFine", "{view}");
+    let arm = |errors: u32| json!({ "requests": 1000, "errors": errors });
+    let minutes =
+        (0..5).map(|minute| json!({ "minute": minute, "weight": "50%", "baseline": arm(1), "canary": arm(1) }));
+    let recording = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{}-schemas.jsonl", std::process::id()));
+    std::fs::write(&recording, minutes.map(|line| format!("{line}\n")).collect::<String>()).expect("it is written");
+    let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/good-release.yaml");
+    let mut cases = vec![
+        case("status", &started),
+        case("status", &status),
+        case("list", &ask(&["list"])),
+        case("history", &ask(&["history", "it"])),
+        case("undo", &ask(&["undo", "it", "--print"])),
+        case("errors", &ask(&["status", "nobody"])),
+        case("validate", &ask(&["validate", spec, "--show-effective"])),
+        case("validate", &ask(&["validate", recording.to_str().unwrap()])),
+        case("analyze", &ask(&["analyze", "--spec", spec, recording.to_str().unwrap()])),
+        case("simulate-scenario", &ask(&["simulate", scenario.to_str().unwrap()])),
+        case("status", &ask(&["abort", "it"])),
+    ];
+    cases.push(json!({ "name": "watch", "schema": case("watch", &status)["schema"], "documents": [view] }));
+    stage.next();
+    cases.push(case("watch", &run_in(&stage.cloud, &["watch", "it", "--json"])));
+
+    let mut validator =
+        Command::new(python()).arg(support("schemas.py")).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    validator.stdin.take().unwrap().write_all(json!(cases).to_string().as_bytes()).unwrap();
+    let validated = validator.wait_with_output().unwrap();
+    assert!(validated.status.success(), "{}", String::from_utf8_lossy(&validated.stderr));
 }

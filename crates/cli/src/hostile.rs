@@ -21,7 +21,9 @@ fn printed(arguments: &[&str]) -> String {
         Command::Analyze(arguments) => analyze::run(&arguments, &mut out, &mut err).unwrap(),
         #[cfg(feature = "aws")]
         Command::Record(_) | Command::Run(_) | Command::Stack(_) => panic!("needs an account"),
-        Command::Simulate(_) | Command::Schema(_) => panic!("nobody else's names are in it"),
+        Command::Simulate(_) | Command::Schema(_) | Command::Completions(_) | Command::Man(_) => {
+            panic!("nobody else's names are in it")
+        }
     };
     let shown = String::from_utf8([out, err].concat()).unwrap();
     let bad = shown.chars().find(|c| *c != '\n' && is_harmful(*c));

@@ -10,10 +10,14 @@ mod record;
 #[cfg(feature = "aws")]
 mod run;
 mod schema;
+mod shapes;
+mod shell_help;
 mod simulate;
 #[cfg(feature = "aws")]
 mod stack;
 mod validate;
+#[cfg(feature = "aws")]
+mod watch;
 
 use std::process::ExitCode;
 
@@ -40,6 +44,8 @@ enum Command {
     #[cfg(feature = "aws")]
     #[command(flatten)]
     Stack(stack::Command),
+    Completions(shell_help::CompletionsArguments),
+    Man(shell_help::ManArguments),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +61,8 @@ fn main() -> ExitCode {
         Command::Schema(arguments) => schema::run(&arguments, out),
         #[cfg(feature = "aws")]
         Command::Stack(command) => stack::run(&command, out, err),
+        Command::Completions(arguments) => shell_help::completions(&arguments, out),
+        Command::Man(arguments) => shell_help::man(&arguments, out, err),
     };
     match exit {
         Ok(exit) => exit.into(),

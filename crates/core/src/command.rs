@@ -243,6 +243,18 @@ pub struct Stand {
     pub weight: Weight,
     pub started_at: Timestamp,
     pub started_by: String,
+    /// When it came into its phase.
+    pub since: Timestamp,
+    /// When a pause ends by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// A person has to decide.
+    pub needs_you: bool,
+    /// Others move its traffic.
+    pub follows: bool,
+    /// When anything of it was last written. While traffic is split, whoever attends to it writes every few minutes.
+    pub written_at: Timestamp,
+    pub release: crate::spec::Release,
 }
 
 impl Answer {
@@ -263,6 +275,12 @@ impl Summary {
             weight: rollout.weights.last().map_or(Weight::ZERO, |seen| seen.weight),
             started_at: rollout.started_at,
             started_by: rollout.started_by.clone(),
+            since: report::since(&rollout.phase),
+            until: report::until(&rollout.phase),
+            needs_you: report::needs_you(rollout),
+            follows: rollout.follows(),
+            written_at: rollout.now,
+            release: rollout.spec.release.clone(),
         };
         let target = Some(rollout.spec.target.key());
         Self { id: rollout.id.clone(), target, stand: Some(stand), message: message(rollout) }

@@ -2,9 +2,9 @@
 
 use crate::analysis::{grouped, percent};
 use crate::deployment::DeploymentState;
-use crate::rollout::{PauseReason, Phase, PhaseName, UndecidedWhy, Why};
+use crate::rollout::{PauseReason, Phase, PhaseName, Rollout, UndecidedWhy, Why};
 use crate::spec::Ending;
-use crate::units::Weight;
+use crate::units::{Timestamp, Weight};
 
 /// A reason as one sentence without a full stop.
 #[must_use]
@@ -154,6 +154,53 @@ pub fn standing(phase: &Phase) -> String {
         Phase::Promoted { at } => format!("was promoted at {at}"),
         Phase::RolledBack { at, .. } => format!("was rolled back at {at}"),
         Phase::Superseded { at, .. } => format!("was superseded at {at}"),
+    }
+}
+
+/// When a phase was entered.
+#[must_use]
+pub fn since(phase: &Phase) -> Timestamp {
+    match phase {
+        Phase::Pending { since, .. }
+        | Phase::Shifting { since, .. }
+        | Phase::Baking { since, .. }
+        | Phase::Paused { since, .. }
+        | Phase::Promoting { since, .. }
+        | Phase::RollingBack { since, .. } => *since,
+        Phase::Promoted { at } | Phase::RolledBack { at, .. } | Phase::Superseded { at, .. } => *at,
+    }
+}
+
+/// When a pause ends by itself.
+#[must_use]
+pub fn until(phase: &Phase) -> Option<Timestamp> {
+    match phase {
+        Phase::Paused { until, .. } => Some(*until),
+        Phase::Pending { .. }
+        | Phase::Shifting { .. }
+        | Phase::Baking { .. }
+        | Phase::Promoting { .. }
+        | Phase::RollingBack { .. }
+        | Phase::Promoted { .. }
+        | Phase::RolledBack { .. }
+        | Phase::Superseded { .. } => None,
+    }
+}
+
+/// Whether a person has to decide or do something: it cannot tell, waits for an approval, or cannot put back what it wants to.
+#[must_use]
+pub fn needs_you(rollout: &Rollout) -> bool {
+    let last = rollout.history.last().map(|event| &event.why);
+    match &rollout.phase {
+        Phase::Paused { why: PauseReason::Approval | PauseReason::Undecided(_), .. } => true,
+        Phase::RollingBack { .. } => matches!(last, Some(Why::NobodyToGoBackTo { .. })),
+        Phase::RolledBack { .. } | Phase::Superseded { .. } => matches!(last, Some(Why::NotPutBack { .. })),
+        Phase::Paused { why: PauseReason::Asked { .. }, .. }
+        | Phase::Pending { .. }
+        | Phase::Shifting { .. }
+        | Phase::Baking { .. }
+        | Phase::Promoting { .. }
+        | Phase::Promoted { .. } => false,
     }
 }
 

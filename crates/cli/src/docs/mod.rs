@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::validate::print_problem;
 
-const DOCUMENTS: [&str; 28] = [
+const DOCUMENTS: [&str; 29] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -29,6 +29,7 @@ const DOCUMENTS: [&str; 28] = [
     "docs/commands.md",
     "docs/deployments.md",
     "docs/install.md",
+    "docs/json.md",
     "docs/operations.md",
     "docs/security.md",
     "docs/simulate.md",

@@ -6,6 +6,9 @@ mod story;
 mod throttled;
 mod transcript;
 
+#[cfg(feature = "aws")]
+pub use screen::wants_colours;
+
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 

@@ -3,12 +3,19 @@
 use std::io;
 
 use coalmine_aws::{Aws, AwsConfig, CliCall};
+use coalmine_core::analysis::MinuteSample;
 use coalmine_core::deployment::DeploymentRef;
 use coalmine_core::ports::{Fault, Switch};
 use coalmine_core::rollout::Rollout;
 use coalmine_core::text;
+use coalmine_core::units::Minute;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
+
+use crate::watch::Minutes;
+
+/// Answers in a row that bring minutes: a year of them in answers of a day each.
+const ANSWERS_MAX: usize = 400;
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -69,13 +76,50 @@ impl Stack {
         Ok((answer, rollout))
     }
 
+    /// A rollout with every minute that its judge would take now, from one on.
+    pub fn minutes(&self, id: &str, from: Option<Minute>) -> Result<(Rollout, Minutes), Refused> {
+        let mut all = Minutes::default();
+        let mut from = from;
+        for _ in 0..ANSWERS_MAX {
+            let mut request = json!({ "command": "minutes", "rollout": id });
+            if let Some(from) = from {
+                request["from"] = json!(from);
+            }
+            let answer = match self.ask(&request) {
+                Err(Refused::Problems(problems)) if is_older(&problems) => return self.without_minutes(id),
+                answer => answer?,
+            };
+            let rollout = self.rollout_in(answer.get("rollout").unwrap_or(&Value::Null))?;
+            let part = |field: &str| answer.get(field).cloned().unwrap_or_else(|| json!([]));
+            all.minutes.extend(self.read::<Vec<MinuteSample>>(part("minutes"))?);
+            all.unread = self.read(part("unread"))?;
+            all.alarms = self.read(answer.get("alarms").cloned().unwrap_or_default())?;
+            from = self.read(answer.get("next").cloned().unwrap_or_default())?;
+            if from.is_none() {
+                return Ok((rollout, all));
+            }
+        }
+        Err(Refused::Fault(format!("{} does not come to an end of its minutes", self.function)))
+    }
+
+    /// From a stack of before there was such a request.
+    fn without_minutes(&self, id: &str) -> Result<(Rollout, Minutes), Refused> {
+        let (_, rollout) = self.status(id)?;
+        let unread = vec!["this stack is older than this coalmine and tells no minutes; update it".to_owned()];
+        Ok((rollout, Minutes { unread, ..Minutes::default() }))
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(&self, value: Value) -> Result<T, Refused> {
+        serde_json::from_value(value).map_err(|error| self.unreadable(&error))
+    }
+
+    fn unreadable(&self, error: &serde_json::Error) -> Refused {
+        let function = &self.function;
+        Refused::Fault(format!("{function} answered what this version of coalmine cannot read ({error}); update it"))
+    }
+
     pub fn rollout_in(&self, answer: &Value) -> Result<Rollout, Refused> {
-        serde_json::from_value(answer.clone()).map_err(|error| {
-            let function = &self.function;
-            Refused::Fault(format!(
-                "{function} answered what this version of coalmine cannot read ({error}); update it"
-            ))
-        })
+        self.read(answer.clone())
     }
 
     /// The rollout of this name, or else the running one of this function or target; with its answer.
@@ -174,4 +218,9 @@ pub fn sentences(answer: &Value, list: &str) -> Vec<String> {
 /// Whether all that is wrong is the rollout's name.
 pub fn is_unknown(problems: &[String]) -> bool {
     matches!(problems, [one] if one.starts_with("rollout: "))
+}
+
+/// Whether all that is wrong is that the function does not know the request.
+fn is_older(problems: &[String]) -> bool {
+    matches!(problems, [one] if one.starts_with("command: "))
 }

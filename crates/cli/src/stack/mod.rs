@@ -1,6 +1,7 @@
 //! `coalmine start`, `status`, `list` and the others that talk to the deployed stack.
 
-mod asked;
+pub mod asked;
+mod list;
 #[cfg(test)]
 mod tests;
 pub mod words;
@@ -24,7 +25,7 @@ pub use asked::calls_to_undo;
 const LOOKS_APART: Duration = Duration::from_secs(10);
 
 /// So many looks in a row may fail: five minutes, where they fail at once.
-const FAILED_LOOKS: u32 = 30;
+pub const FAILED_LOOKS: u32 = 30;
 
 /// What a deployed stack can be asked.
 #[derive(Debug, clap::Subcommand)]
@@ -32,6 +33,7 @@ pub enum Command {
     Start(StartArguments),
     Status(StatusArguments),
     List(ListArguments),
+    Watch(crate::watch::Arguments),
     History(HistoryArguments),
     /// Hold a rollout at its weight; alarms and proven harm still roll it back.
     Pause(OrderArguments),
@@ -55,9 +57,9 @@ pub struct Where {
     /// The function to ask by its name, instead of looking for the stack's.
     #[arg(long, env = "COALMINE_FUNCTION", value_name = "NAME")]
     function: Option<String>,
-    /// Print the answer as one JSON document.
+    /// Print the answer as one JSON document; `watch` prints one for every look, a line each.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 /// How long to wait for an end.
@@ -116,8 +118,21 @@ pub struct StatusArguments {
 }
 
 /// Every rollout that is running; those that need somebody come first.
+///
+/// Exit status, the worst of all that are listed only with --exit-code:
+///   0  nobody has to do anything
+///   1  one is rolling back
+///   2  wrong use
+///   3  one needs somebody
+///   4  AWS did not answer
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub struct ListArguments {
+    #[command(flatten)]
+    selection: list::Selection,
+    /// Say in the exit status whether somebody has to do something.
+    #[arg(long)]
+    exit_code: bool,
     #[command(flatten)]
     at: Where,
 }
@@ -163,6 +178,7 @@ pub fn run(command: &Command, out: &mut impl Write, err: &mut impl Write) -> io:
         Command::Start(arguments) => start(arguments, out, err),
         Command::Status(arguments) => status(arguments, out, err),
         Command::List(arguments) => list(arguments, out, err),
+        Command::Watch(arguments) => crate::watch::run(arguments, out, err),
         Command::History(arguments) => history(arguments, out, err),
         Command::Pause(arguments) => order("pause", arguments, out, err),
         Command::Resume(arguments) => order("resume", arguments, out, err),
@@ -197,7 +213,7 @@ fn start(arguments: &StartArguments, out: &mut impl Write, err: &mut impl Write)
         }
         let rollout = stack.rollout_in(&answer)?;
         if arguments.patience.wait {
-            return wait(stack, &rollout.id, &arguments.patience, &arguments.at, out, err);
+            return wait(&stack, &rollout.id, &arguments.patience, &arguments.at, out, err);
         }
         show(&arguments.at, &answer, &words::status(&rollout, &text_of(&answer)), out)?;
         // The same may have been started, and have ended, before.
@@ -207,11 +223,18 @@ fn start(arguments: &StartArguments, out: &mut impl Write, err: &mut impl Write)
 
 fn status(arguments: &StatusArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
     asking(&arguments.at, "Command", out, err, |stack, out, err| {
-        let (id, answer, rollout) = stack.named(&arguments.rollout)?;
+        let (id, mut answer, rollout) = stack.named(&arguments.rollout)?;
         if arguments.patience.wait {
-            return wait(stack, &id, &arguments.patience, &arguments.at, out, err);
+            return wait(&stack, &id, &arguments.patience, &arguments.at, out, err);
         }
-        show(&arguments.at, &answer, &words::status(&rollout, &text_of(&answer)), out)?;
+        let mut said = words::status(&rollout, &text_of(&answer));
+        // Where the metrics cannot be read the rest is worth knowing, too.
+        let mut watched = crate::watch::Watched::of(id);
+        if let (Ok(()), Some(view)) = (watched.look(&stack), watched.view(crate::watch::now())) {
+            said = format!("{said}\n  {}", crate::watch::in_short(&view));
+            answer["view"] = serde_json::to_value(&view).map_err(io::Error::from)?;
+        }
+        show(&arguments.at, &answer, &said, out)?;
         Ok(ended(&rollout).unwrap_or(Exit::Fine))
     })
 }
@@ -219,8 +242,17 @@ fn status(arguments: &StatusArguments, out: &mut impl Write, err: &mut impl Writ
 fn list(arguments: &ListArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
     asking(&arguments.at, "Command", out, err, |stack, out, _| {
         let answer = stack.ask(&json!({ "command": "list" }))?;
-        show(&arguments.at, &answer, &words::list(&answer), out)?;
-        Ok(Exit::Fine)
+        let (entries, rollouts): (Vec<list::Entry>, Vec<Value>) =
+            list::select(&answer, &arguments.selection).into_iter().unzip();
+        let document = json!({ "rollouts": rollouts });
+        let any = answer.get("rollouts").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
+        let said = match (entries.is_empty(), any) {
+            (true, true) => "no rollout is like that".to_owned(),
+            (true, false) => "no rollout is running".to_owned(),
+            (false, _) => list::table(&entries, crate::watch::now()),
+        };
+        show(&arguments.at, &document, &said, out)?;
+        Ok(if arguments.exit_code { list::exit(entries.iter()) } else { Exit::Fine })
     })
 }
 
@@ -328,14 +360,14 @@ pub fn ended(rollout: &Rollout) -> Option<Exit> {
 }
 
 /// Finds the stack, asks it, and says what is wrong if something is.
-fn asking<O: Write, E: Write>(
+pub fn asking<O: Write, E: Write>(
     at: &Where,
     logical: &str,
     out: &mut O,
     err: &mut E,
-    ask: impl FnOnce(&Stack, &mut O, &mut E) -> Result<Exit, Refused>,
+    ask: impl FnOnce(Stack, &mut O, &mut E) -> Result<Exit, Refused>,
 ) -> io::Result<Exit> {
-    let answered = Stack::find(&at.stack, at.function.as_deref(), logical).and_then(|stack| ask(&stack, out, err));
+    let answered = Stack::find(&at.stack, at.function.as_deref(), logical).and_then(|stack| ask(stack, out, err));
     let (said, exit) = match answered {
         Ok(exit) => return Ok(exit),
         Err(Refused::Unwritten(error)) => return Err(error),
@@ -355,6 +387,6 @@ fn show(at: &Where, answer: &Value, said: &str, out: &mut impl Write) -> io::Res
     writeln!(out, "{said}")
 }
 
-fn text_of(answer: &Value) -> String {
+pub fn text_of(answer: &Value) -> String {
     answer.get("message").and_then(Value::as_str).map(|message| text::shown(message, 2_000)).unwrap_or_default()
 }

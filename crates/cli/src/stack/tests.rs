@@ -54,23 +54,91 @@ fn the_first_line_says_where_it_stands_and_a_script_sees_it_in_the_exit_status()
     }
 }
 
+/// Two rollouts that run, one that needs somebody, one that goes back, one that has ended, and one that nobody can read.
+fn listed() -> Value {
+    let one = |id: &str, phase: &str, more: Value| {
+        let mut rollout = json!({
+            "id": id, "target": format!("{id}:live"), "phase": phase, "baseline": "41", "canary": "42", "weight": "5%",
+            "startedAt": "2026-11-21T14:00:00Z", "startedBy": "ci", "since": "2026-11-21T14:05:00Z", "needsYou": false,
+            "follows": false, "writtenAt": "2026-11-21T14:09:30Z", "message": format!("rollout {id} is {phase}"),
+        });
+        for (field, value) in more.as_object().unwrap() {
+            rollout[field] = value.clone();
+        }
+        rollout
+    };
+    json!({ "rollouts": [
+        one("cart", "baking", json!({ "weight": "25%", "startedAt": "2026-11-21T14:03:00Z" })),
+        { "id": "old", "message": "rollout old cannot be read: written by a newer version" },
+        one("search", "paused", json!({ "needsYou": true, "message": "rollout search is paused until noon \u{1b}[2J" })),
+        one("zoo", "rollingBack", json!({ "writtenAt": "2026-11-21T14:10:40Z" })),
+        one("thumbs", "baking", json!({ "follows": true, "since": "2026-11-20T14:05:00Z" })),
+        one("done", "promoted", json!({})),
+    ]})
+}
+
+fn listing(arguments: &[&str]) -> (Vec<String>, String, Exit) {
+    #[derive(clap::Parser)]
+    struct Parsed {
+        #[command(flatten)]
+        selection: list::Selection,
+    }
+    let parsed = <Parsed as clap::Parser>::parse_from([&["list"], arguments].concat());
+    let (entries, rollouts): (Vec<list::Entry>, Vec<Value>) =
+        list::select(&listed(), &parsed.selection).into_iter().unzip();
+    assert!(entries.iter().zip(&rollouts).all(|(entry, rollout)| rollout["id"] == entry.id.as_str()));
+    let ids = entries.iter().map(|entry| entry.id.clone()).collect();
+    (ids, list::table(&entries, AT.parse().unwrap()), list::exit(entries.iter()))
+}
+
 #[test]
 fn the_list_begins_with_what_needs_somebody() {
-    let one = |id: &str, phase: &str, message: &str| json!({ "id": id, "target": format!("{id}:live"), "phase": phase, "weight": "5%", "message": format!("rollout {id} {message}") });
-    let answer = json!({ "rollouts": [
-        one("cart", "baking", "bakes in step 1"),
-        { "id": "old", "message": "cannot be read: written by a newer version" },
-        one("search", "paused", "is paused until noon \u{1b}[2J"),
-        one("zoo", "rollingBack", "is rolling back"),
-    ]});
+    let (_, table, exit) = listing(&[]);
+    assert_eq!(exit, Exit::Failed);
     assert_eq!(
-        words::list(&answer),
-        "! search  search:live      5%  is paused until noon \\u{1b}[2J\n\
-         ! zoo     zoo:live         5%  is rolling back\n\
-         ! old                          cannot be read: written by a newer version\n\
-         > cart    cart:live        5%  bakes in step 1"
+        table,
+        "NEEDS YOU 2 | ROLLING BACK 1 | PAUSED 0 | RUNNING 2 | ENDED 1   controller wrote 14:10:40 (20s ago)\n\n  \
+         STATE         TARGET       RELEASE      SHARE   FOR  NAME, AND WHY\n\
+         ! needs you     search:live  v41 -> v42     5 %    6m  search: is paused until noon \\u{1b}[2J  ci\n\
+         ! unreadable                                           old: cannot be read: written by a newer ver..\n\
+         x rolling back  zoo:live     v41 -> v42     5 %    6m  zoo: is rollingBack  ci\n\
+         > holding       cart:live    v41 -> v42    25 %    6m  cart: is baking  ci\n\
+         ~ observing     thumbs:live  v41 -> v42     5 %   24h  thumbs: is baking  ci\n\
+         . ended         done:live    v41 -> v42     5 %    6m  done: is promoted  ci"
     );
-    assert_eq!(words::list(&json!({ "rollouts": [] })), "no rollout is running");
+    assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
+}
+
+#[test]
+fn a_list_is_filtered_and_sorted_and_its_exit_status_is_that_of_what_is_left() {
+    for (arguments, ids, exit) in [
+        (&["--state", "holding", "--state", "observing"][..], &["cart", "thumbs"][..], Exit::Fine),
+        (&["--state", "needs-you"], &["search"], Exit::Undecided),
+        (&["--target", "zoo:"], &["zoo"], Exit::Failed),
+        (&["--target", "nothing"], &[], Exit::Fine),
+        (&["--sort", "started", "--target", "a"], &["cart", "search"], Exit::Undecided),
+        (&["--sort", "share", "--state", "holding", "--state", "ended"], &["cart", "done"], Exit::Fine),
+        (&["--sort", "target"], &["old", "cart", "done", "search", "thumbs", "zoo"], Exit::Failed),
+    ] {
+        let (listed, _, status) = listing(arguments);
+        assert_eq!(
+            (listed.iter().map(String::as_str).collect::<Vec<_>>().as_slice(), status),
+            (ids, exit),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn a_controller_that_writes_no_more_is_missed() {
+    let entries: Vec<list::Entry> =
+        list::select(&listed(), &list::Selection::default()).into_iter().map(|(one, _)| one).collect();
+    let late = list::table(&entries, "2026-11-21T14:40:40Z".parse().unwrap());
+    assert_eq!(late.lines().nth(1), Some("NO CONTROLLER SINCE 14:10:40 (30m ago)"), "{late}");
+    // Of what only waits nothing is written, and nothing follows from that.
+    let waiting: Vec<list::Entry> = entries.into_iter().filter(|entry| entry.id == "search").collect();
+    let said = list::table(&waiting, "2026-11-22T14:40:40Z".parse().unwrap());
+    assert_eq!(said.lines().next(), Some("NEEDS YOU 1 | ROLLING BACK 0 | PAUSED 0 | RUNNING 0"));
 }
 
 #[test]

@@ -6,7 +6,6 @@ use coalmine_core::report;
 use coalmine_core::rollout::{Event, PauseReason, Phase, Rollout};
 use coalmine_core::spec::Ending;
 use coalmine_core::text;
-use serde_json::Value;
 
 /// `BAKING  checkout:live  v41 -> v42 at 25 %`, why, and what may be done.
 pub fn status(rollout: &Rollout, message: &str) -> String {
@@ -51,34 +50,6 @@ fn to_do(rollout: &Rollout) -> Option<String> {
         Ending::RollBack | Ending::Pause => "rolls back",
     };
     Some(format!("Decide by {until}, else it {otherwise}:   {goes_on}   |   coalmine abort {id}"))
-}
-
-/// One line each; what needs somebody first.
-pub fn list(answer: &Value) -> String {
-    let rollouts = answer.get("rollouts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    if rollouts.is_empty() {
-        return "no rollout is running".to_owned();
-    }
-    let of =
-        |rollout: &Value, field: &str| text::shown(rollout.get(field).and_then(Value::as_str).unwrap_or_default(), 200);
-    let urgency = |rollout: &Value| match of(rollout, "phase").as_str() {
-        "paused" => 0,
-        "rollingBack" => 1,
-        // It cannot be read.
-        "" => 2,
-        _ => 3,
-    };
-    let mut sorted: Vec<&Value> = rollouts.iter().collect();
-    sorted.sort_by_key(|rollout| (urgency(rollout), of(rollout, "id")));
-    let width = |field: &str| sorted.iter().map(|rollout| of(rollout, field).chars().count()).max().unwrap_or(0);
-    let (ids, targets) = (width("id"), width("target"));
-    let line = |rollout: &&Value| {
-        let mark = if urgency(rollout) < 3 { '!' } else { '>' };
-        let [id, target, weight, message] = ["id", "target", "weight", "message"].map(|field| of(rollout, field));
-        let said = message.strip_prefix(&format!("rollout {id} ")).unwrap_or(&message);
-        format!("{mark} {id:<ids$}  {target:<targets$}  {weight:>6}  {said}")
-    };
-    sorted.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// A line for everything that happened, oldest first.

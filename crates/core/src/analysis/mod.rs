@@ -39,7 +39,7 @@ pub use judge::{Judge, judge, passes_before};
 pub use plan::{plan, plan_of_recording};
 pub use slower::Slower;
 pub use split::SplitFound;
-pub use words::{figure, grouped, percent};
+pub use words::{figure, grouped, percent, times};
 
 use serde::{Deserialize, Serialize};
 
@@ -621,4 +621,21 @@ pub struct Evidence {
     pub promotion_threshold: f64,
     /// Canary requests that are expected to be missing for the proof.
     pub requests_missing: Option<f64>,
+}
+
+impl Evidence {
+    /// How much of the evidence that a rollback needs is there, as a share, by the way that is nearest to it: 1 is enough.
+    #[must_use]
+    pub fn towards_rollback(&self) -> f64 {
+        let part = |found: f64, needed: f64| if needed > 0.0 && needed.is_finite() { found / needed } else { 0.0 };
+        let second = part(self.tempered, self.tempered_threshold).max(part(self.guard, self.guard_threshold));
+        let both = part(self.harm, self.harm_threshold).min(second);
+        both.max(part(self.catastrophe, self.catastrophe_threshold))
+    }
+
+    /// How much of the evidence that a proof needs is there, as a share: 1 is enough.
+    #[must_use]
+    pub fn towards_proof(&self) -> f64 {
+        if self.promotion_threshold > 0.0 { self.promotion / self.promotion_threshold } else { 0.0 }
+    }
 }

@@ -47,7 +47,15 @@ impl Slower {
         format!("at most {} {word} at {}", percent(comparison.tolerance.factor - 1.0), self.quantiles)
     }
 
-    fn is_time(&self) -> bool {
+    /// What the baseline's are above: `800 ms`.
+    #[must_use]
+    pub fn edge(&self) -> String {
+        self.value(self.above)
+    }
+
+    /// Whether it is about how long something takes.
+    #[must_use]
+    pub fn is_time(&self) -> bool {
         ["ms", "s", "us", "µs", "Milliseconds", "Seconds", "Microseconds"].contains(&self.unit.as_str())
     }
 

@@ -58,16 +58,7 @@ fn looks_worse(evidence: &Evidence) -> String {
     } else {
         String::new()
     };
-    format!("; looks worse, not proven: so far {}{divided}", part(harm_part(evidence)))
-}
-
-/// How much of the evidence that a rollback needs is there: by the way that is nearest to it.
-fn harm_part(evidence: &Evidence) -> f64 {
-    let part = |found: f64, needed: f64| if needed > 0.0 && needed.is_finite() { found / needed } else { 0.0 };
-    let second =
-        part(evidence.tempered, evidence.tempered_threshold).max(part(evidence.guard, evidence.guard_threshold));
-    let both = part(evidence.harm, evidence.harm_threshold).min(second);
-    both.max(part(evidence.catastrophe, evidence.catastrophe_threshold))
+    format!("; looks worse, not proven: so far {}{divided}", part(evidence.towards_rollback()))
 }
 
 /// `60 % of the evidence needed`. What is not proven never has all of it.
@@ -227,10 +218,7 @@ fn not_proven_yet(tolerated: &str, evidence: &Evidence, prospect: Prospect) -> S
         },
         Some(_) | None => "more requests of both versions".to_owned(),
     };
-    let so_far = match evidence.promotion_threshold > 0.0 {
-        true => part(evidence.promotion / evidence.promotion_threshold),
-        false => part(0.0),
-    };
+    let so_far = part(evidence.towards_proof());
     let outlook = match prospect {
         Prospect::Fine => String::new(),
         Prospect::AtLeast(points) => format!(
@@ -324,7 +312,9 @@ fn ratio(comparison: &Comparison, alpha: f64) -> String {
     }
 }
 
-fn times(ratio: f64) -> String {
+/// How many times as often, to as many digits as it is worth: `9.6`.
+#[must_use]
+pub fn times(ratio: f64) -> String {
     match ratio {
         ratio if ratio >= 19.95 => grouped(ratio),
         ratio if ratio >= 0.095 => format!("{ratio:.1}"),
