@@ -7,6 +7,7 @@ mod docs;
 mod hostile;
 #[cfg(feature = "aws")]
 mod record;
+mod report;
 mod schema;
 mod simulate;
 #[cfg(feature = "aws")]

@@ -622,3 +622,21 @@ pub struct Evidence {
     /// Canary requests that are expected to be missing for the proof.
     pub requests_missing: Option<f64>,
 }
+
+impl Evidence {
+    /// How much of the evidence that a rollback needs is there, by the way that is nearest to it: 1 is all.
+    #[must_use]
+    pub fn towards_rollback(&self) -> f64 {
+        let part = |found: f64, needed: f64| if needed > 0.0 && needed.is_finite() { found / needed } else { 0.0 };
+        let second = part(self.tempered, self.tempered_threshold).max(part(self.guard, self.guard_threshold));
+        let both = part(self.harm, self.harm_threshold).min(second);
+        both.max(part(self.catastrophe, self.catastrophe_threshold))
+    }
+
+    /// How much of the evidence is there that the canary is no worse than tolerated: 1 is all.
+    #[must_use]
+    pub fn towards_proof(&self) -> f64 {
+        let share = self.promotion / self.promotion_threshold;
+        if self.promotion_threshold > 0.0 && share.is_finite() { share } else { 0.0 }
+    }
+}

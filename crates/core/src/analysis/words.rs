@@ -58,16 +58,7 @@ fn looks_worse(evidence: &Evidence) -> String {
     } else {
         String::new()
     };
-    format!("; looks worse, not proven: so far {}{divided}", part(harm_part(evidence)))
-}
-
-/// How much of the evidence that a rollback needs is there: by the way that is nearest to it.
-fn harm_part(evidence: &Evidence) -> f64 {
-    let part = |found: f64, needed: f64| if needed > 0.0 && needed.is_finite() { found / needed } else { 0.0 };
-    let second =
-        part(evidence.tempered, evidence.tempered_threshold).max(part(evidence.guard, evidence.guard_threshold));
-    let both = part(evidence.harm, evidence.harm_threshold).min(second);
-    both.max(part(evidence.catastrophe, evidence.catastrophe_threshold))
+    format!("; looks worse, not proven: so far {}{divided}", part(evidence.towards_rollback()))
 }
 
 /// `60 % of the evidence needed`. What is not proven never has all of it.

@@ -18,6 +18,7 @@ use super::invariants::{self, Blind, Snapshot, Violation, Watchdog};
 use super::rng::Rng;
 use super::traffic::{Generator, Piece, Tally, Traffic};
 use super::world::{Refused, Rule as AlbRule, Told, World, Write};
+use crate::analysis::MinuteSample;
 use crate::command::{Answer, Request};
 use crate::deployment::{Deployment, Question};
 use crate::driver::{self, Settings, TickReport};
@@ -135,6 +136,8 @@ pub struct Outcome {
     pub rollout: Arc<Rollout>,
     /// Every other rollout in the store.
     pub others: BTreeMap<String, Arc<Rollout>>,
+    /// The minutes of all of them, as far as they are on record.
+    pub minutes: BTreeMap<String, Vec<MinuteSample>>,
     /// Writes to the target since the start.
     pub writes: Vec<Write>,
     /// The requests, also those of the hour before the start.
@@ -491,6 +494,8 @@ impl<'a> Run<'a> {
         self.violations.extend(invariants::check_notices(self.world));
         let mut others = self.world.rollouts();
         let rollout = others.remove(&self.id).ok_or(RunError::Nothing)?;
+        let ids = others.keys().chain([&self.id]);
+        let minutes = ids.map(|id| (id.clone(), self.world.minutes(id))).collect();
         let writes = self.world.writes(0).into_iter().filter(|write| write.at >= self.started_at);
         Ok(Outcome {
             seed: self.seed,
@@ -498,6 +503,7 @@ impl<'a> Run<'a> {
             stopped_at: self.world.now(),
             rollout,
             others,
+            minutes,
             writes: writes.collect(),
             pieces: self.traffic.pieces,
             notices: self.world.notices(),
