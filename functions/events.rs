@@ -36,6 +36,7 @@ fn ordered() -> Vec<(&'static str, Action)> {
         ("command-approve", Command(Allowed::Everything, "approve")),
         ("command-deployments", Command(Allowed::Everything, "deployments")),
         ("command-list", Command(Allowed::Everything, "list")),
+        ("command-minutes", Command(Allowed::Everything, "minutes")),
         ("command-pause", Command(Allowed::Everything, "pause")),
         ("command-promote", Command(Allowed::Everything, "promote")),
         ("command-resume", Command(Allowed::Everything, "resume")),

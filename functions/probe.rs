@@ -118,7 +118,7 @@ fn commanded(event: &Value, allowed: Allowed) -> Result<(), Broken> {
             told(&order.by, 500)?;
             told(&order.reason, 500)
         }
-        Request::Status { rollout } => told(&rollout, 100),
+        Request::Status { rollout } | Request::Minutes { rollout, .. } => told(&rollout, 100),
         Request::List | Request::Deployments => Ok(()),
     }
 }

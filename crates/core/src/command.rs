@@ -1,10 +1,14 @@
 //! Requests as they arrive, and what is answered.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::analysis::MinuteSample;
 use crate::engine::{Order, OrderKind};
 use crate::evidence::Evidence;
+use crate::observation::AlarmState;
 use crate::ports::Unreadable;
 use crate::report;
 use crate::rollout::{PhaseName, Rollout};
@@ -12,14 +16,14 @@ use crate::spec::decode::Leaf;
 use crate::spec::leaves::PublishedVersion;
 use crate::spec::{Problem, Target, Validated, Version};
 use crate::text;
-use crate::units::{Timestamp, Weight};
+use crate::units::{Minute, Timestamp, Weight};
 
 /// Longest name of a rollout: by default a function's name (64), a dash and a version (18 digits).
 const ID_LIMIT: usize = 64 + 1 + 18;
 
 /// What can be asked, in the words of the event.
-pub const COMMANDS: [&str; 9] =
-    ["start", "pause", "resume", "approve", "promote", "abort", "status", "list", "deployments"];
+pub const COMMANDS: [&str; 10] =
+    ["start", "pause", "resume", "approve", "promote", "abort", "status", "minutes", "list", "deployments"];
 
 /// Longest word that is compared with the known ones.
 const WORD_BYTES_MAX: usize = 64;
@@ -40,6 +44,11 @@ pub enum Request {
     },
     Status {
         rollout: String,
+    },
+    /// What the judge takes now, minute by minute. Of many, those from this one on.
+    Minutes {
+        rollout: String,
+        from: Option<Minute>,
     },
     List,
     /// What became of other services' deployments, and what Coalmine did or would have done.
@@ -69,6 +78,7 @@ impl Request {
         let kind = match command {
             "start" => return start(fields.get("spec"), fields.get("version"), by),
             "status" => return rollout().map(|rollout| Self::Status { rollout }),
+            "minutes" => return Ok(Self::Minutes { rollout: rollout()?, from: minute(fields.get("from"))? }),
             "list" => return Ok(Self::List),
             "deployments" => return Ok(Self::Deployments),
             "pause" => OrderKind::Pause,
@@ -91,6 +101,7 @@ impl Request {
         match self {
             Self::Start { .. } => "start",
             Self::Status { .. } => "status",
+            Self::Minutes { .. } => "minutes",
             Self::List => "list",
             Self::Deployments => "deployments",
             Self::Order { order, .. } => match order.kind {
@@ -129,6 +140,13 @@ fn published(version: &Value, target: &Target) -> Result<Version, Vec<Problem>> 
     PublishedVersion::read(text).map(|version| Version(version.0)).map_err(wrong)
 }
 
+/// As `next` of an answer says it.
+fn minute(from: Option<&Value>) -> Result<Option<Minute>, Vec<Problem>> {
+    let Some(from) = from.filter(|from| !from.is_null()) else { return Ok(None) };
+    let wrong = || vec![Problem::at("from", "must be a minute as `next` of an answer has it, a whole number")];
+    from.as_i64().map(|minute| Some(Minute::from_index(minute))).ok_or_else(wrong)
+}
+
 fn closest(word: &str) -> String {
     // The distance takes time and memory by the length of both. What is longer is near to none.
     let word = if word.len() <= WORD_BYTES_MAX { word } else { "" };
@@ -148,6 +166,7 @@ fn text(value: Option<&Value>) -> Option<String> {
 #[serde(untagged)]
 pub enum Answer {
     Rollout(Box<RolloutAnswer>),
+    Minutes(Box<MinutesAnswer>),
     /// The version is live already. Success: nothing to roll out.
     Nothing {
         message: String,
@@ -171,6 +190,33 @@ pub struct RolloutAnswer {
     pub warnings: Vec<Problem>,
     #[serde(flatten)]
     pub rollout: Rollout,
+}
+
+impl RolloutAnswer {
+    pub(crate) fn of(rollout: Rollout, warnings: Vec<Problem>) -> Self {
+        Self { message: message(&rollout), warnings, rollout }
+    }
+}
+
+/// A rollout with everything that was counted of it: whoever has this can judge for themselves, with
+/// [`driver::judged`](crate::driver::judged) and [`judge`](crate::analysis::judge).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MinutesAnswer {
+    pub rollout: RolloutAnswer,
+    /// When this was looked at.
+    pub now: Timestamp,
+    /// In rising order. What is not stored for good yet is as CloudWatch had it now.
+    pub minutes: Vec<MinuteSample>,
+    /// Why series could not be read now: their newest minutes are missing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<String>,
+    /// The states of its alarms; `None` where it has none, has ended, or they could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alarms: Option<BTreeMap<String, AlarmState>>,
+    /// There are more: from this minute on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<Minute>,
 }
 
 /// A rollout in one line.
@@ -203,7 +249,7 @@ impl Answer {
     /// The answer about one rollout.
     #[must_use]
     pub fn about(rollout: Rollout, warnings: Vec<Problem>) -> Self {
-        Self::Rollout(Box::new(RolloutAnswer { message: message(&rollout), warnings, rollout }))
+        Self::Rollout(Box::new(RolloutAnswer::of(rollout, warnings)))
     }
 }
 

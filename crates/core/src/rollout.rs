@@ -513,6 +513,20 @@ impl Rollout {
         self.phase.name().is_terminal()
     }
 
+    /// When it was over; `None` while it goes on.
+    #[must_use]
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        match &self.phase {
+            Phase::Promoted { at } | Phase::RolledBack { at, .. } | Phase::Superseded { at, .. } => Some(*at),
+            Phase::Pending { .. }
+            | Phase::Shifting { .. }
+            | Phase::Baking { .. }
+            | Phase::Paused { .. }
+            | Phase::Promoting { .. }
+            | Phase::RollingBack { .. } => None,
+        }
+    }
+
     /// Whether a tick has anything to do with it.
     #[must_use]
     pub fn is_active(&self) -> bool {

@@ -15,6 +15,9 @@ use super::series::{Bin, Distribution, quantile};
 /// The quantiles that are compared.
 const QUANTILES: [f64; 8] = [0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999];
 
+/// A quantile with fewer requests beyond it is nothing but chance.
+const BEYOND: f64 = 20.0;
+
 /// Both versions' values, and how many times as large the new one's is.
 struct Shift {
     quantile: f64,
@@ -88,7 +91,8 @@ fn shifts(distribution: &Distribution, unit: &str, stretch: f64) -> String {
         let (new, old) = (quantile(&distribution.new, *of)?, quantile(&distribution.old, *of)?);
         (old > 0.0).then_some(Shift { quantile: *of, new, old })
     };
-    let shifts: Vec<Shift> = QUANTILES.iter().filter_map(shift).collect();
+    let known = |of: &&f64| (1.0 - **of) * distribution.requests >= BEYOND;
+    let shifts: Vec<Shift> = QUANTILES.iter().filter(known).filter_map(shift).collect();
     let glyph = |shift: &Shift| {
         let at = shift.new / shift.old;
         Glyph { low: at.min(1.0), at, high: at.max(1.0), tolerated: Some(1.0 + stretch) }

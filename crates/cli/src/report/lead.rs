@@ -89,7 +89,11 @@ fn much_worse(rollout: &Rollout, worst: &Comparison) -> Option<String> {
         false => "where the old one never did".to_owned(),
     };
     let sure = format!("{} % sure", one_hundred_less(rollout.plan.false_rollback));
-    let sure = if ratio.lower > 1.0 { format!("at least {} times, {sure}", times(ratio.lower)) } else { sure };
+    let sure = match ratio.lower {
+        lower if lower >= 1.05 => format!("at least {} times, {sure}", times(lower)),
+        lower if lower > 1.0 => format!("{sure} that it is more often"),
+        _ => sure,
+    };
     Some(match &worst.slower {
         Some(slower) => {
             let value = |value: f64| format!("{} {}", grouped(value), slower.unit).trim_end().to_owned();
@@ -202,19 +206,25 @@ fn what_to_do(told: &Told<'_>) -> Option<String> {
 }
 
 /// What the spec says of chance, where chance could have done it.
-pub fn chance(rollout: &Rollout) -> Option<String> {
+pub fn chance(rollout: &Rollout) -> Option<(&'static str, String)> {
     let back = |why: &Why| matches!(why, Why::Harm { .. });
     match &rollout.phase {
-        Phase::RolledBack { why, .. } | Phase::RollingBack { why, .. } if back(why) => Some(format!(
-            "With this setting at most 1 good release in {} is rolled back by its numbers, however often one looks at them \
+        Phase::RolledBack { why, .. } | Phase::RollingBack { why, .. } if back(why) => Some((
+            "Could this be an accident?",
+            format!(
+                "With this setting at most 1 good release in {} is rolled back by its numbers, however often one looks at them \
              (falseRollback in the spec).",
-            one_in(rollout.plan.false_rollback)
+                one_in(rollout.plan.false_rollback)
+            ),
         )),
         Phase::Promoted { .. } if rollout.history.iter().any(|event| matches!(event.why, Why::Proven { .. })) => {
-            Some(format!(
-                "A release that is exactly as much worse as is tolerated passes a check in at most 1 of {} cases, and one that is \
+            Some((
+                "Could it be worse all the same?",
+                format!(
+                    "A release that is exactly as much worse as is tolerated passes a check in at most 1 of {} cases, and one that is \
                  still worse less often (falsePromotion in the spec).",
-                one_in(rollout.plan.false_promotion)
+                    one_in(rollout.plan.false_promotion)
+                ),
             ))
         }
         Phase::RolledBack { .. }

@@ -1,8 +1,12 @@
 //! What stands on the page about a rollout: pure, of the rollout and its minutes.
 
+use std::collections::BTreeMap;
+
 use coalmine_core::analysis::replay::{Hindsight, hindsight};
-use coalmine_core::analysis::{Comparison, Interval, MinuteSample, PlannedCheck, Samples};
-use coalmine_core::rollout::{PauseReason, Phase, Rollout, Why};
+use coalmine_core::analysis::{Comparison, Interval, MinuteSample, PlannedCheck, judge};
+use coalmine_core::driver::judged;
+use coalmine_core::observation::AlarmState;
+use coalmine_core::rollout::{PauseReason, Phase, PhaseName, Rollout, Why};
 use coalmine_core::spec::CheckKind;
 use coalmine_core::units::{Minute, Timestamp, Weight};
 
@@ -21,6 +25,8 @@ pub struct Source<'a> {
     pub minutes: &'a [MinuteSample],
     /// Series that could not be read.
     pub unread: &'a [String],
+    /// The states of its alarms now, where somebody has looked.
+    pub alarms: Option<&'a BTreeMap<String, AlarmState>>,
     pub now: Timestamp,
     pub origin: &'a Origin,
 }
@@ -46,7 +52,7 @@ pub struct Told<'a> {
     pub checks: Vec<Check<'a>>,
     pub alarms: String,
     /// How often chance alone does what was done here.
-    pub chance: Option<String>,
+    pub chance: Option<(&'static str, String)>,
     pub events: Vec<Happened>,
     /// The new version's share: from, until, and how much.
     pub shares: Vec<(Timestamp, Timestamp, Weight)>,
@@ -79,13 +85,18 @@ impl<'a> Told<'a> {
     pub fn of(source: Source<'a>) -> Self {
         let Source { rollout, minutes, .. } = source;
         let ladder: Vec<Weight> = rollout.spec.steps.iter().map(|step| step.weight).collect();
-        let samples = Samples {
-            minutes: minutes.to_vec(),
-            moving: rollout.moving(),
-            mixed: rollout.mixed(),
-            ..Samples::default()
-        };
-        let seen = hindsight(&rollout.plan, &ladder, &samples);
+        let samples = judged(rollout, minutes, source.unread, source.now);
+        let mut seen = hindsight(&rollout.plan, &ladder, &samples);
+        // As the controller saw it. Only of what was given up, it has no opinion any more: no step is baking.
+        match rollout.phase.name() {
+            PhaseName::RolledBack | PhaseName::RollingBack | PhaseName::Superseded => {}
+            PhaseName::Pending
+            | PhaseName::Shifting
+            | PhaseName::Baking
+            | PhaseName::Paused
+            | PhaseName::Promoting
+            | PhaseName::Promoted => seen.analysis = judge(&rollout.plan, &samples),
+        }
         let checks = rollout.plan.checks.iter().zip(&seen.analysis.comparisons).enumerate();
         let checks: Vec<Check<'a>> =
             checks.map(|(index, (planned, comparison))| Check::of(index, planned, comparison, minutes)).collect();
@@ -97,7 +108,7 @@ impl<'a> Told<'a> {
             when: when(rollout, source.now),
             lead: Vec::new(),
             checks,
-            alarms: alarms(rollout),
+            alarms: alarms(rollout, source.alarms),
             chance: lead::chance(rollout),
             events: happened(rollout),
             shares: shares(rollout, source.now),
@@ -109,7 +120,7 @@ impl<'a> Told<'a> {
 
     /// When it ended, or until when it is known.
     pub fn until(&self) -> Timestamp {
-        ended_at(self.source.rollout).unwrap_or(self.source.now)
+        self.source.rollout.ended_at().unwrap_or(self.source.now)
     }
 
     /// Of the check on failed requests, where there is one with data.
@@ -168,18 +179,6 @@ impl<'a> Check<'a> {
     }
 }
 
-pub fn ended_at(rollout: &Rollout) -> Option<Timestamp> {
-    match &rollout.phase {
-        Phase::Promoted { at } | Phase::RolledBack { at, .. } | Phase::Superseded { at, .. } => Some(*at),
-        Phase::Pending { .. }
-        | Phase::Shifting { .. }
-        | Phase::Baking { .. }
-        | Phase::Paused { .. }
-        | Phase::Promoting { .. }
-        | Phase::RollingBack { .. } => None,
-    }
-}
-
 fn state(rollout: &Rollout) -> (String, Tone) {
     let weight = rollout.weights.last().map_or(Weight::ZERO, |seen| seen.weight);
     match &rollout.phase {
@@ -200,31 +199,37 @@ fn state(rollout: &Rollout) -> (String, Tone) {
 /// `21 Nov 2026, 14:03 to 14:11 UTC (8m)`.
 fn when(rollout: &Rollout, now: Timestamp) -> String {
     let from = rollout.started_at;
-    let (until, word) = match ended_at(rollout) {
+    let (until, word) = match rollout.ended_at() {
         Some(ended) => (ended, ""),
         None => (now, "; still going on"),
     };
     format!("{}, {} to {} UTC ({}{word})", day(from), from.hour_minute(), clock(until, from), until.since(from))
 }
 
-fn alarms(rollout: &Rollout) -> String {
+fn alarms(rollout: &Rollout, now: Option<&BTreeMap<String, AlarmState>>) -> String {
     let names = &rollout.spec.alarms.names;
     let red = rollout.history.iter().find_map(|event| {
         if let Why::Alarm { names } = &event.why { Some((event.at, names.join(", "))) } else { None }
     });
-    let muted = rollout.alarms_muted.len();
-    match (names.as_slice(), red) {
-        ([], None) => "none is named in the spec".to_owned(),
-        (_, Some((at, red))) => format!("{red} rang; seen at {} UTC", at.hour_minute()),
-        (names, None) if muted > 0 => format!("{} watched, {muted} of them red from before the start", names.len()),
-        ([one], None) => format!("{one} was watched and did not stop it"),
-        (names, None) => format!("{} were watched and did not stop it: {}", names.len(), names.join(", ")),
+    if let Some((at, red)) = red {
+        return format!("{red} rang; seen at {} UTC", at.hour_minute());
+    }
+    let told = names.join(", ");
+    if let Some(states) = now.filter(|states| !states.is_empty()) {
+        let fine = states.values().filter(|state| **state == AlarmState::Ok).count();
+        return format!("{fine} of {} OK: {told}", states.len());
+    }
+    match (names.as_slice(), rollout.alarms_muted.len()) {
+        ([], _) => "none is named in the spec".to_owned(),
+        ([_], 0) => format!("{told} was watched, and did not stop it"),
+        (names, 0) => format!("{} were watched, and none of them stopped it: {told}", names.len()),
+        (names, muted) => format!("{} watched, {muted} of them red from before the start: {told}", names.len()),
     }
 }
 
 /// As it was seen live.
 fn shares(rollout: &Rollout, now: Timestamp) -> Vec<(Timestamp, Timestamp, Weight)> {
-    let end = ended_at(rollout).unwrap_or(now).max(rollout.started_at);
+    let end = rollout.ended_at().unwrap_or(now).max(rollout.started_at);
     let before = std::iter::once((rollout.started_at, Weight::ZERO));
     let mut changes: Vec<(Timestamp, Weight)> = Vec::new();
     for (at, weight) in before.chain(rollout.weights.iter().map(|seen| (seen.at, seen.weight))) {

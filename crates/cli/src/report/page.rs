@@ -65,8 +65,8 @@ impl Article<'_> {
         self.top(&mut html);
         self.share(&mut html);
         self.checks(&mut html);
-        if let Some(chance) = &self.told.chance {
-            let _ = writeln!(html, "<p><b>Could this be an accident?</b> {}</p>", text(chance));
+        if let Some((question, answer)) = &self.told.chance {
+            let _ = writeln!(html, "<p><b>{question}</b> {}</p>", text(answer));
         }
         html.push_str("</div>\n");
         sections::all(self, &mut html);

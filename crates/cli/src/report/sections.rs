@@ -11,7 +11,7 @@ use super::html::{lines, text};
 use super::latency;
 use super::model::{Check, Origin, Told};
 use super::page::{Article, seconds};
-use super::series::Part;
+use super::series::{Part, together};
 use super::words::{clock, day, exactly, in_address, quoted};
 
 /// Evidence beyond what is needed, and against, is not shown further than this.
@@ -100,7 +100,8 @@ fn with_time(mut chart: Chart, told: &Told<'_>, from: Timestamp, until: Timestam
 fn rates(told: &Told<'_>, check: &Check<'_>) -> String {
     let rollout = told.source.rollout;
     let (from, until, x) = time(told, check);
-    let values = || check.rows.iter().flat_map(|row| [row.new, row.old]).filter_map(|part| part?.rate());
+    let drawn = together(&check.rows);
+    let values = || drawn.iter().flat_map(|row| [row.new, row.old]).filter_map(|part| part?.rate());
     let (low, high) = values().fold((0.0_f64, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
     let high = if high > low { low + (high - low) * 1.08 } else { low + 1.0 };
     let written = |value: f64| if check.is_level() { figure(value) } else { percent(value) };
@@ -111,22 +112,24 @@ fn rates(told: &Told<'_>, check: &Check<'_>) -> String {
         (None, false) => "How many of the requests",
     };
     let band = if check.is_level() { Vec::new() } else { band(told, check, high) };
+    let each = match super::series::stride(told.source.minutes.len()) * check.rows.len().div_ceil(drawn.len().max(1)) {
+        1 => "Minute by minute".to_owned(),
+        minutes => format!("{minutes} minutes a point"),
+    };
     let about = match band.is_empty() {
-        true => "Minute by minute.".to_owned(),
-        false => format!(
-            "Minute by minute. The shaded band is where the rate of {} lies in truth, by all that is known until then; dotted lines are \
-             changes of the weight.",
-            rollout.canary
-        ),
+        true => format!("{each}."),
+        false => {
+            format!("{each}. Shaded: where the true rate of {} lies, by all that is known until then.", rollout.canary)
+        }
     };
     let mut chart = Chart::new(title, about, x, Scale::new(low, high));
     ticks(high).into_iter().filter(|tick| *tick >= low).for_each(|tick| chart.y_tick(tick, &written(tick)));
     chart.band("band", &band);
     let middle = |row: &super::series::Row| 0.5 * (seconds(row.from.start()) + seconds(row.until.start()));
     let rate = |part: Option<Part>| part.and_then(Part::rate);
-    chart.line("old", "old", check.rows.iter().map(|row| (middle(row), rate(row.old))));
-    chart.line("new", "new", check.rows.iter().map(|row| (middle(row), rate(row.new))));
-    for row in &check.rows {
+    chart.line("old", "old", drawn.iter().map(|row| (middle(row), rate(row.old))));
+    chart.line("new", "new", drawn.iter().map(|row| (middle(row), rate(row.new))));
+    for row in &drawn {
         let said = |name: &str, part: Option<Part>| match part.and_then(|part| Some((part, part.rate()?))) {
             Some((part, rate)) if check.is_level() => {
                 format!("{name} {} ({} readings)", figure(rate), grouped(part.all))
@@ -156,8 +159,8 @@ fn band(told: &Told<'_>, check: &Check<'_>, high: f64) -> Vec<(f64, f64, f64)> {
 /// How near it was to a rollback, and to a proof.
 fn evidence(told: &Told<'_>, check: &Check<'_>) -> String {
     let (from, until, x) = time(told, check);
-    let about = "Of all the evidence that is needed, so much was there. Where \"worse\" reaches the dotted line, it rolls back; where \"fine\" \
-                 does, in every check, the next step may begin. Each step asks for more.";
+    let about = "Where a line reaches \"proven\", Coalmine acts: worse rolls back; fine, in every check, lets the next step begin, which \
+                 asks for more. Upright dotted lines are changes of the weight.";
     let mut chart = Chart::new("How much of a proof there is", about, x, Scale::new(0.0, EVIDENCE_MOST));
     for (at, label) in [(0.0, "0 %"), (0.5, "50 %")] {
         chart.y_tick(at, label);
@@ -184,7 +187,7 @@ fn minutes(told: &Told<'_>, check: &Check<'_>, html: &mut String) {
     let (all, some) = if check.is_level() { ("readings", "mean") } else { ("requests", "of them") };
     let _ = writeln!(
         html,
-        "<details><summary>The numbers of {}, {each}</summary>\n<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"numbers of \
+        "<details><summary>The numbers of {}, {each}</summary>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"numbers of \
          {}\"><table class=\"minutes\">\n<thead><tr><th>UTC</th><th class=\"n\">weight</th><th class=\"n\">new: {all}</th><th \
          class=\"n\">{some}</th><th class=\"n\">rate</th><th class=\"n\">old: {all}</th><th class=\"n\">{some}</th><th \
          class=\"n\">rate</th></tr></thead>\n<tbody>",
@@ -260,7 +263,7 @@ fn ways_on(told: &Told<'_>, html: &mut String) {
     match told.source.origin {
         Origin::Simulated { again, .. } => command("The same once more", again),
         Origin::Deployed { region } => {
-            let ended = super::model::ended_at(rollout).is_some();
+            let ended = rollout.is_terminal();
             let back = format!("All traffic back to {}, without Coalmine", text(&rollout.baseline.to_string()));
             command(&back, &format!("coalmine undo {id} --print"));
             if !ended {

@@ -69,6 +69,25 @@ pub fn rows(check: &PlannedCheck, index: usize, above: Option<f64>, minutes: &[M
     rows
 }
 
+/// Points of a curve: of more, chance is all that one sees.
+const POINTS_MAX: usize = 48;
+
+/// Rows added up until they are few enough for a curve.
+pub fn together(rows: &[Row]) -> Vec<Row> {
+    let groups = rows.chunks(rows.len().div_ceil(POINTS_MAX).max(1));
+    let sum = |group: &[Row], of: fn(&Row) -> Option<Part>| {
+        group.iter().filter_map(of).reduce(|mut total, part| {
+            total.add(part);
+            total
+        })
+    };
+    let row = |group: &[Row]| {
+        let (first, last) = group.first().zip(group.last())?;
+        Some(Row { from: first.from, new: sum(group, |row| row.new), old: sum(group, |row| row.old), ..*last })
+    };
+    groups.filter_map(row).collect()
+}
+
 fn edge_at(planned: &PlannedDistribution, above: f64) -> Option<usize> {
     planned.edges.iter().position(|edge| (edge - above).abs() <= 1e-4 * above.abs())
 }
@@ -158,14 +177,14 @@ mod tests {
     #[test]
     fn minutes_of_days_are_added_up() {
         for count in [0_usize, 1, 179, 181, 4_321] {
-            let counted = |number: usize| if number % 7 == 0 { None } else { Count::new(10.0, 1.0) };
+            let counted = |number: usize| if number.is_multiple_of(7) { None } else { Count::new(10.0, 1.0) };
             let minutes: Vec<MinuteSample> = (0..count)
                 .map(|number| minute(number as i64, Pair::of(Count::new(90.0, 0.0), counted(number))))
                 .collect();
             let rows = rows(&errors(), 0, None, &minutes);
             assert!(rows.len() <= ROWS_MAX, "{} rows of {count} minutes", rows.len());
             let all: f64 = rows.iter().filter_map(|row| Some(row.new?.all)).sum();
-            let seen = (0..count).filter(|number| number % 7 != 0).count();
+            let seen = (0..count).filter(|number| !number.is_multiple_of(7)).count();
             assert!((all - 10.0 * seen as f64).abs() < 1e-6, "{all} of {count}");
             assert!(rows.windows(2).all(|pair| pair[0].until == pair[1].from));
         }

@@ -36,7 +36,7 @@ struct Kept {
 impl Kept {
     fn source<'a>(&'a self, origin: &'a Origin) -> Source<'a> {
         let Self { rollout, minutes, now, .. } = self;
-        Source { rollout, minutes, unread: &[], now: *now, origin }
+        Source { rollout, minutes, unread: &[], alarms: None, now: *now, origin }
     }
 }
 
@@ -48,14 +48,18 @@ impl Pages {
 
     /// The rollout of a run, and whatever others there were.
     pub fn keep(&mut self, name: &str, outcome: &Outcome) {
-        let others = outcome.others.values().map(|other| (format!("{name}: {}", other.id), other));
-        for (name, rollout) in std::iter::once((name.to_owned(), &outcome.rollout)).chain(others) {
+        let own = (name.to_owned(), &outcome.rollout, &outcome.minutes);
+        let others = outcome
+            .others
+            .iter()
+            .filter_map(|(id, other)| Some((format!("{name}: {id}"), other, outcome.other_minutes.get(id)?)));
+        for (name, rollout, minutes) in std::iter::once(own).chain(others) {
             if self.kept.len() >= ROLLOUTS_MAX {
                 self.left_out += 1;
                 continue;
             }
-            let minutes = outcome.minutes.get(&rollout.id).cloned().unwrap_or_default();
-            self.kept.push(Kept { name, rollout: Arc::clone(rollout), minutes, now: outcome.stopped_at });
+            let (rollout, minutes) = (Arc::clone(rollout), minutes.clone());
+            self.kept.push(Kept { name, rollout, minutes, now: outcome.stopped_at });
         }
     }
 

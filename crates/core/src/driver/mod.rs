@@ -6,6 +6,7 @@
 mod accompany;
 mod attend;
 mod hooks;
+mod minutes;
 mod order;
 mod past;
 mod problems;
@@ -38,6 +39,7 @@ pub use attend::Line;
 use attend::{Looked, Visits};
 use hooks::{Attended, Calls};
 pub use hooks::{HookLine, HookReport, hook};
+pub use minutes::judged;
 pub use order::command;
 pub use record::{Recorded, Window, record};
 pub use resources::{ResourceLine, resource, resources};

@@ -2,7 +2,7 @@
 
 use super::attend::Visits;
 use super::problems::{failed, problem};
-use super::{Context, Settings, start};
+use super::{Context, Settings, minutes, start};
 use crate::command::{Answer, Request, Summary};
 use crate::engine::{self, Order, OrderKind};
 use crate::evidence::Evidence;
@@ -36,10 +36,8 @@ async fn answer<P: Ports, B: Budget>(context: &Context<'_, P, B>, request: Reque
     let ports = context.ports;
     match request {
         Request::Start { spec, by } => start::start(context, *spec, by).await,
-        Request::Status { rollout } => {
-            let found = ports.load(&rollout).await.map_err(failed)?;
-            found.map(|rollout| Answer::about(rollout, Vec::new())).ok_or_else(|| unknown(&rollout))
-        }
+        Request::Status { rollout } => Ok(Answer::about(stored(ports, &rollout).await?, Vec::new())),
+        Request::Minutes { rollout, from } => minutes::minutes(context, stored(ports, &rollout).await?, from).await,
         Request::List => {
             let rollouts = ports.active().await.map_err(failed)?;
             Ok(Answer::List { rollouts: rollouts.iter().map(Summary::of_stored).collect() })
@@ -52,6 +50,10 @@ async fn answer<P: Ports, B: Budget>(context: &Context<'_, P, B>, request: Reque
     }
 }
 
+async fn stored(ports: &impl Ports, id: &str) -> Result<Rollout, Vec<Problem>> {
+    ports.load(id).await.map_err(failed)?.ok_or_else(|| unknown(id))
+}
+
 pub(super) async fn steer<P: Ports, B: Budget>(
     context: &Context<'_, P, B>,
     id: &str,
@@ -59,7 +61,7 @@ pub(super) async fn steer<P: Ports, B: Budget>(
 ) -> Result<Answer, Vec<Problem>> {
     let mut unrecorded = None;
     for _ in 0..TRIES {
-        let before = context.ports.load(id).await.map_err(failed)?.ok_or_else(|| unknown(id))?;
+        let before = stored(context.ports, id).await?;
         let decision = engine::order(&before, order, context.now).map_err(|refusal| problem("command", refusal))?;
         if decision.next == before {
             return Ok(Answer::about(before, Vec::new()));

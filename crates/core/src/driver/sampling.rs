@@ -19,7 +19,16 @@ pub(super) struct Plan {
 }
 
 pub(super) fn plan(rollout: &Rollout, now: Timestamp) -> Plan {
-    let needs = engine::needs(rollout, now);
+    planned(rollout, engine::needs(rollout, now))
+}
+
+/// The same to show a rollout, which may have ended.
+pub(super) fn plan_to_show(rollout: &Rollout, now: Timestamp) -> Plan {
+    let alarms = if rollout.is_terminal() { Vec::new() } else { rollout.spec.alarms.names.clone() };
+    planned(rollout, Needs { alarms, samples: engine::judged_minutes(rollout, now), ..Needs::default() })
+}
+
+fn planned(rollout: &Rollout, needs: Needs) -> Plan {
     let tail = needs.samples.map(|window| Window { from: rollout.sealed_before.unwrap_or(window.from), ..window });
     let tail = tail.filter(|tail| tail.from < tail.until);
     let queries = tail.map(|tail| queries(rollout, tail)).unwrap_or_default();

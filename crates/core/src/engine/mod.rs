@@ -191,6 +191,14 @@ fn window(rollout: &Rollout, now: Timestamp) -> Option<Window> {
     (from < until).then_some(Window { from, until })
 }
 
+/// The minutes that speak of a rollout: of one that has ended, up to its end.
+#[must_use]
+pub fn judged_minutes(rollout: &Rollout, now: Timestamp) -> Option<Window> {
+    let Window { from, until } = window(rollout, now.max(rollout.now))?;
+    let until = rollout.ended_at().map_or(until, |at| until.min(at.minute().plus(1)));
+    (from < until).then_some(Window { from, until })
+}
+
 /// Minutes before this one are old enough to promote on: late calls had the time to end and their metrics to arrive.
 #[must_use]
 pub fn settled_before(rollout: &Rollout, now: Timestamp) -> Minute {
@@ -208,8 +216,20 @@ pub fn step_since(rollout: &Rollout) -> Option<Minute> {
 /// First minute that lies wholly in the watch at 100 %.
 #[must_use]
 pub fn alone_since(rollout: &Rollout) -> Option<Minute> {
-    let Phase::Promoting { live_since, .. } = &rollout.phase else { return None };
-    live_since.map(first_whole_minute)
+    match &rollout.phase {
+        Phase::Promoting { live_since, .. } => live_since.map(first_whole_minute),
+        Phase::Promoted { .. } => {
+            let all = rollout.weights.last().filter(|seen| seen.weight == Weight::FULL);
+            all.map(|seen| first_whole_minute(seen.at))
+        }
+        Phase::Pending { .. }
+        | Phase::Shifting { .. }
+        | Phase::Baking { .. }
+        | Phase::Paused { .. }
+        | Phase::RollingBack { .. }
+        | Phase::RolledBack { .. }
+        | Phase::Superseded { .. } => None,
+    }
 }
 
 fn first_whole_minute(since: Timestamp) -> Minute {

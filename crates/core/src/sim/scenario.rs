@@ -134,10 +134,12 @@ pub struct Outcome {
     pub stopped_at: Timestamp,
     /// The rollout as it was stored last.
     pub rollout: Arc<Rollout>,
+    /// What was counted of it, as `minutes` answers at the end.
+    pub minutes: Vec<MinuteSample>,
     /// Every other rollout in the store.
     pub others: BTreeMap<String, Arc<Rollout>>,
-    /// The minutes of all of them, as far as they are on record.
-    pub minutes: BTreeMap<String, Vec<MinuteSample>>,
+    /// What was counted of those.
+    pub other_minutes: BTreeMap<String, Vec<MinuteSample>>,
     /// Writes to the target since the start.
     pub writes: Vec<Write>,
     /// The requests, also those of the hour before the start.
@@ -299,7 +301,9 @@ impl<'a> Run<'a> {
         let event = json!({ "command": "start", "spec": self.scenario.spec, "by": "simulate" });
         match self.command(&event)?.map_err(RunError::Refused)? {
             Answer::Rollout(answer) => Ok(answer.rollout.id),
-            Answer::Nothing { .. } | Answer::List { .. } | Answer::Deployments { .. } => Err(RunError::Nothing),
+            Answer::Minutes(_) | Answer::Nothing { .. } | Answer::List { .. } | Answer::Deployments { .. } => {
+                Err(RunError::Nothing)
+            }
         }
     }
 
@@ -466,6 +470,19 @@ impl<'a> Run<'a> {
         run_now(driver::command(&ports, request, self.world.now(), &budget, &self.scenario.settings))
     }
 
+    /// Of all its minutes one answer has room: scenarios last for hours.
+    fn minutes(&self, id: &str) -> Result<Vec<MinuteSample>, RunError> {
+        let request = Request::Minutes { rollout: id.to_owned(), from: None };
+        let budget = SimBudget::plenty();
+        let asked = driver::command(self.world, request, self.world.now(), &budget, &self.scenario.settings);
+        match run_now(asked)?.map_err(RunError::Refused)? {
+            Answer::Minutes(answer) => Ok(answer.minutes),
+            Answer::Rollout(_) | Answer::Nothing { .. } | Answer::List { .. } | Answer::Deployments { .. } => {
+                Err(RunError::Nothing)
+            }
+        }
+    }
+
     /// The faults that are there now.
     fn rules(&self) -> Vec<Rule> {
         let after = self.world.now().since(self.started_at);
@@ -494,16 +511,18 @@ impl<'a> Run<'a> {
         self.violations.extend(invariants::check_notices(self.world));
         let mut others = self.world.rollouts();
         let rollout = others.remove(&self.id).ok_or(RunError::Nothing)?;
-        let ids = others.keys().chain([&self.id]);
-        let minutes = ids.map(|id| (id.clone(), self.world.minutes(id))).collect();
+        let minutes = self.minutes(&self.id)?;
+        // One of them may be damaged.
+        let other_minutes = others.keys().map(|id| (id.clone(), self.minutes(id).unwrap_or_default())).collect();
         let writes = self.world.writes(0).into_iter().filter(|write| write.at >= self.started_at);
         Ok(Outcome {
             seed: self.seed,
             started_at: self.started_at,
             stopped_at: self.world.now(),
             rollout,
-            others,
             minutes,
+            others,
+            other_minutes,
             writes: writes.collect(),
             pieces: self.traffic.pieces,
             notices: self.world.notices(),
@@ -546,6 +565,7 @@ fn befall(world: &World, target: &Target, what: &What) -> Result<(), Refused> {
 fn said(answer: Answer) -> String {
     match answer {
         Answer::Rollout(answer) => answer.message,
+        Answer::Minutes(answer) => format!("{} minutes", answer.minutes.len()),
         Answer::Nothing { message } => message,
         Answer::List { rollouts } => format!("{} rollouts", rollouts.len()),
         Answer::Deployments { deployments } => format!("{} deployments", deployments.len()),

@@ -10,6 +10,7 @@ mod guests;
 mod hooks;
 mod isolation;
 mod killed;
+mod minutes;
 mod past;
 mod presets;
 mod recordings;

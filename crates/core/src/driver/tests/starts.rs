@@ -214,7 +214,9 @@ fn provisioned_concurrency_widens_the_split_check_and_says_so() {
             let warnings = answer.warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
             (answer.rollout.plan.split_tolerance, warnings)
         }
-        other @ (Answer::Nothing { .. } | Answer::List { .. } | Answer::Deployments { .. }) => panic!("{other:?}"),
+        other @ (Answer::Minutes(_) | Answer::Nothing { .. } | Answer::List { .. } | Answer::Deployments { .. }) => {
+            panic!("{other:?}")
+        }
     };
     let (usual, warnings) = started(&world(40.0));
     assert_eq!((usual < 0.5, warnings.len()), (true, 0), "{warnings:?}");

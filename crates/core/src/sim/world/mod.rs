@@ -397,18 +397,6 @@ impl World {
         self.lock().records.get(id).cloned().unwrap_or_default()
     }
 
-    /// A rollout's minutes, as far as they are on record: those that were sealed, and those that its last decision saw.
-    #[must_use]
-    pub fn minutes(&self, id: &str) -> Vec<MinuteSample> {
-        let state = self.lock();
-        let sealed = state.sealed.get(id).into_iter().flat_map(|blocks| blocks.values()).flat_map(|block| block.iter());
-        let tails = state.records.get(id).into_iter().flatten().flat_map(|record| &record.tail);
-        // What was decided on last is newer than what earlier decisions saw, and what is sealed stays as it is.
-        let mut minutes: BTreeMap<Minute, &MinuteSample> = tails.map(|sample| (sample.minute, sample)).collect();
-        minutes.extend(sealed.map(|sample| (sample.minute, sample)));
-        minutes.into_values().cloned().collect()
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic of the caller while it held the lock leaves the state as consistent as any: every change is one
         // insertion.
