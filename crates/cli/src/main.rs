@@ -33,6 +33,7 @@ enum Command {
     Analyze(analyze::Arguments),
     #[cfg(feature = "aws")]
     Record(record::Arguments),
+    Report(report::Arguments),
     Schema(schema::Arguments),
     #[cfg(feature = "aws")]
     #[command(flatten)]
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Command::Analyze(arguments) => analyze::run(&arguments, out, err),
         #[cfg(feature = "aws")]
         Command::Record(arguments) => record::run(&arguments, out, err),
+        Command::Report(arguments) => report::run(&arguments, out, err),
         Command::Schema(arguments) => schema::run(&arguments, out),
         #[cfg(feature = "aws")]
         Command::Stack(command) => stack::run(&command, out, err),

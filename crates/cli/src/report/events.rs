@@ -133,8 +133,11 @@ pub fn sentence_case(text: &str) -> String {
     capitalised(&text.to_lowercase())
 }
 
-/// The same words, the first with a capital letter.
+/// The same words, the first with a capital letter, unless it is a name.
 pub fn capitalised(text: &str) -> String {
+    if !text.split(' ').next().is_some_and(|word| word.chars().all(char::is_alphabetic)) {
+        return text.to_owned();
+    }
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }

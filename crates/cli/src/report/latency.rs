@@ -116,7 +116,7 @@ fn shifts(distribution: &Distribution, unit: &str, stretch: f64) -> String {
             plain_number((1000.0 * shift.quantile).round() / 10.0),
             value(shift.new),
             value(shift.old),
-            glyph.svg(most, &said)
+            glyph.svg(most, &format!("{said}, {}", if percent > 0.0 { "slower" } else { "not slower" }))
         );
     }
     html + "</tbody></table></figure>\n"

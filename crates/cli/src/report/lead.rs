@@ -122,7 +122,11 @@ fn why_promoted(told: &Told<'_>) -> String {
     match consent.map(|event| &event.why) {
         Some(Why::Proven { .. }) | Some(Why::Approved { .. }) => {
             let checks = rollout.spec.checks.len();
-            let what = if checks == 1 { "what was checked".to_owned() } else { format!("all {checks} checks") };
+            let what = match checks {
+                1 => "the one check".to_owned(),
+                2 => "both checks".to_owned(),
+                more => format!("all {more} checks"),
+            };
             format!("{new} is proven no worse than {old} by more than is tolerated, in {what}.")
         }
         Some(Why::PromotedBy { by, .. }) => format!("{by} gave {new} all traffic, without waiting for a proof."),
@@ -187,7 +191,7 @@ fn what_to_do(told: &Told<'_>) -> Option<String> {
                 Ending::RollBack | Ending::Pause => "it rolls back",
             };
             Some(format!(
-                "Somebody has to decide by {} UTC, or {otherwise} by itself: coalmine {goes_on} {id}, or coalmine abort {id}.",
+                "Somebody has to decide by {} UTC, or {otherwise} by itself: `coalmine {goes_on} {id}`, or `coalmine abort {id}`.",
                 clock(*until, rollout.started_at)
             ))
         }

@@ -94,7 +94,7 @@ impl Article<'_> {
         }
         html.push_str("<div class=\"lead\">\n");
         for sentence in &told.lead {
-            let _ = writeln!(html, "<p>{}</p>", text(sentence));
+            let _ = writeln!(html, "<p>{}</p>", with_commands(sentence));
         }
         html.push_str("</div>\n");
     }
@@ -143,7 +143,7 @@ impl Article<'_> {
             let _ = writeln!(
                 html,
                 "<p class=\"of\">The dot is what was seen, the bar around it where the truth lies. The upright line is \"as often as on the \
-                 old version\", right of it is worse{tolerated}.</p>"
+                 old version\", right of it is worse{tolerated}. Compared are whole minutes in which both versions had traffic.</p>"
             );
         }
         let _ = writeln!(html, "<p><b>Alarms:</b> {}.</p>", text(&told.alarms));
@@ -190,6 +190,9 @@ fn row(html: &mut String, check: &Check<'_>, glyph: Option<&Glyph>, most: f64) {
 }
 
 fn often(ratio: Interval) -> String {
+    if ratio.estimate >= 100.5 && ratio.estimate.is_finite() {
+        return "100+ x".to_owned();
+    }
     if ratio.estimate.is_finite() { format!("{} x", times(ratio.estimate)) } else { "new".to_owned() }
 }
 
@@ -204,6 +207,19 @@ fn asked(check: &Check<'_>) -> String {
         (None, true) => "a level".to_owned(),
         (None, false) => format!("tolerated: {}", comparison.tolerance),
     }
+}
+
+/// What stands between backticks is a command.
+fn with_commands(sentence: &str) -> String {
+    let parts: Vec<String> = sentence.split('`').map(text).collect();
+    if parts.len().is_multiple_of(2) {
+        return text(sentence);
+    }
+    let command = |(place, part): (usize, &String)| match place % 2 {
+        0 => part.clone(),
+        _ => format!("<code>{part}</code>"),
+    };
+    parts.iter().enumerate().map(command).collect()
 }
 
 #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^52")]

@@ -18,10 +18,10 @@ use super::words::{clock, day, exactly, in_address, quoted};
 const EVIDENCE_MOST: f64 = 1.25;
 
 pub fn all(article: &Article<'_>, html: &mut String) {
-    log(article, html);
     for check in &article.told.checks {
         one_check(article, check, html);
     }
+    log(article, html);
     about(article, html);
 }
 

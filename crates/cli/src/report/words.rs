@@ -29,6 +29,7 @@ pub fn clock(at: Timestamp, beside: Timestamp) -> String {
 pub fn times(ratio: f64) -> String {
     match ratio {
         ratio if !ratio.is_finite() => "more than can be told".to_owned(),
+        ratio if ratio >= 100.5 => "more than 100".to_owned(),
         ratio if ratio >= 9.95 => format!("{ratio:.0}"),
         ratio if ratio >= 0.095 => plain_number((ratio * 10.0).round() / 10.0),
         ratio => plain_number((ratio * 100.0).round() / 100.0),

@@ -69,6 +69,30 @@ impl Stack {
         Ok((answer, rollout))
     }
 
+    /// A rollout with everything that was counted of it, as the answer to `minutes` has it; of several answers one.
+    pub fn minutes(&self, id: &str) -> Result<Value, Refused> {
+        let mut all = self.ask(&json!({ "command": "minutes", "rollout": id }))?;
+        while let Some(next) = all.get("next").filter(|next| !next.is_null()).cloned() {
+            let more = self.ask(&json!({ "command": "minutes", "rollout": id, "from": next }))?;
+            let news = more.get("minutes").and_then(Value::as_array).cloned().unwrap_or_default();
+            let following = more.get("next").cloned().unwrap_or_default();
+            // Answers that bring nothing would have no end.
+            if news.is_empty() || following == next {
+                break;
+            }
+            if let Some(minutes) = all.get_mut("minutes").and_then(Value::as_array_mut) {
+                minutes.extend(news);
+            }
+            all["next"] = following;
+        }
+        all.as_object_mut().map(|fields| fields.remove("next"));
+        Ok(all)
+    }
+
+    pub fn region(&self) -> Option<String> {
+        self.aws.region()
+    }
+
     pub fn rollout_in(&self, answer: &Value) -> Result<Rollout, Refused> {
         serde_json::from_value(answer.clone()).map_err(|error| {
             let function = &self.function;

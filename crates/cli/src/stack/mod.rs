@@ -55,7 +55,7 @@ pub struct Where {
     function: Option<String>,
     /// Print the answer as one JSON document.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 /// How long to wait for an end.
@@ -274,6 +274,20 @@ fn undo(arguments: &UndoArguments, out: &mut impl Write, err: &mut impl Write) -
         });
         show(&arguments.at, &document, &words::undo(&rollout, &calls), out)?;
         Ok(Exit::Fine)
+    })
+}
+
+/// A rollout of this name with everything that was counted of it, and the region, for a page about it.
+pub fn counted<O: Write, E: Write>(
+    at: &Where,
+    name: &str,
+    out: &mut O,
+    err: &mut E,
+    told: impl FnOnce(&Value, Option<String>, &mut O, &mut E) -> io::Result<Exit>,
+) -> io::Result<Exit> {
+    asking(at, "Command", out, err, |stack, out, err| {
+        let (id, ..) = stack.named(name)?;
+        Ok(told(&stack.minutes(&id)?, stack.region(), out, err)?)
     })
 }
 
