@@ -79,7 +79,7 @@ fn article(name: &str, judged: &Judged) -> String {
         return html + "</article>\n";
     }
     html.push_str(
-        "<table class=\"checks\" role=\"table\">\n<thead role=\"rowgroup\"><tr role=\"row\"><th role=\"columnheader\">check</th><th \
+        "<table class=\"checks\" role=\"table\" aria-label=\"checks\">\n<thead role=\"rowgroup\"><tr role=\"row\"><th role=\"columnheader\">check</th><th \
          role=\"columnheader\">new</th><th role=\"columnheader\">old</th><th role=\"columnheader\" class=\"how\">times as \
          often</th><th role=\"columnheader\">verdict</th></tr></thead>\n<tbody role=\"rowgroup\">\n",
     );

@@ -101,7 +101,7 @@ fn shifts(distribution: &Distribution, unit: &str, stretch: f64) -> String {
     let most = most_of(glyphs.iter()).max(1.0 + 3.0 * stretch);
     let mut html = format!(
         "<figure><figcaption><b>How much slower</b> <span>Of 100 requests, so many were faster than this. The dashed line is {} % slower, \
-         which is tolerated.</span></figcaption>\n<table class=\"shifts\"><thead><tr><th class=\"n\">of 100</th><th class=\"n\">new</th><th \
+         which is tolerated.</span></figcaption>\n<table class=\"shifts\" aria-label=\"how much slower\"><thead><tr><th class=\"n\">of 100</th><th class=\"n\">new</th><th \
          class=\"n\">old</th><th>shift</th><th><span class=\"soft\">faster | slower</span></th></tr></thead>\n<tbody>\n",
         plain_number((stretch * 1000.0).round() / 10.0)
     );

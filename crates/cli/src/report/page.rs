@@ -26,7 +26,7 @@ pub fn many(title: &str, about: &str, rollouts: &[(String, Source<'_>)]) -> Stri
         rollouts.iter().map(|(name, source)| (name.as_str(), Told::of(*source))).collect();
     let mut body = format!("<h1>{}</h1>\n<p class=\"made-up\">{}</p>\n", text(title), text(about));
     body.push_str(
-        "<nav aria-label=\"Contents\"><table>\n<thead><tr><th>release</th><th>versions</th><th>how it ended</th><th>after</th></tr>\
+        "<nav aria-label=\"Contents\"><table aria-label=\"releases\">\n<thead><tr><th>release</th><th>versions</th><th>how it ended</th><th>after</th></tr>\
          </thead>\n<tbody>\n",
     );
     for (index, (name, told)) in told.iter().enumerate() {
@@ -124,7 +124,7 @@ impl Article<'_> {
         let sure = coalmine_core::units::plain_number(100.0 * (1.0 - rollout.plan.false_rollback));
         let _ = writeln!(
             html,
-            "<table class=\"checks\" role=\"table\">\n<thead role=\"rowgroup\"><tr role=\"row\"><th role=\"columnheader\">check</th><th \
+            "<table class=\"checks\" role=\"table\" aria-label=\"checks\">\n<thead role=\"rowgroup\"><tr role=\"row\"><th role=\"columnheader\">check</th><th \
              role=\"columnheader\">new: {}</th><th role=\"columnheader\">old: {}</th><th role=\"columnheader\" class=\"how\">times as often \
              ({sure} % sure)</th><th role=\"columnheader\">verdict</th></tr></thead>\n<tbody role=\"rowgroup\">",
             text(&rollout.canary.to_string()),

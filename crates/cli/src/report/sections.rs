@@ -35,7 +35,7 @@ fn log(article: &Article<'_>, html: &mut String) {
         let _ = writeln!(html, "<p class=\"of\">{} older lines are not kept.</p>", rollout.events_total - kept);
     }
     html.push_str(
-        "<table class=\"log\" role=\"table\">\n<thead role=\"rowgroup\"><tr role=\"row\"><th role=\"columnheader\">UTC</th><th \
+        "<table class=\"log\" role=\"table\" aria-label=\"what happened\">\n<thead role=\"rowgroup\"><tr role=\"row\"><th role=\"columnheader\">UTC</th><th \
          role=\"columnheader\">what</th><th role=\"columnheader\">by</th><th role=\"columnheader\">why</th></tr></thead>\n<tbody \
          role=\"rowgroup\">\n",
     );
@@ -188,7 +188,7 @@ fn minutes(told: &Told<'_>, check: &Check<'_>, html: &mut String) {
     let _ = writeln!(
         html,
         "<details><summary>The numbers of {}, {each}</summary>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"numbers of \
-         {}\"><table class=\"minutes\">\n<thead><tr><th>UTC</th><th class=\"n\">weight</th><th class=\"n\">new: {all}</th><th \
+         {}\"><table class=\"minutes\" aria-label=\"numbers\">\n<thead><tr><th>UTC</th><th class=\"n\">weight</th><th class=\"n\">new: {all}</th><th \
          class=\"n\">{some}</th><th class=\"n\">rate</th><th class=\"n\">old: {all}</th><th class=\"n\">{some}</th><th \
          class=\"n\">rate</th></tr></thead>\n<tbody>",
         text(&check.comparison.check),
