@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::validate::print_problem;
 
-const DOCUMENTS: [&str; 28] = [
+const DOCUMENTS: [&str; 29] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -30,6 +30,7 @@ const DOCUMENTS: [&str; 28] = [
     "docs/deployments.md",
     "docs/install.md",
     "docs/operations.md",
+    "docs/report.md",
     "docs/security.md",
     "docs/simulate.md",
     "docs/spec.md",

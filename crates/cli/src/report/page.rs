@@ -211,6 +211,8 @@ fn asked(check: &Check<'_>) -> String {
 
 /// What stands between backticks is a command.
 fn with_commands(sentence: &str) -> String {
+    // A number stays with its sign.
+    let sentence = &sentence.replace(" %", "\u{a0}%");
     let parts: Vec<String> = sentence.split('`').map(text).collect();
     if parts.len().is_multiple_of(2) {
         return text(sentence);
