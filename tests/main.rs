@@ -24,6 +24,7 @@ mod hooks_ecs;
 mod hooks_model;
 mod hooks_specs;
 mod macros;
+mod pages;
 mod permissions;
 mod recordings;
 mod refusals;

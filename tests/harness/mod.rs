@@ -1,6 +1,7 @@
 //! An emulated AWS with Coalmine deployed into it, and time that passes a minute at a call.
 
 pub mod again;
+mod browser;
 mod cli;
 mod cloud;
 mod coalmine;
@@ -25,6 +26,7 @@ mod stage_codedeploy;
 mod stage_ecs;
 mod weighted_proxy;
 
+pub use browser::browser;
 pub use cli::{Said, coalmine, command_in, run_in, spawn_in};
 pub use cloud::{Cloud, Live, bootstrap};
 pub use coalmine::{this_minute, with_fields};

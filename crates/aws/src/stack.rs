@@ -58,6 +58,12 @@ impl Aws {
         Err(LIST_FUNCTIONS.refusal(FaultKind::Rejected, detail))
     }
 
+    /// The region that is asked, where one is configured.
+    #[must_use]
+    pub fn region(&self) -> Option<String> {
+        self.lambda().config().region().map(ToString::to_string)
+    }
+
     /// Sends a function of the stack a request, once: what became of one that failed is asked for.
     ///
     /// # Errors

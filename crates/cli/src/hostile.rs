@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use coalmine_core::text::is_harmful;
 
-use crate::{Arguments, Command, analyze, validate};
+use crate::{Arguments, Command, analyze, report, validate};
 
 /// A screen is cleared, a title set, a colour left on, a line ended, letters turned round, an element opened.
 const EVIL: &str =
@@ -19,6 +19,7 @@ fn printed(arguments: &[&str]) -> String {
     match Arguments::parse_from([&["coalmine"], arguments].concat()).command {
         Command::Validate(arguments) => validate::run(&arguments, &mut out, &mut err).unwrap(),
         Command::Analyze(arguments) => analyze::run(&arguments, &mut out, &mut err).unwrap(),
+        Command::Report(arguments) => report::run(&arguments, &mut out, &mut err).unwrap(),
         #[cfg(feature = "aws")]
         Command::Record(_) | Command::Run(_) | Command::Stack(_) => panic!("needs an account"),
         Command::Simulate(_) | Command::Schema(_) | Command::Completions(_) | Command::Man(_) => {
@@ -34,8 +35,8 @@ fn printed(arguments: &[&str]) -> String {
 struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("coalmine-hostile-{}", std::process::id()));
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("coalmine-hostile-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -55,7 +56,7 @@ impl Drop for Folder {
 
 #[test]
 fn hostile_names_do_nothing_in_any_output() {
-    let folder = Folder::new();
+    let folder = Folder::new("names");
     let quoted = serde_json::to_string(EVIL).unwrap();
     let evil_spec =
         folder.file("\u{1b}[2J\u{202e}.yaml", &format!("{SPEC}{quoted}: 1\nalarms: [{quoted}]\nmode: {quoted}\n"));
@@ -92,6 +93,44 @@ fn hostile_names_do_nothing_in_any_output() {
         harmless_page(&report);
     }
     assert_eq!(said_case(&printed(&["analyze", "--spec", &spec, "--json", &folder.file("good", &good)])), EVIL);
+}
+
+/// Every text of a rollout that people or services chose.
+#[test]
+fn hostile_rollouts_do_nothing_on_their_page() {
+    let folder = Folder::new("rollouts");
+    let mut counted = report::counted_of_the_tour(1);
+    let rollout = &mut counted["rollout"];
+    for (place, value) in [
+        ("/id", EVIL),
+        ("/canary", EVIL),
+        ("/baseline", "`$(rm)`"),
+        ("/startedBy", EVIL),
+        ("/codeHash", EVIL),
+        ("/spec/target/lambda/function", EVIL),
+        ("/spec/target/lambda/alias", "\"><svg onload=alert(1)>"),
+        ("/spec/release/ticket", EVIL),
+        ("/spec/checks/0/name", EVIL),
+        ("/plan/checks/0/name", EVIL),
+        ("/plan/checks/1/name", "javascript:alert(1)"),
+        ("/plan/checks/1/distribution/unit", EVIL),
+    ] {
+        *rollout.pointer_mut(place).unwrap_or_else(|| panic!("no {place}")) = value.into();
+    }
+    rollout["spec"]["alarms"]["names"] = serde_json::json!([EVIL, "../../x?y#z"]);
+    for event in rollout["history"].as_array_mut().unwrap() {
+        event["why"] = serde_json::json!({ "kind": "pausedBy", "by": EVIL, "reason": EVIL });
+    }
+    counted["unread"] = serde_json::json!([EVIL]);
+    let saved = folder.file("rollout.json", &counted.to_string());
+    let page = folder.0.join("page.html");
+    assert!(printed(&["report", "--from", &saved, "--output", page.to_str().unwrap()]).ends_with("page.html\n"));
+    harmless_page(&page);
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(!html.contains("<svg onload") && html.contains("&lt;script&gt;"));
+    let wrong = folder.file("wrong.json", &format!("{{\"rollout\":{},\"now\":1}}", serde_json::json!(EVIL)));
+    assert!(printed(&["report", "--from", &wrong]).contains("is not what `coalmine report NAME --json` prints"));
+    assert!(printed(&["report", "--from", &folder.file("none.json", EVIL)]).contains("is no JSON"));
 }
 
 /// A page that a browser reads as it was meant.

@@ -7,6 +7,7 @@ mod docs;
 mod hostile;
 #[cfg(feature = "aws")]
 mod record;
+mod report;
 #[cfg(feature = "aws")]
 mod run;
 mod schema;
@@ -38,6 +39,7 @@ enum Command {
     Analyze(analyze::Arguments),
     #[cfg(feature = "aws")]
     Record(record::Arguments),
+    Report(report::Arguments),
     #[cfg(feature = "aws")]
     Run(run::Arguments),
     Schema(schema::Arguments),
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Analyze(arguments) => analyze::run(&arguments, out, err),
         #[cfg(feature = "aws")]
         Command::Record(arguments) => record::run(&arguments, out, err),
+        Command::Report(arguments) => report::run(&arguments, out, err),
         #[cfg(feature = "aws")]
         Command::Run(arguments) => run::run(&arguments, out, err),
         Command::Schema(arguments) => schema::run(&arguments, out),

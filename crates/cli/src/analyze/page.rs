@@ -1,38 +1,20 @@
-//! The report: one page that needs nothing else, readable on a phone and on paper. Every curve is named where it is,
-//! and no colour carries meaning alone.
-
-mod chart;
+//! The report: one page that needs nothing else, readable on a phone and on paper. What it is drawn with is that of the page
+//! about a rollout.
 
 use std::fmt::Write;
 
-use coalmine_core::analysis::replay::{Judged, Trace};
-use coalmine_core::analysis::{Comparison, Count, Doubt, Interval, Verdict, figure, grouped, percent};
-use coalmine_core::text::is_harmful;
-use coalmine_core::units::plain_number;
+use coalmine_core::analysis::replay::{Judged, Total, Trace};
+use coalmine_core::analysis::{Comparison, Count, figure, grouped, percent};
+use coalmine_core::units::{Minute, plain_number};
 
 use super::Tally;
 use super::screen::{data, headline, number};
-use chart::{evidence, interval, rates};
+use crate::report::charts::{Chart, Glyph, Scale, most_of, ticks};
+use crate::report::html::{page, text};
+use crate::report::words::{bounds, times, verdict};
 
 /// Cases that are shown in full; of more, the others are counted.
 const CASES_MAX: usize = 100;
-
-const STYLE: &str = "
-:root { color-scheme: light dark; --new: #b3261e; --old: #2b5fab; --line: #8885; }
-@media (prefers-color-scheme: dark) { :root { --new: #ff8a80; --old: #8ab4f8; } }
-body { font: 16px/1.45 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.4rem; margin: 0 0 .5rem; } h2 { font-size: 1.15rem; margin: 0; } h3 { font-size: 1rem; margin: 1rem 0 0; }
-article { border-top: 1px solid var(--line); padding: 1rem 0; }
-.of { opacity: .75; margin: .1rem 0 .5rem; }
-table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .25rem .75rem .25rem 0; }
-td, th { border-bottom: 1px solid var(--line); vertical-align: middle; }
-.wide { overflow-x: auto; }
-svg { max-width: 100%; height: auto; font: 12px system-ui, sans-serif; }
-svg text { fill: currentColor; } .axis { stroke: currentColor; opacity: .5; fill: none; }
-.bar { stroke: currentColor; opacity: .6; stroke-dasharray: 2 3; fill: none; }
-.new { stroke: var(--new); fill: none; stroke-width: 2; } .old { stroke: var(--old); fill: none; stroke-width: 2; stroke-dasharray: 6 3; }
-.at { fill: var(--new); stroke: none; }
-";
 
 /// The cases so far, as they will stand on the page. A hundred of them have a few megabytes.
 #[derive(Debug, Default)]
@@ -74,21 +56,15 @@ impl Page {
                 number(rest)
             ),
         };
-        let viewport = r#"<meta name="viewport" content="width=device-width, initial-scale=1"/>"#;
-        format!(
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n{viewport}\n<title>Coalmine: \
-             {title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{}{rest}{ABOUT}</main>\n\
-             </body>\n</html>\n",
-            self.articles
-        )
+        page(&format!("Coalmine: {title}"), &format!("<h1>{}</h1>\n{}{rest}{ABOUT}", text(&title), self.articles))
     }
 }
 
 const ABOUT: &str = "<article>
 <h2>How to read this</h2>
 <p>Evidence may be looked at every minute without becoming wrong more often: of all harmless releases at most the share that the
-spec allows (1 % unless it says otherwise) is ever proven worse. The upper dotted line is where harm is proven, or that the new
-version is no worse than tolerated. Below zero, the data speak against it. An interval holds at every minute at once.</p>
+spec allows (1 % unless it says otherwise) is ever proven worse. Where a line
+reaches \"proven\", it is: that the new version is worse, or that it is no worse than tolerated. An interval holds at every minute at once.</p>
 <p>The rank test is another matter: it compares the versions' minutes once, at the end, and would be wrong far too often if it
 were looked at every minute. It decides nothing.</p>
 </article>
@@ -103,12 +79,16 @@ fn article(name: &str, judged: &Judged) -> String {
         return html + "</article>\n";
     }
     html.push_str(
-        "<div class=\"wide\"><table>\n<tr><th>check</th><th>new</th><th>old</th><th>times as often</th><th>verdict</th></tr>\n",
+        "<table class=\"checks\" role=\"table\" aria-label=\"checks\">\n<thead role=\"rowgroup\"><tr role=\"row\"><th role=\"columnheader\">check</th><th \
+         role=\"columnheader\">new</th><th role=\"columnheader\">old</th><th role=\"columnheader\" class=\"how\">times as \
+         often</th><th role=\"columnheader\">verdict</th></tr></thead>\n<tbody role=\"rowgroup\">\n",
     );
-    for comparison in &judged.analysis.comparisons {
-        row(&mut html, comparison);
+    let glyphs: Vec<Option<Glyph>> = judged.analysis.comparisons.iter().map(glyph).collect();
+    let most = most_of(glyphs.iter().flatten());
+    for (comparison, glyph) in judged.analysis.comparisons.iter().zip(glyphs) {
+        row(&mut html, comparison, glyph, most);
     }
-    html.push_str("</table></div>\n<ul>\n");
+    html.push_str("</tbody></table>\n<ul>\n");
     let sentences = judged.analysis.comparisons.iter().map(|comparison| &comparison.sentence);
     for sentence in sentences.chain(&judged.notes) {
         let _ = writeln!(html, "<li>{}</li>", text(sentence));
@@ -122,53 +102,41 @@ fn article(name: &str, judged: &Judged) -> String {
     html + "</article>\n"
 }
 
-fn row(html: &mut String, comparison: &Comparison) {
+fn glyph(comparison: &Comparison) -> Option<Glyph> {
+    let ratio = comparison.ratio?;
+    Some(Glyph { low: ratio.lower, at: ratio.estimate, high: ratio.upper, tolerated: None })
+}
+
+fn row(html: &mut String, comparison: &Comparison, glyph: Option<Glyph>, most: f64) {
     let rate = |count: Count| match count.requests > 0.0 {
         true => percent(count.events / count.requests),
         false => "no data".to_owned(),
     };
+    let how = comparison.ratio.zip(glyph).map(|(ratio, glyph)| {
+        let words = format!("{} times as often, {}", times(ratio.estimate), bounds(ratio));
+        let (estimate, bounds) = (times(ratio.estimate), bounds(ratio));
+        format!("<div><span>{estimate}</span>{}</div><small>{bounds}</small>", glyph.svg(most, &words))
+    });
+    let (word, tone) = verdict(comparison);
     let _ = writeln!(
         html,
-        "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+        "<tr role=\"row\"><th role=\"rowheader\" scope=\"row\">{}</th><td role=\"cell\" data-label=\"new\">{}</td><td role=\"cell\" \
+         data-label=\"old\">{}</td><td role=\"cell\" class=\"how\">{}</td><td role=\"cell\" class=\"verdict {}\">{word}</td></tr>",
         text(&comparison.check),
         comparison.level.map_or_else(|| rate(comparison.canary), |level| figure(level.canary)),
         comparison.level.map_or_else(|| rate(comparison.baseline), |level| figure(level.baseline)),
-        comparison.ratio.map(|ratio| format!("{} {}", times(ratio), interval(ratio))).unwrap_or_default(),
-        word(comparison)
+        how.unwrap_or_default(),
+        tone.class()
     );
-}
-
-/// `3.1 [1.9, 5.2]`.
-fn times(ratio: Interval) -> String {
-    let number = |value: f64| match value {
-        value if !value.is_finite() => "more than can be told".to_owned(),
-        value if value >= 10.0 => format!("{value:.0}"),
-        value => plain_number((value * 100.0).round() / 100.0),
-    };
-    format!("{} [{}, {}]", number(ratio.estimate), number(ratio.lower), number(ratio.upper))
-}
-
-fn word(comparison: &Comparison) -> &'static str {
-    match (comparison.verdict, comparison.doubt) {
-        (Verdict::Fail, Some(Doubt::NoData)) => "no data, which fails",
-        (Verdict::Fail, _) => "proven worse",
-        (Verdict::Pass, _) => "proven fine",
-        (Verdict::Inconclusive, Some(Doubt::LooksWorse)) => "looks worse, not proven",
-        (Verdict::Inconclusive, Some(Doubt::NoData)) => "no data",
-        (Verdict::Inconclusive, Some(Doubt::Blind)) => "cannot be told",
-        (Verdict::Inconclusive, None) if comparison.level.is_some() => "shown only",
-        (Verdict::Inconclusive, Some(Doubt::StillBaking | Doubt::TooLittleTraffic | Doubt::SplitUnexpected) | None) => {
-            "not proven"
-        }
-    }
 }
 
 fn charts(html: &mut String, index: usize, comparison: &Comparison, judged: &Judged, trace: &Trace) {
     let Some((first, _)) = judged.span else { return };
     let like = |minute| first.like(minute).to_string();
-    let _ = writeln!(html, "<h3>{}</h3>", text(&comparison.check));
-    html.push_str(&evidence(trace, index, &like));
+    let _ = writeln!(html, "<h3>{}</h3>\n<div class=\"pair\">", text(&comparison.check));
     html.push_str(&rates(trace, index, &like));
+    html.push_str(&evidence(trace, index, &like));
+    html.push_str("</div>\n");
     if let Some((test, shift)) = trace.ranks.get(index).copied().flatten() {
         let points = |share: f64| format!("{} points", plain_number(share * 100.0));
         let _ = writeln!(
@@ -184,20 +152,64 @@ fn charts(html: &mut String, index: usize, comparison: &Comparison, judged: &Jud
     }
 }
 
-/// As text between tags, or in an attribute.
-fn text(raw: &str) -> String {
-    let mut escaped = String::with_capacity(raw.len());
-    for c in raw.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            // Not allowed in a document; a name may have them.
-            c if is_harmful(c) => escaped.push('\u{fffd}'),
-            c => escaped.push(c),
+/// The evidence for harm and for "no worse than tolerated", each as a share of what it must reach.
+fn evidence(trace: &Trace, index: usize, name: &dyn Fn(Minute) -> String) -> String {
+    let about = "Where a line reaches \"proven\", it is proven that the new version is worse, or that it is fine.";
+    let mut chart = Chart::new("How much of a proof there is", about, time(trace), Scale::new(0.0, 1.25));
+    for (at, label) in [(0.0, "0 %"), (0.5, "50 %"), (1.0, "proven")] {
+        chart.y_tick(at, label);
+    }
+    chart.level(1.0, "");
+    let of = |total: fn(&Total) -> f64| {
+        let points = trace.points.iter();
+        points.map(move |point| (at(point.minute), point.checks.get(index).map(total))).collect::<Vec<_>>()
+    };
+    chart.line("fine", "fine", of(|total| total.evidence.towards_proof()));
+    chart.line("worse", "worse", of(|total| total.evidence.towards_rollback()));
+    named(chart, trace, name)
+}
+
+/// Events per request of both versions, between one point and the next.
+fn rates(trace: &Trace, index: usize, name: &dyn Fn(Minute) -> String) -> String {
+    let rate = |now: Count, before: Count| {
+        let served = now.requests - before.requests;
+        (served > 0.0).then(|| ((now.events - before.events) / served).clamp(0.0, 1.0))
+    };
+    let (mut new, mut old, mut before) = (Vec::new(), Vec::new(), (Count::default(), Count::default()));
+    for point in &trace.points {
+        let Some(total) = point.checks.get(index) else { continue };
+        new.push((at(point.minute), rate(total.canary, before.0)));
+        old.push((at(point.minute), rate(total.baseline, before.1)));
+        before = (total.canary, total.baseline);
+    }
+    let high = new.iter().chain(&old).filter_map(|(_, rate)| *rate).fold(0.0, f64::max);
+    if high <= 0.0 {
+        return String::new();
+    }
+    let about = "Minute by minute, or as many minutes together as a curve has room for.";
+    let mut chart = Chart::new("How many of the requests", about, time(trace), Scale::new(0.0, high * 1.08));
+    ticks(high).into_iter().for_each(|tick| chart.y_tick(tick, &percent(tick)));
+    chart.line("old", "old", old);
+    chart.line("new", "new", new);
+    named(chart, trace, name)
+}
+
+fn named(mut chart: Chart, trace: &Trace, name: &dyn Fn(Minute) -> String) -> String {
+    if let Some((first, last)) = trace.points.first().zip(trace.points.last()) {
+        chart.x_tick(at(first.minute), &name(first.minute));
+        if last.minute > first.minute {
+            chart.x_tick(at(last.minute), &name(last.minute));
         }
     }
-    escaped
+    chart.figure()
+}
+
+fn time(trace: &Trace) -> Scale {
+    let ends = trace.points.first().zip(trace.points.last());
+    ends.map_or(Scale::new(0.0, 1.0), |(first, last)| Scale::new(at(first.minute), at(last.minute)))
+}
+
+#[allow(clippy::cast_precision_loss, reason = "minutes are far below 2^52")]
+fn at(minute: Minute) -> f64 {
+    minute.index() as f64
 }

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::validate::print_problem;
 
-const DOCUMENTS: [&str; 29] = [
+const DOCUMENTS: [&str; 30] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -31,6 +31,7 @@ const DOCUMENTS: [&str; 29] = [
     "docs/install.md",
     "docs/json.md",
     "docs/operations.md",
+    "docs/report.md",
     "docs/security.md",
     "docs/simulate.md",
     "docs/spec.md",

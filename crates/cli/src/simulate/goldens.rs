@@ -40,7 +40,7 @@ fn check(name: &str) -> Option<String> {
         Err(Failed::Io(message)) => return Some(format!("{name}: {message}")),
         Err(Failed::Wrong(wrong)) => return Some(format!("{name}: {wrong:?}")),
     };
-    let told = transcript(&file, &written, SEED);
+    let told = transcript(&file, &written, SEED, &mut super::pages::Pages::default());
     let mut text = Vec::new();
     PLAIN.transcript(&mut text, &told).unwrap();
     let text = String::from_utf8(text).unwrap();

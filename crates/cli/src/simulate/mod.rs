@@ -1,5 +1,6 @@
 //! `coalmine simulate`
 
+mod pages;
 mod play;
 mod screen;
 mod story;
@@ -18,6 +19,8 @@ use coalmine_core::sim::tour::{self, Ends};
 use serde::Serialize;
 
 use crate::Exit;
+use crate::report::{sentence_case, words::quoted};
+use pages::Pages;
 use screen::Screen;
 use story::Story;
 
@@ -45,18 +48,45 @@ pub struct Arguments {
     /// Print one JSON document, of scenarios a line each, and nothing else on standard output.
     #[arg(long)]
     json: bool,
+    /// Write a page with charts, which needs nothing else, to this file.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
 }
 
 /// Runs the scenarios, or the tour. What is shown while it runs goes to `err`, and only to a terminal.
 pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
     let screen = Screen { terminal: io::stdout().is_terminal(), colours: screen::wants_colours() };
-    if !arguments.scenarios.is_empty() {
-        return play::play(&arguments.scenarios, arguments.seed, arguments.json, &screen, out, err);
+    let mut pages = pages(arguments);
+    let exit = match arguments.scenarios.is_empty() {
+        true => tour(arguments, &screen, &mut pages, out, err)?,
+        false => play::play(&arguments.scenarios, arguments.seed, arguments.json, &screen, &mut pages, out, err)?,
+    };
+    match &arguments.report {
+        Some(path) => Ok(exit.worse(pages.write(path, err)?)),
+        None => Ok(exit),
     }
+}
+
+/// What the page says of all that was simulated.
+fn pages(arguments: &Arguments) -> Pages {
+    let seed = arguments.seed;
+    let files: Vec<String> = arguments.scenarios.iter().map(|file| quoted(&file.to_string_lossy())).collect();
+    let what = format!("Simulated: the real controller in a made-up AWS, with made-up requests. Seed {seed}.");
+    let again = ["coalmine simulate".to_owned()].into_iter().chain(files).chain([format!("--seed {seed}")]);
+    Pages::new(what, again.collect::<Vec<_>>().join(" "))
+}
+
+fn tour(
+    arguments: &Arguments,
+    screen: &Screen,
+    pages: &mut Pages,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> io::Result<Exit> {
     let progress = io::stderr().is_terminal() && !arguments.json;
     let result = match arguments.json {
-        true => document(arguments.seed, RERUNS, out),
-        false => show(arguments.seed, RERUNS, &screen, out, &mut |done| {
+        true => document(arguments.seed, RERUNS, pages, out),
+        false => show(arguments.seed, RERUNS, screen, pages, out, &mut |done| {
             if progress { screen::progress(err, done, 3 * RERUNS) } else { Ok(()) }
         }),
     };
@@ -73,7 +103,8 @@ pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) ->
 /// What a run of a scenario prints, without its last line's end.
 #[cfg(test)]
 pub fn printed(file: &str, written: &coalmine_core::sim::language::Written, seed: u64) -> String {
-    let told = play::transcript(std::path::Path::new(file), written, seed);
+    let mut pages = Pages::default();
+    let told = play::transcript(std::path::Path::new(file), written, seed, &mut pages);
     let mut text = Vec::new();
     Screen { terminal: false, colours: false }.transcript(&mut text, &told).unwrap();
     String::from_utf8(text).unwrap().trim_end().to_owned()
@@ -82,7 +113,8 @@ pub fn printed(file: &str, written: &coalmine_core::sim::language::Written, seed
 /// Runs files as the command does, without colours.
 #[cfg(test)]
 pub fn play_files(files: &[PathBuf], out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
-    play::play(files, 1, false, &Screen { terminal: false, colours: false }, out, err)
+    let mut pages = Pages::default();
+    play::play(files, 1, false, &Screen { terminal: false, colours: false }, &mut pages, out, err)
 }
 
 /// Why there is no result.
@@ -128,8 +160,8 @@ struct BrokenPromise {
     violation: Violation,
 }
 
-fn document(seed: u64, reruns: u32, out: &mut impl Write) -> Result<Exit, Failed> {
-    let releases = tour::stops().iter().map(|stop| tell(stop, seed)).collect::<Result<Vec<_>, _>>()?;
+fn document(seed: u64, reruns: u32, pages: &mut Pages, out: &mut impl Write) -> Result<Exit, Failed> {
+    let releases = tour::stops().iter().map(|stop| tell(stop, seed, pages)).collect::<Result<Vec<_>, _>>()?;
     let tour = Tour::of(seed, releases, rerun(seed, reruns, &mut |_| Ok(()))?);
     serde_json::to_writer_pretty(&mut *out, &tour).map_err(io::Error::from)?;
     writeln!(out)?;
@@ -140,13 +172,14 @@ fn show(
     seed: u64,
     reruns: u32,
     screen: &Screen,
+    pages: &mut Pages,
     out: &mut impl Write,
     progress: &mut dyn FnMut(u32) -> io::Result<()>,
 ) -> Result<Exit, Failed> {
     screen.title(out, seed)?;
     let mut releases = Vec::new();
     for (place, stop) in tour::stops().iter().enumerate() {
-        let story = tell(stop, seed)?;
+        let story = tell(stop, seed, pages)?;
         screen.story(out, place + 1, stop, &story)?;
         releases.push(story);
     }
@@ -156,8 +189,10 @@ fn show(
     Ok(tour.exit())
 }
 
-fn tell(stop: &tour::Stop, seed: u64) -> Result<Story, RunError> {
-    Ok(Story::of(stop, &run_scenario(&stop.scenario, seed)?))
+fn tell(stop: &tour::Stop, seed: u64, pages: &mut Pages) -> Result<Story, RunError> {
+    let outcome = run_scenario(&stop.scenario, seed)?;
+    pages.keep(&sentence_case(stop.title), &outcome);
+    Ok(Story::of(stop, &outcome))
 }
 
 /// `progress` is told how many reruns are done.

@@ -9,6 +9,7 @@ use coalmine_core::sim::scenario::run;
 use coalmine_core::spec::DOCUMENT_BYTES_MAX;
 use coalmine_core::units::{Span, Weight, plain_number};
 
+use super::pages::Pages;
 use super::screen::{Screen, grouped_count, wrapped, wrapped_at};
 use super::transcript::{Entry, Transcript, Who, clock};
 use crate::Exit;
@@ -26,6 +27,7 @@ pub fn play(
     seed: u64,
     json: bool,
     screen: &Screen,
+    pages: &mut Pages,
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> io::Result<Exit> {
@@ -49,7 +51,7 @@ pub fn play(
         for warning in &written.warnings {
             say(file, "warning: ", warning, err)?;
         }
-        let transcript = transcript(file, &written, seed);
+        let transcript = transcript(file, &written, seed, pages);
         if json {
             serde_json::to_writer(&mut *out, &transcript)?;
             writeln!(out)?;
@@ -65,9 +67,13 @@ pub fn play(
 }
 
 /// Runs a scenario.
-pub fn transcript(file: &Path, written: &Written, seed: u64) -> Transcript {
+pub fn transcript(file: &Path, written: &Written, seed: u64, pages: &mut Pages) -> Transcript {
     let name = file.file_name().map_or_else(|| file.display().to_string(), |name| name.to_string_lossy().into_owned());
-    Transcript::of(&name, written, seed, &run(&written.scenario, seed))
+    let outcome = run(&written.scenario, seed);
+    if let Ok(outcome) = &outcome {
+        pages.keep(written.title.as_deref().unwrap_or(&name), outcome);
+    }
+    Transcript::of(&name, written, seed, &outcome)
 }
 
 /// Why there is nothing to run.

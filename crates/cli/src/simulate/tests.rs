@@ -6,13 +6,13 @@ const PLAIN: Screen = Screen { terminal: false, colours: false };
 
 fn shown(seed: u64, reruns: u32) -> (String, Exit) {
     let mut out = Vec::new();
-    let exit = show(seed, reruns, &PLAIN, &mut out, &mut |_| Ok(())).unwrap();
+    let exit = show(seed, reruns, &PLAIN, &mut Pages::default(), &mut out, &mut |_| Ok(())).unwrap();
     (String::from_utf8(out).unwrap(), exit)
 }
 
 fn documented(seed: u64, reruns: u32) -> (serde_json::Value, Exit) {
     let mut out = Vec::new();
-    let exit = document(seed, reruns, &mut out).unwrap();
+    let exit = document(seed, reruns, &mut Pages::default(), &mut out).unwrap();
     (serde_json::from_slice(&out).unwrap(), exit)
 }
 
@@ -68,7 +68,8 @@ fn the_document_has_the_numbers_of_the_screen() {
 #[test]
 fn what_is_not_as_announced_shows_in_the_exit_status() {
     let tour = |change: &dyn Fn(&mut Story)| {
-        let mut releases: Vec<Story> = tour::stops().iter().map(|stop| tell(stop, 1).unwrap()).collect();
+        let mut releases: Vec<Story> =
+            tour::stops().iter().map(|stop| tell(stop, 1, &mut Pages::default()).unwrap()).collect();
         change(&mut releases[0]);
         Tour::of(1, releases, Reruns::default()).exit()
     };
@@ -150,7 +151,7 @@ fn the_exit_status_says_how_a_scenario_ended() {
 fn a_broken_promise_is_never_fine() {
     let path = file("promise.yaml", "0.4%", "longest: 5m\nexpect: { ended: running }");
     let Ok(written) = play::load(&path) else { panic!("{path:?}") };
-    let mut told = play::transcript(&path, &written, 1);
+    let mut told = play::transcript(&path, &written, 1, &mut Pages::default());
     assert_eq!(told.exit(), Exit::Fine);
     told.broken_promises.push("terminal is terminal".to_owned());
     assert_eq!(told.exit(), Exit::Failed);
@@ -163,7 +164,7 @@ fn a_broken_promise_is_never_fine() {
 fn a_document_is_one_line_a_scenario() {
     let files = [file("one.yaml", "10%", ""), file("two.yaml", "0.4%", "longest: 5m")];
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    play::play(&files, 3, true, &PLAIN, &mut out, &mut err).unwrap();
+    play::play(&files, 3, true, &PLAIN, &mut Pages::default(), &mut out, &mut err).unwrap();
     let lines = String::from_utf8(out).unwrap();
     let documents: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let ends: Vec<&str> = documents.iter().map(|document| document["ended"].as_str().unwrap()).collect();
@@ -193,7 +194,7 @@ events:
     let path = file("nobody.yaml", "0%", "");
     std::fs::write(&path, text).unwrap();
     let Ok(written) = play::load(&path) else { panic!("{path:?}") };
-    let told = play::transcript(&path, &written, 1);
+    let told = play::transcript(&path, &written, 1, &mut Pages::default());
     assert!(told.requests_unserved > 10_000, "{}", told.requests_unserved);
     assert_eq!(told.requests_failed_because_of_coalmine, 0);
 }

@@ -14,6 +14,7 @@ use coalmine_core::units::{Span, Timestamp, Weight};
 use serde::Serialize;
 
 use super::story::Requests;
+use crate::report::label;
 
 /// A run that says more is cut short: nobody reads on.
 const LINES_MAX: usize = 400;
@@ -453,35 +454,6 @@ fn last_event(outcome: &Outcome, id: &str, now: Timestamp) -> Option<Timestamp> 
 
 fn without_numbers(text: &str) -> String {
     text.chars().filter(|c| !c.is_ascii_digit()).collect()
-}
-
-/// Where a line of history belongs.
-fn label(event: &Event) -> String {
-    match (event.entered, &event.why) {
-        (Some(PhaseName::Shifting | PhaseName::Baking | PhaseName::Promoting) | None, Why::MovedByOthers { .. }) => {
-            "FOLLOWS".to_owned()
-        }
-        (None, Why::Learned { .. }) => "LEARNED".to_owned(),
-        (None, Why::Proven { .. }) => "PROVEN".to_owned(),
-        (None, Why::Harm { .. }) => "HARM".to_owned(),
-        (None, Why::WouldHave { .. }) => "WOULD HAVE".to_owned(),
-        (None, Why::Attached) => "ATTACHED".to_owned(),
-        (None, Why::Detached) => "DETACHED".to_owned(),
-        (None, Why::Cleared) => "CLEARED".to_owned(),
-        (None, Why::Chosen { to, .. }) => format!("TO {to}"),
-        (None, Why::DeploymentEnded { .. }) => "DEPLOYMENT".to_owned(),
-        (Some(PhaseName::Pending), Why::Started { .. }) => "STARTED".to_owned(),
-        (Some(PhaseName::Pending), _) => "READY".to_owned(),
-        (Some(PhaseName::Shifting), _) => format!("TO {}", event.weight),
-        (Some(PhaseName::Baking), _) | (None, Why::SeenLive) => format!("AT {}", event.weight),
-        (Some(PhaseName::Paused), _) => "PAUSED".to_owned(),
-        (Some(PhaseName::Promoting), _) => format!("TO {}", event.weight),
-        (Some(PhaseName::RollingBack), _) => "TURNS BACK".to_owned(),
-        (Some(PhaseName::Promoted), _) => "PROMOTED".to_owned(),
-        (Some(PhaseName::RolledBack), _) => "ROLLED BACK".to_owned(),
-        (Some(PhaseName::Superseded), _) => "SUPERSEDED".to_owned(),
-        (None, _) => "NOTED".to_owned(),
-    }
 }
 
 /// `01:05`: hours and minutes since the start.

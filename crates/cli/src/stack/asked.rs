@@ -3,7 +3,6 @@
 use std::io;
 
 use coalmine_aws::{Aws, AwsConfig, CliCall};
-use coalmine_core::analysis::MinuteSample;
 use coalmine_core::deployment::DeploymentRef;
 use coalmine_core::ports::{Fault, Switch};
 use coalmine_core::rollout::Rollout;
@@ -13,9 +12,6 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::watch::Minutes;
-
-/// Answers in a row that bring minutes: a year of them in answers of a day each.
-const ANSWERS_MAX: usize = 400;
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -76,30 +72,46 @@ impl Stack {
         Ok((answer, rollout))
     }
 
-    /// A rollout with every minute that its judge would take now, from one on.
-    pub fn minutes(&self, id: &str, from: Option<Minute>) -> Result<(Rollout, Minutes), Refused> {
-        let mut all = Minutes::default();
-        let mut from = from;
-        for _ in 0..ANSWERS_MAX {
-            let mut request = json!({ "command": "minutes", "rollout": id });
-            if let Some(from) = from {
-                request["from"] = json!(from);
-            }
-            let answer = match self.ask(&request) {
-                Err(Refused::Problems(problems)) if is_older(&problems) => return self.without_minutes(id),
-                answer => answer?,
-            };
-            let rollout = self.rollout_in(answer.get("rollout").unwrap_or(&Value::Null))?;
-            let part = |field: &str| answer.get(field).cloned().unwrap_or_else(|| json!([]));
-            all.minutes.extend(self.read::<Vec<MinuteSample>>(part("minutes"))?);
-            all.unread = self.read(part("unread"))?;
-            all.alarms = self.read(answer.get("alarms").cloned().unwrap_or_default())?;
-            from = self.read(answer.get("next").cloned().unwrap_or_default())?;
-            if from.is_none() {
-                return Ok((rollout, all));
-            }
+    /// A rollout with everything that was counted of it, from one minute on, as the answer to `minutes` has it; of several
+    /// answers one.
+    pub fn counted(&self, id: &str, from: Option<Minute>) -> Result<Value, Refused> {
+        let mut request = json!({ "command": "minutes", "rollout": id });
+        if let Some(from) = from {
+            request["from"] = json!(from);
         }
-        Err(Refused::Fault(format!("{} does not come to an end of its minutes", self.function)))
+        let mut all = self.ask(&request)?;
+        while let Some(next) = all.get("next").filter(|next| !next.is_null()).cloned() {
+            let more = self.ask(&json!({ "command": "minutes", "rollout": id, "from": next }))?;
+            let news = more.get("minutes").and_then(Value::as_array).cloned().unwrap_or_default();
+            let following = more.get("next").cloned().unwrap_or_default();
+            // Answers that bring nothing would have no end.
+            if news.is_empty() || following == next {
+                break;
+            }
+            if let Some(minutes) = all.get_mut("minutes").and_then(Value::as_array_mut) {
+                minutes.extend(news);
+            }
+            all["next"] = following;
+        }
+        all.as_object_mut().map(|fields| fields.remove("next"));
+        Ok(all)
+    }
+
+    /// The same, read.
+    pub fn minutes(&self, id: &str, from: Option<Minute>) -> Result<(Rollout, Minutes), Refused> {
+        let answer = match self.counted(id, from) {
+            Err(Refused::Problems(problems)) if is_older(&problems) => return self.without_minutes(id),
+            answer => answer?,
+        };
+        let rollout = self.rollout_in(answer.get("rollout").unwrap_or(&Value::Null))?;
+        let part = |field: &str| answer.get(field).cloned().unwrap_or_else(|| json!([]));
+        let minutes = self.read(part("minutes"))?;
+        let alarms = self.read(answer.get("alarms").cloned().unwrap_or_default())?;
+        Ok((rollout, Minutes { minutes, unread: self.read(part("unread"))?, alarms }))
+    }
+
+    pub fn region(&self) -> Option<String> {
+        self.aws.region()
     }
 
     /// From a stack of before there was such a request.

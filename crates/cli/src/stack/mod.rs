@@ -306,6 +306,20 @@ fn undo(arguments: &UndoArguments, out: &mut impl Write, err: &mut impl Write) -
     })
 }
 
+/// A rollout of this name with everything that was counted of it, and the region, for a page about it.
+pub fn counted<O: Write, E: Write>(
+    at: &Where,
+    name: &str,
+    out: &mut O,
+    err: &mut E,
+    told: impl FnOnce(&Value, Option<String>, &mut O, &mut E) -> io::Result<Exit>,
+) -> io::Result<Exit> {
+    asking(at, "Command", out, err, |stack, out, err| {
+        let (id, ..) = stack.named(name)?;
+        Ok(told(&stack.counted(&id, None)?, stack.region(), out, err)?)
+    })
+}
+
 /// Looks until it has ended. Every change is a line, unless only the end is wanted as JSON.
 fn wait(
     stack: &Stack,

@@ -41,8 +41,7 @@ fn having_seen<'p>(plan: &'p JudgePlan, samples: &Samples, settled_before: Optio
     let mut judge = Judge::new(plan, Asked::Step(samples.step));
     for sample in &samples.minutes {
         let in_step = samples.step_since.is_none_or(|since| sample.minute >= since);
-        judge.moving = samples.moving.iter().any(|(from, until)| (*from..=*until).contains(&sample.minute));
-        judge.mixed = samples.mixed.contains(&sample.minute);
+        judge.known_of_next(samples, sample.minute);
         judge.see(sample, in_step, settled_before.is_some_and(|before| sample.minute < before));
     }
     judge
@@ -73,8 +72,7 @@ fn passed_before(plan: &JudgePlan, samples: &Samples, alone: Minute) -> bool {
     let mut judge = Judge::new(plan, Asked::Step(samples.step));
     let both = |sample: &&MinuteSample| sample.minute < alone && sample.weight < Weight::FULL;
     for sample in samples.minutes.iter().filter(both) {
-        judge.moving = samples.moving.iter().any(|(from, until)| (*from..=*until).contains(&sample.minute));
-        judge.mixed = samples.mixed.contains(&sample.minute);
+        judge.known_of_next(samples, sample.minute);
         judge.see(sample, true, true);
     }
     judge.passes(samples.step)
@@ -139,6 +137,12 @@ impl<'p> Judge<'p> {
             }
             self.together[index].see(&pair);
         }
+    }
+
+    /// What is known of the weight of the minute that is seen next.
+    pub(super) fn known_of_next(&mut self, samples: &Samples, minute: Minute) {
+        self.moving = samples.moving.iter().any(|(from, until)| (*from..=*until).contains(&minute));
+        self.mixed = samples.mixed.contains(&minute);
     }
 
     /// The weight of the minute that is seen next is told by its requests: whether they are split as it says cannot be

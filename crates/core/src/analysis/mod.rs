@@ -636,6 +636,7 @@ impl Evidence {
     /// How much of the evidence that a proof needs is there, as a share: 1 is enough.
     #[must_use]
     pub fn towards_proof(&self) -> f64 {
-        if self.promotion_threshold > 0.0 { self.promotion / self.promotion_threshold } else { 0.0 }
+        let share = self.promotion / self.promotion_threshold;
+        if self.promotion_threshold > 0.0 && share.is_finite() { share } else { 0.0 }
     }
 }

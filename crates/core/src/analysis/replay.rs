@@ -3,6 +3,7 @@
 //! The minutes are final: nothing is late, and every minute may be promoted on. Memory does not grow with the number of
 //! cases.
 
+mod hindsight;
 mod intake;
 pub mod probe;
 mod share;
@@ -14,6 +15,7 @@ use crate::units::{Minute, Weight};
 
 use super::{Analysis, Asked, History, Judge, JudgePlan, MinuteSample, Samples, Verdict, learn, plan_of_recording};
 
+pub use hindsight::{Hindsight, hindsight};
 use intake::Intake;
 use share::Told;
 pub use trace::{Point, Total, Trace};

@@ -138,6 +138,8 @@ pub struct Outcome {
     pub minutes: Vec<MinuteSample>,
     /// Every other rollout in the store.
     pub others: BTreeMap<String, Arc<Rollout>>,
+    /// What was counted of those.
+    pub other_minutes: BTreeMap<String, Vec<MinuteSample>>,
     /// Writes to the target since the start.
     pub writes: Vec<Write>,
     /// The requests, also those of the hour before the start.
@@ -469,8 +471,8 @@ impl<'a> Run<'a> {
     }
 
     /// Of all its minutes one answer has room: scenarios last for hours.
-    fn minutes(&self) -> Result<Vec<MinuteSample>, RunError> {
-        let request = Request::Minutes { rollout: self.id.clone(), from: None };
+    fn minutes(&self, id: &str) -> Result<Vec<MinuteSample>, RunError> {
+        let request = Request::Minutes { rollout: id.to_owned(), from: None };
         let budget = SimBudget::plenty();
         let asked = driver::command(self.world, request, self.world.now(), &budget, &self.scenario.settings);
         match run_now(asked)?.map_err(RunError::Refused)? {
@@ -509,7 +511,9 @@ impl<'a> Run<'a> {
         self.violations.extend(invariants::check_notices(self.world));
         let mut others = self.world.rollouts();
         let rollout = others.remove(&self.id).ok_or(RunError::Nothing)?;
-        let minutes = self.minutes()?;
+        let minutes = self.minutes(&self.id)?;
+        // One of them may be damaged.
+        let other_minutes = others.keys().map(|id| (id.clone(), self.minutes(id).unwrap_or_default())).collect();
         let writes = self.world.writes(0).into_iter().filter(|write| write.at >= self.started_at);
         Ok(Outcome {
             seed: self.seed,
@@ -518,6 +522,7 @@ impl<'a> Run<'a> {
             rollout,
             minutes,
             others,
+            other_minutes,
             writes: writes.collect(),
             pieces: self.traffic.pieces,
             notices: self.world.notices(),

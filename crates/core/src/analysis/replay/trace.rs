@@ -1,7 +1,7 @@
 //! How a case's evidence grew, for a chart: so many points, however long the case is.
 
 use crate::analysis::stats::rank::{Null, ROOT_TOLERANCE, RankTest, Shift, mann_whitney, shift};
-use crate::analysis::{Analysis, Count, Evidence, MinuteSample};
+use crate::analysis::{Analysis, Count, Evidence, Interval, MinuteSample};
 use crate::units::Minute;
 
 /// Points that are kept. When there would be twice as many, every other one is dropped.
@@ -36,6 +36,7 @@ pub struct Total {
     /// Of all minutes so far.
     pub canary: Count,
     pub baseline: Count,
+    pub ratio: Option<Interval>,
 }
 
 /// Events per request of both versions, minute by minute.
@@ -83,6 +84,7 @@ impl Trace {
             evidence: comparison.evidence,
             canary: comparison.canary,
             baseline: comparison.baseline,
+            ratio: comparison.ratio,
         });
         self.points.push(Point { minute, checks: totals.collect() });
     }
