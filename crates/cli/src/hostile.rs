@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use coalmine_core::text::is_harmful;
 
-use crate::{Arguments, Command, analyze, validate};
+use crate::{Arguments, Command, analyze, plan, validate};
 
 /// A screen is cleared, a title set, a colour left on, a line ended, letters turned round, an element opened.
 const EVIL: &str =
@@ -19,6 +19,7 @@ fn printed(arguments: &[&str]) -> String {
     match Arguments::parse_from([&["coalmine"], arguments].concat()).command {
         Command::Validate(arguments) => validate::run(&arguments, &mut out, &mut err).unwrap(),
         Command::Analyze(arguments) => analyze::run(&arguments, &mut out, &mut err).unwrap(),
+        Command::Plan(arguments) => plan::run(&arguments, &mut out, &mut err).unwrap(),
         #[cfg(feature = "aws")]
         Command::Record(_) | Command::Stack(_) => panic!("needs an account"),
         Command::Simulate(_) | Command::Schema(_) => panic!("nobody else's names are in it"),

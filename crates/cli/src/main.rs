@@ -5,6 +5,7 @@ mod analyze;
 mod docs;
 #[cfg(test)]
 mod hostile;
+mod plan;
 #[cfg(feature = "aws")]
 mod record;
 mod schema;
@@ -30,6 +31,7 @@ enum Command {
     Simulate(simulate::Arguments),
     Validate(validate::Arguments),
     Analyze(analyze::Arguments),
+    Plan(plan::Arguments),
     #[cfg(feature = "aws")]
     Record(record::Arguments),
     Schema(schema::Arguments),
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Simulate(arguments) => simulate::run(&arguments, out, err),
         Command::Validate(arguments) => validate::run(&arguments, out, err),
         Command::Analyze(arguments) => analyze::run(&arguments, out, err),
+        Command::Plan(arguments) => plan::run(&arguments, out, err),
         #[cfg(feature = "aws")]
         Command::Record(arguments) => record::run(&arguments, out, err),
         Command::Schema(arguments) => schema::run(&arguments, out),
