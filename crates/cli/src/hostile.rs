@@ -21,7 +21,7 @@ fn printed(arguments: &[&str]) -> String {
         Command::Analyze(arguments) => analyze::run(&arguments, &mut out, &mut err).unwrap(),
         Command::Plan(arguments) => plan::run(&arguments, &mut out, &mut err).unwrap(),
         #[cfg(feature = "aws")]
-        Command::Record(_) | Command::Stack(_) => panic!("needs an account"),
+        Command::Record(_) | Command::Stack(_) | Command::Fit(_) | Command::Doctor(_) => panic!("needs an account"),
         Command::Simulate(_) | Command::Schema(_) => panic!("nobody else's names are in it"),
     };
     let shown = String::from_utf8([out, err].concat()).unwrap();

@@ -3,6 +3,10 @@
 mod analyze;
 #[cfg(test)]
 mod docs;
+#[cfg(feature = "aws")]
+mod doctor;
+#[cfg(feature = "aws")]
+mod fit;
 #[cfg(test)]
 mod hostile;
 mod plan;
@@ -33,6 +37,10 @@ enum Command {
     Analyze(analyze::Arguments),
     Plan(plan::Arguments),
     #[cfg(feature = "aws")]
+    Fit(fit::Arguments),
+    #[cfg(feature = "aws")]
+    Doctor(doctor::Arguments),
+    #[cfg(feature = "aws")]
     Record(record::Arguments),
     Schema(schema::Arguments),
     #[cfg(feature = "aws")]
@@ -47,6 +55,10 @@ fn main() -> ExitCode {
         Command::Validate(arguments) => validate::run(&arguments, out, err),
         Command::Analyze(arguments) => analyze::run(&arguments, out, err),
         Command::Plan(arguments) => plan::run(&arguments, out, err),
+        #[cfg(feature = "aws")]
+        Command::Fit(arguments) => fit::run(&arguments, out, err),
+        #[cfg(feature = "aws")]
+        Command::Doctor(arguments) => doctor::run(&arguments, out, err),
         #[cfg(feature = "aws")]
         Command::Record(arguments) => record::run(&arguments, out, err),
         Command::Schema(arguments) => schema::run(&arguments, out),

@@ -78,7 +78,7 @@ pub struct Arguments {
     #[arg(long, requires = "rps")]
     timeout: Option<Span>,
     /// How many releases of each kind are rehearsed.
-    #[arg(long, value_name = "N", default_value_t = 40, value_parser = runs)]
+    #[arg(long, value_name = "N", default_value_t = 25, value_parser = runs)]
     runs: usize,
     /// Where all chance comes from: the same seed gives the same numbers.
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -436,10 +436,4 @@ pub fn printed(arguments: &Arguments, now: Timestamp) -> (String, Exit) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let exit = run_at(arguments, now, &mut out, &mut err).unwrap_or(Exit::Io);
     (String::from_utf8([out, err].concat()).unwrap_or_default(), exit)
-}
-
-/// Where a file is.
-#[cfg(test)]
-fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }

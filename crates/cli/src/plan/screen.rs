@@ -2,20 +2,20 @@
 
 use std::io::{self, Write};
 
-use coalmine_core::analysis::{figure, grouped, percent};
+use coalmine_core::analysis::{grouped, percent};
 use coalmine_core::spec::RolloutSpec;
 use coalmine_core::text;
 use coalmine_core::units::{Span, plain_number};
 
 use super::numbers::{Ends, Harm, Numbers, Smallest, StepNumbers};
-use super::warnings::rounded;
+use super::warnings::{rounded, tenths};
 use super::{Plan, Seen};
 
 const COLUMNS: usize = 100;
 
 /// Where the columns of the tables begin.
-const LEFT: usize = 40;
-const COLUMN: usize = 12;
+const LEFT: usize = 42;
+const COLUMN: usize = 11;
 
 /// Texts from outside are no longer than that.
 const SHOWN_CHARS: usize = 400;
@@ -67,7 +67,7 @@ fn heading(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
     let (p50, p99) = (plain_number(traffic.p50_ms.round()), plain_number(traffic.p99_ms.round()));
     let (rate, failing) = (plain_number(rounded(traffic.per_second)), percent(traffic.error_rate));
     let together = match traffic.errors_together > 1.05 {
-        true => format!(", about {} at a time", figure(traffic.errors_together)),
+        true => format!(", about {} at a time", tenths(traffic.errors_together)),
         false => String::new(),
     };
     let said = format!(
@@ -128,7 +128,7 @@ fn catches(numbers: &Numbers, out: &mut impl Write) -> io::Result<()> {
     for step in &numbers.steps {
         let smallest = match (step.smallest, step.failing.is_empty()) {
             (Some(Smallest { failing, times }), _) => match times {
-                Some(times) => format!("{}x errors: {}", figure(times), percent(failing)),
+                Some(times) => format!("{}x errors: {}", tenths(times), percent(failing)),
                 None => format!("{} fail", percent(failing)),
             },
             (None, true) => String::new(),

@@ -1,6 +1,6 @@
 //! What the numbers do not say by themselves: what hides inside a tolerance, quiet hours, costs.
 
-use coalmine_core::analysis::{figure, percent};
+use coalmine_core::analysis::percent;
 use coalmine_core::sim::rehearsal::{Habits, Looks};
 use coalmine_core::spec::{CheckKind, Mode, Owner, RolloutSpec, Target, Tolerance};
 use coalmine_core::units::{Span, plain_number};
@@ -113,7 +113,7 @@ fn hidden(
     let written = format!("`tolerate: {}`", spec_form(tolerate));
     let inside = format!(
         "{}x errors ({} instead of {}) is inside {written}",
-        figure(times),
+        tenths(times),
         percent(base * times),
         percent(base)
     );
@@ -197,4 +197,9 @@ fn spec_form(tolerance: Tolerance) -> String {
 /// To two digits or whole: a rate is no exact thing.
 pub fn rounded(value: f64) -> f64 {
     if value >= 10.0 { value.round() } else { (value * 100.0).round() / 100.0 }
+}
+
+/// How many times as often: `4.4`, `2`.
+pub fn tenths(times: f64) -> String {
+    plain_number((times * 10.0).round() / 10.0)
 }
