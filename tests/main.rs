@@ -25,6 +25,7 @@ mod hooks_model;
 mod hooks_specs;
 mod macros;
 mod permissions;
+mod plan;
 mod recordings;
 mod refusals;
 mod rollouts;

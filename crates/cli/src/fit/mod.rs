@@ -297,7 +297,8 @@ fn print(table: &Table, propose: bool, out: &mut impl Write) -> io::Result<()> {
             }
         }
     }
-    writeln!(out, "\n{looked}. ! has no alarm that names it. Minutes are a forecast; `coalmine plan` rehearses.")?;
+    writeln!(out, "\n{looked}.")?;
+    writeln!(out, "! has no alarm that names it. Minutes are a forecast; `coalmine plan` rehearses.")?;
     unread.iter().try_for_each(|fault| writeln!(out, "not read: {}", text::shown(fault, 600)))
 }
 

@@ -14,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use coalmine_core::sim::durations::Latency;
 use coalmine_core::sim::rehearsal::{Habits, Stage};
-use coalmine_core::spec::{self, RolloutSpec, Target};
+use coalmine_core::spec::{self, Advance, RolloutSpec, Step, Target};
 use coalmine_core::text;
 use coalmine_core::units::{Span, Timestamp};
 use serde::Serialize;
@@ -29,10 +29,11 @@ const LAG: Span = Span::from_minutes(3);
 /// Where nothing else is known.
 const TIMEOUT: Span = Span::from_seconds(3);
 
-/// The longest deadline that is tried where the spec's is too short, and how often each kind of release is run then:
-/// every run is as much longer.
-const LONGEST_DEADLINE: Span = Span::from_hours(24);
-const RUNS_OF_LONG_ONES: usize = 20;
+/// Where the proof takes longer than the deadline, what would do is rehearsed: fewer times, for every run is longer.
+const RUNS_OF_LONG_ONES: usize = 10;
+
+/// Tolerances that are tried then, in points.
+const WIDER: [f64; 3] = [0.01, 0.02, 0.05];
 
 /// More requests a second than any target has; the simulation draws no more.
 const PER_SECOND_MAX: f64 = 100_000.0;
@@ -178,9 +179,9 @@ struct Plan {
     /// `None` where nothing could be rehearsed.
     numbers: Option<Numbers>,
     deadline: Span,
-    /// The deadline that the numbers rest on, where the spec's is too short.
+    /// What the numbers are of, where the spec's own steps cannot be proven by its deadline.
     #[serde(skip_serializing_if = "Option::is_none")]
-    rehearsed_deadline: Option<Span>,
+    instead: Option<String>,
     in_time: bool,
     watch: Span,
     alarms: Vec<String>,
@@ -329,13 +330,13 @@ impl Plan {
         // Where the account was asked, a start has said it already, from more.
         let refused: Vec<String> = refused.into_iter().filter(|_| seen.refused.is_empty()).collect();
         seen.refused.extend(refused);
-        let (numbers, deadline) = rehearsed.map_or((None, None), |(numbers, deadline)| (Some(numbers), deadline));
+        let (numbers, instead) = rehearsed.map_or((None, None), |(numbers, instead)| (Some(numbers), instead));
         let mut said = subject.said.clone();
         if let Some(numbers) = &numbers {
             said.extend(warnings::all(spec, habits, lag, effort, numbers, &seen)?);
         }
         said.extend(warnings::of_the_spec(spec, &Stage::left_out(spec)));
-        let in_time = deadline.is_none() && numbers.as_ref().is_some_and(|numbers| numbers.total.usual.is_some());
+        let in_time = instead.is_none() && numbers.as_ref().is_some_and(|numbers| numbers.total.usual.is_some());
         let version = seen.new_version.as_ref().map(|version| format!(" --version {version}")).unwrap_or_default();
         let file = subject.file.clone().unwrap_or_else(|| "coalmine.yaml".to_owned());
         Ok(Self {
@@ -353,7 +354,7 @@ impl Plan {
             cost: numbers.as_ref().and_then(warnings::Cost::of),
             numbers,
             deadline: spec.deadline,
-            rehearsed_deadline: deadline,
+            instead,
             in_time,
             watch: spec.after.watch,
             alarms: spec.alarms.names.clone(),
@@ -375,8 +376,8 @@ impl Plan {
     }
 }
 
-/// Numbers, and the deadline that they needed if it is not the spec's.
-type Counted = Option<(Numbers, Option<Span>)>;
+/// Numbers, and what they are of if it is not the spec as it is.
+type Counted = Option<(Numbers, Option<String>)>;
 
 /// The numbers, and what the start says where it refuses.
 fn rehearse(
@@ -394,18 +395,28 @@ fn rehearse(
         Err(Unrehearsed::Refused(problems)) => problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
         Err(Unrehearsed::Broken(bug)) => return Err(bug),
     };
-    let mut deadline = spec.deadline;
-    while deadline < LONGEST_DEADLINE {
-        deadline = deadline.plus(deadline).min(LONGEST_DEADLINE);
-        let longer = RolloutSpec { deadline, ..spec.clone() };
-        let few = Effort { runs: effort.runs.min(RUNS_OF_LONG_ONES), ..effort };
-        match numbers::numbers(&longer, habits, lag, few, done) {
-            Ok(numbers) => return Ok((Some((numbers, Some(deadline))), refused)),
+    let few = Effort { runs: effort.runs.min(RUNS_OF_LONG_ONES), ..effort };
+    for (name, other) in what_would_do(spec) {
+        match numbers::numbers(&other, habits, lag, few, done) {
+            Ok(numbers) => return Ok((Some((numbers, Some(name))), refused)),
             Err(Unrehearsed::Refused(_)) => {}
             Err(Unrehearsed::Broken(bug)) => return Err(bug),
         }
     }
     Ok((None, refused))
+}
+
+/// A single step of half of the traffic, where evidence comes in fastest; then with wider tolerances.
+fn what_would_do(spec: &RolloutSpec) -> Vec<(String, RolloutSpec)> {
+    let (Some(last), Ok(half)) = (spec.steps.last(), "50%".parse()) else { return Vec::new() };
+    let step = Step { weight: half, advance: Advance::OnProof, ..last.clone() };
+    let single = RolloutSpec { steps: vec![step], auto: None, ..spec.clone() };
+    let mut others = vec![("a single step of 50 %".to_owned(), single.clone())];
+    for points in WIDER.into_iter().filter(|points| warnings::tolerated(spec).is_some_and(|now| now < *points)) {
+        let name = format!("a single step of 50 % with `tolerate: {}pt` for errors", points * 100.0);
+        others.push((name, warnings::with_points(&single, points)));
+    }
+    others
 }
 
 /// What the rollout will be called by whoever wants to undo it.

@@ -15,6 +15,9 @@ const NEARLY_ALL: f64 = 0.9;
 /// More steps than this are not told one by one: the first ones, and the last.
 const STEPS_TOLD: usize = 5;
 
+/// Fewer runs find no such share: nine in ten of them would be all.
+const SEARCH_LEAST: usize = 5;
+
 /// Runs of a bisection, each of which only says whether nearly all were caught.
 const SEARCH_RUNS: usize = 20;
 
@@ -233,7 +236,11 @@ impl Hall {
             weight,
             requests_per_minute: weight.share() * self.habits.per_second * 60.0,
             moves_on: Times::of(&stays),
-            smallest: if failing.is_empty() { None } else { self.smallest(step, good, &caught)? },
+            smallest: if failing.is_empty() || good.len() < SEARCH_LEAST {
+                None
+            } else {
+                self.smallest(step, good, &caught)?
+            },
             failing,
             slower,
         })

@@ -24,9 +24,10 @@ pub fn print(plan: &Plan, spec: &RolloutSpec, out: &mut impl Write) -> io::Resul
     heading(plan, out)?;
     match &plan.numbers {
         Some(numbers) => {
-            if let Some(deadline) = plan.rehearsed_deadline {
-                let (asked, needed) = (plan.deadline, deadline);
-                line(out, "! ", &format!("the deadline of {asked} is too short; the numbers are of one of {needed}"))?;
+            if let Some(instead) = &plan.instead {
+                let said = format!("these steps are not proven within {}; the numbers are of {instead}", plan.deadline);
+                line(out, "! ", &said)?;
+                writeln!(out)?;
             }
             steps(plan, numbers, out)?;
             catches(numbers, out)?;

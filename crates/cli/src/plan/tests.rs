@@ -49,7 +49,7 @@ fn a_plan_is_the_same_for_the_same_seed_and_no_line_is_long() {
 #[test]
 fn more_traffic_catches_more_and_is_proven_sooner() {
     let of = |rps: &str| {
-        let words = ["--function", "shop", "--alias", "live", "--error-rate", "1%", "--runs", "5", "--rps", rps];
+        let words = ["--function", "shop", "--alias", "live", "--error-rate", "1%", "--runs", "2", "--rps", rps];
         json(&words).0
     };
     let (quiet, busy) = (of("10"), of("400"));
@@ -57,14 +57,12 @@ fn more_traffic_catches_more_and_is_proven_sooner() {
     for path in ["/numbers/total/usual", "/numbers/steps/0/failing/2/rolledBack/usual"] {
         assert!(minutes(&busy, path) < minutes(&quiet, path), "{path}: {busy:#} {quiet:#}");
     }
-    let smallest = |plan: &Value| plan.pointer("/numbers/steps/0/smallest/failing").and_then(Value::as_f64).unwrap();
-    assert!(smallest(&busy) < smallest(&quiet));
     assert!(minutes(&busy, "/numbers/delayMinutes") <= minutes(&busy, "/numbers/total/usual"));
 }
 
 #[test]
 fn what_hides_inside_a_tolerance_is_said_with_what_a_tighter_one_costs() {
-    let words = ["--function", "shop", "--alias", "live", "--rps", "40", "--error-rate", "0.1%", "--runs", "3"];
+    let words = ["--function", "shop", "--alias", "live", "--rps", "40", "--error-rate", "0.1%", "--runs", "1"];
     let (plan, _) = json(&words);
     let warnings: Vec<&str> = plan["warnings"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert!(
@@ -76,18 +74,19 @@ fn what_hides_inside_a_tolerance_is_said_with_what_a_tighter_one_costs() {
 /// The deadline is too short, and the words say what would do.
 #[test]
 fn too_little_traffic_is_told_before_anything_moves() {
-    let words = ["--function", "shop", "--alias", "live", "--rps", "1", "--error-rate", "1%", "--runs", "2"];
+    let words = ["--function", "shop", "--alias", "live", "--rps", "1", "--error-rate", "1%", "--runs", "1"];
     let (plan, exit) = json(&words);
     assert_eq!((exit, plan["inTime"].as_bool()), (Exit::Undecided, Some(false)), "{plan:#}");
     let refused = plan["seen"]["refused"][0].as_str().unwrap();
     assert!(refused.contains("longer than the deadline of 2h") && refused.contains("What would do"), "{refused}");
-    assert!(plan["rehearsedDeadline"].is_string() || plan["numbers"].is_null(), "{plan:#}");
+    let instead = plan["instead"].as_str().unwrap_or_default();
+    assert!(instead.starts_with("a single step of 50 %"), "{plan:#}");
 }
 
 #[test]
 fn every_strategy_has_a_plan() {
     for (name, steps) in [("canary.yaml", 1), ("codedeploy-preset.yaml", 1), ("alb-ec2/spec.yaml", 3)] {
-        let (plan, exit) = json(&[&example(name), "--rps", "200", "--error-rate", "0", "--runs", "2"]);
+        let (plan, exit) = json(&[&example(name), "--rps", "200", "--error-rate", "0", "--runs", "1"]);
         assert_ne!(exit, Exit::Invalid, "{name}: {plan:#}");
         let told = plan["numbers"]["steps"].as_array().map_or(0, Vec::len);
         assert!(told >= steps, "{name}: {plan:#}");

@@ -166,6 +166,16 @@ pub fn of_the_spec(spec: &RolloutSpec, left_out: &[String]) -> Vec<String> {
     said
 }
 
+/// Points that the errors check accepts.
+pub fn tolerated(spec: &RolloutSpec) -> Option<f64> {
+    errors_tolerance(spec).map(|tolerance| tolerance.points)
+}
+
+/// The same spec with so many.
+pub fn with_points(spec: &RolloutSpec, points: f64) -> RolloutSpec {
+    with_tolerance(spec, Tolerance { factor: 1.0, points })
+}
+
 fn errors_tolerance(spec: &RolloutSpec) -> Option<Tolerance> {
     spec.checks.iter().find_map(|check| match check.kind {
         CheckKind::Errors { tolerate } => Some(tolerate),
