@@ -15,9 +15,10 @@ use coalmine_core::rollout::{Notice, PhaseName};
 use coalmine_core::spec;
 use serde_json::Value;
 
+use crate::plan;
 use crate::validate::print_problem;
 
-const DOCUMENTS: [&str; 28] = [
+const DOCUMENTS: [&str; 30] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -28,8 +29,10 @@ const DOCUMENTS: [&str; 28] = [
     "docs/cloudformation.md",
     "docs/commands.md",
     "docs/deployments.md",
+    "docs/doctor.md",
     "docs/install.md",
     "docs/operations.md",
+    "docs/plan.md",
     "docs/security.md",
     "docs/simulate.md",
     "docs/spec.md",
@@ -117,6 +120,8 @@ fn every_example_is_as_it_says() {
                 "yaml scenario invalid" => {
                     assert_eq!(("text", scenarios::invalid(block).as_str()), blocks[index + 1], "{document}");
                 }
+                // Of the spec and the command before it.
+                "text plan" => assert_eq!(*block, plan::documented(blocks[index - 2].1, blocks[index - 1].1), "{document}"),
                 // Of the scenario before it.
                 "text run" => assert_eq!(*block, scenarios::run(blocks[index - 1].1), "{document}"),
                 "json" => {

@@ -218,7 +218,17 @@ pub fn run_at(arguments: &Arguments, now: Timestamp, out: &mut impl Write, err: 
         Ok(subject) => subject,
         Err(exit) => return Ok(exit),
     };
-    let ground = match ground(arguments, &subject, now) {
+    of_subject(arguments, &subject, now, out, err)
+}
+
+fn of_subject(
+    arguments: &Arguments,
+    subject: &Subject,
+    now: Timestamp,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> io::Result<Exit> {
+    let ground = match ground(arguments, subject, now) {
         Ok(ground) => ground,
         Err((message, exit)) => {
             writeln!(err, "{}", text::shown(&message, 2_000))?;
@@ -234,7 +244,7 @@ pub fn run_at(arguments: &Arguments, now: Timestamp, out: &mut impl Write, err: 
         }
     };
     let effort = Effort { seed: arguments.seed, runs: arguments.runs };
-    let plan = match Plan::of(&subject, ground, effort, now, &told) {
+    let plan = match Plan::of(subject, ground, effort, now, &told) {
         Ok(plan) => plan,
         Err(bug) => {
             told(1.0);
@@ -447,4 +457,22 @@ pub fn printed(arguments: &Arguments, now: Timestamp) -> (String, Exit) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let exit = run_at(arguments, now, &mut out, &mut err).unwrap_or(Exit::Io);
     (String::from_utf8([out, err].concat()).unwrap_or_default(), exit)
+}
+
+/// What a document shows: the plan of a spec that is written there, by the command that is written there.
+#[cfg(test)]
+pub fn documented(spec: &str, command: &str) -> String {
+    use clap::Parser;
+
+    // 14:02 of some day.
+    let now = Timestamp::from_epoch_seconds(1_795_356_120);
+    let crate::Command::Plan(arguments) = crate::Arguments::parse_from(command.split_whitespace()).command else {
+        return format!("`{command}` plans nothing");
+    };
+    let file = arguments.spec.as_deref().map(shown);
+    let valid = spec::parse(spec).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let subject = Subject { spec: valid.spec, file, said: Vec::new() };
+    of_subject(&arguments, &subject, now, &mut out, &mut err).unwrap();
+    String::from_utf8([out, err].concat()).unwrap().trim_end().to_owned()
 }
