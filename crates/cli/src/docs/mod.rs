@@ -121,7 +121,9 @@ fn every_example_is_as_it_says() {
                     assert_eq!(("text", scenarios::invalid(block).as_str()), blocks[index + 1], "{document}");
                 }
                 // Of the spec and the command before it.
-                "text plan" => assert_eq!(*block, plan::documented(blocks[index - 2].1, blocks[index - 1].1), "{document}"),
+                "text plan" => {
+                    assert_eq!(*block, plan::documented(blocks[index - 2].1, blocks[index - 1].1), "{document}")
+                }
                 // Of the scenario before it.
                 "text run" => assert_eq!(*block, scenarios::run(blocks[index - 1].1), "{document}"),
                 "json" => {

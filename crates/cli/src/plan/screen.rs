@@ -84,12 +84,8 @@ fn heading(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
 
 fn steps(plan: &Plan, numbers: &Numbers, out: &mut impl Write) -> io::Result<()> {
     let harms: Vec<&str> = names(numbers, |step| &step.failing);
-    writeln!(
-        out,
-        "{:LEFT$}{}",
-        "              new version  good release",
-        if harms.is_empty() { "" } else { "minutes until rolled back: usual / 9 of 10 times" }
-    )?;
+    let caught = if harms.is_empty() { "" } else { "minutes until rolled back: usual / 9 of 10 times" };
+    writeln!(out, "{}", format!("{:LEFT$}{caught}", "              new version  good release").trim_end())?;
     let header = format!("{:LEFT$}", "  step        gets         moves on in");
     columns(out, &header, harms.iter().map(|name| (*name).to_owned()))?;
     for (place, step) in numbers.steps.iter().enumerate() {
@@ -118,12 +114,9 @@ fn catches(numbers: &Numbers, out: &mut impl Write) -> io::Result<()> {
     if slower.is_empty() && !any {
         return writeln!(out);
     }
-    writeln!(
-        out,
-        "\n{:LEFT$}{}",
-        if any { "              smallest that 9 of 10" } else { "" },
-        if slower.is_empty() { "" } else { "the same when everything takes longer by" }
-    )?;
+    let smallest = if any { "              smallest that 9 of 10" } else { "" };
+    let longer = if slower.is_empty() { "" } else { "the same when everything takes longer by" };
+    writeln!(out, "\n{}", format!("{smallest:LEFT$}{longer}").trim_end())?;
     let header = format!("{:LEFT$}", if any { "  step        do not get past it" } else { "  step" });
     columns(out, &header, slower.iter().map(|name| (*name).to_owned()))?;
     for step in &numbers.steps {
