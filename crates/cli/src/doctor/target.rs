@@ -5,7 +5,7 @@ use coalmine_core::alb;
 use coalmine_core::analysis::{grouped, percent};
 use coalmine_core::metrics::week::{queries, week};
 use coalmine_core::metrics::{self, Bypass, Series};
-use coalmine_core::observation::Routing;
+use coalmine_core::observation::{Readiness, Routing};
 use coalmine_core::ports::{Deployments, Fault, MetricSource, TrafficRouter};
 use coalmine_core::spec::{LambdaTarget, RolloutSpec, Target, Version};
 use coalmine_core::units::Timestamp;
@@ -86,26 +86,19 @@ async fn owners(aws: &Aws, target: &Target, alias: &LambdaTarget, findings: &mut
         None => {}
     }
     if let Some(newest) = findings.look("versions", aws.version(target, None).await) {
-        let said = format!("newest version {}, timeout {}, {:?}", newest.version, newest.timeout, newest.readiness);
+        let version = &newest.version;
         match newest.readiness {
-            coalmine_core::observation::Readiness::Active => findings.fine("versions", said.replace(", Active", "")),
-            coalmine_core::observation::Readiness::NotYet(why) | coalmine_core::observation::Readiness::Never(why) => {
-                findings.wrong(
-                    "versions",
-                    format!("version {} cannot serve: {why}", newest.version),
-                    "publish one that can",
-                );
+            Readiness::Active => findings.fine("versions", format!("newest {version}, timeout {}", newest.timeout)),
+            Readiness::NotYet(why) | Readiness::Never(why) => {
+                findings.wrong("versions", format!("version {version} cannot serve: {why}"), "publish one that can");
             }
         }
     }
-    if let Some(around) = findings.look("versions", aws.survey(target).await).filter(|around| around.provisioned) {
-        let _ = around;
+    if findings.look("versions", aws.survey(target).await).is_some_and(|around| around.provisioned) {
+        let alias = &alias.alias;
         findings.note(
             "versions",
-            format!(
-                "alias {} has provisioned concurrency: calls beyond it need not be split as the weights say",
-                alias.alias
-            ),
+            format!("alias {alias} has provisioned concurrency: calls beyond it need not be split as the weights say"),
             "nothing need be done: a split that is off by up to half of the weight is accepted",
         );
     }
