@@ -26,6 +26,7 @@ mod hooks_specs;
 mod macros;
 mod pages;
 mod permissions;
+mod plan;
 mod recordings;
 mod refusals;
 mod rollouts;

@@ -53,11 +53,10 @@ impl Release {
         loop {
             let mut line = String::new();
             let read = out.read_line(&mut line).expect("it says text");
-            assert!(
-                read > 0 && began.elapsed() < Duration::from_secs(60),
-                "{lines:#?} {:?}",
-                running.wait_with_output()
-            );
+            if read == 0 || began.elapsed() > Duration::from_secs(60) {
+                drop(running.kill());
+                panic!("{lines:#?} {:?}", running.wait_with_output());
+            }
             lines.push(line);
             if lines.iter().any(|line| line.contains(said)) {
                 running.stdout = Some(out.into_inner());

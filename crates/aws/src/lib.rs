@@ -29,6 +29,7 @@ pub mod probe;
 mod respond;
 mod router;
 mod stack;
+mod survey;
 mod switch;
 #[cfg(any(test, feature = "probe"))]
 #[cfg_attr(not(test), allow(dead_code, reason = "the probe needs less of it than the tests"))]
@@ -36,6 +37,7 @@ mod switch;
 mod testing;
 
 pub use stack::CliCall;
+pub use survey::{Found, FoundAlarm, FoundAlias, FoundRule, FoundSchedule};
 
 /// What is ours in this account. Whoever needs a part that is absent gets an error that names it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

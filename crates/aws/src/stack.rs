@@ -61,7 +61,7 @@ impl Aws {
     /// The region that is asked, where one is configured.
     #[must_use]
     pub fn region(&self) -> Option<String> {
-        self.lambda().config().region().map(ToString::to_string)
+        self.sdk.region().map(ToString::to_string)
     }
 
     /// Sends a function of the stack a request, once: what became of one that failed is asked for.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use coalmine_core::text::is_harmful;
 
-use crate::{Arguments, Command, analyze, report, validate};
+use crate::{Arguments, Command, analyze, plan, report, validate};
 
 /// A screen is cleared, a title set, a colour left on, a line ended, letters turned round, an element opened.
 const EVIL: &str =
@@ -20,10 +20,13 @@ fn printed(arguments: &[&str]) -> String {
         Command::Validate(arguments) => validate::run(&arguments, &mut out, &mut err).unwrap(),
         Command::Analyze(arguments) => analyze::run(&arguments, &mut out, &mut err).unwrap(),
         Command::Report(arguments) => report::run(&arguments, &mut out, &mut err).unwrap(),
-        #[cfg(feature = "aws")]
-        Command::Record(_) | Command::Run(_) | Command::Stack(_) => panic!("needs an account"),
         Command::Simulate(_) | Command::Schema(_) | Command::Completions(_) | Command::Man(_) => {
             panic!("nobody else's names are in it")
+        }
+        Command::Plan(arguments) => plan::run(&arguments, &mut out, &mut err).unwrap(),
+        #[cfg(feature = "aws")]
+        Command::Record(_) | Command::Run(_) | Command::Stack(_) | Command::Fit(_) | Command::Doctor(_) => {
+            panic!("needs an account")
         }
     };
     let shown = String::from_utf8([out, err].concat()).unwrap();

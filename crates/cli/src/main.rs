@@ -3,8 +3,13 @@
 mod analyze;
 #[cfg(test)]
 mod docs;
+#[cfg(feature = "aws")]
+mod doctor;
+#[cfg(feature = "aws")]
+mod fit;
 #[cfg(test)]
 mod hostile;
+mod plan;
 #[cfg(feature = "aws")]
 mod record;
 mod report;
@@ -37,6 +42,11 @@ enum Command {
     Simulate(simulate::Arguments),
     Validate(validate::Arguments),
     Analyze(analyze::Arguments),
+    Plan(plan::Arguments),
+    #[cfg(feature = "aws")]
+    Fit(fit::Arguments),
+    #[cfg(feature = "aws")]
+    Doctor(doctor::Arguments),
     #[cfg(feature = "aws")]
     Record(record::Arguments),
     Report(report::Arguments),
@@ -56,6 +66,11 @@ fn main() -> ExitCode {
         Command::Simulate(arguments) => simulate::run(&arguments, out, err),
         Command::Validate(arguments) => validate::run(&arguments, out, err),
         Command::Analyze(arguments) => analyze::run(&arguments, out, err),
+        Command::Plan(arguments) => plan::run(&arguments, out, err),
+        #[cfg(feature = "aws")]
+        Command::Fit(arguments) => fit::run(&arguments, out, err),
+        #[cfg(feature = "aws")]
+        Command::Doctor(arguments) => doctor::run(&arguments, out, err),
         #[cfg(feature = "aws")]
         Command::Record(arguments) => record::run(&arguments, out, err),
         Command::Report(arguments) => report::run(&arguments, out, err),

@@ -15,9 +15,10 @@ use coalmine_core::rollout::{Notice, PhaseName};
 use coalmine_core::spec;
 use serde_json::Value;
 
+use crate::plan;
 use crate::validate::print_problem;
 
-const DOCUMENTS: [&str; 30] = [
+const DOCUMENTS: [&str; 32] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -28,9 +29,11 @@ const DOCUMENTS: [&str; 30] = [
     "docs/cloudformation.md",
     "docs/commands.md",
     "docs/deployments.md",
+    "docs/doctor.md",
     "docs/install.md",
     "docs/json.md",
     "docs/operations.md",
+    "docs/plan.md",
     "docs/report.md",
     "docs/security.md",
     "docs/simulate.md",
@@ -118,6 +121,10 @@ fn every_example_is_as_it_says() {
                 "yaml scenario" => scenarios::valid(block),
                 "yaml scenario invalid" => {
                     assert_eq!(("text", scenarios::invalid(block).as_str()), blocks[index + 1], "{document}");
+                }
+                // Of the spec and the command before it.
+                "text plan" => {
+                    assert_eq!(*block, plan::documented(blocks[index - 2].1, blocks[index - 1].1), "{document}")
                 }
                 // Of the scenario before it.
                 "text run" => assert_eq!(*block, scenarios::run(blocks[index - 1].1), "{document}"),

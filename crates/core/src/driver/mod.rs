@@ -4,6 +4,7 @@
 //! judge say to the ports, in this order: look, decide, save, act.
 
 mod accompany;
+mod ask;
 mod attend;
 mod hooks;
 mod minutes;
@@ -35,6 +36,7 @@ use crate::rollout::Rollout;
 use crate::spec::Mode;
 use crate::units::{Span, Timestamp};
 
+pub use ask::{WouldStart, would_start};
 pub use attend::Line;
 use attend::{Looked, Visits};
 use hooks::{Attended, Calls};

@@ -13,6 +13,7 @@ pub mod faults;
 pub mod histories;
 pub mod invariants;
 pub mod language;
+pub mod rehearsal;
 pub mod rng;
 pub mod scenario;
 pub mod timed;

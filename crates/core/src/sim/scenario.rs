@@ -186,9 +186,52 @@ fn list(problems: &[Problem]) -> String {
 
 /// Runs a scenario. The same seed gives the same outcome.
 pub fn run(scenario: &Scenario, seed: u64) -> Result<Outcome, RunError> {
-    let target = scenario.target.clone();
     let started_at = start_of(seed);
     let world = World::new(started_at - HISTORY);
+    let mut run = until_started(scenario, seed, &world, started_at)?;
+    run.until_it_ends()?;
+    run.outcome()
+}
+
+/// A world in which the release has just been started, to go on from as often as one likes: most of a run is its past.
+#[derive(Debug)]
+pub struct Begun {
+    world: World,
+    started_at: Timestamp,
+    id: String,
+}
+
+impl Begun {
+    /// Runs a scenario up to its start.
+    pub fn new(scenario: &Scenario, seed: u64) -> Result<Self, RunError> {
+        let started_at = start_of(seed);
+        let world = World::new(started_at - HISTORY);
+        let id = until_started(scenario, seed, &world, started_at)?.id;
+        Ok(Self { world, started_at, id })
+    }
+
+    /// What comes of it, with the chances of this seed. The scenario may have another new version, and nothing may happen
+    /// in it but its traffic.
+    pub fn go_on(&self, scenario: &Scenario, seed: u64) -> Result<Outcome, RunError> {
+        let world = self.world.fork();
+        let target = &scenario.target;
+        let traffic = Generator::new(&world, target, &scenario.traffic, seed, self.started_at, self.started_at);
+        let mut run = Run::new(scenario, seed, &world, self.started_at, traffic);
+        run.id.clone_from(&self.id);
+        run.schedule(self.started_at + TICK_SECOND, Step::Tick);
+        run.until_it_ends()?;
+        run.outcome()
+    }
+}
+
+/// The world and its past, and the start command.
+fn until_started<'a>(
+    scenario: &'a Scenario,
+    seed: u64,
+    world: &'a World,
+    started_at: Timestamp,
+) -> Result<Run<'a>, RunError> {
+    let target = scenario.target.clone();
     for version in scenario.traffic.versions.keys().chain([&scenario.baseline]) {
         world.offer(&target, version);
         world.set_timeout(&target, version, scenario.timeout);
@@ -200,38 +243,17 @@ pub fn run(scenario: &Scenario, seed: u64) -> Result<Outcome, RunError> {
     }
     scenario.alarms.iter().for_each(|name| world.set_alarm(name, AlarmState::Ok));
     for happening in scenario.events.iter().filter(|happening| happening.when == Moment::Before) {
-        befall(&world, &target, &happening.what)?;
+        befall(world, &target, &happening.what)?;
     }
     // From a seed of its own, so that the hour's chances are what they would be without it.
-    Generator::new(&world, &target, &scenario.traffic, !seed, world.now(), started_at)
+    Generator::new(world, &target, &scenario.traffic, !seed, world.now(), started_at)
         .in_environments(scenario.service.as_ref())
         .run_past(scenario.past.minus(HISTORY).minutes_ceil());
-    let traffic = Generator::new(&world, &target, &scenario.traffic, seed, world.now(), started_at)
+    let traffic = Generator::new(world, &target, &scenario.traffic, seed, world.now(), started_at)
         .in_environments(scenario.service.as_ref());
-    let mut run = Run {
-        id: String::new(),
-        scenario,
-        seed,
-        world: &world,
-        target,
-        started_at,
-        traffic,
-        chance: Rng::stream(seed, 5),
-        queue: BTreeMap::new(),
-        scheduled: 0,
-        waiting: Vec::new(),
-        watchdog: Watchdog::default(),
-        alarm_changes: Vec::new(),
-        refused: Vec::new(),
-        happened: Vec::new(),
-        reports: Vec::new(),
-        calls: Vec::new(),
-        violations: Vec::new(),
-        undelivered: Vec::new(),
-    };
+    let mut run = Run::new(scenario, seed, world, started_at, traffic);
     run.id = run.start()?;
-    run.until_it_ends()?;
-    run.outcome()
+    Ok(run)
 }
 
 /// Any hour of any day of a year, so that no run depends on the time of day.
@@ -279,6 +301,30 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
+    fn new(scenario: &'a Scenario, seed: u64, world: &'a World, started_at: Timestamp, traffic: Generator<'a>) -> Self {
+        Self {
+            id: String::new(),
+            scenario,
+            seed,
+            world,
+            target: scenario.target.clone(),
+            started_at,
+            traffic,
+            chance: Rng::stream(seed, 5),
+            queue: BTreeMap::new(),
+            scheduled: 0,
+            waiting: Vec::new(),
+            watchdog: Watchdog::default(),
+            alarm_changes: Vec::new(),
+            refused: Vec::new(),
+            happened: Vec::new(),
+            reports: Vec::new(),
+            calls: Vec::new(),
+            violations: Vec::new(),
+            undelivered: Vec::new(),
+        }
+    }
+
     /// Starts the rollout, and schedules everything that is known beforehand.
     fn start(&mut self) -> Result<String, RunError> {
         self.pass_time_until(self.started_at);
