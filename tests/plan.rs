@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Live, Said, Served, Stage, run_in};
+use crate::harness::{Live, Said, Served, Stage};
 
 /// Minutes of the past: enough for hours, and for the history that a start reads.
 const MINUTES: i64 = 180;
@@ -20,11 +20,15 @@ fn json_of(said: &Said) -> Value {
 
 const PLAN: [&str; 8] = ["plan", "--function", "checkout", "--alias", "live", "--runs", "1", "--json"];
 
+fn run_on(stage: &Stage, arguments: &[&str]) -> Said {
+    stage.command_line(arguments).output().expect("coalmine runs").into()
+}
+
 #[test]
 fn a_plan_is_of_the_traffic_that_there_was_and_changes_nothing() {
     let stage = with_a_past(71);
     let before = stage.alias_revision();
-    let said = run_in(&stage.cloud, &PLAN);
+    let said = run_on(&stage, &PLAN);
     let plan = json_of(&said);
     assert_eq!(said.exit, Some(0), "{plan:#}\n{}", said.err);
     let number = |path: &str| plan.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("{path}: {plan:#}"));
@@ -41,12 +45,12 @@ fn a_plan_is_of_the_traffic_that_there_was_and_changes_nothing() {
 fn what_a_start_would_be_refused_for_is_said() {
     let stage = with_a_past(72);
     stage.cloud.set_alias("checkout", "live", &Live::with("1", "2", 0.2));
-    let said = run_in(&stage.cloud, &PLAN);
+    let said = run_on(&stage, &PLAN);
     let plan = json_of(&said);
     assert_eq!(said.exit, Some(2), "{plan:#}\n{}", said.err);
     assert!(plan["seen"]["refused"].as_array().is_some_and(|refused| !refused.is_empty()), "{plan:#}");
 
-    let none = run_in(&stage.cloud, &["plan", "--function", "checkout", "--alias", "nobody"]);
+    let none = run_on(&stage, &["plan", "--function", "checkout", "--alias", "nobody"]);
     assert_eq!(none.exit, Some(2), "{none:?}");
     assert!(none.err.contains("has no alias nobody"), "{none:?}");
 }
@@ -55,7 +59,7 @@ fn what_a_start_would_be_refused_for_is_said() {
 fn a_doctor_finds_weights_that_are_left_over() {
     let stage = with_a_past(73);
     let examine = |more: &[&str]| {
-        run_in(&stage.cloud, &[&["doctor", "--function", "checkout", "--alias", "live", "--json"], more].concat())
+        run_on(&stage, &[&["doctor", "--function", "checkout", "--alias", "live", "--json"], more].concat())
     };
     let wrong = |said: &Said| -> Vec<String> {
         let document = json_of(said);
@@ -70,7 +74,7 @@ fn a_doctor_finds_weights_that_are_left_over() {
     let divided = examine(&[]);
     assert_eq!(divided.exit, Some(1), "{divided:?}");
     assert!(wrong(&divided).iter().any(|said| said.contains("is divided")), "{divided:?}");
-    let stack = run_in(&stage.cloud, &["doctor", "--stack", "nowhere", "--json"]);
+    let stack = run_on(&stage, &["doctor", "--stack", "nowhere", "--json"]);
     assert_eq!(stack.exit, Some(1), "{stack:?}");
     assert!(wrong(&stack).iter().any(|said| said.contains("has no function Tick")), "{stack:?}");
 }
@@ -78,7 +82,7 @@ fn a_doctor_finds_weights_that_are_left_over() {
 #[test]
 fn every_alias_of_the_account_is_in_the_table() {
     let stage = with_a_past(74);
-    let said = run_in(&stage.cloud, &["fit", "--json"]);
+    let said = run_on(&stage, &["fit", "--json"]);
     let table = json_of(&said);
     assert_eq!(said.exit, Some(0), "{table:#}");
     let rows = table["rows"].as_array().cloned().unwrap_or_default();

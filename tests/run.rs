@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Live, Said, Stage, command_in};
+use crate::harness::{Live, Said, Stage};
 
 /// A spec and a state file for one release.
 struct Release {
@@ -30,11 +30,7 @@ impl Release {
 
     fn command(&self, more: &[&str]) -> Command {
         let (spec, state) = (self.spec.to_str().expect("text"), self.state.to_str().expect("text"));
-        let mut command = command_in(&self.stage.cloud, &[&["run", spec, "--state", state], more].concat());
-        let environment = self.stage.environment();
-        let endpoints = environment.as_object().into_iter().flatten().filter(|(name, _)| name.starts_with("AWS_"));
-        command.envs(endpoints.filter_map(|(name, value)| Some((name, value.as_str()?))));
-        command
+        self.stage.command_line(&[&["run", spec, "--state", state], more].concat())
     }
 
     fn run(&self, more: &[&str]) -> Said {
@@ -48,20 +44,32 @@ impl Release {
     /// In the background, until it says this.
     fn until(&self, said: &str) -> (Child, Vec<String>) {
         let mut running = self.spawned();
-        let (mut lines, began) = (Vec::new(), Instant::now());
         let mut out = BufReader::new(running.stdout.take().expect("it is piped"));
-        loop {
-            let mut line = String::new();
-            let read = out.read_line(&mut line).expect("it says text");
-            if read == 0 || began.elapsed() > Duration::from_secs(60) {
+        match lines_until(&mut out, said) {
+            Ok(lines) => {
+                running.stdout = Some(out.into_inner());
+                (running, lines)
+            }
+            Err(lines) => {
                 drop(running.kill());
                 panic!("{lines:#?} {:?}", running.wait_with_output());
             }
-            lines.push(line);
-            if lines.iter().any(|line| line.contains(said)) {
-                running.stdout = Some(out.into_inner());
-                return (running, lines);
-            }
+        }
+    }
+}
+
+/// What was said until then; an error if it ends or a minute is over before.
+fn lines_until(out: &mut impl BufRead, said: &str) -> Result<Vec<String>, Vec<String>> {
+    let (mut lines, began) = (Vec::new(), Instant::now());
+    loop {
+        let mut line = String::new();
+        let read = out.read_line(&mut line).expect("it says text");
+        lines.push(line);
+        if lines.iter().any(|line| line.contains(said)) {
+            return Ok(lines);
+        }
+        if read == 0 || began.elapsed() > Duration::from_secs(60) {
+            return Err(lines);
         }
     }
 }

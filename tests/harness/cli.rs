@@ -15,7 +15,8 @@ pub fn coalmine() -> &'static Path {
         let release = profile.ends_with("release").then_some("--release");
         let built = Command::new(env!("CARGO"))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .args(["build", "--quiet", "--bin", "coalmine", "--target-dir"])
+            // Not `build`: without the tests' features of the dependencies all of them would be compiled once more.
+            .args(["test", "--quiet", "--no-run", "--test", "command", "--target-dir"])
             .arg(target)
             .args(release)
             .output()

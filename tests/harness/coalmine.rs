@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use coalmine_core::units::{Minute, Timestamp};
 use serde_json::{Value, json};
 
+use super::cli::command_in;
 use super::cloud::Cloud;
 use super::gate::Gate;
 use super::scheduler::{SWITCH_ROLE, SWITCHES};
@@ -78,6 +79,15 @@ impl Coalmine {
             environment[variable] = json!(value);
         }
         environment
+    }
+
+    /// The `coalmine` command with what is faked beside the cloud, for what it looks at itself.
+    pub fn command_line(&self, arguments: &[&str]) -> std::process::Command {
+        let mut command = command_in(&self.cloud, arguments);
+        let environment = self.environment();
+        let endpoints = environment.as_object().into_iter().flatten().filter(|(name, _)| name.starts_with("AWS_"));
+        command.envs(endpoints.filter_map(|(name, value)| Some((name, value.as_str()?))));
+        command
     }
 
     /// What the command function answers, its errors included.

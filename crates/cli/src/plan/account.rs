@@ -1,6 +1,7 @@
 //! What a plan rests on, read from the account: a start that is only looked at, and the target's last week.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use coalmine_aws::{Aws, AwsConfig};
@@ -45,9 +46,9 @@ async fn look(aws: &Aws, spec: &RolloutSpec, now: Timestamp) -> Result<Ground, (
         LookError::NotFound(sentence) => (sentence, Exit::Invalid),
         LookError::Fault(fault) => (fault.to_string(), Exit::Io),
     })?;
-    let reader = Reader { aws, live: routing.primary.clone() };
+    let reader = Reader { aws, live: routing.primary.clone(), made_up: AtomicBool::new(false) };
     let mut seen = Seen { asked: true, place: aws.place(target).await.ok(), ..Seen::default() };
-    let learned = start(&reader, spec, &routing, now, &mut seen).await;
+    let learned = start(&reader, spec, now, &mut seen).await;
     let live: Vec<Version> = [&routing.primary]
         .into_iter()
         .chain(routing.additional.iter().map(|(version, _)| version))
@@ -78,21 +79,16 @@ async fn look(aws: &Aws, spec: &RolloutSpec, now: Timestamp) -> Result<Ground, (
 }
 
 /// Looks at everything that a start looks at; the plan with what the past says, where it would begin.
-async fn start(
-    reader: &Reader<'_>,
-    spec: &RolloutSpec,
-    routing: &Routing,
-    now: Timestamp,
-    seen: &mut Seen,
-) -> Option<JudgePlan> {
+async fn start(reader: &Reader<'_>, spec: &RolloutSpec, now: Timestamp, seen: &mut Seen) -> Option<JudgePlan> {
     let settings = Settings { mode: Mode::Enforce, metric_lag: LAG, switch: None, deployment_spec: None };
     let budget = Patience { ends: Instant::now() + PATIENCE };
     let validated = Validated { spec: spec.clone(), warnings: Vec::new() };
     match would_start(reader, validated, now, &budget, &settings).await {
         Ok(WouldStart::Begins(rollout, warnings)) => {
             seen.warned = warnings.iter().map(ToString::to_string).collect();
-            seen.versions = Some(format!("{} -> {}", rollout.baseline, named(&rollout.canary, routing, spec)));
-            let published = !is_made_up(&rollout.canary, routing, spec);
+            let published = !reader.made_up.load(Ordering::Relaxed);
+            let canary = if published { rollout.canary.to_string() } else { "the next version".to_owned() };
+            seen.versions = Some(format!("{} -> {canary}", rollout.baseline));
             seen.new_version =
                 Some(rollout.canary.0.clone()).filter(|_| published && matches!(spec.target, Target::Lambda(_)));
             seen.learned = findings(&rollout.plan);
@@ -111,21 +107,10 @@ async fn start(
             None
         }
         Err(problems) => {
-            seen.versions = Some(routing.primary.to_string());
+            seen.versions = Some(reader.live.to_string());
             seen.refused = problems.iter().map(ToString::to_string).collect();
             None
         }
-    }
-}
-
-fn is_made_up(canary: &Version, routing: &Routing, spec: &RolloutSpec) -> bool {
-    spec.version.is_none() && *canary == after(&routing.primary)
-}
-
-fn named(canary: &Version, routing: &Routing, spec: &RolloutSpec) -> String {
-    match is_made_up(canary, routing, spec) {
-        true => "the next version".to_owned(),
-        false => canary.to_string(),
     }
 }
 
@@ -169,6 +154,8 @@ impl Budget for Patience {
 struct Reader<'a> {
     aws: &'a Aws,
     live: Version,
+    /// The newest version is live already, and the one after it was made up.
+    made_up: AtomicBool,
 }
 
 fn unwritten() -> Fault {
@@ -184,7 +171,11 @@ impl TrafficRouter for Reader<'_> {
     async fn version(&self, target: &Target, version: Option<&Version>) -> Result<VersionInfo, LookError> {
         let info = self.aws.version(target, version).await?;
         let newest_is_live = version.is_none() && info.version == self.live && matches!(target, Target::Lambda(_));
-        Ok(if newest_is_live { VersionInfo { version: after(&self.live), ..info } } else { info })
+        if !newest_is_live {
+            return Ok(info);
+        }
+        self.made_up.store(true, Ordering::Relaxed);
+        Ok(VersionInfo { version: after(&self.live), ..info })
     }
 
     async fn set(&self, _: &SetWeight<'_>) -> Result<(), SetError> {
