@@ -112,7 +112,13 @@ fn whoever_stops_a_run_is_told_what_stands_and_the_ways_on() {
         assert!(stopped.err.contains(says), "{says}: {stopped:?}");
     }
     assert_eq!(release.stage.live(), Live::with("1", "2", 0.05));
-    let back = release.run(&["--order", "abort", "--reason", "enough"]);
+    let line = stopped.err.lines().find_map(|line| line.trim().strip_prefix("roll back: coalmine "));
+    let line = line.unwrap_or_else(|| panic!("{stopped:?}"));
+    let shell = release.stage.command_line(&[]);
+    let mut back = Command::new("sh");
+    back.args(["-c", &format!("\"$0\" {line} --reason enough")]).arg(shell.get_program());
+    back.envs(shell.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let back = Said::from(back.output().expect("sh runs"));
     assert_eq!((back.exit, release.stage.live()), (Some(1), Live::only("1")), "{back:?}");
     assert!(back.out.contains("enough"), "{back:?}");
 }
@@ -124,6 +130,10 @@ fn what_is_in_the_way_of_a_run_is_said() {
     assert!(missing.exit == Some(2) && missing.err.contains("77"), "{missing:?}");
     let alone = release.run(&["--version", "1"]);
     assert!(alone.exit == Some(0) && alone.err.contains("v1 is live on checkout:live already"), "{alone:?}");
-    let nothing_to_promote = release.run(&["--version", "2", "--order", "approve"]);
-    assert_eq!(nothing_to_promote.exit, Some(2), "{nothing_to_promote:?}");
+    let nobody = release.run(&["--version", "2", "--order", "approve"]);
+    assert!(
+        nobody.exit == Some(2) && nobody.err.contains("has no rollout of checkout:live to say this to"),
+        "{nobody:?}"
+    );
+    assert_eq!(release.stage.live(), Live::only("1"), "an order starts nothing");
 }

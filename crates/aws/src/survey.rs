@@ -23,7 +23,10 @@ const GET_CONFIGURATION: Call = Call::new("GetFunctionConfiguration", "lambda:Ge
 /// Lambda's control plane allows an account 15 calls a second, and others need some.
 const CONCURRENT_CALLS: usize = 4;
 
-/// 100 to a page, 5,000 alarms in all.
+/// As many as `DescribeAlarms` allows.
+const ALARMS_A_PAGE: i32 = 100;
+
+/// 5,000 alarms in all.
 const ALARM_PAGES_MAX: usize = 50;
 
 /// A function's alias.
@@ -205,7 +208,7 @@ impl Aws {
     /// # Errors
     /// When they cannot be read.
     pub async fn alarms(&self) -> Result<Vec<FoundAlarm>, Fault> {
-        let request = self.cloudwatch().describe_alarms();
+        let request = self.cloudwatch().describe_alarms().max_records(ALARMS_A_PAGE);
         let request = request.alarm_types(AlarmType::MetricAlarm).alarm_types(AlarmType::CompositeAlarm);
         let mut pages = request.into_paginator().send();
         let (mut alarms, mut read) = (Vec::new(), 0);

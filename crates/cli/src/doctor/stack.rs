@@ -18,15 +18,18 @@ const LOOKED_BACK_MINUTES: i64 = 10;
 const TICKS_LEAST: f64 = 5.0;
 
 pub async fn examine(aws: &Aws, stack: &str, now: Timestamp, findings: &mut Findings) {
-    let mut tick = None;
+    let (mut tick, mut missing) = (None, false);
     for logical in FUNCTIONS {
         let Some(found) = findings.of("stack", aws.functions_of_stack(stack, logical).await) else { return };
         match found.as_slice() {
-            [] => findings.wrong(
-                "stack",
-                format!("stack {stack} has no function {logical}"),
-                "deploy it (docs/install.md), or name the stack that is: --stack NAME",
-            ),
+            [] => {
+                missing = true;
+                findings.wrong(
+                    "stack",
+                    format!("stack {stack} has no function {logical}"),
+                    "deploy it (docs/install.md), or name the stack that is: --stack NAME",
+                );
+            }
             [one] if logical == "Tick" => tick = Some(one.clone()),
             [_] => {}
             several => findings.note(
@@ -37,7 +40,9 @@ pub async fn examine(aws: &Aws, stack: &str, now: Timestamp, findings: &mut Find
         }
     }
     let Some(tick) = tick else { return };
-    findings.fine("stack", format!("stack {stack} has its functions; {tick} ticks"));
+    if !missing {
+        findings.fine("stack", format!("stack {stack} has its functions; {tick} ticks"));
+    }
     schedule(aws, &tick, findings).await;
     if let Some(Some(reserved)) = findings.of("stack", aws.reserved_concurrency(&tick).await) {
         match reserved {

@@ -7,7 +7,7 @@ use coalmine_core::metrics::week::{queries, week};
 use coalmine_core::metrics::{self, Bypass, Series};
 use coalmine_core::observation::{Readiness, Routing};
 use coalmine_core::ports::{Deployments, Fault, MetricSource, TrafficRouter};
-use coalmine_core::spec::{LambdaTarget, RolloutSpec, Target, Version};
+use coalmine_core::spec::{LambdaTarget, Owner, RolloutSpec, Target, Version};
 use coalmine_core::units::Timestamp;
 
 use super::Findings;
@@ -60,27 +60,35 @@ fn routed(target: &Target, routing: &Routing, findings: &mut Findings) {
     }
     if let Some((version, weight)) = &routing.additional {
         let said = format!("{key} is divided: {} with {weight} on {version}", routing.primary);
-        findings.wrong(
-            "target",
-            said,
-            "if no rollout is running (`coalmine list`), these weights are left over: give all traffic to one version",
-        );
+        match is_codedeploys(target) {
+            true => findings.note("target", said, "nothing need be done while CodeDeploy is shifting it"),
+            false => findings.wrong(
+                "target",
+                said,
+                "if no rollout runs (`coalmine list`), these weights are left over: give all traffic to one version",
+            ),
+        }
     } else {
         findings.fine("target", format!("{key} has all traffic on {}", routing.primary));
     }
     for lost in &routing.lost {
         findings.wrong("target", lost.clone(), "make the rule forward to the two groups");
     }
-    if let Some(sticky) = routing.sticky {
-        let said = format!("clients stay with their target group for {sticky}, whatever the weights");
-        findings.wrong("target", said, "switch target-group stickiness off, or write `stickiness: disableOnRollback`");
-    }
+}
+
+/// Whether CodeDeploy moves the weights, as the spec says.
+fn is_codedeploys(target: &Target) -> bool {
+    matches!(target, Target::Lambda(LambdaTarget { owner: Owner::Codedeploy, .. }))
 }
 
 async fn owners(aws: &Aws, target: &Target, alias: &LambdaTarget, findings: &mut Findings) {
     match findings.of("owners", aws.shifting(target).await) {
         Some(Some(deployment)) => {
-            findings.wrong("owners", format!("{deployment} is shifting {} now", target.key()), "wait for its end");
+            let said = format!("{deployment} is shifting {} now", target.key());
+            match is_codedeploys(target) {
+                true => findings.note("owners", said, "nothing need be done: CodeDeploy owns the weights"),
+                false => findings.wrong("owners", said, "wait for its end"),
+            }
         }
         Some(None) => findings.fine("owners", "CodeDeploy is shifting nothing here"),
         None => {}
@@ -235,9 +243,13 @@ fn examine_alarm(alarm: &FoundAlarm, target: &Target, findings: &mut Findings) {
 
 /// Whether any dimension names the function, or a target group of the pair.
 fn watches(alarm: &FoundAlarm, target: &Target) -> bool {
+    let group_in = |value: &str, group: &str| {
+        let name = alb::group_name(group);
+        value == name || value.contains(&format!("/{name}/"))
+    };
     let names = |value: &str| match target {
         Target::Lambda(alias) => value == alias.function || value == format!("{}:{}", alias.function, alias.alias),
-        Target::Alb(balancer) => balancer.target_groups.iter().any(|group| value.contains(alb::group_name(group))),
+        Target::Alb(balancer) => balancer.target_groups.iter().any(|group| group_in(value, group)),
     };
     alarm.dimensions.iter().any(|(_, value)| names(value))
 }
@@ -258,6 +270,14 @@ mod tests {
         let text = "coalmine: v1\ntarget: { lambda: { function: shop, alias: live } }\n";
         let target = coalmine_core::spec::parse(text).unwrap().spec.target;
         for (value, is) in [("shop", true), ("shop:live", true), ("shop:test", false), ("shopping", false)] {
+            assert_eq!(watches(&alarm(value), &target), is, "{value}");
+        }
+        let text = "coalmine: v1\nname: shop\ntarget: { alb: { targetGroups: [blue, green], rule: \
+                    'arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener-rule/app/shop/50dc6c495c0c9188/\
+                    f2f7dc8efc522ab2/9683b2d02a6cabee' } }\n";
+        let target = coalmine_core::spec::parse(text).unwrap().spec.target;
+        for (value, is) in [("targetgroup/blue/73e2d6bc24d8a067", true), ("targetgroup/blue-2/73e2d6bc24d8a067", false)]
+        {
             assert_eq!(watches(&alarm(value), &target), is, "{value}");
         }
     }

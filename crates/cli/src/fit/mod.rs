@@ -87,8 +87,8 @@ pub struct Row {
     pub minutes: Option<i64>,
     /// No request failed in a week of many.
     pub swallows: bool,
-    /// Alarms that watch it.
-    pub alarms: usize,
+    /// Alarms that watch it; `None` where they could not be read.
+    pub alarms: Option<usize>,
     pub notes: Vec<String>,
     pub propose: Value,
 }
@@ -151,10 +151,13 @@ async fn look(aws: &Aws, functions_max: usize, now: Minute) -> Result<Table, Fau
         }
         Err(fault) => unread.push(fault.to_string()),
     }
-    let alarms = aws.alarms().await.unwrap_or_else(|fault| {
-        unread.push(fault.to_string());
-        Vec::new()
-    });
+    let alarms = match aws.alarms().await {
+        Ok(alarms) => Some(alarms),
+        Err(fault) => {
+            unread.push(fault.to_string());
+            None
+        }
+    };
     // All at once: `fetch` puts as many series into a call as one may have.
     let asked: Vec<_> = candidates.iter().map(|one| queries(&one.spec.target, &one.live, now)).collect();
     let mut answers = aws.fetch(&asked.concat()).await.into_iter();
@@ -164,7 +167,8 @@ async fn look(aws: &Aws, functions_max: usize, now: Minute) -> Result<Table, Fau
             answers.by_ref().take(asked.len()).collect::<Vec<_>>().into_iter().collect();
         match own {
             Ok(series) => {
-                rows.push(row(candidate, week(&candidate.spec.target, &candidate.live, &series, now), &alarms))
+                let week = week(&candidate.spec.target, &candidate.live, &series, now);
+                rows.push(row(candidate, week, alarms.as_deref()));
             }
             Err(fault) => unread.push(format!("{}: {fault}", candidate.spec.target.key())),
         }
@@ -176,7 +180,7 @@ async fn look(aws: &Aws, functions_max: usize, now: Minute) -> Result<Table, Fau
 
 /// What has traffic and nothing that guards it comes first, what has no traffic last.
 fn attention(row: &Row) -> (bool, bool, Fit, bool) {
-    (row.fit == Fit::NoTraffic, row.alarms > 0, row.fit, !row.swallows)
+    (row.fit == Fit::NoTraffic, row.alarms.is_none_or(|alarms| alarms > 0), row.fit, !row.swallows)
 }
 
 impl Candidate {
@@ -219,7 +223,7 @@ impl Candidate {
     }
 }
 
-fn row(candidate: &Candidate, week: Week, alarms: &[FoundAlarm]) -> Row {
+fn row(candidate: &Candidate, week: Week, alarms: Option<&[FoundAlarm]>) -> Row {
     let per_second = week.requests / week_seconds();
     let load = Load { requests_per_minute: week.per_second * 60.0, error_rate: week.error_rate() };
     let takes = |spec: &RolloutSpec| {
@@ -235,7 +239,8 @@ fn row(candidate: &Candidate, week: Week, alarms: &[FoundAlarm]) -> Row {
         (_, None, None) => (Fit::AlarmsOnly, None, with_alarms_only(document)),
     };
     let names = |value: &str| candidate.names.iter().any(|name| value == name || value.contains(&format!("/{name}/")));
-    let watching = alarms.iter().filter(|alarm| alarm.dimensions.iter().any(|(_, value)| names(value))).count();
+    let watches = |alarm: &&FoundAlarm| alarm.dimensions.iter().any(|(_, value)| names(value));
+    let watching = alarms.map(|alarms| alarms.iter().filter(watches).count());
     Row {
         target: candidate.spec.target.key(),
         requests_per_second: per_second,
@@ -279,7 +284,7 @@ fn print(table: &Table, propose: bool, out: &mut impl Write) -> io::Result<()> {
         "TARGET", "REQUESTS/S", "FAIL", "PROOF", "ALARMS"
     )?;
     for row in rows {
-        let mark = if row.alarms == 0 && row.fit != Fit::NoTraffic { "!" } else { " " };
+        let mark = if row.alarms == Some(0) && row.fit != Fit::NoTraffic { "!" } else { " " };
         let takes = row.minutes.map(|minutes| format!(", {minutes} min")).unwrap_or_default();
         let proof = format!("{}{takes}", short(row.fit));
         let failing = if row.fit == Fit::NoTraffic { "-".to_owned() } else { percent(row.error_rate) };
@@ -289,7 +294,8 @@ fn print(table: &Table, propose: bool, out: &mut impl Write) -> io::Result<()> {
         }
         let rate = plain_number((row.requests_per_second * 100.0).round() / 100.0);
         let target = text::shown(&row.target, SHOWN_CHARS);
-        let begin = format!("{mark} {target:<TARGET_COLUMN$}{rate:>10}  {failing:<9}{proof:<19}{:<8}", row.alarms);
+        let alarms = row.alarms.map_or_else(|| "?".to_owned(), |alarms| alarms.to_string());
+        let begin = format!("{mark} {target:<TARGET_COLUMN$}{rate:>10}  {failing:<9}{proof:<19}{alarms:<8}");
         writeln!(out, "{}", format!("{begin}{}", notes.join("; ")).trim_end())?;
         if propose {
             for line in yaml(&row.propose).lines() {
@@ -298,7 +304,11 @@ fn print(table: &Table, propose: bool, out: &mut impl Write) -> io::Result<()> {
         }
     }
     writeln!(out, "\n{looked}.")?;
-    writeln!(out, "! has no alarm that names it. Minutes are a forecast; `coalmine plan` rehearses.")?;
+    let alarms = match rows.iter().any(|row| row.alarms.is_none()) {
+        true => "? the alarms could not be read.",
+        false => "! has no alarm that names it.",
+    };
+    writeln!(out, "{alarms} Minutes are a forecast; `coalmine plan` rehearses.")?;
     unread.iter().try_for_each(|fault| writeln!(out, "not read: {}", text::shown(fault, 600)))
 }
 
@@ -355,13 +365,13 @@ mod tests {
         for (per_second, error_rate, fit) in
             [(40.0, 0.004, Fit::Provable), (1.5, 0.001, Fit::NeedsHalf), (0.05, 0.01, Fit::AlarmsOnly)]
         {
-            let row = row(&alias("shop"), week_of(per_second, error_rate), &[]);
+            let row = row(&alias("shop"), week_of(per_second, error_rate), Some(&[]));
             assert_eq!(row.fit, fit, "{per_second}: {row:?}");
             let text = yaml(&row.propose);
             assert!(spec::parse(&text).is_ok(), "{text}: {:?}", spec::parse(&text));
         }
-        let nobody = row(&alias("shop"), Week::default(), &[]);
-        assert_eq!((nobody.fit, nobody.minutes), (Fit::NoTraffic, None));
+        let nobody = row(&alias("shop"), Week::default(), None);
+        assert_eq!((nobody.fit, nobody.minutes, nobody.alarms), (Fit::NoTraffic, None, None));
     }
 
     #[test]
@@ -376,7 +386,7 @@ mod tests {
         let mut rows: Vec<Row> = [("guarded", 40.0), ("idle", 0.0), ("bare", 40.0), ("quiet", 0.05)]
             .map(|(name, rate)| {
                 let week = if rate > 0.0 { week_of(rate, 0.001) } else { Week::default() };
-                row(&alias(name), week, std::slice::from_ref(&alarm))
+                row(&alias(name), week, Some(std::slice::from_ref(&alarm)))
             })
             .into();
         rows.sort_by_key(attention);

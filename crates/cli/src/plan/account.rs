@@ -10,7 +10,7 @@ use coalmine_core::deployment::{Deployment, DeploymentRef, FoundSpec, Hook, Hook
 use coalmine_core::driver::{Settings, WouldStart, would_start};
 use coalmine_core::metrics::week::{Week, queries, week};
 use coalmine_core::metrics::{Series, SeriesQuery};
-use coalmine_core::observation::{AlarmState, Health, Routing, Surroundings, TestOutcome, VersionInfo};
+use coalmine_core::observation::{AlarmState, Health, Readiness, Routing, Surroundings, TestOutcome, VersionInfo};
 use coalmine_core::ports::{
     AlarmSource, Attach, Budget, CreateError, DeadMansSwitch, Deployments, Detach, Fault, FaultKind, LookError,
     MetricSource, Notifier, RolloutStore, SaveError, SetError, SetWeight, Switch, TestRunner, TrafficRouter,
@@ -19,7 +19,7 @@ use coalmine_core::ports::{
 use coalmine_core::rollout::{DecisionRecord, Notice, Rollout};
 use coalmine_core::sim::durations::Latency;
 use coalmine_core::sim::rehearsal::Habits;
-use coalmine_core::spec::{Mode, RolloutSpec, Target, Test, Validated, Version};
+use coalmine_core::spec::{LambdaTarget, Mode, Owner, RolloutSpec, Target, Test, Validated, Version};
 use coalmine_core::units::Timestamp;
 
 use super::{Ground, LAG, Quietest, Seen, TIMEOUT};
@@ -46,7 +46,8 @@ async fn look(aws: &Aws, spec: &RolloutSpec, now: Timestamp) -> Result<Ground, (
         LookError::NotFound(sentence) => (sentence, Exit::Invalid),
         LookError::Fault(fault) => (fault.to_string(), Exit::Io),
     })?;
-    let reader = Reader { aws, live: routing.primary.clone(), made_up: AtomicBool::new(false) };
+    let reader =
+        Reader { aws, live: routing.primary.clone(), made_up: AtomicBool::new(false), active: AtomicBool::new(false) };
     let mut seen = Seen { asked: true, place: aws.place(target).await.ok(), ..Seen::default() };
     let learned = start(&reader, spec, now, &mut seen).await;
     let live: Vec<Version> = [&routing.primary]
@@ -63,6 +64,7 @@ async fn look(aws: &Aws, spec: &RolloutSpec, now: Timestamp) -> Result<Ground, (
     } else {
         seen.refused.push(format!("{} had no requests in a week: nothing can be proven without traffic", target.key()));
     }
+    seen.on_average = week.per_second_now <= 0.0;
     seen.data_up_to = Some(coalmine_core::metrics::Period::Hour.start(now.minute()).start());
     let usual = Latency::default();
     let median = week.p50_ms.unwrap_or(usual.median_ms);
@@ -78,7 +80,8 @@ async fn look(aws: &Aws, spec: &RolloutSpec, now: Timestamp) -> Result<Ground, (
     Ok(Ground { habits, lag: LAG, seen })
 }
 
-/// Looks at everything that a start looks at; the plan with what the past says, where it would begin.
+/// Looks at what a start looks at, save the stack: its rollouts and settings. The plan with what the past says, where it
+/// would begin.
 async fn start(reader: &Reader<'_>, spec: &RolloutSpec, now: Timestamp, seen: &mut Seen) -> Option<JudgePlan> {
     let settings = Settings { mode: Mode::Enforce, metric_lag: LAG, switch: None, deployment_spec: None };
     let budget = Patience { ends: Instant::now() + PATIENCE };
@@ -96,8 +99,13 @@ async fn start(reader: &Reader<'_>, spec: &RolloutSpec, now: Timestamp, seen: &m
             if alarms > 0 {
                 seen.fine.push(format!("alarms {alarms} of {alarms} there"));
             }
-            seen.fine.push("no deployment running".to_owned());
-            if published {
+            // A start asks for deployments of nobody else's.
+            let is_own = matches!(&spec.target, Target::Lambda(LambdaTarget { owner: Owner::Coalmine, .. }));
+            if is_own && spec.mode == Mode::Enforce {
+                seen.fine.push("no deployment running".to_owned());
+            }
+            let active = published && reader.active.load(Ordering::Relaxed);
+            if active && matches!(spec.target, Target::Lambda(_)) {
                 seen.fine.push("version active".to_owned());
             }
             Some(rollout.plan)
@@ -156,6 +164,8 @@ struct Reader<'a> {
     live: Version,
     /// The newest version is live already, and the one after it was made up.
     made_up: AtomicBool,
+    /// The new version can serve.
+    active: AtomicBool,
 }
 
 fn unwritten() -> Fault {
@@ -170,6 +180,9 @@ impl TrafficRouter for Reader<'_> {
     /// Where the newest version is live already, it is looked at as the one that will come after it.
     async fn version(&self, target: &Target, version: Option<&Version>) -> Result<VersionInfo, LookError> {
         let info = self.aws.version(target, version).await?;
+        if info.version != self.live {
+            self.active.store(matches!(info.readiness, Readiness::Active), Ordering::Relaxed);
+        }
         let newest_is_live = version.is_none() && info.version == self.live && matches!(target, Target::Lambda(_));
         if !newest_is_live {
             return Ok(info);

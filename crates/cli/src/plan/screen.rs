@@ -61,7 +61,7 @@ fn heading(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
     }
     let traffic = &plan.traffic;
     let quiet = quietest.map_or(String::new(), |quiet| {
-        format!(" (quietest hour {} at {:02}:00)", plain_number(rounded(quiet.per_second)), quiet.hour)
+        format!(" (quietest hour {} at {:02}:00 UTC)", plain_number(rounded(quiet.per_second)), quiet.hour)
     });
     let from = if *asked { "Traffic, last 7 days" } else { "Traffic, as given" };
     let up_to = data_up_to.map_or(String::new(), |at| format!("; data up to {} UTC", at.hour_minute()));
@@ -71,8 +71,13 @@ fn heading(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
         true => format!(", about {} at a time", tenths(traffic.errors_together)),
         false => String::new(),
     };
+    let when = match (*asked, plan.seen.on_average) {
+        (false, _) => "",
+        (true, false) => " in the last hour",
+        (true, true) => " in its busy hours",
+    };
     let said = format!(
-        "{rate} requests/s{quiet}, {failing} fail{together}, p50 {p50} ms, p99 {p99} ms, timeout {}{up_to}",
+        "{rate} requests/s{when}{quiet}, {failing} fail{together}, p50 {p50} ms, p99 {p99} ms, timeout {}{up_to}",
         traffic.timeout
     );
     line(out, &format!("{from}: "), &said)?;
@@ -136,16 +141,18 @@ fn catches(numbers: &Numbers, out: &mut impl Write) -> io::Result<()> {
 
 fn total(plan: &Plan, numbers: &Numbers, out: &mut impl Write) -> io::Result<()> {
     let at = |minutes: u32| (plan.planned_at + Span::from_minutes(u64::from(minutes))).hour_minute();
+    // The first ones are as good as the old version.
+    let promoted = numbers.ends.first().map_or(0, |ends| ends.promoted);
     let Some(usual) = numbers.total.usual else {
         return writeln!(
             out,
-            "  total       a good release is usually not proven by the deadline of {}\n",
-            plan.deadline
+            "  total       only {promoted} of {} good releases are proven by the deadline of {}\n",
+            numbers.runs, plan.deadline
         );
     };
     let nine = match numbers.total.nine_of_ten {
         Some(nine) => format!("9 of 10 within {nine}"),
-        None => "1 in 10 not by the deadline".to_owned(),
+        None => format!("only {promoted} of {} good ones by the deadline", numbers.runs),
     };
     let delay = match numbers.delay_minutes {
         Some(delay) => format!("; {} of it is CloudWatch's delay, warm-up and bakes", delay.min(usual)),
@@ -178,9 +185,11 @@ fn ends(numbers: &Numbers, out: &mut impl Write) -> io::Result<()> {
 }
 
 fn ending(plan: &Plan, spec: &RolloutSpec, out: &mut impl Write) -> io::Result<()> {
-    let mut said = vec![match (plan.in_time, plan.numbers.is_some()) {
+    let mut said = vec![match (plan.in_time, plan.numbers.is_some() || !plan.seen.refused.is_empty()) {
         (true, _) => format!("deadline {} ok", plan.deadline),
-        (false, _) => format!("deadline {} TOO SHORT", plan.deadline),
+        (false, true) => format!("deadline {} TOO SHORT", plan.deadline),
+        // Nothing was rehearsed.
+        (false, false) => format!("deadline {}", plan.deadline),
     }];
     if spec.steps.is_empty() {
         said.clear();

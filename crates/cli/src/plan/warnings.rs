@@ -1,7 +1,7 @@
 //! What the numbers do not say by themselves: what hides inside a tolerance, quiet hours, costs.
 
 use coalmine_core::analysis::percent;
-use coalmine_core::sim::rehearsal::{Habits, Looks};
+use coalmine_core::sim::rehearsal::{Habits, Looks, Stage};
 use coalmine_core::spec::{CheckKind, Mode, Owner, RolloutSpec, Target, Tolerance};
 use coalmine_core::units::{Span, plain_number};
 use serde::Serialize;
@@ -21,7 +21,8 @@ const ASKED_ABOUT: [f64; 5] = [10.0, 5.0, 3.0, 2.0, 1.5];
 /// A quiet hour is worth a word where a proof takes so many times as long.
 const WORTH_A_WORD: f64 = 1.25;
 
-/// What `GetMetricData` costs, in dollars for each metric that is asked for: us-east-1, as published in 2025.
+/// What `GetMetricData` costs, in dollars for each metric that is asked for: believed to be $0.01 per 1,000 metrics
+/// requested. AWS's price list has the present price.
 const DOLLARS_PER_METRIC: f64 = 0.01 / 1_000.0;
 
 /// What a rollout asks of AWS, and what that costs.
@@ -78,11 +79,15 @@ pub fn all(
             Err(Unrehearsed::Broken(bug)) => return Err(bug),
         }
     }
-    let slips = |ends: &&super::numbers::Ends| ends.release != "as good" && ends.undecided * 10 > numbers.runs;
+    let slips = |ends: &&super::numbers::Ends| ends.undecided * 10 > numbers.runs;
     for ends in numbers.ends.iter().filter(slips) {
+        let which = match ends.release.as_str() {
+            "as good" => "that are as good".to_owned(),
+            worse => format!("with {worse}"),
+        };
         said.push(format!(
-            "of releases with {}, {} in {} were neither promoted nor rolled back by the deadline: `undecided` says what then",
-            ends.release, ends.undecided, numbers.runs
+            "of releases {which}, {} in {} were neither promoted nor rolled back by the deadline: `undecided` says what then",
+            ends.undecided, numbers.runs
         ));
     }
     Ok(said)
@@ -138,8 +143,12 @@ fn hidden(
 /// What cannot be rehearsed.
 pub fn of_the_spec(spec: &RolloutSpec, left_out: &[String]) -> Vec<String> {
     let mut said = Vec::new();
-    if !left_out.is_empty() {
-        let names = left_out.join(", ");
+    let names = left_out.join(", ");
+    if Stage::proves_nothing(spec) {
+        said.push(format!(
+            "not rehearsed, for nobody knows how its metric behaves, and no other check can be proven: {names}"
+        ));
+    } else if !left_out.is_empty() {
         said.push(format!(
             "not in these numbers, for nobody knows how its metric behaves: {names}. It may take longer"
         ));

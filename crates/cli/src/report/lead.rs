@@ -2,8 +2,8 @@
 
 use coalmine_core::analysis::{Comparison, Doubt, Verdict, grouped, percent};
 use coalmine_core::report;
-use coalmine_core::rollout::{PauseReason, Phase, PhaseName, Rollout, Why};
-use coalmine_core::spec::Ending;
+use coalmine_core::rollout::{Held, PauseReason, Phase, PhaseName, Rollout, Why};
+use coalmine_core::spec::{Advance, CheckKind, CheckMode, Ending};
 use coalmine_core::units::Weight;
 
 use super::events::capitalised;
@@ -13,9 +13,10 @@ use super::words::{clock, exactly, one_in, quoted, times};
 /// What was seen; where the traffic is and since when; what it cost.
 pub fn sentences(told: &Told<'_>) -> Vec<String> {
     let rollout = told.source.rollout;
-    let mut said = vec![what_was_seen(told)];
+    let mut said: Vec<String> = would_have_turned_back(rollout).into_iter().collect();
+    said.push(what_was_seen(told));
     said.extend(where_the_traffic_is(rollout));
-    said.extend(told.cost().map(|cost| costs(rollout, cost, is_proven_worse(told))));
+    said.extend(told.cost().map(|cost| costs(rollout, cost, fails_more(told))));
     said.extend(what_to_do(told));
     if rollout.follows() && rollout.guest.is_none() {
         said.push("Observe mode: Coalmine only watched, and others moved the traffic.".to_owned());
@@ -23,8 +24,52 @@ pub fn sentences(told: &Told<'_>) -> Vec<String> {
     said
 }
 
-fn is_proven_worse(told: &Told<'_>) -> bool {
-    told.seen.analysis.comparisons.iter().any(|comparison| comparison.verdict == Verdict::Fail)
+/// Of a rollout that moves nothing: that it would have been rolled back, and for what first.
+pub fn would_have_turned_back(rollout: &Rollout) -> Option<String> {
+    if !rollout.follows() {
+        return None;
+    }
+    let what = rollout.history.iter().find_map(|event| {
+        if let Why::WouldHave { what, .. } = &event.why { what.strip_prefix("rolled back: ") } else { None }
+    })?;
+    Some(full_stop(&format!("Coalmine would have rolled it back: {what}")))
+}
+
+/// Where it was turned back from 100 %: what the table of checks is of.
+pub fn before_full(told: &Told<'_>) -> Option<&'static str> {
+    let rollout = told.source.rollout;
+    let back = |entered: Option<PhaseName>| matches!(entered, Some(PhaseName::RollingBack | PhaseName::RolledBack));
+    let turned = rollout.history.iter().any(|event| back(event.entered));
+    let most = rollout.weights.iter().rev().find(|seen| seen.weight > Weight::ZERO);
+    if !turned || most.is_none_or(|seen| seen.weight != Weight::FULL) {
+        return None;
+    }
+    let harm = rollout.history.iter().any(|event| back(event.entered) && matches!(event.why, Why::Harm { .. }));
+    Some(match harm && proven_harm(told).is_none() {
+        true => {
+            "The table compares the minutes before 100 %; the rollback is for what came after: there was no old version to \
+             compare with."
+        }
+        false => "The table compares the minutes before 100 %: after them there was no old version to compare with.",
+    })
+}
+
+/// The first check that proves harm and may roll back.
+fn proven_harm<'a>(told: &'a Told<'_>) -> Option<&'a Comparison> {
+    let mut all = told.seen.analysis.comparisons.iter();
+    all.find(|comparison| comparison.mode == CheckMode::Enforce && is_worse(comparison))
+}
+
+/// Missing data may fail a check, and prove nothing.
+fn is_worse(comparison: &Comparison) -> bool {
+    comparison.verdict == Verdict::Fail && comparison.doubt != Some(Doubt::NoData)
+}
+
+/// Whether it is proven that more requests fail.
+fn fails_more(told: &Told<'_>) -> bool {
+    let checks = &told.source.rollout.spec.checks;
+    let errors = checks.iter().position(|check| matches!(check.kind, CheckKind::Errors { .. }));
+    errors.and_then(|index| told.checks.get(index)).is_some_and(|check| is_worse(&check.comparison))
 }
 
 fn what_was_seen(told: &Told<'_>) -> String {
@@ -40,9 +85,10 @@ fn what_was_seen(told: &Told<'_>) -> String {
         }
         Phase::Paused { why: PauseReason::Asked { by, reason }, .. } if reason.is_empty() => format!("Paused by {by}."),
         Phase::Paused { why: PauseReason::Asked { by, reason }, .. } => full_stop(&format!("Paused by {by}: {reason}")),
-        Phase::Paused { why: PauseReason::Approval, .. } => {
-            format!("{new} has passed this step, and the next one needs somebody's approval.")
-        }
+        Phase::Paused { why: PauseReason::Approval, held, .. } => match proves(rollout, held) {
+            true => format!("{new} is proven fine in this step, and the next one needs somebody's approval."),
+            false => format!("{} The next step needs somebody's approval.", no_harm(rollout)),
+        },
         Phase::Shifting { .. } | Phase::Baking { .. } => so_far(told),
     }
 }
@@ -67,8 +113,7 @@ fn so_far(told: &Told<'_>) -> String {
 fn why_back(told: &Told<'_>, why: &Why) -> String {
     let new = &told.source.rollout.canary;
     if let Why::Harm { sentences } = why {
-        let worst = told.seen.analysis.comparisons.iter().find(|comparison| comparison.verdict == Verdict::Fail);
-        let said = worst.and_then(|worst| much_worse(told.source.rollout, worst));
+        let said = proven_harm(told).and_then(|worst| much_worse(told.source.rollout, worst));
         return said.unwrap_or_else(|| full_stop(&capitalised(&sentences.join("; "))));
     }
     if let Why::Alarm { names } = why {
@@ -118,26 +163,43 @@ fn one_hundred_less(alpha: f64) -> String {
 fn why_promoted(told: &Told<'_>) -> String {
     let rollout = told.source.rollout;
     let (new, old) = (&rollout.canary, &rollout.baseline);
-    let consent = rollout.history.iter().rev().find(|event| event.entered == Some(PhaseName::Promoting));
-    match consent.map(|event| &event.why) {
-        Some(Why::Proven { .. }) | Some(Why::Approved { .. }) => {
-            let checks = rollout.spec.checks.len();
-            let what = match checks {
-                1 => "the one check".to_owned(),
-                2 => "both checks".to_owned(),
-                more => format!("all {more} checks"),
-            };
-            format!("{new} is proven no worse than {old} by more than is tolerated, in {what}.")
-        }
+    let proven =
+        || format!("{new} is proven no worse than {old} by more than is tolerated, in every check that decides.");
+    match consent(rollout) {
+        Some(Why::Proven { .. }) => proven(),
+        Some(Why::Approved { by, .. }) if was_proven(rollout) => format!("{} {by} approved it.", proven()),
+        Some(Why::Approved { by, .. }) => format!("{} {by} approved it.", no_harm(rollout)),
         Some(Why::PromotedBy { by, .. }) => format!("{by} gave {new} all traffic, without waiting for a proof."),
-        Some(Why::NoHarm { .. }) => {
-            format!(
-                "{new} was not proven worse than {old} in the time that the spec gives it. It was not proven fine, either."
-            )
-        }
+        Some(Why::NoHarm { .. }) => no_harm(rollout),
         Some(why) => full_stop(&capitalised(&report::sentence(why))),
         None => format!("{new} has all the traffic."),
     }
+}
+
+/// Why it got all traffic, or was to get it.
+fn consent(rollout: &Rollout) -> Option<&Why> {
+    let promoting = rollout.history.iter().rev().find(|event| event.entered == Some(PhaseName::Promoting));
+    promoting.map(|event| &event.why)
+}
+
+/// Whether it got all traffic because of a proof. An approval comes on top of what the last step asks for.
+fn was_proven(rollout: &Rollout) -> bool {
+    let on_proof = rollout.spec.steps.last().is_some_and(|step| step.advance == Advance::OnProof);
+    consent(rollout)
+        .is_some_and(|why| matches!(why, Why::Proven { .. }) || (on_proof && matches!(why, Why::Approved { .. })))
+}
+
+/// Whether the step that is held was left on a proof.
+fn proves(rollout: &Rollout, held: &Held) -> bool {
+    match held {
+        Held::Pending => false,
+        Held::Step { step, .. } => rollout.spec.steps.get(*step).is_some_and(|step| step.advance == Advance::OnProof),
+    }
+}
+
+fn no_harm(rollout: &Rollout) -> String {
+    let (new, old) = (&rollout.canary, &rollout.baseline);
+    format!("{new} was not proven worse than {old} in the time that the spec gives it. It was not proven fine, either.")
 }
 
 fn where_the_traffic_is(rollout: &Rollout) -> Option<String> {
@@ -221,16 +283,14 @@ pub fn chance(rollout: &Rollout) -> Option<(&'static str, String)> {
                 one_in(rollout.plan.false_rollback)
             ),
         )),
-        Phase::Promoted { .. } if rollout.history.iter().any(|event| matches!(event.why, Why::Proven { .. })) => {
-            Some((
-                "Could it be worse all the same?",
-                format!(
-                    "A release that is exactly as much worse as is tolerated passes a check in at most 1 of {} cases, and one that is \
-                 still worse less often (falsePromotion in the spec).",
-                    one_in(rollout.plan.false_promotion)
-                ),
-            ))
-        }
+        Phase::Promoted { .. } if was_proven(rollout) => Some((
+            "Could it be worse all the same?",
+            format!(
+                "A release that is exactly as much worse as is tolerated passes a check in at most 1 of {} cases, and one that is \
+             still worse less often (falsePromotion in the spec).",
+                one_in(rollout.plan.false_promotion)
+            ),
+        )),
         Phase::RolledBack { .. }
         | Phase::RollingBack { .. }
         | Phase::Promoted { .. }

@@ -101,6 +101,11 @@ impl<'a> Told<'a> {
         let checks: Vec<Check<'a>> =
             checks.map(|(index, (planned, comparison))| Check::of(index, planned, comparison, minutes)).collect();
         let (state, tone) = state(rollout);
+        let warns = lead::would_have_turned_back(rollout).is_some();
+        let tone = match tone {
+            Tone::Good | Tone::Plain if warns => Tone::Warn,
+            Tone::Good | Tone::Plain | Tone::Warn | Tone::Bad => tone,
+        };
         let mut told = Self {
             source,
             state,

@@ -8,6 +8,7 @@ use coalmine_core::units::Timestamp;
 use super::charts::{Glyph, Shares, most_of};
 use super::events::{capitalised, sentence_case};
 use super::html::{page, state, text};
+use super::lead;
 use super::model::{Check, Origin, Source, Told};
 use super::sections;
 use super::words::{bounds, clock, exactly, times, verdict};
@@ -121,6 +122,9 @@ impl Article<'_> {
     fn checks(&self, html: &mut String) {
         let told = self.told;
         let rollout = told.source.rollout;
+        if let Some(sentence) = lead::before_full(told) {
+            let _ = writeln!(html, "<p>{}</p>", with_commands(sentence));
+        }
         let sure = coalmine_core::units::plain_number(100.0 * (1.0 - rollout.plan.false_rollback));
         let _ = writeln!(
             html,

@@ -1,8 +1,8 @@
-use coalmine_core::analysis::grouped;
-use coalmine_core::rollout::{Fence, Held, PauseReason, Phase, RollBackEnd, Rollout, UndecidedWhy, Why};
+use coalmine_core::analysis::{Verdict, grouped};
+use coalmine_core::rollout::{Fence, Held, PauseReason, Phase, PhaseName, RollBackEnd, Rollout, UndecidedWhy, Why};
 use coalmine_core::sim::scenario::{Outcome, run};
 use coalmine_core::sim::tour;
-use coalmine_core::spec::Ending;
+use coalmine_core::spec::{Ending, Mode};
 use coalmine_core::units::Span;
 use serde_json::{Value, json};
 
@@ -191,6 +191,37 @@ fn nothing_is_said_to_be_fine_that_was_not_proven() {
     };
     let told = Told::of(Source { rollout: &rollout, now, ..early });
     assert!(told.checks.iter().all(|check| verdict(&check.comparison).0 != "proven fine"));
+}
+
+#[test]
+fn a_promotion_without_a_proof_claims_none() {
+    let (origin, good) = (simulated(), outcome(0));
+    let whys = [
+        (Why::NoHarm { sentences: Vec::new() }, "was not proven worse"),
+        (Why::PromotedBy { by: "mara".to_owned(), reason: String::new() }, "without waiting for a proof"),
+    ];
+    for (why, expected) in whys {
+        let mut rollout = (*good.rollout).clone();
+        let promoting = rollout.history.iter_mut().find(|event| event.entered == Some(PhaseName::Promoting));
+        promoting.unwrap().why = why;
+        let told = Told::of(Source { rollout: &rollout, ..source(&good, &origin) });
+        assert!(told.lead[0].contains(expected), "{:?}", told.lead);
+        assert_eq!(told.chance, None);
+    }
+}
+
+#[test]
+fn what_would_have_been_rolled_back_is_said_first() {
+    let (origin, good) = (simulated(), outcome(0));
+    let mut rollout = (*good.rollout).clone();
+    rollout.spec.mode = Mode::Observe;
+    let mut event = rollout.history[0].clone();
+    event.entered = None;
+    event.why = Why::WouldHave { verdict: Verdict::Fail, what: "rolled back: proven worse".to_owned() };
+    rollout.history.push(event);
+    let told = Told::of(Source { rollout: &rollout, ..source(&good, &origin) });
+    assert_eq!(told.lead[0], "Coalmine would have rolled it back: proven worse.");
+    assert_eq!((told.state.as_str(), told.tone.class()), ("PROMOTED", "warn"));
 }
 
 /// A rollout of four days is a page that a phone opens.

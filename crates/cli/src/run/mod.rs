@@ -127,19 +127,29 @@ pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) ->
         };
         let aws = Aws::new(AwsConfig { switch, ..AwsConfig::default() }).await;
         let here = Here { local: Local::new(aws, store), settings, arguments };
-        match here.begin(valid).await {
-            Ok(Begun::Nothing(message)) => writeln!(err, "{message}").map(|()| Exit::Fine),
-            Ok(Begun::Rollout(id)) => here.conduct(&id, out, err).await,
-            Err(problems) => say(&problems, err),
+        // Signals are heard from before the first call on, and cut whatever is under way: being killed is survived, too.
+        let done = tokio::select! {
+            biased;
+            () = stop_signal() => None,
+            done = here.work(valid, out, err) => Some(done),
+        };
+        match done {
+            Some(done) => done,
+            None => Ok(here.stopped(err).await),
         }
     })
 }
 
 /// All of them; what has a place in what was asked is for whoever asked, and the rest is a failure of a service.
-fn say(problems: &[Problem], err: &mut impl Write) -> io::Result<Exit> {
-    problems.iter().try_for_each(|problem| writeln!(err, "{}", text::shown(&problem.to_string(), 2_000)))?;
+fn say(problems: &[Problem], err: &mut impl Write) -> Exit {
+    problems.iter().for_each(|problem| tell(err, &problem.to_string()));
     let placed = problems.iter().any(|problem| !problem.path.is_empty());
-    Ok(if placed { Exit::Invalid } else { Exit::Io })
+    if placed { Exit::Invalid } else { Exit::Io }
+}
+
+/// A reader that has gone is no reason to leave traffic alone.
+fn tell(screen: &mut impl Write, line: &str) {
+    let _ = writeln!(screen, "{}", text::shown(line, 4_000));
 }
 
 enum Begun {
@@ -156,25 +166,61 @@ struct Here<'a> {
 }
 
 impl Here<'_> {
-    /// A start that is repeated finds the rollout that is there, and goes on with it.
-    async fn begin(&self, mut valid: Validated) -> Result<Begun, Vec<Problem>> {
-        let Arguments { version, by, order, reason, .. } = self.arguments;
+    async fn work(&self, valid: Validated, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+        let id = match self.begin(valid, err).await {
+            Ok(Begun::Rollout(id)) => id,
+            Ok(Begun::Nothing(message)) => {
+                tell(err, &message);
+                return Ok(Exit::Fine);
+            }
+            Err(problems) => return Ok(say(&problems, err)),
+        };
+        let Arguments { order, by, reason, .. } = self.arguments;
+        if let Some(word) = order {
+            let order = Order { kind: word.kind(), by: by.clone(), reason: reason.clone() };
+            // Refused or not: the rollout is looked after.
+            if let Err(problems) = self.ask(Request::Order { rollout: id.clone(), order }).await {
+                say(&problems, err);
+            }
+        }
+        self.conduct(&id, out, err).await
+    }
+
+    /// Goes on with what is in the file; only where there is nothing, it starts.
+    async fn begin(&self, mut valid: Validated, err: &mut impl Write) -> Result<Begun, Vec<Problem>> {
+        let Arguments { version, by, order, state, .. } = self.arguments;
         if let Some(version) = version {
             valid.spec.version = Some(Version(version.clone()));
         }
-        let start = Request::Start { spec: Box::new(valid), by: by.clone() };
-        let id = match self.ask(start).await? {
-            Answer::Rollout(answer) => answer.rollout.id,
-            Answer::Nothing { message } => return Ok(Begun::Nothing(message)),
-            Answer::Minutes(_) | Answer::List { .. } | Answer::Deployments { .. } => {
-                return Ok(Begun::Nothing(String::new()));
-            }
-        };
-        if let Some(word) = order {
-            let order = Order { kind: word.kind(), by: by.clone(), reason: reason.clone() };
-            self.ask(Request::Order { rollout: id.clone(), order }).await?;
+        let (target, version) = (&valid.spec.target, valid.spec.version.as_ref());
+        let running = self.running().await.map_err(|fault| vec![Problem::at("", fault)])?;
+        if let Some(other) = running.iter().find(|rollout| !rollout.spec.target.overlaps(target)) {
+            let message = format!(
+                "{} has {} of {}, which has not ended: go on with that one first, or name another file",
+                shown(state),
+                other.id,
+                other.spec.target.key()
+            );
+            return Err(vec![Problem::at("--state", message)]);
         }
-        Ok(Begun::Rollout(id))
+        let same = running.into_iter().filter(|rollout| version.is_none_or(|version| *version == rollout.canary));
+        if let Some(rollout) = same.max_by_key(|rollout| rollout.started_at) {
+            tell(err, &format!("goes on with {} as it was started", rollout.id));
+            return Ok(Begun::Rollout(rollout.id));
+        }
+        if order.is_some() {
+            let message = format!("{} has no rollout of {} to say this to", shown(state), target.key());
+            return Err(vec![Problem::at("--order", message)]);
+        }
+        valid.warnings.iter().for_each(|warning| tell(err, &format!("warning: {warning}")));
+        match self.ask(Request::Start { spec: Box::new(valid), by: by.clone() }).await? {
+            Answer::Rollout(answer) => {
+                answer.warnings.iter().for_each(|warning| tell(err, &format!("warning: {warning}")));
+                Ok(Begun::Rollout(answer.rollout.id))
+            }
+            Answer::Nothing { message } => Ok(Begun::Nothing(message)),
+            Answer::Minutes(_) | Answer::List { .. } | Answer::Deployments { .. } => Ok(Begun::Nothing(String::new())),
+        }
     }
 
     async fn ask(&self, request: Request) -> Result<Answer, Vec<Problem>> {
@@ -183,44 +229,60 @@ impl Here<'_> {
         Box::pin(driver::command(&self.local, request, wall_clock(), &budget, &self.settings)).await
     }
 
-    /// Looks every minute until it has ended, and says what happens.
+    /// Those of the file that have not ended, and those that have and whose switch still stands ready.
+    async fn running(&self) -> Result<Vec<Rollout>, String> {
+        let active = self.local.active().await.map_err(|fault| fault.to_string())?;
+        let mut running = Vec::new();
+        for stored in active {
+            let rollout = stored.map_err(|unreadable| format!("{unreadable}: {}", unreadable.fault))?;
+            if !rollout.is_terminal() || rollout.switch.is_some() {
+                running.push(rollout);
+            }
+        }
+        Ok(running)
+    }
+
+    /// Looks every minute until nothing is left to do, and says what happens.
     async fn conduct(&self, id: &str, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
         let mut told = Told::default();
-        let mut stop = std::pin::pin!(stop_signal());
         loop {
             let began = Instant::now();
             let budget = UntilNext::new();
             let looked = Box::pin(driver::tick(&self.local, wall_clock(), &budget, &self.settings)).await;
             match &looked {
-                Ok(report) => faults(report).try_for_each(|fault| writeln!(err, "{}", text::shown(fault, 2_000)))?,
-                Err(fault) => writeln!(err, "cannot look: {}", text::shown(&fault.to_string(), 2_000))?,
+                Ok(report) => faults(report).for_each(|fault| tell(err, fault)),
+                Err(fault) => tell(err, &format!("cannot look: {fault}")),
             }
             // Said by the history; they are no news to this process.
             self.local.take_told();
-            let rollout = match self.local.load(id).await {
-                Ok(Some(rollout)) => rollout,
-                Ok(None) => return writeln!(err, "{id} is no longer in the state file").map(|()| Exit::Io),
-                Err(fault) => return writeln!(err, "{fault}").map(|()| Exit::Io),
-            };
-            let news = told.news(&rollout, looked.as_ref().ok());
-            let screen: &mut dyn Write = if self.arguments.json { err } else { out };
-            news.iter().try_for_each(|line| writeln!(screen, "{line}"))?;
-            screen.flush()?;
-            if rollout.is_terminal() {
-                return self.end(rollout, out, err);
+            match self.local.load(id).await {
+                Ok(Some(rollout)) => {
+                    for line in told.news(&rollout, looked.as_ref().ok()) {
+                        if self.arguments.json { tell(err, &line) } else { tell(out, &line) }
+                    }
+                    let _ = out.flush();
+                    let left = self.running().await;
+                    if rollout.is_terminal() && left.is_ok_and(|left| left.is_empty()) {
+                        return self.end(rollout, out, err);
+                    }
+                }
+                Ok(None) => {
+                    tell(err, &format!("{id} is no longer in the state file"));
+                    return Ok(Exit::Io);
+                }
+                Err(fault) => tell(err, &format!("{fault}; trying again")),
             }
-            let rest = EVERY.saturating_sub(began.elapsed());
-            tokio::select! {
-                () = tokio::time::sleep(rest) => {}
-                () = &mut stop => return self.stopped(&rollout, err).await,
-            }
+            tokio::time::sleep(EVERY.saturating_sub(began.elapsed())).await;
         }
     }
 
     fn end(&self, rollout: Rollout, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
         let exit = ended(&rollout).unwrap_or(Exit::Undecided);
         if let Some(at) = rollout.detach_at {
-            writeln!(err, "the old target group stays attached until {at}; run this again after that to detach it")?;
+            tell(
+                err,
+                &format!("the old target group stays attached until {at}; run this again after that to detach it"),
+            );
         }
         if self.arguments.json {
             let answer = serde_json::to_string(&Answer::about(rollout, Vec::new()))?;
@@ -230,21 +292,49 @@ impl Here<'_> {
     }
 
     /// Whoever stops this must know what stands, and the ways on.
-    async fn stopped(&self, rollout: &Rollout, err: &mut impl Write) -> io::Result<Exit> {
-        let (target, canary) = (text::shown(&rollout.spec.target.key(), 200), &rollout.canary);
-        let weight = rollout.weights.last().map_or_else(|| "nothing".to_owned(), |seen| seen.weight.to_string());
-        let again = format!("coalmine run {} --state {}", shown(&self.arguments.spec), shown(&self.arguments.state));
-        let alone = match self.settings.switch {
-            Some(after) => format!("all traffic is put back {after} from now, unless this goes on before"),
-            None => "nobody looks after it until this goes on".to_owned(),
+    async fn stopped(&self, err: &mut impl Write) -> Exit {
+        let running = match self.running().await {
+            Ok(running) => running,
+            Err(fault) => {
+                tell(err, &format!("stopped; what stands cannot be told: {fault}"));
+                return Exit::Io;
+            }
         };
-        writeln!(err, "stopped: {weight} of {target} goes to {canary}, and {alone}")?;
-        writeln!(err, "  go on     {again}\n  roll back {again} --order abort\n  by hand:")?;
-        match calls_to_undo(&self.local.aws, rollout).await {
-            Ok(calls) => writeln!(err, "{}", words::undo(rollout, &calls))?,
-            Err(fault) => writeln!(err, "  cannot be told now: {}", text::shown(&fault.to_string(), 500))?,
+        if running.is_empty() {
+            tell(err, "stopped: no rollout is under way");
         }
-        Ok(Exit::Undecided)
+        for rollout in &running {
+            let (target, canary) = (rollout.spec.target.key(), &rollout.canary);
+            let weight = rollout.weights.last().map_or_else(|| "nothing".to_owned(), |seen| seen.weight.to_string());
+            let alone = match rollout.switch {
+                Some(switch) => format!("AWS puts all traffic back about {} if this does not go on before", switch.at),
+                None => "nobody looks after it until this goes on".to_owned(),
+            };
+            tell(err, &format!("stopped: {weight} of {target} goes to {canary}, and {alone}"));
+            let again = self.again();
+            tell(err, &format!("  go on:     {again}"));
+            tell(err, &format!("  roll back: {again} --order abort"));
+            tell(err, "  by hand:");
+            match calls_to_undo(&self.local.aws, rollout).await {
+                Ok(calls) => words::undo(rollout, &calls).lines().for_each(|line| tell(err, line)),
+                Err(fault) => tell(err, &format!("  cannot be told now: {fault}")),
+            }
+        }
+        Exit::Undecided
+    }
+
+    /// The command that goes on, for a POSIX shell.
+    fn again(&self) -> String {
+        let Arguments { spec, state, version, switch_role, switch_group, metric_lag, .. } = self.arguments;
+        let mut words = vec!["coalmine".to_owned(), "run".to_owned(), shown(spec), "--state".to_owned(), shown(state)];
+        words.extend(version.iter().flat_map(|version| ["--version".to_owned(), version.clone()]));
+        if let Some(role) = switch_role {
+            words.extend(["--switch-role", role, "--switch-group", switch_group].map(str::to_owned));
+        }
+        words.extend(["--metric-lag".to_owned(), metric_lag.to_string()]);
+        let plain = |word: &str| word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=+@,".contains(c));
+        let word = |word: &String| if plain(word) { word.clone() } else { words::quoted(word) };
+        words.iter().map(word).collect::<Vec<_>>().join(" ")
     }
 }
 

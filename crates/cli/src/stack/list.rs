@@ -14,7 +14,7 @@ const CHARS_MAX: usize = 200;
 
 /// Whoever attends to traffic that is split writes at least every quarter of an hour, when minutes are sealed; with the dead
 /// man's switch three times as often. After this nobody does.
-const SILENT: Span = Span::from_minutes(20);
+pub const SILENT: Span = Span::from_minutes(20);
 
 /// Which of them, and in which order.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -248,7 +248,8 @@ fn totals(entries: &[Entry], now: Timestamp) -> String {
     format!("{totals}{gap}{controller}").trim_end().to_owned()
 }
 
-/// Whether anybody attends to them, by what was written last. Of rollouts that wait it says nothing.
+/// Whether anybody attends to them, by what was written last. Of rollouts that wait it says nothing, and one that alone is
+/// stuck is not seen here: `watch` says that.
 fn controller(entries: &[Entry], now: Timestamp) -> String {
     let attended = entries.iter().filter(|entry| entry.is_attended());
     let Some(written) = attended.filter_map(|entry| entry.written).max() else { return String::new() };

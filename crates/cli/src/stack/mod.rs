@@ -20,6 +20,7 @@ use crate::validate::{load_or_say, print_problem};
 use asked::{Refused, Stack};
 
 pub use asked::calls_to_undo;
+pub use list::SILENT;
 
 /// Between two looks while waiting: a tick comes once a minute.
 const LOOKS_APART: Duration = Duration::from_secs(10);

@@ -89,6 +89,6 @@ pub fn undo(rollout: &Rollout, calls: &[CliCall]) -> String {
 }
 
 /// For a POSIX shell.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }

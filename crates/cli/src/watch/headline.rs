@@ -9,10 +9,17 @@ use coalmine_core::units::{Timestamp, Weight};
 use super::checks::{CheckView, Found};
 use super::outlook::Outlook;
 use super::view::Look;
+use crate::stack::SILENT;
 
 /// `HOLDING AT 25 %: LOOKS FINE, NOT PROVEN YET`
 pub(super) fn of(look: &Look<'_>, checks: &[CheckView]) -> String {
     let rollout = look.rollout;
+    if let Some(since) = unattended(rollout, look.now) {
+        return format!("NO CONTROLLER SINCE {}: NOBODY ROLLS BACK", clock(since, look.now));
+    }
+    if let Some(why) = by_hand(rollout) {
+        return format!("NEEDS YOU: {}", report::sentence(why));
+    }
     let live = rollout.weights.last().map_or(Weight::ZERO, |seen| seen.weight);
     match &rollout.phase {
         Phase::Pending { behind: Some(behind), .. } => format!("WAITS BEHIND {}", behind.rollout),
@@ -139,10 +146,30 @@ fn cause(why: &Why, checks: &[CheckView]) -> String {
     }
 }
 
+/// While a dead man's switch stands ready, a controller that is alive writes every few minutes, if only to push it on.
+fn unattended(rollout: &Rollout, now: Timestamp) -> Option<Timestamp> {
+    (rollout.switch.is_some() && !rollout.is_terminal() && now.since(rollout.now) > SILENT).then_some(rollout.now)
+}
+
+/// What somebody has to do with their own hands, because no command does it.
+fn by_hand(rollout: &Rollout) -> Option<&Why> {
+    let waits = !matches!(rollout.phase, Phase::Paused { .. }) && report::needs_you(rollout);
+    rollout.history.last().map(|event| &event.why).filter(|_| waits)
+}
+
 /// The second line.
 pub(super) fn to_do(look: &Look<'_>, checks: &[CheckView], outlook: &Outlook) -> Vec<String> {
     let rollout = look.rollout;
     let nothing = || "Nothing for you to do.".to_owned();
+    if unattended(rollout, look.now).is_some() {
+        let back =
+            rollout.switch.map(|switch| format!("AWS puts all traffic back about {}.", clock(switch.at, look.now)));
+        let see = "See whether the schedule is on and what the function Tick logs.".to_owned();
+        return [Some(see), back].into_iter().flatten().collect();
+    }
+    if by_hand(rollout).is_some() {
+        return vec!["The commands by hand are below.".to_owned()];
+    }
     let fails = look.analysis.is_some_and(|analysis| analysis.verdict == Verdict::Fail);
     let mut said = match &rollout.phase {
         Phase::Paused { why: PauseReason::Asked { reason, .. }, .. } if !reason.is_empty() => {

@@ -63,8 +63,11 @@ pub fn run(stack: Stack, watched: Watched, apart: Duration, by: Person, out: &mu
     drop(restored);
     seen?;
     // What was seen last stays to be read.
-    for row in screen::rows(&shown.view, columns(), None) {
-        writeln!(out, "{}", screen::painted(&row, wants_colours()))?;
+    for row in screen::rows(&shown.view, columns(), None).iter().chain(&shown.told(columns(), now())) {
+        writeln!(out, "{}", screen::painted(row, wants_colours()))?;
+    }
+    if shown.busy {
+        writeln!(out, "The answer to the last order was not waited for: see `coalmine status`.")?;
     }
     Ok(shown.exit.unwrap_or(Exit::Fine))
 }
@@ -191,6 +194,11 @@ impl Shown {
                 self.why = Some(self.why.map_or(0, |why| why + 1)).filter(|why| *why < self.view.checks.len())
             }
             Meaning::Back => self.why = None,
+            // Whether it was done is worth a moment; Ctrl-C leaves at once.
+            Meaning::Quit if self.busy => {
+                self.said = Some("Waiting for the answer to the last order ...".to_owned());
+                return None;
+            }
             Meaning::Quit | Meaning::Nothing | Meaning::Ask(_) => {}
         }
         matches!(meant, Meaning::Quit | Meaning::Confirm(_)).then_some(meant)
@@ -210,27 +218,27 @@ impl Shown {
         lines
     }
 
+    /// How old the view is where there is no answer, and what came of the last order.
+    fn told(&self, width: usize, now: Timestamp) -> Vec<Row> {
+        let mut rows = Vec::new();
+        if let Some(why) = &self.lost {
+            let (time, ago) = (clock(self.view.looked_at), now.since(self.view.looked_at));
+            let said = format!("! NO ANSWER SINCE {time} ({ago} ago); what you see is of then. {why}");
+            rows.extend(row(&said, width, Tone::Bad));
+        }
+        rows.extend(self.said.iter().flat_map(|said| row(said, width, Tone::Strong)));
+        rows
+    }
+
     fn below(&self, width: usize, now: Timestamp) -> Vec<Row> {
-        let row = |text: &str, tone: Tone| {
-            let text = text::shown(text, 1_000);
-            let fits = text.chars().count() <= width;
-            let wrapped = if fits { vec![text] } else { screen::wrapped(&text, width, 2) };
-            wrapped.into_iter().map(move |text| vec![Piece { text, tone }]).collect::<Vec<Row>>()
-        };
+        let row = |text: &str, tone: Tone| row(text, width, tone);
         let mut rows = Vec::new();
         if let Some(check) = self.why.and_then(|why| self.view.checks.get(why)) {
             rows.extend(row(&format!("{}: {}", check.label, check.found.words()), Tone::Strong));
             check.why.iter().for_each(|sentence| rows.extend(row(&format!("{sentence}."), Tone::Plain)));
             rows.extend(row("[w] the next check, [Esc] back", Tone::Faint));
         }
-        if let Some(why) = &self.lost {
-            let (time, ago) = (clock(self.view.looked_at), now.since(self.view.looked_at));
-            rows.extend(row(
-                &format!("! NO ANSWER SINCE {time} ({ago} ago); what you see is of then. {why}"),
-                Tone::Bad,
-            ));
-        }
-        rows.extend(self.said.iter().flat_map(|said| row(said, Tone::Strong)));
+        rows.extend(self.told(width, now));
         match self.asked {
             Some(order) => {
                 rows.extend(row(&format!("{} [y]es, any other key: no", order.question(&self.view)), Tone::Ask));
@@ -245,6 +253,14 @@ impl Shown {
         let keys: Vec<&str> = orders.chain(["[w]hy", "[q]uit"]).collect();
         format!("{}   by hand: {}", keys.join("  "), self.view.by_hand)
     }
+}
+
+/// A text in as many rows as it needs.
+fn row(text: &str, width: usize, tone: Tone) -> Vec<Row> {
+    let text = text::shown(text, 1_000);
+    let fits = text.chars().count() <= width;
+    let wrapped = if fits { vec![text] } else { screen::wrapped(&text, width, 2) };
+    wrapped.into_iter().map(|text| vec![Piece { text, tone }]).collect()
 }
 
 fn clock(at: Timestamp) -> String {
@@ -264,6 +280,7 @@ fn ask_away(
         // Nothing happens any more to a rollout that has ended.
         let over = watched.rollout.as_ref().is_some_and(|rollout| !rollout.is_active());
         let next = if over { asked.recv().map_err(RecvTimeoutError::from) } else { asked.recv_timeout(apart) };
+        let ordered = matches!(next, Ok(Ask::Order(_)));
         // A bug in an answer's handling must not leave a screen that stands still without a word.
         let told = catch_unwind(AssertUnwindSafe(|| match next {
             Ok(Ask::Order(order)) => Some(Told::Done(carry_out(stack, &watched.id, order, by))),
@@ -273,6 +290,7 @@ fn ask_away(
         let told = match told {
             Ok(Some(told)) => told,
             Ok(None) => return,
+            Err(_) if ordered => Told::Done("Whether that was done is not known: see the history.".to_owned()),
             Err(_) => Told::Lost("bug: the answer could not be worked out".to_owned()),
         };
         if tells.send(told).is_err() {

@@ -35,7 +35,7 @@ const LEAST_APART: Duration = Duration::from_secs(1);
 ///   0  it was promoted; on a terminal also: it still ran when you left
 ///   1  rolled back, or superseded by a newer one
 ///   2  wrong use, or there is no such rollout
-///   3  paused because it cannot tell
+///   3  it needs somebody: a decision, an approval, or hands
 ///   4  AWS did not answer
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
@@ -138,7 +138,9 @@ fn lines(
         match watched.look(stack) {
             Ok(()) => {
                 failed = 0;
+                let mut needs_you = false;
                 if let Some(view) = watched.view(now()) {
+                    needs_you = view.needs_you;
                     if json {
                         let document = serde_json::to_string(&view).map_err(io::Error::from)?;
                         writeln!(out, "{}", text::json(&document))?;
@@ -147,7 +149,7 @@ fn lines(
                     }
                     out.flush()?;
                 }
-                if let Some(exit) = watched.exit() {
+                if let Some(exit) = watched.exit().or(needs_you.then_some(Exit::Undecided)) {
                     return Ok(exit);
                 }
             }

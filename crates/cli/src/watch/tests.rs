@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use coalmine_core::observation::AlarmState;
+use coalmine_core::rollout::{Event, Fence, Phase, PutBack, RollBackEnd, Rollout, Why};
 use coalmine_core::sim::language;
 use coalmine_core::sim::scenario::{Outcome, Scenario, run};
 use coalmine_core::text::is_harmful;
@@ -254,4 +255,35 @@ fn minutes_that_are_sealed_are_kept_and_the_others_replaced() {
     watched.keep(None, Minutes { minutes: all[..14].to_vec(), ..Minutes::default() });
     watched.keep(Some(from), Minutes { minutes: all[10..].to_vec(), ..Minutes::default() });
     assert_eq!(watched.minutes.minutes, all);
+}
+
+/// Whoever is called at night must not read that there is nothing to do while nobody looks after the traffic.
+#[test]
+fn a_controller_that_writes_no_more_is_the_first_thing_said() {
+    let outcome = stopped("good-release", 8);
+    let minutes = Minutes { minutes: outcome.minutes.clone(), ..Minutes::default() };
+    let mut rollout = Rollout::clone(&outcome.rollout);
+    let after = |minutes_later| rollout.now + Span::from_minutes(minutes_later);
+    let (alive, dead) = (after(10), after(25));
+    rollout.switch = Some(PutBack { at: dead, earliest: dead });
+    let alive = View::of(&rollout, &minutes, alive);
+    assert!(!alive.headline.contains("NO CONTROLLER"), "{}", alive.headline);
+    let dead = View::of(&rollout, &minutes, dead);
+    assert!(dead.headline.starts_with("NO CONTROLLER SINCE "), "{}", dead.headline);
+    assert!(dead.to_do.iter().any(|said| said.starts_with("AWS puts all traffic back about ")), "{:?}", dead.to_do);
+}
+
+#[test]
+fn a_rollback_that_waits_for_hands_says_so_first() {
+    let outcome = stopped("good-release", 8);
+    let mut rollout = Rollout::clone(&outcome.rollout);
+    let sentence = "nobody would answer on the old version".to_owned();
+    let why = Why::NobodyToGoBackTo { sentence: sentence.clone() };
+    let event = Event { at: outcome.stopped_at, why, ..rollout.history[0].clone() };
+    rollout.history.push(event);
+    let (since, why) = (outcome.stopped_at, Why::SwitchFired);
+    rollout.phase = Phase::RollingBack { since, why, fence: Fence::Open, ends_as: RollBackEnd::RolledBack };
+    let view = View::of(&rollout, &Minutes::default(), outcome.stopped_at);
+    assert_eq!(view.headline, format!("NEEDS YOU: {sentence}"));
+    assert!(view.needs_you && !view.to_do.iter().any(|said| said.starts_with("Nothing for you to do")), "{view:?}");
 }

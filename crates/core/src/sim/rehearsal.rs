@@ -149,6 +149,14 @@ impl Stage {
         spec.checks.iter().filter(|check| counts(&check.kind)).map(|check| check.name.clone()).collect()
     }
 
+    /// Whether a spec has something to be proven, and all of it is left out: a rehearsal would go up by the clock alone.
+    #[must_use]
+    pub fn proves_nothing(spec: &RolloutSpec) -> bool {
+        let needed = spec.checks.iter().filter(|check| check.mode != CheckMode::Observe && check.kind.can_prove());
+        let known: Vec<bool> = needed.map(|check| is_known(&check.kind)).collect();
+        !known.is_empty() && !known.contains(&true)
+    }
+
     /// One release, which is good until `from` after its start. The same seed gives the same release, and up to `from` the
     /// same as that of a good one.
     ///
@@ -336,6 +344,9 @@ mod tests {
         );
         let spec = crate::spec::parse(&text).unwrap().spec;
         assert_eq!(Stage::left_out(&spec), ["declined"]);
+        assert!(!Stage::proves_nothing(&spec));
+        let alone = text.replace("- errors: {}\n", "");
+        assert!(Stage::proves_nothing(&crate::spec::parse(&alone).unwrap().spec), "{alone}");
         assert!(stage(&text).rehearse(Release::Good, Span::ZERO, 1).unwrap().promoted().is_some());
     }
 }
