@@ -30,8 +30,9 @@ const MANY_REQUESTS: f64 = 100_000.0;
 const SHOWN_CHARS: usize = 200;
 const TARGET_COLUMN: usize = 34;
 
-/// Every function with an alias and every rule with two target groups: what could be proven on its traffic, and what guards
-/// it today. Reads only.
+/// What could be proven where in this account, and what guards it today. Reads only.
+///
+/// Every function with an alias and every rule with two target groups, in one table.
 ///
 /// Exit status:
 ///   0  looked

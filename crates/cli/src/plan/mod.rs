@@ -41,10 +41,10 @@ const PER_SECOND_MAX: f64 = 100_000.0;
 /// More runs than that say nothing more.
 const RUNS_MAX: usize = 10_000;
 
-/// What a rollout would catch on a target's traffic, how soon, and how long it takes. Reads only, and starts nothing.
+/// What a rollout would catch on this traffic, how soon, and how long it takes. Reads only.
 ///
-/// With --rps and --error-rate nothing is asked of AWS. Otherwise the target is looked at with your credentials, and the
-/// numbers are of its last week.
+/// With --rps and --error-rate nothing is asked of AWS. Otherwise the target is looked at with your
+/// credentials, and the numbers are of its last week.
 ///
 /// Exit status:
 ///   0  a good release is proven in time

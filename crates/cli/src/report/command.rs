@@ -27,8 +27,10 @@ const SAVED_BYTES_MAX: usize = 256 << 20;
 /// A file's path, at most.
 const PATH_CHARS: usize = 4000;
 
-/// Write a page about a rollout: the verdict and why, charts of every check, all numbers, what happened, the spec. One file
-/// that needs nothing else. Changes nothing.
+/// Write a page about a rollout. Changes nothing.
+///
+/// The verdict and why, charts of every check, all numbers, what happened, the spec: one file that
+/// needs nothing else.
 ///
 /// Exit status:
 ///   0  the page is written

@@ -27,8 +27,9 @@ use story::Story;
 /// Reruns of each kind of release. 300 are enough to tell 1 % from 3 %, and take about three seconds.
 const RERUNS: u32 = 300;
 
-/// See the real controller at work in a made-up AWS: what would it have done? Without a file: a good release, a bad one,
-/// an alarm, a slow one, failing targets.
+/// See the real controller at work in a made-up AWS: what would it have done?
+///
+/// Without a file: a good release, a bad one, an alarm, a slow one, failing targets.
 ///
 /// Exit status, the worst of several files:
 ///   0  promoted; with `expect` in the file: it came as expected

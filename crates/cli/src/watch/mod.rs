@@ -28,8 +28,8 @@ const LEAST_APART: Duration = Duration::from_secs(1);
 
 /// Watch a rollout: where it stands, how far each check is, and what happens when.
 ///
-/// On a terminal it is a screen with keys to pause, resume, approve, promote and abort, each of which asks once more. Elsewhere it
-/// is a line for every change, until the rollout has ended or needs somebody.
+/// On a terminal it is a screen with keys to pause, resume, approve, promote and abort, each of which
+/// asks once more. Elsewhere it is a line for every change, until the rollout has ended or needs somebody.
 ///
 /// Exit status:
 ///   0  it was promoted; on a terminal also: it still ran when you left

@@ -46,8 +46,8 @@ pub use order::command;
 pub use record::{Recorded, Window, record};
 pub use resources::{ResourceLine, resource, resources};
 
-/// Rollouts attended at the same time. Each makes a few calls at once against 15 Lambda control-plane requests a
-/// second for the whole account, so more would only be throttled.
+/// Rollouts of a wave that are attended at the same time: sixteen in the two waves. Each makes a few calls at once against
+/// 15 Lambda control-plane requests a second for the whole account, so more would only be throttled.
 const CONCURRENT_ROLLOUTS: usize = 8;
 
 /// Rollouts that are looked at together. Their metrics fit into one call or two, and what fails with such a call fails for

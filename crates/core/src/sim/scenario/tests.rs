@@ -1,6 +1,6 @@
 use super::*;
 use crate::ports::FaultKind;
-use crate::rollout::{Phase, Why};
+use crate::rollout::{Phase, PhaseName, Why};
 use crate::sim::durations::Latency;
 use crate::sim::environments::{Account, Invoked};
 use crate::sim::samples::{On, on_both};
