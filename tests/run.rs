@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -41,36 +42,21 @@ impl Release {
         self.command(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("coalmine runs")
     }
 
-    /// In the background, until it says this.
+    /// In the background, until it says this. Nobody reads what it says after that, which must not disturb it.
     fn until(&self, said: &str) -> (Child, Vec<String>) {
         let mut running = self.spawned();
-        let mut out = BufReader::new(running.stdout.take().expect("it is piped"));
-        match lines_until(&mut out, said) {
-            Ok(lines) => {
-                running.stdout = Some(out.into_inner());
-                (running, lines)
+        let out = BufReader::new(running.stdout.take().expect("it is piped"));
+        let (tells, told) = mpsc::channel();
+        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| tells.send(line)));
+        let (mut lines, late) = (Vec::new(), Instant::now() + Duration::from_secs(60));
+        while let Ok(line) = told.recv_timeout(late.saturating_duration_since(Instant::now())) {
+            lines.push(line);
+            if lines.iter().any(|line: &String| line.contains(said)) {
+                return (running, lines);
             }
-            Err(lines) => {
-                drop(running.kill());
-                panic!("{lines:#?} {:?}", running.wait_with_output());
-            }
         }
-    }
-}
-
-/// What was said until then; an error if it ends or a minute is over before.
-fn lines_until(out: &mut impl BufRead, said: &str) -> Result<Vec<String>, Vec<String>> {
-    let (mut lines, began) = (Vec::new(), Instant::now());
-    loop {
-        let mut line = String::new();
-        let read = out.read_line(&mut line).expect("it says text");
-        lines.push(line);
-        if lines.iter().any(|line| line.contains(said)) {
-            return Ok(lines);
-        }
-        if read == 0 || began.elapsed() > Duration::from_secs(60) {
-            return Err(lines);
-        }
+        drop(running.kill());
+        panic!("{lines:#?} {:?}", running.wait_with_output());
     }
 }
 
