@@ -44,19 +44,10 @@ pub enum Stands {
 pub(super) fn of(look: &Look<'_>) -> Vec<Stage> {
     let rollout = look.rollout;
     let weights = &rollout.weights;
-    let ended_at = match &rollout.phase {
-        Phase::Promoted { at } | Phase::RolledBack { at, .. } | Phase::Superseded { at, .. } => Some(*at),
-        Phase::Pending { .. }
-        | Phase::Shifting { .. }
-        | Phase::Baking { .. }
-        | Phase::Paused { .. }
-        | Phase::Promoting { .. }
-        | Phase::RollingBack { .. } => None,
-    };
     let mut stages: Vec<Stage> = Vec::new();
     for (place, seen) in weights.iter().enumerate() {
         let next = weights.get(place + 1);
-        let until = next.map(|next| next.at).or(ended_at).unwrap_or(look.now);
+        let until = next.map(|next| next.at).or(rollout.ended_at()).unwrap_or(look.now);
         let stands = match next {
             Some(next) if next.weight > seen.weight => Stands::Passed,
             Some(_) => Stands::TurnedBack,
@@ -76,7 +67,7 @@ pub(super) fn of(look: &Look<'_>) -> Vec<Stage> {
         }
         same
     });
-    if ended_at.is_none() && !matches!(rollout.phase, Phase::RollingBack { .. }) {
+    if !rollout.is_terminal() && !matches!(rollout.phase, Phase::RollingBack { .. }) {
         stages.extend(to_come(look));
     }
     stages

@@ -50,7 +50,7 @@ impl Expect {
             missed.push(format!("expected `{text}` in the reason, which is: {reason}"));
         }
         let Ok(outcome) = run else { return missed };
-        let took = ended_at(outcome).map(|at| at.since(outcome.started_at));
+        let took = outcome.rollout.ended_at().map(|at| at.since(outcome.started_at));
         match (self.within, took) {
             (Some(within), Some(took)) if took > within => {
                 missed.push(format!("expected the end within {within}, and it took {took}"));
@@ -121,19 +121,6 @@ pub fn end_of(run: &Result<Outcome, RunError>) -> End {
         },
         Err(RunError::Nothing) => End::Nothing,
         Err(RunError::Refused(_) | RunError::Impossible(_) | RunError::Stalled(_)) => End::Refused,
-    }
-}
-
-/// When it ended, if it did.
-fn ended_at(outcome: &Outcome) -> Option<crate::units::Timestamp> {
-    match &outcome.rollout.phase {
-        Phase::Promoted { at } | Phase::RolledBack { at, .. } | Phase::Superseded { at, .. } => Some(*at),
-        Phase::Pending { .. }
-        | Phase::Shifting { .. }
-        | Phase::Baking { .. }
-        | Phase::Paused { .. }
-        | Phase::Promoting { .. }
-        | Phase::RollingBack { .. } => None,
     }
 }
 
