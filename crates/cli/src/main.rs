@@ -26,8 +26,10 @@ mod validate;
 mod watch;
 
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, Subcommand};
+use coalmine_core::units::Timestamp;
 
 /// Progressive delivery for AWS: shifts traffic to a new version step by step, and back when it is worse.
 #[derive(Debug, Parser)]
@@ -87,6 +89,12 @@ fn main() -> ExitCode {
         // Whoever reads the output has gone (`coalmine schema | head`), or cannot be written to: nobody to tell.
         Err(_) => Exit::Io.into(),
     }
+}
+
+/// The time here, for what looks at an account.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_epoch_seconds(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// What a script sees. 1 and 3 are verdicts: rolled back, undecided.

@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use coalmine_aws::{Aws, AwsConfig};
 use coalmine_core::driver::{self, Recorded, Window};
@@ -67,7 +66,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) ->
         Ok(spec) => spec,
         Err(exit) => return Ok(exit),
     };
-    let window = match window(arguments, spec, now()) {
+    let window = match window(arguments, spec, crate::now()) {
         Ok(window) => window,
         Err(message) => {
             writeln!(err, "{message}")?;
@@ -81,11 +80,6 @@ pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) ->
             Ok(Exit::Io)
         }
     }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_epoch_seconds(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 fn from_aws(window: &Window) -> Result<Recorded, String> {

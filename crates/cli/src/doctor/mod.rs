@@ -5,17 +5,15 @@ mod target;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use coalmine_aws::{Aws, AwsConfig};
 use coalmine_core::ports::{Fault, FaultKind, LookError};
 use coalmine_core::spec::{self, RolloutSpec};
 use coalmine_core::text;
-use coalmine_core::units::Timestamp;
 use serde::Serialize;
 
 use crate::Exit;
-use crate::validate::{Unread, load, print_problem};
+use crate::validate::load_or_say;
 
 const COLUMNS: usize = 100;
 
@@ -173,7 +171,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) ->
             return Ok(Exit::Io);
         }
     };
-    let now = now();
+    let now = crate::now();
     let mut findings = Findings::default();
     runtime.block_on(async {
         let aws = Aws::new(AwsConfig::default()).await;
@@ -192,11 +190,6 @@ pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) ->
     Ok(findings.exit())
 }
 
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_epoch_seconds(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
-}
-
 fn subject(arguments: &Arguments, err: &mut impl Write) -> io::Result<Result<Option<RolloutSpec>, Exit>> {
     if let (Some(function), Some(alias)) = (&arguments.function, &arguments.alias) {
         let target = serde_json::json!({ "lambda": { "function": function, "alias": alias } });
@@ -209,15 +202,7 @@ fn subject(arguments: &Arguments, err: &mut impl Write) -> io::Result<Result<Opt
         };
     }
     let Some(path) = arguments.spec.as_deref() else { return Ok(Ok(None)) };
-    match load(path, None) {
-        Ok(Ok(valid)) => Ok(Ok(Some(valid.spec))),
-        Ok(Err(problems)) => {
-            problems.iter().try_for_each(|problem| print_problem(path, "", problem, err))?;
-            Ok(Err(Exit::Invalid))
-        }
-        Err(Unread::NotText(message)) => writeln!(err, "{message}").map(|()| Err(Exit::Invalid)),
-        Err(Unread::Io(message)) => writeln!(err, "{message}").map(|()| Err(Exit::Io)),
-    }
+    Ok(load_or_say(path, err)?.map(|valid| Some(valid.spec)))
 }
 
 /// What `--json` prints.

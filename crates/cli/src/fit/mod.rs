@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use coalmine_aws::{Aws, AwsConfig, FoundAlarm, FoundAlias, FoundRule};
 use coalmine_core::alb::group_name;
@@ -12,7 +11,7 @@ use coalmine_core::metrics::week::{Week, queries, week};
 use coalmine_core::ports::{Fault, MetricSource};
 use coalmine_core::spec::{self, RolloutSpec, Version};
 use coalmine_core::text;
-use coalmine_core::units::{Minute, Span, Timestamp, plain_number};
+use coalmine_core::units::{Minute, Span, plain_number};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -117,8 +116,7 @@ struct Candidate {
 }
 
 pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = Timestamp::from_epoch_seconds(i64::try_from(since.as_secs()).unwrap_or(i64::MAX)).minute();
+    let now = crate::now().minute();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let found = runtime.map_err(|error| format!("cannot start: {error}")).and_then(|runtime| {
         runtime.block_on(async {

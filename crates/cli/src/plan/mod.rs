@@ -10,7 +10,6 @@ mod warnings;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use coalmine_core::sim::durations::Latency;
 use coalmine_core::sim::rehearsal::{Habits, Stage};
@@ -20,7 +19,7 @@ use coalmine_core::units::{Span, Timestamp};
 use serde::Serialize;
 
 use crate::Exit;
-use crate::validate::{Unread, load, print_problem, shown};
+use crate::validate::{load_or_say, shown};
 use numbers::{Effort, Numbers, Unrehearsed};
 
 /// How late metrics are taken to be, as by default.
@@ -212,7 +211,7 @@ struct Traffic {
 
 /// Makes the plan and prints it.
 pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
-    run_at(arguments, now(), out, err)
+    run_at(arguments, crate::now(), out, err)
 }
 
 /// The same at a given time.
@@ -263,11 +262,6 @@ fn of_subject(
     Ok(plan.exit())
 }
 
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_epoch_seconds(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
-}
-
 fn subject(arguments: &Arguments, err: &mut impl Write) -> io::Result<Result<Subject, Exit>> {
     if let (Some(function), Some(alias)) = (&arguments.function, &arguments.alias) {
         let document = serde_json::json!({
@@ -282,18 +276,10 @@ fn subject(arguments: &Arguments, err: &mut impl Write) -> io::Result<Result<Sub
         };
     }
     let Some(path) = arguments.spec.as_deref() else { return Ok(Err(Exit::Invalid)) };
-    match load(path, None) {
-        Ok(Ok(valid)) => {
-            let said = valid.warnings.iter().map(ToString::to_string).collect();
-            Ok(Ok(Subject { spec: valid.spec, file: Some(shown(path)), said }))
-        }
-        Ok(Err(problems)) => {
-            problems.iter().try_for_each(|problem| print_problem(path, "", problem, err))?;
-            Ok(Err(Exit::Invalid))
-        }
-        Err(Unread::NotText(message)) => writeln!(err, "{message}").map(|()| Err(Exit::Invalid)),
-        Err(Unread::Io(message)) => writeln!(err, "{message}").map(|()| Err(Exit::Io)),
-    }
+    Ok(load_or_say(path, err)?.map(|valid| {
+        let said = valid.warnings.iter().map(ToString::to_string).collect();
+        Subject { spec: valid.spec, file: Some(shown(path)), said }
+    }))
 }
 
 /// From what is given, or from the account.

@@ -2,7 +2,6 @@
 //! this process' own output for what is to be told.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use coalmine_aws::Aws;
 use coalmine_core::analysis::MinuteSample;
@@ -21,24 +20,11 @@ use super::store::FileStore;
 pub struct Local {
     pub aws: Aws,
     pub store: FileStore,
-    told: Mutex<Vec<Notice>>,
 }
 
-impl Local {
-    pub fn new(aws: Aws, store: FileStore) -> Self {
-        Self { aws, store, told: Mutex::default() }
-    }
-
-    /// What was told since this was last asked.
-    pub fn take_told(&self) -> Vec<Notice> {
-        std::mem::take(&mut *self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-}
-
-/// The notices are lines of this process.
+/// What there is to tell is in the history, and every event of it becomes a line of this process.
 impl Notifier for Local {
-    async fn publish(&self, notice: &Notice) -> Result<(), Fault> {
-        self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(notice.clone());
+    async fn publish(&self, _: &Notice) -> Result<(), Fault> {
         Ok(())
     }
 

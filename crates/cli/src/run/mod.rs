@@ -8,7 +8,7 @@ mod tests;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use coalmine_aws::{Aws, AwsConfig, SwitchConfig};
 use coalmine_core::command::{Answer, Request};
@@ -17,7 +17,7 @@ use coalmine_core::engine::{Order, OrderKind};
 use coalmine_core::ports::{Budget, RolloutStore};
 use coalmine_core::rollout::{Phase, Rollout};
 use coalmine_core::spec::{Mode, Problem, Validated, Version};
-use coalmine_core::units::{Span, Timestamp};
+use coalmine_core::units::Span;
 use coalmine_core::{report, text};
 
 use crate::Exit;
@@ -126,7 +126,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) ->
             deployment_spec: None,
         };
         let aws = Aws::new(AwsConfig { switch, ..AwsConfig::default() }).await;
-        let here = Here { local: Local::new(aws, store), settings, arguments };
+        let here = Here { local: Local { aws, store }, settings, arguments };
         // Signals are heard from before the first call on, and cut whatever is under way: being killed is survived, too.
         let done = tokio::select! {
             biased;
@@ -226,7 +226,7 @@ impl Here<'_> {
     async fn ask(&self, request: Request) -> Result<Answer, Vec<Problem>> {
         let budget = UntilNext::new();
         // The futures of the SDK lie too deep in one another for the compiler to lay them out as one.
-        Box::pin(driver::command(&self.local, request, wall_clock(), &budget, &self.settings)).await
+        Box::pin(driver::command(&self.local, request, crate::now(), &budget, &self.settings)).await
     }
 
     /// Those of the file that have not ended, and those that have and whose switch still stands ready.
@@ -248,13 +248,11 @@ impl Here<'_> {
         loop {
             let began = Instant::now();
             let budget = UntilNext::new();
-            let looked = Box::pin(driver::tick(&self.local, wall_clock(), &budget, &self.settings)).await;
+            let looked = Box::pin(driver::tick(&self.local, crate::now(), &budget, &self.settings)).await;
             match &looked {
                 Ok(report) => faults(report).for_each(|fault| tell(err, fault)),
                 Err(fault) => tell(err, &format!("cannot look: {fault}")),
             }
-            // Said by the history; they are no news to this process.
-            self.local.take_told();
             match self.local.load(id).await {
                 Ok(Some(rollout)) => {
                     for line in told.news(&rollout, looked.as_ref().ok()) {
@@ -396,11 +394,6 @@ impl Budget for UntilNext {
     async fn sleep(&self, wait: Duration) {
         tokio::time::sleep(wait).await;
     }
-}
-
-fn wall_clock() -> Timestamp {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    Timestamp::from_epoch_seconds(i64::try_from(seconds).unwrap_or(i64::MAX))
 }
 
 /// Ctrl-C, or what ends a job of a pipeline.

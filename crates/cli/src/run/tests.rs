@@ -4,6 +4,7 @@ use coalmine_core::engine::{Start, begin};
 use coalmine_core::sim::contract;
 use coalmine_core::sim::executor::run_now;
 use coalmine_core::spec;
+use coalmine_core::units::Timestamp;
 
 use super::*;
 

@@ -231,7 +231,7 @@ fn status(arguments: &StatusArguments, out: &mut impl Write, err: &mut impl Writ
         let mut said = words::status(&rollout, &text_of(&answer));
         // Where the metrics cannot be read the rest is worth knowing, too.
         let mut watched = crate::watch::Watched::of(id);
-        if let (Ok(()), Some(view)) = (watched.look(&stack), watched.view(crate::watch::now())) {
+        if let (Ok(()), Some(view)) = (watched.look(&stack), watched.view(crate::now())) {
             said = format!("{said}\n  {}", crate::watch::in_short(&view));
             answer["view"] = serde_json::to_value(&view).map_err(io::Error::from)?;
         }
@@ -250,7 +250,7 @@ fn list(arguments: &ListArguments, out: &mut impl Write, err: &mut impl Write) -
         let said = match (entries.is_empty(), any) {
             (true, true) => "no rollout is like that".to_owned(),
             (true, false) => "no rollout is running".to_owned(),
-            (false, _) => list::table(&entries, crate::watch::now()),
+            (false, _) => list::table(&entries, crate::now()),
         };
         show(&arguments.at, &document, &said, out)?;
         Ok(if arguments.exit_code { list::exit(entries.iter()) } else { Exit::Fine })

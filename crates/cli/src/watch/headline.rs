@@ -168,7 +168,7 @@ pub(super) fn to_do(look: &Look<'_>, checks: &[CheckView], outlook: &Outlook) ->
         return [Some(see), back].into_iter().flatten().collect();
     }
     if by_hand(rollout).is_some() {
-        return vec!["The commands by hand are below.".to_owned()];
+        return vec![format!("`coalmine history {}` has what led to it.", rollout.id)];
     }
     let fails = look.analysis.is_some_and(|analysis| analysis.verdict == Verdict::Fail);
     let mut said = match &rollout.phase {

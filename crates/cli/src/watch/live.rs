@@ -16,8 +16,9 @@ use serde_json::json;
 
 use super::keys::{Meaning, Order, meaning};
 use super::screen::{self, Piece, Row, Tone};
-use super::{View, Watched, now};
+use super::{View, Watched};
 use crate::Exit;
+use crate::now;
 use crate::simulate::wants_colours;
 use crate::stack::asked::{Refused, Stack};
 use crate::stack::text_of;

@@ -12,7 +12,7 @@ mod timetable;
 mod view;
 
 use std::io::{self, IsTerminal, Write};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use coalmine_core::rollout::Rollout;
 use coalmine_core::text;
@@ -139,7 +139,7 @@ fn lines(
             Ok(()) => {
                 failed = 0;
                 let mut needs_you = false;
-                if let Some(view) = watched.view(now()) {
+                if let Some(view) = watched.view(crate::now()) {
                     needs_you = view.needs_you;
                     if json {
                         let document = serde_json::to_string(&view).map_err(io::Error::from)?;
@@ -192,10 +192,4 @@ impl Log {
 /// Where it stands and what is to be done, in a line.
 pub fn in_short(view: &View) -> String {
     text::shown(&format!("{}. {}", view.headline, view.to_do.join(" ")), 1_000)
-}
-
-/// The time here.
-pub fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_epoch_seconds(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
