@@ -85,7 +85,7 @@ pub fn tick(context: &Context, report: &TickReport, faulty_resources: usize) {
 
 /// What an invocation took, and what it asked of AWS.
 pub fn invocation(context: &Context, took: Duration, calls: &BTreeMap<String, u64>) {
-    let numbers = metrics::of_invocation(&context.env_config.function_name, took.as_secs_f64(), calls.values().sum());
+    let numbers = metrics::of_invocation(&context.env_config.function_name, took.as_secs_f64(), calls);
     write_with(Level::INFO, &context.request_id, "calls", calls, numbers);
 }
 

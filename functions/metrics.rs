@@ -1,6 +1,8 @@
 //! Numbers for CloudWatch inside of log lines: what `_aws` describes becomes metrics where the log is read, without a call
 //! and without a permission.
 
+use std::collections::BTreeMap;
+
 use coalmine_core::analysis::Verdict;
 use coalmine_core::driver::{Line, TickReport};
 use coalmine_core::rollout::PhaseName;
@@ -14,6 +16,9 @@ const NAMESPACE: &str = "Coalmine";
 const TARGET: &str = "Target";
 /// Of an invocation, by the function's name, which tells one stack from another.
 const FUNCTION: &str = "FunctionName";
+
+/// How an idle tick asks whether there is anything to do.
+const QUERY: &str = "Query";
 
 /// A number with its name and CloudWatch's word for its unit.
 type Metric = (&'static str, &'static str, f64);
@@ -32,7 +37,13 @@ pub fn of_rollout(line: &Line) -> Map<String, Value> {
 }
 
 /// What a tick came to, with the resources of stacks that met faults: a deployment and a stack wait for their answers.
+/// Nothing of one that had nothing to do: a metric that is sent every hour costs more than all that an idle Coalmine does.
 pub fn of_tick(function: &str, report: &TickReport, faulty_resources: usize) -> Map<String, Value> {
+    let TickReport { now: _, lines, hooks, unreadable, waiting, faults } = report;
+    let told = [lines.len(), hooks.len(), unreadable.len(), *waiting, faults.len(), faulty_resources];
+    if told == [0; 6] {
+        return Map::new();
+    }
     let rollouts = report.lines.iter().filter(|line| is_stuck(line)).count() + report.unreadable.len();
     let hooks = report.hooks.iter().filter(|line| !line.faults.is_empty() || !line.problems.is_empty()).count();
     let metrics = [
@@ -43,10 +54,13 @@ pub fn of_tick(function: &str, report: &TickReport, faulty_resources: usize) -> 
     fields(FUNCTION, function, &metrics)
 }
 
-/// What an invocation took, of whatever it came to.
-pub fn of_invocation(function: &str, seconds: f64, calls: u64) -> Map<String, Value> {
+/// What an invocation took, of whatever it came to; nothing of one that only found the table empty.
+pub fn of_invocation(function: &str, seconds: f64, calls: &BTreeMap<String, u64>) -> Map<String, Value> {
+    if calls.keys().all(|operation| operation == QUERY) {
+        return Map::new();
+    }
     #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
-    let calls = calls as f64;
+    let calls = calls.values().sum::<u64>() as f64;
     fields(FUNCTION, function, &[("Time", "Seconds", seconds), ("ApiCalls", "Count", calls)])
 }
 
@@ -169,7 +183,26 @@ mod tests {
 
     #[test]
     fn an_invocation_has_its_time_and_its_calls() {
+        let calls = |of: &[(&str, u64)]| of.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
         let expected = named(&[("Time", 1.5), ("ApiCalls", 12.0)]);
-        assert_eq!(numbers(&of_invocation("coalmine-tick", 1.5, 12), "FunctionName"), expected);
+        let made: BTreeMap<String, u64> = calls(&[(QUERY, 3), ("GetAlias", 9)]);
+        assert_eq!(numbers(&of_invocation("coalmine-tick", 1.5, &made), "FunctionName"), expected);
+    }
+
+    /// Five metrics of a function that has nothing to do would be a dollar and a half a month.
+    #[test]
+    fn nothing_to_do_has_no_metrics() {
+        let idle = TickReport {
+            now: Timestamp::from_epoch_seconds(0),
+            lines: Vec::new(),
+            hooks: Vec::new(),
+            unreadable: Vec::new(),
+            waiting: 0,
+            faults: Vec::new(),
+        };
+        assert_eq!(of_tick("coalmine-tick", &idle, 0), Map::new());
+        assert!(!of_tick("coalmine-tick", &TickReport { lines: vec![line()], ..idle.clone() }, 0).is_empty());
+        assert!(!of_tick("coalmine-tick", &idle, 1).is_empty(), "a stack's resource");
+        assert_eq!(of_invocation("coalmine-tick", 0.1, &[(QUERY.to_owned(), 3)].into()), Map::new());
     }
 }

@@ -1,9 +1,7 @@
 //! How fast `coalmine analyze` is, and how much memory it takes: 10,000 cases of 60 minutes, beside scipy's Mann-Whitney
-//! over the same file; and how long one look takes at the end of a day. `cargo run --release --example analyze-bench`.
+//! over the same file. `cargo run --release --example analyze-bench`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it prints its result")]
-
-mod day;
 
 use std::error::Error;
 use std::fs::File;
@@ -19,9 +17,6 @@ const MINUTES: i64 = 60;
 const SPEC: &str = "coalmine: v1\ntarget: { lambda: { function: checkout, alias: live } }\nchecks: [errors: {}]\n";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let milliseconds = day::cost()?.as_secs_f64() * 1000.0;
-    println!("one look at {} minutes of three checks: {milliseconds:.1} ms", day::MINUTES);
-
     let target = target();
     let folder = target.join("analyze-bench");
     std::fs::create_dir_all(&folder)?;

@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::plan;
 use crate::validate::print_problem;
 
-const DOCUMENTS: [&str; 32] = [
+const DOCUMENTS: [&str; 33] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -33,6 +33,7 @@ const DOCUMENTS: [&str; 32] = [
     "docs/install.md",
     "docs/json.md",
     "docs/operations.md",
+    "docs/performance.md",
     "docs/plan.md",
     "docs/report.md",
     "docs/security.md",

@@ -7,7 +7,7 @@
 
 use std::process::ExitCode;
 
-use coalmine_core::sim::crowd::{Crowd, usual};
+use coalmine_core::sim::crowd::{BAKE, Crowd, usual};
 
 fn main() -> ExitCode {
     let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
@@ -20,7 +20,15 @@ fn main() -> ExitCode {
     let mut sound = true;
     let smaller = [100, 1_000].into_iter().filter(|count| *count < most);
     for rollouts in smaller.chain([most]).filter_map(|count| usize::try_from(count).ok()) {
-        let crowd = Crowd { rollouts, one_bad_in: 10, throttled: minutes / 2, minutes, services: usual };
+        let crowd = Crowd {
+            rollouts,
+            one_bad_in: 10,
+            throttled: minutes / 2,
+            minutes,
+            meddled: None,
+            bake: BAKE,
+            services: usual,
+        };
         match crowd.run() {
             Ok(fared) => {
                 sound &= fared.violations.is_empty();

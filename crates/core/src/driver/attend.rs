@@ -117,6 +117,8 @@ pub(super) struct Looked {
     pub visit: Option<Visit>,
     /// What became of what the dead man's switch was told last.
     pub switch_told: SwitchTold,
+    /// What is live if nobody has touched it: it is looked at only where something follows.
+    pub presumed: Option<Routing>,
 }
 
 /// The minutes this tick judges on.
@@ -149,7 +151,11 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         let had_ended = rollout.is_terminal();
         let mut current = rollout;
         for _ in 0..PASSES {
-            let decision = self.decide(&current, &looked, minutes.as_ref(), &mut line).await;
+            let mut decision = self.decide(&current, &looked, minutes.as_ref(), &mut line).await;
+            if looked.presumed.is_some() && !engine::stands_unseen(&current, &decision) {
+                looked.presumed = None;
+                decision = self.decide(&current, &looked, minutes.as_ref(), &mut line).await;
+            }
             let settled = decision.next == current && decision.effects.iter().all(Effect::is_only_unsaved);
             let Outcome::Stands(told) = self.carry_out(&current, &decision, &mut line).await else {
                 line.unsaved = true;
@@ -238,6 +244,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             Some(Seen::Known(_) | Seen::Missing(_) | Seen::NotAsked) | None => None,
         };
         note_seen(rollout, &seen, analysis.as_ref(), line);
+        line.live = line.live.take().filter(|_| looked.presumed.is_none());
         engine::decide(rollout, &seen, analysis.as_ref())
     }
 
@@ -246,6 +253,9 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         let routing = async {
             if !needs.routing {
                 return (Seen::NotAsked, false);
+            }
+            if let Some(presumed) = &looked.presumed {
+                return (Seen::Known(presumed.clone()), false);
             }
             let routing = self.ports.look(target).await;
             let gone = matches!(routing, Err(LookError::NotFound(_)));

@@ -17,6 +17,7 @@ mod retreat;
 mod sealing;
 mod switch;
 mod transition;
+mod unseen;
 
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub use orders::{Order, OrderKind, Refusal, order};
 pub use sealing::block_to_seal;
 pub use switch::push;
 pub use transition::is_legal;
+pub use unseen::{presumed, stands_unseen};
 
 /// Harm may be concluded from minutes that ended this long ago.
 pub const CLOSED_AFTER: Span = Span::from_seconds(60);

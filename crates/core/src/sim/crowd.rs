@@ -22,6 +22,9 @@ use crate::units::{Span, Timestamp};
 /// What Lambda gives a tick, less its reserve.
 const INVOCATION: Duration = Duration::from_secs(48);
 
+/// The usual one.
+pub const BAKE: Span = Span::from_minutes(5);
+
 /// Minutes of traffic before the releases.
 const PAST: u64 = 30;
 
@@ -34,6 +37,10 @@ pub struct Crowd {
     /// For so many minutes every second question to CloudWatch is throttled.
     pub throttled: u64,
     pub minutes: u64,
+    /// In this minute somebody sends all traffic of the first target to another version.
+    pub meddled: Option<u64>,
+    /// How long each bakes at 20 %.
+    pub bake: Span,
     pub services: fn(Operation) -> Service,
 }
 
@@ -46,8 +53,12 @@ pub struct Fared {
     pub longest_wait: Span,
     pub ended: BTreeMap<PhaseName, usize>,
     pub fired: usize,
-    /// Calls of all ports.
-    pub calls: usize,
+    /// Looks at targets in each minute.
+    pub looks: Vec<usize>,
+    /// Calls of all ports in each minute.
+    pub calls_in: Vec<usize>,
+    /// How long each tick took by the clock of the services, which counts no work of our own.
+    pub took: Vec<Duration>,
     pub violations: Vec<Violation>,
 }
 
@@ -60,7 +71,8 @@ impl Fared {
         let busy = self.attended.iter().filter(|count| **count > 0);
         let ticks = busy.clone().count().max(1);
         let mean = busy.sum::<usize>() / ticks;
-        let (wait, fired, calls) = (self.longest_wait, self.fired, self.calls / self.attended.len().max(1));
+        let (wait, fired, calls) =
+            (self.longest_wait, self.fired, self.calls_in.iter().sum::<usize>() / self.attended.len().max(1));
         let (left, broken) = (rollouts - promoted - back, self.violations.len());
         format!("| {rollouts} | {mean} | {wait} | {promoted} | {back} | {left} | {fired} | {calls} | {broken} |")
     }
@@ -100,13 +112,13 @@ impl Crowd {
         };
         for place in 0..self.rollouts {
             let target = target(place);
-            ["41", "42"].iter().for_each(|number| world.offer(&target, &Version((*number).to_owned())));
+            ["40", "41", "42"].iter().for_each(|number| world.offer(&target, &Version((*number).to_owned())));
             world.write(&target, &Version("41".to_owned()), None)?;
         }
         (1..=PAST).for_each(|minute| self.tell(&world, started - Span::from_minutes(minute)));
         world.set_now(started);
         for place in 0..self.rollouts {
-            start(&world, place, started, &settings)?;
+            self.start(&world, place, &settings)?;
         }
         let mut fared = Fared::default();
         let clock = Clock::default();
@@ -118,10 +130,17 @@ impl Crowd {
             let now = started + Span::from_minutes(minute);
             self.tell(&world, now - Span::from_minutes(1));
             world.set_now(now + Span::from_seconds(2));
+            if self.meddled == Some(minute) {
+                world.write(&target(0), &Version("40".to_owned()), None)?;
+            }
             let ports = if minute <= self.throttled { &throttling } else { &sound };
+            let (before, since) = (ports.calls().len(), clock.now());
             tick(&world, (ports, &clock), &settings, &mut last, &mut fared)?;
+            let calls = ports.calls().split_off(before);
+            fared.looks.push(calls.iter().filter(|call| **call == Operation::Look).count());
+            fared.calls_in.push(calls.len());
+            fared.took.push(clock.now().saturating_sub(since));
         }
-        fared.calls = throttling.calls().len() + sound.calls().len();
         fared.fired = world.fired().len();
         for rollout in world.rollouts().into_values() {
             *fared.ended.entry(rollout.phase.name()).or_default() += 1;
@@ -148,6 +167,24 @@ impl Crowd {
                 );
             }
         }
+    }
+
+    fn start(&self, world: &World, place: usize, settings: &Settings) -> Result<(), RunError> {
+        let spec = json!({
+            "coalmine": "v1",
+            "target": { "lambda": { "function": format!("shop-{place:04}"), "alias": "live" } },
+            "version": "42",
+            "strategy": { "canary": { "weight": "20%", "bake": self.bake.to_string() } },
+            "after": { "watch": "5m" },
+            "checks": [{ "errors": { "tolerate": "1pt" } }],
+            "deadline": "5h",
+        });
+        let request =
+            Request::parse(&json!({ "command": "start", "spec": spec, "by": "mara" })).map_err(RunError::Refused)?;
+        let budget = super::budget::SimBudget::plenty();
+        super::executor::run_now(driver::command(world, request, world.now(), &budget, settings))?
+            .map_err(RunError::Refused)?;
+        Ok(())
     }
 
     /// Whether this rollout's new version fails.
@@ -191,23 +228,6 @@ fn target(place: usize) -> Target {
     Target::Lambda(LambdaTarget { function, alias: "live".to_owned(), owner: Owner::Coalmine })
 }
 
-fn start(world: &World, place: usize, now: Timestamp, settings: &Settings) -> Result<(), RunError> {
-    let spec = json!({
-        "coalmine": "v1",
-        "target": { "lambda": { "function": format!("shop-{place:04}"), "alias": "live" } },
-        "version": "42",
-        "strategy": { "canary": { "weight": "20%", "bake": "5m" } },
-        "after": { "watch": "5m" },
-        "checks": [{ "errors": { "tolerate": "1pt" } }],
-        "deadline": "5h",
-    });
-    let request =
-        Request::parse(&json!({ "command": "start", "spec": spec, "by": "mara" })).map_err(RunError::Refused)?;
-    let budget = super::budget::SimBudget::plenty();
-    super::executor::run_now(driver::command(world, request, now, &budget, settings))?.map_err(RunError::Refused)?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,7 +239,10 @@ mod tests {
     }
 
     fn fared(rollouts: usize, throttled: u64) -> Fared {
-        let fared = Crowd { rollouts, one_bad_in: 10, throttled, minutes: 100, services: scarce }.run().unwrap();
+        let fared =
+            Crowd { rollouts, one_bad_in: 10, throttled, minutes: 100, meddled: None, bake: BAKE, services: scarce }
+                .run()
+                .unwrap();
         assert_eq!(fared.violations, []);
         fared
     }
@@ -236,6 +259,26 @@ mod tests {
         let ticks = 2.6 * 300.0 / f64::from(u32::try_from(capacity).unwrap());
         let waited = f64::from(u32::try_from(fared.longest_wait.minutes_ceil()).unwrap());
         assert!(waited <= ticks.ceil() + 1.0, "{waited} minutes, {capacity} a tick");
+    }
+
+    /// 360 aliases are looked at every third minute where nothing need be done, and each of them is judged every minute.
+    #[test]
+    fn in_a_crowd_what_bakes_is_judged_every_minute_and_looked_at_less_often() {
+        let crowd = Crowd {
+            rollouts: 360,
+            one_bad_in: 1_000,
+            throttled: 0,
+            minutes: 30,
+            meddled: Some(9),
+            bake: BAKE,
+            services: usual,
+        };
+        let fared = crowd.run().unwrap();
+        assert_eq!(fared.violations, []);
+        assert_eq!(fared.ended, [(PhaseName::Promoted, 359), (PhaseName::Superseded, 1)].into());
+        let quiet = fared.looks.iter().zip(&fared.attended).filter(|(_, attended)| **attended == 360);
+        let fewest = quiet.map(|(looks, _)| *looks).min().unwrap();
+        assert!((60..=180).contains(&fewest), "{:?} {:?}", fared.looks, fared.attended);
     }
 
     #[test]

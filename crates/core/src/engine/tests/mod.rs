@@ -8,3 +8,4 @@ mod guests;
 mod small_world;
 mod stories;
 mod switch;
+mod unseen;
