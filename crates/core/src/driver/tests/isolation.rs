@@ -183,12 +183,12 @@ fn a_push_that_failed_is_noted_for_the_next_tick(on: On) {
         run_now(context.push_on(&rollout)).unwrap()
     };
     let failing = Faulty::once(&world, When::Every(Operation::Arm), Way::Fails(FaultKind::Throttled));
-    assert!(push(&failing, 9).unwrap().faults[0].starts_with("arm was throttled"));
+    assert!(push(&failing, 6).unwrap().faults[0].starts_with("arm was throttled"));
     assert_eq!(armed(), before);
     let sound = Faulty::new(&world, Vec::new());
-    push(&sound, 10);
+    push(&sound, 7);
     assert!(armed() > before);
-    assert_eq!(push(&sound, 11), None, "it is told");
+    assert_eq!(push(&sound, 8), None, "it is told");
 }
 
 /// Steps of the golden ratio leave no gap that is much wider than the others.
