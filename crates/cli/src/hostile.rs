@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use coalmine_core::text::is_harmful;
+use coalmine_core::text::{is_harmful, json};
 
 use crate::{Arguments, Command, analyze, plan, report, simulate, validate};
 
@@ -20,7 +20,7 @@ fn printed(arguments: &[&str]) -> String {
         Command::Validate(arguments) => validate::run(&arguments, &mut out, &mut err).unwrap(),
         Command::Analyze(arguments) => analyze::run(&arguments, &mut out, &mut err).unwrap(),
         Command::Report(arguments) => report::run(&arguments, &mut out, &mut err).unwrap(),
-        Command::Simulate(arguments) => simulate::run(&arguments, &mut out, &mut err).unwrap(),
+        Command::Simulate(arguments) => simulate::run_plain(&arguments, &mut out, &mut err).unwrap(),
         Command::Schema(_) | Command::Completions(_) | Command::Man(_) => {
             panic!("nobody else's names are in it")
         }
@@ -128,7 +128,8 @@ fn hostile_names_do_nothing_in_a_simulation() {
     let mut played = 0;
     for place in places {
         for text in [EVIL, "<script>alert(1)</script>&\"'\u{202e}b", "<img src=x onerror=alert(1)>&amp;"] {
-            let quoted = serde_json::to_string(text).unwrap();
+            // Written out: YAML itself refuses some of them.
+            let quoted = json(&serde_json::to_string(text).unwrap());
             let scenario = places.iter().zip(plain).fold(SCENARIO.to_owned(), |scenario, (name, plain)| {
                 scenario.replace(&format!("${name}"), if *name == place { &quoted } else { plain })
             });
@@ -143,7 +144,7 @@ fn hostile_names_do_nothing_in_a_simulation() {
             }
         }
     }
-    assert!(played >= places.len(), "{played} were played");
+    assert_eq!(played, 6, "what holds no such character, where any text may stand");
 }
 
 /// Every text of a rollout that people or services chose.

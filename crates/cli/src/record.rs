@@ -248,7 +248,7 @@ mod tests {
         for (recorded, out_to) in [(&found, None), (&found, Some("/nowhere/a\u{1b}[2J")), (&Recorded::default(), None)]
         {
             let mut options = vec!["--canary", EVIL];
-            options.extend(out_to.iter().flat_map(|path| ["--out", path]));
+            options.extend(out_to.iter().flat_map(|path| ["--out", *path]));
             let arguments = asked(&options);
             let window = window(&arguments, spec(), now).unwrap();
             let (mut out, mut err) = (Vec::new(), Vec::new());
