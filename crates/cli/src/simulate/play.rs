@@ -53,7 +53,7 @@ pub fn play(
         }
         let transcript = transcript(file, &written, seed, pages);
         if json {
-            serde_json::to_writer(&mut *out, &transcript)?;
+            out.write_all(text::json(&serde_json::to_string(&transcript)?).as_bytes())?;
             writeln!(out)?;
         } else {
             if place > 0 {
