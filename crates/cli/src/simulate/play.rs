@@ -7,6 +7,7 @@ use coalmine_core::analysis::percent;
 use coalmine_core::sim::language::{End, Written, Wrong, parse};
 use coalmine_core::sim::scenario::run;
 use coalmine_core::spec::DOCUMENT_BYTES_MAX;
+use coalmine_core::text;
 use coalmine_core::units::{Span, Weight, plain_number};
 
 use super::pages::Pages;
