@@ -5,10 +5,9 @@ use crate::observation::{Routing, Seen, Split};
 use crate::rollout::{Fence, Phase, RollBackEnd, Rollout, WeightSeen, Why};
 use crate::units::{Span, Weight};
 
-/// Without revisions nothing makes a write stale that is still in flight. By then it has ended: a tick's `now` is its event's
-/// time, which may be two minutes old when it begins, and the tick that turns back, and then the one whose write it is, each
-/// take 50 seconds more at most. 220 in all.
-pub(super) const QUIET: Span = Span::from_seconds(240);
+/// Without revisions nothing makes a write stale that is still in flight. By then it has ended: it lives no longer than its
+/// invocation, and a tick's `now` is its event's time, which may be a minute old.
+pub(super) const QUIET: Span = Span::from_seconds(120);
 
 /// What does not exist that long after the turn back is not coming back: a rule that is made anew is another one. It sends
 /// nobody anywhere, and must not hold the target for ever.

@@ -395,12 +395,12 @@ fn a_rollback_without_revisions_outlasts_earlier_writes() {
     assert_eq!(stage.writes, [percent(5), Weight::ZERO], "once is enough");
     // A raise that was begun before arrives now, behind one of the rules.
     stage.rules[1] = percent(5);
-    stage.now = began + Span::from_seconds(239);
+    stage.now = began + Span::from_seconds(119);
     stage.pass(Verdict::Inconclusive);
     assert_eq!((stage.rollout.phase.name(), stage.rules.clone()), (PhaseName::RollingBack, vec![Weight::ZERO; 2]));
     stage.pass(Verdict::Inconclusive);
     assert_eq!(stage.rollout.phase.name(), PhaseName::RollingBack);
-    stage.now = began + Span::from_seconds(240);
+    stage.now = began + Span::from_seconds(120);
     stage.pass(Verdict::Inconclusive);
     assert_eq!(stage.rollout.phase.name(), PhaseName::RolledBack);
 }
