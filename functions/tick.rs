@@ -30,8 +30,8 @@ pub async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Value, Diagn
     };
     let budget = LambdaBudget::of(&event.context);
     // Side by side: neither must wait for the other's time to be over.
-    let (report, resources) = tokio::join!(
-        driver::tick(&app.ports, now, &budget, &app.settings),
+    let ((report, listed), resources) = tokio::join!(
+        driver::tick_told(&app.ports, now, &budget, &app.settings),
         driver::resources(&app.ports, now, &budget, &app.settings)
     );
     let unread = usize::from(resources.is_err());
@@ -41,8 +41,9 @@ pub async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Value, Diagn
     });
     let faulty = resources.iter().filter(|line| !line.faults.is_empty()).count() + unread;
     resources.iter().for_each(|line| log::resource(&event.context.request_id, line));
-    let report = report.map_err(|fault| failed(&fault))?;
+    // What was done about hooks was done, though nothing was about rollouts.
     log::report(&event.context, &report);
+    listed.map_err(|fault| failed(&fault))?;
     log::tick(&event.context, &report, faulty);
     let mut done = answer(&report)?;
     if !resources.is_empty() {

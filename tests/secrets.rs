@@ -9,9 +9,20 @@ use std::time::Duration;
 const KEY_ID: &str = "AKIDUNMISTAKABLE";
 const SECRET: &str = "UnmistakableSecretAccessKey";
 const TOKEN: &str = "UnmistakableSessionToken";
-/// In the spec's own tests.
+/// In the spec's own tests, and in the spec for deployments.
 const PAYLOAD: &str = "UnmistakablePassword";
 const HEADER: &str = "UnmistakableBearer";
+const DEPLOYMENT: &str = "UnmistakableDeployment";
+/// In what AWS answers.
+const COOKIE: &str = "UnmistakableCookie";
+
+/// What AWS says to everything.
+#[derive(Clone, Copy, Debug)]
+enum Refuses {
+    ByPermission,
+    /// Quotes what it has signed itself: every header, with its value.
+    BySignature,
+}
 
 /// What came, with its headers; and whether it was answered.
 struct Came {
@@ -42,17 +53,43 @@ fn answer(mut stream: TcpStream, status: &str, headers: &str, body: &str) {
     let _ = write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n{body}");
 }
 
-fn event() -> String {
-    let spec = serde_json::json!({
+fn on_lambda() -> serde_json::Value {
+    serde_json::json!({
         "coalmine": "v1", "name": "a", "version": "42",
         "target": { "lambda": { "function": "checkout", "alias": "live" } },
         "tests": [{ "invoke": { "payload": { "password": PAYLOAD } } }],
-    });
-    serde_json::json!({ "command": "start", "by": "ada", "spec": spec }).to_string()
+    })
+}
+
+fn on_alb() -> serde_json::Value {
+    let rule = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener-rule/app/shop/50dc6c495c0c9188/\
+                0467ef3c8400ae65/9683b2d02a6cabee";
+    serde_json::json!({
+        "coalmine": "v1", "name": "a",
+        "target": { "alb": { "rule": rule, "targetGroups": ["blue", "green"] } },
+        "tests": [{ "http": { "url": "https://shop.example.com/", "headers": { "Authorization": format!("Bearer {HEADER}") } } }],
+    })
+}
+
+/// An answer as this request's protocol has it.
+fn refusal(refuses: Refuses, came: &Came) -> (&'static str, String) {
+    let (code, message) = match refuses {
+        Refuses::ByPermission => ("AccessDeniedException", "because".to_owned()),
+        Refuses::BySignature => {
+            let signed = came.head.replace("\r\n", " ").replace('"', "'");
+            ("InvalidSignatureException", format!("The Canonical String for this request should have been '{signed}'"))
+        }
+    };
+    if came.head.to_ascii_lowercase().contains("x-www-form-urlencoded") {
+        let message = message.replace('&', "").replace('<', "");
+        let error = format!("<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>");
+        return (code, format!("<ErrorResponse>{error}<RequestId>1</RequestId></ErrorResponse>"));
+    }
+    (code, serde_json::json!({ "__type": code, "message": message }).to_string())
 }
 
 /// Answers one event to the runtime, and 403 to all of AWS. Sends what came.
-fn serve(listener: &TcpListener, seen: &mpsc::Sender<Came>) {
+fn serve(listener: &TcpListener, event: &str, refuses: Refuses, seen: &mpsc::Sender<Came>) {
     let mut given = false;
     for stream in listener.incoming().flatten() {
         let came = came(&stream);
@@ -67,12 +104,14 @@ fn serve(listener: &TcpListener, seen: &mpsc::Sender<Came>) {
             given = true;
             let headers = "lambda-runtime-aws-request-id: 1\r\nlambda-runtime-deadline-ms: 99999999999999\r\n\
                            lambda-runtime-invoked-function-arn: arn:aws:lambda:eu-west-1:1:function:c\r\n";
-            answer(stream, "200 OK", headers, &event());
+            answer(stream, "200 OK", headers, event);
         } else if came.head.starts_with("POST /2018-06-01/runtime/") {
             answer(stream, "202 Accepted", "", "{}");
         } else {
-            let body = r#"{"__type":"AccessDeniedException","message":"because"}"#;
-            answer(stream, "403 Forbidden", "x-amzn-errortype: AccessDeniedException\r\n", body);
+            let (code, body) = refusal(refuses, &came);
+            let headers =
+                format!("x-amzn-errortype: {code}\r\nset-cookie: {COOKIE}\r\nx-amz-security-token: {COOKIE}\r\n");
+            answer(stream, "403 Forbidden", &headers, &body);
         }
         if seen.send(came).is_err() {
             return;
@@ -82,10 +121,23 @@ fn serve(listener: &TcpListener, seen: &mpsc::Sender<Came>) {
 
 #[test]
 fn the_most_verbose_log_has_no_secret() {
+    for (spec, refuses, says) in [
+        (on_lambda(), Refuses::ByPermission, "was denied"),
+        (on_lambda(), Refuses::BySignature, "InvalidSignatureException"),
+        (on_alb(), Refuses::ByPermission, "was denied"),
+        (on_alb(), Refuses::BySignature, "InvalidSignatureException"),
+    ] {
+        let event = serde_json::json!({ "command": "start", "by": "ada", "spec": spec }).to_string();
+        tells_no_secret(event, refuses, says);
+    }
+}
+
+/// A start that is refused, which says so in these words.
+fn tells_no_secret(event: String, refuses: Refuses, says: &str) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
     let address = listener.local_addr().expect("it has an address").to_string();
     let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || serve(&listener, &sender));
+    std::thread::spawn(move || serve(&listener, &event, refuses, &sender));
     let mut function = Command::new(env!("CARGO_BIN_EXE_bootstrap"))
         .env_clear()
         .envs([
@@ -102,7 +154,7 @@ fn the_most_verbose_log_has_no_secret() {
             ("COALMINE_TABLE", "coalmine"),
             ("COALMINE_LOG", "trace"),
             ("RUST_LOG", "trace"),
-            ("COALMINE_SPEC", HEADER),
+            ("COALMINE_SPEC", DEPLOYMENT),
         ])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -120,8 +172,8 @@ fn the_most_verbose_log_has_no_secret() {
     let output = function.wait_with_output().expect("it ended");
     let log = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(signed > 0, "AWS was asked, with a signature");
-    assert!(answered.contains("was denied") && log.contains("command refused"), "{answered}\n{log}");
-    for secret in [KEY_ID, SECRET, TOKEN, PAYLOAD, HEADER, "Signature=", "AWS4-HMAC"] {
+    assert!(answered.contains(says) && log.contains("command refused"), "{answered}\n{log}");
+    for secret in [KEY_ID, SECRET, TOKEN, PAYLOAD, HEADER, DEPLOYMENT, COOKIE, "Signature=", "AWS4-HMAC"] {
         assert!(!log.contains(secret) && !answered.contains(secret), "{secret} is told:\n{answered}\n{log}");
     }
 }

@@ -34,6 +34,7 @@ impl Call {
             }
         };
         let detail = match (error.code(), error.message()) {
+            (Some(code), Some(_)) if quotes_the_request(code) => format!("{code}: the signature was refused"),
             (Some(code), Some(message)) => format!("{code}: {message}"),
             (Some(code), None) => code.to_owned(),
             (None, _) => innermost(&error),
@@ -79,6 +80,12 @@ impl Call {
             _ => "",
         }
     }
+}
+
+/// Where a signature is refused AWS says what it has signed itself, which is every header with its value: a session token among
+/// them, and all of it would stand in the log.
+fn quotes_the_request(code: &str) -> bool {
+    ["InvalidSignature", "IncompleteSignature", "SignatureDoesNotMatch"].iter().any(|kind| code.starts_with(kind))
 }
 
 /// What is kept of a denial: AWS names who, what and on which resource, each by its ARN.
@@ -202,6 +209,18 @@ mod tests {
             (None, None, FaultKind::Failed),
         ] {
             assert_eq!(kind_of_answer(code, status), kind, "{code:?} {status:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_aws_quotes_of_a_request_is_not_told() {
+        for code in ["InvalidSignatureException", "SignatureDoesNotMatch", "IncompleteSignatureException"] {
+            let message = "The Canonical String should have been 'POST / x-amz-security-token:Unmistakable'";
+            let body = serde_json::json!({ "__type": code, "message": message, "Message": message });
+            let (aws, _) = scripted([Reply::json(403, &body).with("x-amzn-errortype", code)]);
+            let LookError::Fault(fault) = aws.look(&target()).await.unwrap_err() else { panic!("{code}") };
+            assert!(fault.to_string().contains(&format!("{code}: the signature was refused")), "{fault}");
+            assert!(!fault.to_string().contains("Unmistakable"), "{fault}");
         }
     }
 

@@ -5,6 +5,7 @@ use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use coalmine_core::ports::{Fault, FaultKind, Notifier};
 use coalmine_core::rollout::{Notice, PhaseName};
 use coalmine_core::spec::{LambdaTarget, Target};
+use coalmine_core::text;
 
 use crate::Aws;
 use crate::errors::{Call, kind_of_answer};
@@ -27,6 +28,8 @@ impl Notifier for Aws {
     async fn publish(&self, notice: &Notice) -> Result<(), Fault> {
         let told = serde_json::to_string(notice);
         let message = told.map_err(|error| PUT_EVENTS.refusal(FaultKind::Rejected, error.to_string()))?;
+        // In a mail or on a chat's page it stands as it is.
+        let message = text::json(&message);
         if let Some(bus) = &self.config.event_bus {
             self.put_event(bus, &message).await?;
         }

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use coalmine_core::text::is_harmful;
+use coalmine_core::text::{is_harmful, json};
 
-use crate::{Arguments, Command, analyze, plan, report, validate};
+use crate::{Arguments, Command, analyze, plan, report, simulate, validate};
 
 /// A screen is cleared, a title set, a colour left on, a line ended, letters turned round, an element opened.
 const EVIL: &str =
@@ -20,7 +20,8 @@ fn printed(arguments: &[&str]) -> String {
         Command::Validate(arguments) => validate::run(&arguments, &mut out, &mut err).unwrap(),
         Command::Analyze(arguments) => analyze::run(&arguments, &mut out, &mut err).unwrap(),
         Command::Report(arguments) => report::run(&arguments, &mut out, &mut err).unwrap(),
-        Command::Simulate(_) | Command::Schema(_) | Command::Completions(_) | Command::Man(_) => {
+        Command::Simulate(arguments) => simulate::run_plain(&arguments, &mut out, &mut err).unwrap(),
+        Command::Schema(_) | Command::Completions(_) | Command::Man(_) => {
             panic!("nobody else's names are in it")
         }
         Command::Plan(arguments) => plan::run(&arguments, &mut out, &mut err).unwrap(),
@@ -96,6 +97,54 @@ fn hostile_names_do_nothing_in_any_output() {
         harmless_page(&report);
     }
     assert_eq!(said_case(&printed(&["analyze", "--spec", &spec, "--json", &folder.file("good", &good)])), EVIL);
+}
+
+/// With places for names.
+const SCENARIO: &str = r#"
+scenario: v1
+title: $title
+spec:
+  coalmine: v1
+  target: { lambda: { function: $function, alias: live } }
+  version: $version
+  name: $name
+  release: { ticket: $ticket }
+  alarms: [$alarm]
+baseline: "41"
+traffic: { perSecond: 40, versions: { "41": { errors: 0.4% }, $version: { errors: 0.4% } } }
+events:
+  - { at: 2m, command: pause, by: $by, reason: $reason }
+  - { at: 3m, alarm: { name: $alarm, state: ALARM } }
+expect: { ended: rolledBack, reason: $said }
+"#;
+
+/// Every text of a scenario: some are refused for what they hold, the others are names and words like any other.
+#[test]
+fn hostile_names_do_nothing_in_a_simulation() {
+    let folder = Folder::new("scenarios");
+    let report = folder.0.join("page.html");
+    let places = ["title", "function", "version", "name", "ticket", "alarm", "by", "reason", "said"];
+    let plain = ["lunch", "checkout", "\"42\"", "a", "b", "red", "mara", "lunch", "alarm"];
+    let mut played = 0;
+    for place in places {
+        for text in [EVIL, "<script>alert(1)</script>&\"'\u{202e}b", "<img src=x onerror=alert(1)>&amp;"] {
+            // Written out: YAML itself refuses some of them.
+            let quoted = json(&serde_json::to_string(text).unwrap());
+            let scenario = places.iter().zip(plain).fold(SCENARIO.to_owned(), |scenario, (name, plain)| {
+                scenario.replace(&format!("${name}"), if *name == place { &quoted } else { plain })
+            });
+            let file = folder.file("\u{1b}[2J\u{202e}.yaml", &scenario);
+            for more in [&[][..], &["--json"], &["--report", report.to_str().unwrap()]] {
+                assert!(!printed(&[&["simulate", file.as_str()], more].concat()).is_empty(), "{place}");
+            }
+            if report.exists() {
+                harmless_page(&report);
+                std::fs::remove_file(&report).unwrap();
+                played += 1;
+            }
+        }
+    }
+    assert_eq!(played, 6, "what holds no such character, where any text may stand");
 }
 
 /// Every text of a rollout that people or services chose.

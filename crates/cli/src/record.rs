@@ -7,16 +7,20 @@ use coalmine_aws::{Aws, AwsConfig};
 use coalmine_core::driver::{self, Recorded, Window};
 use coalmine_core::ports::Fault;
 use coalmine_core::spec::{self, LambdaTarget, Owner, RolloutSpec, Target, Version};
+use coalmine_core::text;
 use coalmine_core::units::{Minute, Span, Timestamp};
 
 use crate::Exit;
-use crate::validate::load_or_say;
+use crate::validate::{load_or_say, shown};
 
 /// Until then CloudWatch may still add to a minute.
 const LAG: Span = Span::from_minutes(3);
 
 /// CloudWatch keeps single minutes for 15 days.
 const FARTHEST: Span = Span::from_hours(15 * 24);
+
+/// Of a sentence: names from outside are in it.
+const CHARS_MAX: usize = 2_000;
 
 /// Save what CloudWatch knows of two versions as a recording, which `coalmine analyze` reads. Reads only.
 ///
@@ -69,14 +73,14 @@ pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) ->
     let window = match window(arguments, spec, crate::now()) {
         Ok(window) => window,
         Err(message) => {
-            writeln!(err, "{message}")?;
+            writeln!(err, "{}", text::shown(&message, CHARS_MAX))?;
             return Ok(Exit::Invalid);
         }
     };
     match from_aws(&window) {
         Ok(recorded) => save(arguments, &window, &recorded, out, err),
         Err(message) => {
-            writeln!(err, "{message}")?;
+            writeln!(err, "{}", text::shown(&message, CHARS_MAX))?;
             Ok(Exit::Io)
         }
     }
@@ -153,20 +157,20 @@ fn save(
     let when = |minute: Minute| minute.start();
     let (from, until) = (when(window.from), when(window.until));
     if recorded.lines.is_empty() {
-        let target = window.spec.target.key();
-        writeln!(err, "{target}: version {} got no requests from {from} to {until}", arguments.canary)?;
+        let [target, canary] = [&window.spec.target.key(), &arguments.canary].map(|name| text::shown(name, CHARS_MAX));
+        writeln!(err, "{target}: version {canary} got no requests from {from} to {until}")?;
         return Ok(Exit::Undecided);
     }
-    let mut text = Vec::new();
+    let mut lines = String::new();
     for line in &recorded.lines {
-        serde_json::to_writer(&mut text, line)?;
-        text.push(b'\n');
+        lines.push_str(&text::json(&serde_json::to_string(line)?));
+        lines.push('\n');
     }
     match &arguments.out {
-        None => out.write_all(&text)?,
+        None => out.write_all(lines.as_bytes())?,
         Some(path) => {
-            if let Err(error) = std::fs::write(path, &text) {
-                writeln!(err, "cannot write {}: {error}", path.display())?;
+            if let Err(error) = std::fs::write(path, &lines) {
+                writeln!(err, "cannot write {}: {error}", shown(path))?;
                 return Ok(Exit::Io);
             }
         }
@@ -174,7 +178,7 @@ fn save(
     let Recorded { minutes, history_minutes, left_out, .. } = recorded;
     writeln!(err, "{minutes} minutes of both versions, {history_minutes} of history")?;
     for check in left_out {
-        writeln!(err, "{check}: no data")?;
+        writeln!(err, "{}: no data", text::shown(check, CHARS_MAX))?;
     }
     Ok(Exit::Fine)
 }
@@ -209,6 +213,71 @@ mod tests {
         let written =
             asked(&["--canary", "42", "--from", "2027-01-15T06:00:00Z", "--to", "2027-01-15T07:00:00Z"]).unwrap();
         assert_eq!(written.until.minutes_since(written.from), 60);
+    }
+
+    /// Names are taken as they are given, for CloudWatch knows which there are.
+    #[test]
+    fn hostile_names_do_nothing_in_what_is_recorded_and_said() {
+        const EVIL: &str = "a\u{1b}[2J\u{9b}31m\r\n\u{202e}b\u{2066}\u{2028}\u{feff}<script>&\"'";
+        let fixed = ["coalmine", "record", "--function", EVIL, "--alias", EVIL, "--baseline", "41", "--last", "3h"];
+        let asked = |more: &[&str]| {
+            let arguments = crate::Arguments::try_parse_from([&fixed, more].concat()).unwrap();
+            let crate::Command::Record(arguments) = arguments.command else { panic!("not record") };
+            arguments
+        };
+        let harmless = |said: Vec<u8>| {
+            let said = String::from_utf8(said).unwrap();
+            assert_eq!(said.chars().find(|c| *c != '\n' && text::is_harmful(*c)), None, "{said:?}");
+            said
+        };
+        let spec = || read_spec(None, &mut Vec::new()).unwrap().unwrap();
+        let now = Timestamp::from_epoch_seconds(NOW);
+        let arm = coalmine_core::recording::Arm {
+            rates: [(EVIL.to_owned(), coalmine_core::recording::Rate { events: 1.0, requests: 2.0 })].into(),
+            ..coalmine_core::recording::Arm::default()
+        };
+        let minute = coalmine_core::recording::When::Time(now.minute());
+        let line = coalmine_core::recording::Line {
+            case: Some(EVIL.to_owned()),
+            minute,
+            weight: None,
+            baseline: Some(arm),
+            canary: None,
+        };
+        let found = Recorded { lines: vec![line.clone()], left_out: vec![EVIL.to_owned()], ..Recorded::default() };
+        for (recorded, out_to) in [(&found, None), (&found, Some("/nowhere/a\u{1b}[2J")), (&Recorded::default(), None)]
+        {
+            let mut options = vec!["--canary", EVIL];
+            options.extend(out_to.iter().flat_map(|path| ["--out", *path]));
+            let arguments = asked(&options);
+            let window = window(&arguments, spec(), now).unwrap();
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            save(&arguments, &window, recorded, &mut out, &mut err).unwrap();
+            assert!(!harmless(err).is_empty());
+            if let Some(read) = harmless(out).lines().next() {
+                assert_eq!(serde_json::from_str::<serde_json::Value>(read).unwrap(), serde_json::json!(line));
+            }
+        }
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let same = [
+            "coalmine",
+            "record",
+            "--function",
+            "a",
+            "--alias",
+            "b",
+            "--last",
+            "3h",
+            "--baseline",
+            EVIL,
+            "--canary",
+            EVIL,
+        ];
+        let crate::Command::Record(same) = crate::Arguments::try_parse_from(same).unwrap().command else {
+            panic!("not record")
+        };
+        assert_eq!(run(&same, &mut out, &mut err).unwrap(), Exit::Invalid);
+        assert!(harmless(err).contains("a version is not compared with itself"));
     }
 
     #[test]

@@ -15,7 +15,9 @@ pub fn sentence(why: &Why) -> String {
         Why::Ready => "the target is free and the new version is ready".to_owned(),
         Why::Attached => "the new target group is attached at weight 0".to_owned(),
         Why::Detached => "no rule forwards to the old target group any more".to_owned(),
-        Why::SwitchFired => "the dead man's switch has put all traffic back: no tick came in time".to_owned(),
+        Why::SwitchFired => {
+            "the dead man's switch has put all traffic back: no tick that could see came in time".to_owned()
+        }
         Why::StaysAttached { why } => format!("the old target group is not detached: {why}"),
         Why::SeenLive => "the weight was seen live".to_owned(),
         Why::Proven { sentences } => or_else(sentences, "proven no worse than tolerated"),

@@ -504,6 +504,9 @@ pub struct PutBack {
     pub at: Timestamp,
     /// What is known to have reached it.
     pub earliest: Timestamp,
+    /// It could not be told, when no tick had time for the rollout, and is told again by the next one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untold: bool,
 }
 
 impl Rollout {

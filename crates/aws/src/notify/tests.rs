@@ -52,6 +52,40 @@ async fn the_event_is_the_notice_and_the_message_too() {
     assert!(form.contains("Message=%7B%22key%22%3A%22checkout-42%2F2%22"), "{form}");
 }
 
+/// A topic's message is read in a mail, an event's detail in whatever it goes to.
+#[tokio::test]
+async fn hostile_names_do_nothing_in_a_notice_and_are_told_as_they_are() {
+    let evil = "a\u{1b}[2J\u{9b}31m\r\n\u{202e}b\u{2066}\u{2028}\u{feff}<script>alert(1)</script>&\"'".to_owned();
+    let names = || Notice { rollout: evil.clone(), target: evil.clone(), why: evil.clone(), ..notice() };
+    let (aws, script) = scripted_with(config(true, true), [events(0, &json!({ "EventId": "1" })), published()]);
+    aws.publish(&names()).await.unwrap();
+    let asked = script.asked();
+    let detail = asked[0].json()["Entries"][0]["Detail"].as_str().unwrap().to_owned();
+    let form = String::from_utf8(asked[1].body.clone()).unwrap();
+    let field = |name: &str| {
+        let value = form.split('&').find_map(|field| field.strip_prefix(name)).unwrap();
+        percent_decoded(value)
+    };
+    for text in [detail, field("Message="), field("Subject=")] {
+        assert_eq!(text.chars().find(|c| coalmine_core::text::is_harmful(*c)), None, "{text:?}");
+    }
+    assert_eq!(serde_json::from_str::<Notice>(&field("Message=")).unwrap(), names());
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let digits = [rest.next().unwrap(), rest.next().unwrap()];
+            bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap());
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_entry_that_failed_inside_of_a_successful_answer_is_a_fault() {
     for (code, kind) in [

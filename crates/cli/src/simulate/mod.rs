@@ -57,10 +57,20 @@ pub struct Arguments {
 /// Runs the scenarios, or the tour. What is shown while it runs goes to `err`, and only to a terminal.
 pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
     let screen = Screen { terminal: io::stdout().is_terminal(), colours: screen::wants_colours() };
+    run_on(&screen, arguments, out, err)
+}
+
+/// The same as into a file, wherever it is.
+#[cfg(test)]
+pub fn run_plain(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+    run_on(&Screen { terminal: false, colours: false }, arguments, out, err)
+}
+
+fn run_on(screen: &Screen, arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
     let mut pages = pages(arguments);
     let exit = match arguments.scenarios.is_empty() {
-        true => tour(arguments, &screen, &mut pages, out, err)?,
-        false => play::play(&arguments.scenarios, arguments.seed, arguments.json, &screen, &mut pages, out, err)?,
+        true => tour(arguments, screen, &mut pages, out, err)?,
+        false => play::play(&arguments.scenarios, arguments.seed, arguments.json, screen, &mut pages, out, err)?,
     };
     match &arguments.report {
         Some(path) => Ok(exit.worse(pages.write(path, err)?)),

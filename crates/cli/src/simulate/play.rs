@@ -7,6 +7,7 @@ use coalmine_core::analysis::percent;
 use coalmine_core::sim::language::{End, Written, Wrong, parse};
 use coalmine_core::sim::scenario::run;
 use coalmine_core::spec::DOCUMENT_BYTES_MAX;
+use coalmine_core::text;
 use coalmine_core::units::{Span, Weight, plain_number};
 
 use super::pages::Pages;
@@ -53,7 +54,7 @@ pub fn play(
         }
         let transcript = transcript(file, &written, seed, pages);
         if json {
-            serde_json::to_writer(&mut *out, &transcript)?;
+            out.write_all(text::json(&serde_json::to_string(&transcript)?).as_bytes())?;
             writeln!(out)?;
         } else {
             if place > 0 {

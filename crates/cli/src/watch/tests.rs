@@ -265,7 +265,7 @@ fn a_controller_that_writes_no_more_is_the_first_thing_said() {
     let mut rollout = Rollout::clone(&outcome.rollout);
     let after = |minutes_later| rollout.now + Span::from_minutes(minutes_later);
     let (alive, dead) = (after(10), after(25));
-    rollout.switch = Some(PutBack { at: dead, earliest: dead });
+    rollout.switch = Some(PutBack { at: dead, earliest: dead, untold: false });
     let alive = View::of(&rollout, &minutes, alive);
     assert!(!alive.headline.contains("NO CONTROLLER"), "{}", alive.headline);
     let dead = View::of(&rollout, &minutes, dead);

@@ -29,6 +29,10 @@ const PASSES: usize = 4;
 /// it comes.
 const WRITE_RESERVE: Duration = Duration::from_secs(17);
 
+/// Nor is a raise decided that would then be left undone: saving it and arming the switch take less than this where AWS
+/// answers as it usually does.
+const RAISE_RESERVE: Duration = WRITE_RESERVE.saturating_add(Duration::from_secs(3));
+
 /// Sealed blocks written in one tick, at most. A controller that was away for two hours catches up in one.
 const BLOCKS_PER_TICK: usize = 8;
 
@@ -315,12 +319,22 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         let decision = engine::push(rollout, self.now, time)?;
         let mut line = Line::about(rollout);
         line.holding.push("waits for a tick that has time for it".to_owned());
-        self.carry_out(rollout, &decision, &mut line).await;
+        let told = self.carry_out(rollout, &decision, &mut line).await;
+        if matches!(told, Outcome::Stands(SwitchTold::Failed))
+            && let Some(next) = engine::untold(&decision.next)
+            && let Err(error) = self.ports.save(&decision.next, &next, None).await
+        {
+            line.faults.push(error.to_string());
+        }
         Some(line)
     }
 
     /// Saves the intent, then acts.
     async fn carry_out(&self, before: &Rollout, decision: &Decision, line: &mut Line) -> Outcome {
+        if self.is_too_late_for(decision) {
+            line.faults.push(TOO_LATE.to_owned());
+            return Outcome::Dropped;
+        }
         let mut only_retreat = false;
         if decision.next == *before {
             let raises = decision.effects.iter().any(|effect| !effect.is_retreat());
@@ -356,6 +370,12 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         if only_retreat { Outcome::Dropped } else { Outcome::Stands(told) }
     }
 
+    /// What is decided and cannot be done any more would wait, on record, for the next tick with time for this rollout. That
+    /// one decides afresh. Who turns back loses nothing: nothing of that takes time.
+    fn is_too_late_for(&self, decision: &Decision) -> bool {
+        self.budget.remaining() < RAISE_RESERVE && decision.effects.iter().any(needs_time)
+    }
+
     /// A weight that is set again needs no save, and so no save tells that another controller has turned back
     /// meanwhile. Whoever does so after this read writes to the target after our look at it, which makes our own write
     /// stale.
@@ -376,10 +396,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
 
     /// What became of it if it was for the dead man's switch.
     async fn act(&self, rollout: &Rollout, effect: &Effect, line: &mut Line) -> Option<SwitchTold> {
-        // The switch can be told at any time: it sets no weight.
-        let for_switch = matches!(effect, Effect::Arm { .. } | Effect::Disarm);
-        if self.budget.remaining() < WRITE_RESERVE && !effect.is_retreat() && !for_switch {
-            line.faults.push("too little time left to set a weight safely; the next invocation does".to_owned());
+        if self.budget.remaining() < WRITE_RESERVE && needs_time(effect) {
+            line.faults.push(TOO_LATE.to_owned());
             return None;
         }
         match effect {
@@ -498,6 +516,13 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             }
         }
     }
+}
+
+const TOO_LATE: &str = "too little time left to set a weight safely; the next invocation does";
+
+/// The switch can be told at any time: it sets no weight.
+fn needs_time(effect: &Effect) -> bool {
+    !effect.is_retreat() && !matches!(effect, Effect::Arm { .. } | Effect::Disarm)
 }
 
 impl Looked {

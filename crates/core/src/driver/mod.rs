@@ -131,13 +131,24 @@ pub(crate) struct Context<'a, P, B> {
 /// Attends to every active rollout. A repeated or late tick is a no-op.
 ///
 /// # Errors
-/// When the rollouts cannot be listed: then nothing is known, and nothing is done.
+/// When the rollouts cannot be listed: then nothing is known, and nothing is done but about hooks.
 pub async fn tick(
     ports: &impl Ports,
     now: Timestamp,
     budget: &impl Budget,
     settings: &Settings,
 ) -> Result<TickReport, Fault> {
+    let (report, listed) = tick_told(ports, now, budget, settings).await;
+    listed.map(|()| report)
+}
+
+/// The same, with what was done about hooks also where the rollouts cannot be listed.
+pub async fn tick_told(
+    ports: &impl Ports,
+    now: Timestamp,
+    budget: &impl Budget,
+    settings: &Settings,
+) -> (TickReport, Result<(), Fault>) {
     let context = Context { ports, budget, settings, now };
     let (hooks, faults) = context.kept_hooks().await;
     let (due, others) = Calls::due_first(hooks, now);
@@ -162,7 +173,7 @@ pub async fn tick(
     let mut report = TickReport { unreadable, faults, hooks: first.hooks, lines, ..attending };
     // Also where the rollouts cannot be listed: a hook must have its answer in time.
     context.settle_all(calls, &attended, &mut report).await;
-    listed.map(|()| report)
+    (report, listed)
 }
 
 /// Attends to the rollouts that name an alarm, right after it changed. The alarm's state is read again: a forged event

@@ -33,7 +33,7 @@ pub use begin::{Start, begin, may_have_set};
 pub use guest::{answer, proven_worse};
 pub use orders::{Order, OrderKind, Refusal, order};
 pub use sealing::block_to_seal;
-pub use switch::push;
+pub use switch::{push, untold};
 pub use transition::is_legal;
 pub use unseen::{presumed, stands_unseen};
 

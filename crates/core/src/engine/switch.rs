@@ -2,10 +2,11 @@
 //! that into the future. It fires when nobody pushes it any more.
 
 use super::{Decision, Draft, Effect, health, retreat};
-use crate::observation::{Split, SwitchTold};
+use crate::analysis::Samples;
+use crate::observation::{Seen, Split, SwitchTold};
 use crate::rollout::{Held, Phase, PutBack, Rollout};
 use crate::spec::Mode;
-use crate::units::{Span, Timestamp, Weight};
+use crate::units::{Minute, Span, Timestamp, Weight};
 
 /// The moments to which it is pushed lie this part of its time apart, so that most ticks have nothing to push.
 const PUSHES: u64 = 3;
@@ -22,15 +23,22 @@ pub(super) fn keep(draft: &mut Draft<'_>, observed: bool) {
     let armed = draft.next.switch;
     match (draft.seen.switch.filter(|_| !observed && is_split(&draft.next.phase)), armed) {
         (Some(_), Some(armed)) if is_left_to_fire(draft, armed) => renew(draft, armed),
+        (Some(_), Some(armed)) if is_blind(draft, armed) => {
+            let until = armed.at.hour_minute();
+            draft.hold(format!(
+                "neither metrics nor alarms can be seen: if that lasts, all traffic is put back at {until}"
+            ));
+            renew(draft, armed);
+        }
         (Some(time), armed) => arm(draft, time, armed),
-        (None, Some(PutBack { at, earliest })) => {
+        (None, Some(PutBack { at, earliest, .. })) => {
             if draft.seen.switch_told == SwitchTold::Removed || draft.now() >= at + GONE_AFTER {
                 draft.next.switch = None;
                 return;
             }
             // Saved before it is done: whoever needs it after all must arm it again.
-            draft.next.switch =
-                Some(PutBack { at, earliest: earliest.min(draft.now()) }).filter(|_| earliest == at).or(armed);
+            let sure = Some(PutBack { at, earliest: earliest.min(draft.now()), untold: false });
+            draft.next.switch = sure.filter(|_| earliest == at).or(armed);
             let until = at.hour_minute();
             draft.hold(format!("at {until} all traffic is put back, until the switch that does it is removed"));
             draft.effects.push(Effect::Disarm);
@@ -46,11 +54,33 @@ fn is_left_to_fire(draft: &Draft<'_>, armed: PutBack) -> bool {
     rolls_back && draft.now() < armed.at + GONE_AFTER && health::nobody_to_go_back_to(draft).is_none()
 }
 
+/// A tick that sees nothing of what would turn it back counts as none: who pushes the switch on at a release that nobody can
+/// look at holds it there for as long as that lasts. Metrics without any datapoint were seen, for nobody may have come; and
+/// alarms that can be read still turn back.
+fn is_blind(draft: &Draft<'_>, armed: PutBack) -> bool {
+    let judged = match &draft.seen.samples {
+        Seen::Known(samples) => draft.seen.judge_failed.is_none() && reads_any(samples, draft.before.sealed_before),
+        Seen::Missing(_) => false,
+        // Before the first minute there is nothing to be read.
+        Seen::NotAsked => true,
+    };
+    let rings = draft.seen.alarms.known().is_some_and(|states| !states.is_empty());
+    let gives = draft.effects.iter().any(Effect::gives_traffic);
+    !judged && !rings && !gives && draft.now() < armed.at + GONE_AFTER
+}
+
+/// Whether any of the metrics could be read this time.
+fn reads_any(samples: &Samples, sealed_before: Option<Minute>) -> bool {
+    let mut tail = samples.minutes.iter().filter(|sample| sealed_before.is_none_or(|before| sample.minute >= before));
+    samples.unread.is_empty()
+        || tail.any(|sample| sample.pairs.iter().any(|pair| pair.baseline.is_some() || pair.canary.is_some()))
+}
+
 /// It fires when it was to, and is sure to, and leaves alone what others have taken by now.
 fn renew(draft: &mut Draft<'_>, armed: PutBack) {
     let told = draft.seen.switch_told;
     if told == SwitchTold::Armed(armed.at) {
-        draft.next.switch = Some(PutBack { earliest: armed.at, ..armed });
+        draft.next.switch = Some(PutBack { at: armed.at, earliest: armed.at, untold: false });
         return;
     }
     let taken = draft.split().is_some_and(|(routing, split)| split == Split::Foreign || !routing.lost.is_empty());
@@ -63,8 +93,8 @@ fn renew(draft: &mut Draft<'_>, armed: PutBack) {
 /// What could not be told is told again with the next tick; what was told is remembered, so that its work is known for it.
 fn arm(draft: &mut Draft<'_>, time: Span, armed: Option<PutBack>) {
     let at = pushed(draft.now(), time);
-    let pushed = PutBack { at, earliest: armed.map_or(draft.now(), |armed| armed.earliest) };
-    let mut next = armed.filter(|armed| armed.at >= at).unwrap_or(pushed);
+    let pushed = PutBack { at, earliest: armed.map_or(draft.now(), |armed| armed.earliest), untold: false };
+    let mut next = PutBack { untold: false, ..armed.filter(|armed| armed.at >= at).unwrap_or(pushed) };
     if draft.seen.switch_told == SwitchTold::Armed(next.at) {
         next.earliest = next.at;
     }
@@ -91,15 +121,24 @@ pub fn push(rollout: &Rollout, now: Timestamp, time: Span) -> Option<Decision> {
     }
     let left = matches!(rollout.phase, Phase::RollingBack { .. }) && !retreat::has_waited(rollout);
     let (now, observed) = (now.max(rollout.now), rollout.spec.mode == Mode::Observe);
-    let at = pushed(now, time);
+    let told = armed.at >= pushed(now, time) && !armed.untold;
+    let at = pushed(now, time).max(armed.at);
     // The earliest moves only when somebody has attended to it.
-    if left || observed || armed.at >= at || now >= armed.earliest + UNATTENDED {
+    if left || observed || told || now >= armed.earliest + UNATTENDED {
         return None;
     }
-    decision.next.switch = Some(PutBack { at, ..armed });
+    decision.next.switch = Some(PutBack { at, untold: false, ..armed });
     decision.next.revision += 1;
     decision.effects.push(Effect::Arm { at });
     Some(decision)
+}
+
+/// After a [push](push) that failed: the next tick makes up for it. It need not be the last word, for what is lost with this is
+/// five minutes of the fifteen and more that are left.
+#[must_use]
+pub fn untold(pushed: &Rollout) -> Option<Rollout> {
+    let switch = Some(PutBack { untold: true, ..pushed.switch? });
+    Some(Rollout { switch, revision: pushed.revision + 1, ..pushed.clone() })
 }
 
 /// At least `time` from now.

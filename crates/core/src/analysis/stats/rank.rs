@@ -1,5 +1,5 @@
-//! Rank tests of two samples, as R's `wilcox.test` computes them: Mann-Whitney with ties and continuity correction, the
-//! Hodges-Lehmann shift with its interval, and Wilcoxon's signed ranks.
+//! Rank tests of two samples, as R's `wilcox.test` computes them: Mann-Whitney with ties and continuity correction, and the
+//! Hodges-Lehmann shift with its interval.
 //!
 //! They are valid for one look. Who looks every minute and stops at the first small value is wrong far more often than
 //! the number says, so nothing here decides about a rollout: it is for a report at the end, and a yardstick.
@@ -27,7 +27,7 @@ pub const EXACT_SIZE: usize = 50;
 /// A test's statistic and how probable one as far out is without a difference.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RankTest {
-    /// Mann-Whitney: pairs in which `x` is larger, ties as one half. Signed ranks: the ranks above zero.
+    /// Pairs in which `x` is larger, ties as one half.
     pub statistic: f64,
     pub two_sided: f64,
     /// Against "x is larger".
@@ -72,37 +72,6 @@ pub fn shift(x: &[f64], y: &[f64], level: f64, null: Null, tolerance: f64) -> Op
     Some(roots(range, tail, null != Null::Normal { continuity: false }, tolerance, ranks))
 }
 
-/// Wilcoxon's signed ranks of paired differences, by the normal approximation with continuity correction. Differences
-/// of zero are left out. `None` when none is left, and for values that are not finite.
-#[must_use]
-pub fn signed_rank(differences: &[f64]) -> Option<RankTest> {
-    let ranked = differences.iter().all(|d| d.is_finite()).then(|| RankSum::signed(differences, 0.0))?;
-    (ranked.variance > 0.0).then(|| ranked.test(true))
-}
-
-/// The pseudomedian of paired differences and its interval, as [`shift`].
-#[must_use]
-pub fn signed_shift(differences: &[f64], level: f64, tolerance: f64) -> Option<Shift> {
-    signed_rank(differences)?;
-    let mut tail = tail(level)?;
-    let left: Vec<f64> = differences.iter().copied().filter(|d| d.abs() > 0.0).collect();
-    let range = (least(&left), most(&left));
-    let ranks = |d: f64| RankSum::signed(&left, d);
-    // Few pairs cannot be that sure: R doubles what may be wrong until they can.
-    while tail < 0.5 {
-        let z = upper_quantile(tail);
-        if ranks(range.0).z(true) >= z && ranks(range.1).z(true) <= -z {
-            return Some(roots(range, tail, true, tolerance, ranks));
-        }
-        tail *= 2.0;
-    }
-    let estimate = root(range, tolerance, |d| ranks(d).z(false));
-    let mut sorted = left;
-    sorted.sort_by(f64::total_cmp);
-    let middle = median(&sorted);
-    Some(Shift { estimate, lower: middle, upper: middle })
-}
-
 fn usable(x: &[f64], y: &[f64]) -> Option<()> {
     (!x.is_empty() && !y.is_empty() && x.iter().chain(y).all(|value| value.is_finite())).then_some(())
 }
@@ -130,17 +99,6 @@ impl RankSum {
         let statistic = ranks[..x.len()].iter().sum::<f64>() - n_x * (n_x + 1.0) / 2.0;
         let variance = n_x * n_y / 12.0 * ((n + 1.0) - tied / (n * (n - 1.0)));
         Self { statistic, mean: n_x * n_y / 2.0, variance, ties: tied > 0.0 }
-    }
-
-    /// Of what lies above `shift`, by the distances from it.
-    fn signed(values: &[f64], shift: f64) -> Self {
-        let moved: Vec<f64> = values.iter().map(|value| value - shift).filter(|value| value.abs() > 0.0).collect();
-        let distances: Vec<f64> = moved.iter().map(|value| value.abs()).collect();
-        let (ranks, tied) = ranks(&distances);
-        let n = size(&moved);
-        let above = moved.iter().zip(&ranks).filter(|(value, _)| **value > 0.0);
-        let variance = n * (n + 1.0) * (2.0 * n + 1.0) / 24.0 - tied / 48.0;
-        Self { statistic: above.map(|(_, rank)| rank).sum(), mean: n * (n + 1.0) / 4.0, variance, ties: tied > 0.0 }
     }
 
     fn test(&self, continuity: bool) -> RankTest {

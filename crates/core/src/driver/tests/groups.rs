@@ -109,7 +109,7 @@ fn a_rule_that_somebody_else_writes_alone_is_left_alone() {
         (1, vec![(ON.canary(), 1)]),
     ] {
         let written = What::RuleWritten { rule, groups: groups.clone() };
-        let outcome = run(&with(vec![after(4, written)]), 6).unwrap();
+        let outcome = run(&with(vec![after(7, written)]), 6).unwrap();
         assert_eq!(outcome.violations, []);
         assert_eq!(outcome.ended(), Some(PhaseName::Superseded), "{groups:?}: {:#?}", outcome.rollout.history);
         let theirs = outcome.writes.iter().rposition(|write| !write.ours);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::command::{Answer, Request};
 use crate::deployment::{DeploymentRef, EcsQuestion, EcsStage, Hook, HookAnswer, Question, Reply, Shift};
-use crate::driver::{HookLine, HookReport, Settings, command, hook, tick};
+use crate::driver::{HookLine, HookReport, Settings, command, hook, tick, tick_told};
 use crate::observation::AlarmState;
 use crate::ports::{Fault, FaultKind, Ports};
 use crate::rollout::PhaseName;
@@ -625,4 +625,17 @@ fn the_table_of_deployments_says_what_each_came_to() {
     let damaged = table(&world).remove(0);
     assert_eq!((damaged.deployment.as_str(), damaged.seen), ("d-000000001", None));
     assert!(damaged.message.starts_with("rollout d-000000001 cannot be read: "), "{}", damaged.message);
+}
+
+/// It was answered, and nobody could read that it was.
+#[test]
+fn a_tick_that_cannot_list_the_rollouts_tells_what_it_did_about_hooks() {
+    let (world, hook) = called();
+    let kept = Faulty::once(&world, When::Every(Operation::Answer), Way::Fails(FaultKind::Failed));
+    ask(&kept, &hook);
+    let unlisted = Faulty::once(&world, When::Every(Operation::Active), Way::Fails(FaultKind::Failed));
+    let now = later(&world, 1);
+    let (report, listed) = run_now(tick_told(&unlisted, now, &SimBudget::plenty(), &settings())).unwrap();
+    assert!(listed.is_err());
+    assert_eq!(report.hooks.iter().filter_map(told).map(|(goes_on, _)| goes_on).collect::<Vec<_>>(), [true]);
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::command::Request;
-use crate::driver::{Line, Settings, TickReport, alarm, command, tick};
+use crate::driver::{Context, Line, Settings, TickReport, alarm, command, tick};
 use crate::observation::AlarmState;
 use crate::ports::{FaultKind, Ports};
 use crate::rollout::{PhaseName, Rollout};
@@ -19,6 +19,8 @@ on_both!(
     a_rollout_that_cannot_be_read_does_not_hide_the_others,
     a_rollout_that_cannot_be_read_does_not_keep_an_alarm_from_the_others,
     every_minute_another_rollout_comes_first,
+    what_there_is_no_time_to_do_is_not_put_on_record,
+    a_push_that_failed_is_noted_for_the_next_tick,
 );
 
 pub const FUNCTIONS: [&str; 3] = ["basket", "checkout", "search"];
@@ -136,6 +138,57 @@ fn every_minute_another_rollout_comes_first(on: On) {
         (1..4).map(|minute| tick_once(&world, &world, minute).lines[0].rollout.clone()).collect();
     firsts.sort();
     assert_eq!(firsts, ["basket-42", "checkout-42", "search-42"]);
+}
+
+/// Of what is on record and not done, a tick that has no time for the rollout would leave it undone.
+fn what_there_is_no_time_to_do_is_not_put_on_record(on: On) {
+    let world = three_rollouts(on);
+    world.set_now(start() + minutes(1));
+    let before = world.rollouts();
+    // Where the target group is attached already, the first decision is a raise.
+    let in_time = |seconds: u64, minute: u64| {
+        let budget = SimBudget::new(std::time::Duration::from_secs(seconds));
+        let now = start() + minutes(minute);
+        world.set_now(now);
+        run_now(tick(&world, now, &budget, &settings())).unwrap().unwrap()
+    };
+    let report = in_time(18, 1);
+    let said = |line: &Line| line.faults.iter().any(|fault| fault.starts_with("too little time left"));
+    assert!(report.lines.iter().all(said), "{report:?}");
+    assert_eq!(world.rollouts(), before);
+    in_time(21, 2);
+    assert_eq!(phases(&world), [PhaseName::Baking; 3]);
+    world.set_alarm("red", AlarmState::Alarm);
+    in_time(1, 3);
+    assert!(phases(&world).iter().all(|phase| matches!(phase, PhaseName::RollingBack | PhaseName::RolledBack)));
+}
+
+fn a_push_that_failed_is_noted_for_the_next_tick(on: On) {
+    let world = three_rollouts(on);
+    let settings = Settings { switch: Some(minutes(15)), ..settings() };
+    let at = |minute| {
+        let now = start() + minutes(minute);
+        world.set_now(now);
+        now
+    };
+    for minute in 1..3 {
+        run_now(tick(&world, at(minute), &SimBudget::plenty(), &settings)).unwrap().unwrap();
+    }
+    let armed = || world.switches().values().next().unwrap().at;
+    let before = armed();
+    let push = |ports: &Faulty<'_, World>, minute: u64| {
+        let now = at(minute);
+        let context = Context { ports, budget: &SimBudget::plenty(), settings: &settings, now };
+        let rollout = Rollout::clone(world.rollouts().values().next().unwrap());
+        run_now(context.push_on(&rollout)).unwrap()
+    };
+    let failing = Faulty::once(&world, When::Every(Operation::Arm), Way::Fails(FaultKind::Throttled));
+    assert!(push(&failing, 6).unwrap().faults[0].starts_with("arm was throttled"));
+    assert_eq!(armed(), before);
+    let sound = Faulty::new(&world, Vec::new());
+    push(&sound, 7);
+    assert!(armed() > before);
+    assert_eq!(push(&sound, 8), None, "it is told");
 }
 
 /// Steps of the golden ratio leave no gap that is much wider than the others.

@@ -220,7 +220,7 @@ fn a_writer_that_stalls_and_writes_late_strands_nothing(on: On) {
     assert!(!answers.is_empty() && answers.iter().all(|answer| answer.is_err() == (on == On::Lambda)), "{answers:?}");
     let stranded = if on == On::Lambda { Weight::ZERO } else { "10%".parse().unwrap() };
     assert_eq!(live(&world, on), Split::Ours(stranded));
-    (3..=4).for_each(|minute| tick_at(&world, &world, minute));
+    (3..=6).for_each(|minute| tick_at(&world, &world, minute));
     assert_eq!((phase(&world), live(&world, on)), (PhaseName::RolledBack, Split::Ours(Weight::ZERO)));
 }
 
@@ -265,7 +265,7 @@ fn an_abort_works_though_its_record_fails(on: On) {
     tick_at(&world, &world, 1);
     let once = Faulty::once(&world, When::Nth(Operation::Save, 0), Way::Fails(FaultKind::Throttled));
     abort(&once).unwrap();
-    (3..=4).for_each(|minute| tick_at(&world, &world, minute));
+    (3..=6).for_each(|minute| tick_at(&world, &world, minute));
     assert_eq!((phase(&world), live(&world, on)), (PhaseName::RolledBack, Split::Ours(Weight::ZERO)));
     let world = started(on);
     tick_at(&world, &world, 1);

@@ -17,6 +17,7 @@ on_both!(
     a_push_that_fails_is_made_up_for_by_the_next_tick,
     a_rollback_that_cannot_write_is_carried_out_by_it,
     a_retreat_does_not_wait_for_it,
+    ticks_that_see_nothing_leave_it_to_fire,
 );
 
 const SEED: u64 = 7;
@@ -179,6 +180,32 @@ fn a_retreat_does_not_wait_for_it(on: On) {
     stuck.faults.push(faulty(from, Span::from_hours(3), When::Every(Operation::Arm), Way::Hangs));
     let outcome = run(&stuck, SEED).unwrap();
     assert_eq!(outcome.turned_back(), Some(turned), "{:#?}", outcome.rollout.history);
+}
+
+/// With alarms that can be read there is somebody who turns back; and CloudWatch may be away for a while.
+fn ticks_that_see_nothing_leave_it_to_fire(on: On) {
+    let blind = |until, operations: &[Operation]| {
+        let mut scenario = switched(on.of(good()));
+        scenario.spec["strategy"] = json!({ "steps": [{ "weight": "10%", "bake": "50m" }] });
+        for operation in operations {
+            let denied = Way::Fails(FaultKind::Failed);
+            scenario.faults.push(faulty(minutes(5), until, When::Every(*operation), denied));
+        }
+        clean_run(&scenario, SEED)
+    };
+    let hours = Span::from_hours(3);
+    let outcome = blind(hours, &[Operation::Fetch, Operation::States]);
+    assert_eq!(outcome.ended(), Some(PhaseName::RolledBack), "{:#?}", outcome.rollout.history);
+    assert!(matches!(outcome.rollout.history.last().unwrap().why, Why::SwitchFired), "{:#?}", outcome.rollout.history);
+    assert!(outcome.turned_back().unwrap().since(outcome.started_at) <= minutes(5).plus(AT_MOST));
+    for (until, operations) in [
+        (minutes(5 + 14), [Operation::Fetch, Operation::States].as_slice()),
+        (minutes(45), &[Operation::Fetch]),
+        (minutes(45), &[Operation::States]),
+    ] {
+        let outcome = blind(until, operations);
+        assert_eq!(outcome.ended(), Some(PhaseName::Promoted), "{operations:?}: {:#?}", outcome.rollout.history);
+    }
 }
 
 /// What begins before that would be put back to what came before the last release.

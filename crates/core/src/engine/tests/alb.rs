@@ -432,7 +432,7 @@ fn harm_turns_a_half_written_weight_back_behind_every_rule() {
     assert_eq!(stage.tick(Verdict::Inconclusive), PhaseName::RollingBack);
     assert_eq!(stage.rules, [percent(5), Weight::ZERO], "the write failed");
     stage.reached = 2;
-    stage.ticks(2, Verdict::Inconclusive);
+    stage.ticks(4, Verdict::Inconclusive);
     assert_eq!(stage.rollout.phase.name(), PhaseName::RolledBack);
     assert_eq!(stage.rules, [Weight::ZERO; 2]);
 }
@@ -571,7 +571,7 @@ fn a_rule_that_is_gone_holds_every_raise_and_no_rollback() {
     assert_eq!(stage.tick(Verdict::Fail), PhaseName::RollingBack);
     assert_eq!(stage.rules, [Weight::ZERO; 2]);
     assert!(stage.holding.contains(&said), "{:?}", stage.holding);
-    stage.ticks(2, Verdict::Inconclusive);
+    stage.ticks(4, Verdict::Inconclusive);
     assert_eq!(stage.rollout.phase.name(), PhaseName::RolledBack);
 }
 

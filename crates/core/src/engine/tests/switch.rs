@@ -1,7 +1,9 @@
-//! The dead man's switch of a rollout that no tick has time for.
+//! The dead man's switch: of a rollout that no tick has time for, and of one at which a tick can see nothing.
 
-use super::fixtures::{at, every_phase, rollout_in};
-use crate::engine::{Effect, push};
+use super::fixtures::{alarms, analysis, at, every_phase, live, observation, rollout_in};
+use crate::analysis::{Count, MinuteSample, Pair, Samples, Verdict};
+use crate::engine::{Effect, decide, push, untold};
+use crate::observation::{AlarmState, Observation, Seen};
 use crate::rollout::{Phase, PutBack, Rollout, Why};
 use crate::spec::Mode;
 use crate::units::Span;
@@ -10,7 +12,7 @@ const TIME: Span = Span::from_minutes(15);
 
 /// In a phase, with a switch that was last told to wait until minute 20.
 fn armed(phase: Phase) -> Rollout {
-    let switch = Some(PutBack { at: at(20), earliest: at(20) });
+    let switch = Some(PutBack { at: at(20), earliest: at(20), untold: false });
     Rollout { switch, ..rollout_in(phase) }
 }
 
@@ -59,7 +61,7 @@ fn it_is_left_alone_when() {
     let baking = || in_phase("baking");
     let mut observing = baking();
     observing.spec.mode = Mode::Observe;
-    let told = |until| Rollout { switch: Some(PutBack { at: at(until), earliest: at(20) }), ..baking() };
+    let told = |until| Rollout { switch: Some(PutBack { at: at(until), earliest: at(20), untold: false }), ..baking() };
     for (name, rollout, minute) in [
         ("there is none", Rollout { switch: None, ..baking() }, 12),
         ("every writer is off", observing, 12),
@@ -77,4 +79,66 @@ fn a_rollback_to_where_nobody_would_answer_pushes_it_on() {
     let sentence = "no target of blue is healthy".to_owned();
     crate::engine::transition::announce(&mut rollout, at(11), Why::NobodyToGoBackTo { sentence });
     assert!(push(&rollout, at(12), TIME).is_some());
+}
+
+fn told(effects: &[Effect]) -> Vec<crate::units::Timestamp> {
+    let told = effects.iter().filter_map(|effect| if let Effect::Arm { at } = effect { Some(*at) } else { None });
+    told.collect()
+}
+
+#[test]
+fn a_push_that_failed_is_made_up_for_by_the_next_tick_whether_it_has_time_or_not() {
+    let pushed = push(&in_phase("baking"), at(12), TIME).unwrap().next;
+    assert_eq!(push(&pushed, at(13), TIME), None, "it is told");
+    let until = pushed.switch.unwrap().at;
+    let failed = untold(&pushed).unwrap();
+    assert_eq!(failed.revision, pushed.revision + 1);
+    let again = push(&failed, at(13), TIME).unwrap();
+    assert_eq!((told(&again.effects), again.next.switch), (vec![until], pushed.switch));
+    for unsure in [pushed, failed] {
+        let seen = Observation { switch: Some(TIME), ..observation(&unsure, at(13), live(5)) };
+        let decision = decide(&unsure, &seen, Some(&analysis(Verdict::Inconclusive)));
+        assert_eq!(
+            (told(&decision.effects), decision.next.switch.map(|switch| switch.untold)),
+            (vec![until], Some(false))
+        );
+    }
+}
+
+/// Nobody who could turn it back looks at it, as if no tick came.
+#[test]
+fn a_tick_that_sees_neither_metrics_nor_alarms_does_not_push_it_on() {
+    let rollout = in_phase("baking");
+    let unread = |pairs: Vec<Pair>| {
+        let minutes = vec![MinuteSample { minute: at(10).minute(), weight: crate::units::Weight::ZERO, pairs }];
+        Seen::Known(Samples { minutes, unread: vec!["fetch failed".to_owned()], ..Samples::default() })
+    };
+    let nothing = || unread(vec![Pair::default()]);
+    let some = || unread(vec![Pair::default(), Pair::of(Count::new(10.0, 0.0), None)]);
+    let (down, rings) = (|| Seen::Missing("down".to_owned()), || alarms(AlarmState::Ok));
+    let (missing, none_set) = (|| Seen::Missing("down".to_owned()), || Seen::Known([].into()));
+    let of = |samples, alarms, judge_failed: Option<&str>| {
+        let calm = Observation { switch: Some(TIME), ..observation(&rollout, at(12), live(5)) };
+        Observation { samples, alarms, judge_failed: judge_failed.map(str::to_owned), ..calm }
+    };
+    let calm = || observation(&rollout, at(12), live(5)).samples;
+    for (name, seen, pushes) in [
+        ("everything", of(calm(), rings(), None), true),
+        ("metrics of which there are none, for nobody came", of(calm(), down(), None), true),
+        ("alarms alone", of(missing(), rings(), None), true),
+        ("alarms alone, and the judge has a bug", of(calm(), rings(), Some("bug")), true),
+        ("one of the metrics", of(some(), down(), None), true),
+        ("nothing", of(missing(), down(), None), false),
+        ("nothing, and there is no alarm", of(missing(), none_set(), None), false),
+        ("no metric of several", of(nothing(), down(), None), false),
+        ("metrics, and the judge has a bug", of(calm(), down(), Some("bug")), false),
+    ] {
+        let decision = decide(&rollout, &seen, None);
+        let moved = told(&decision.effects).iter().any(|until| *until > at(20));
+        let said = decision.holding.iter().any(|why| why.starts_with("neither metrics nor alarms can be seen"));
+        assert_eq!((moved, said), (pushes, !pushes), "{name}: {decision:?}");
+        assert_eq!(decision.next.switch.unwrap().at > at(20), pushes, "{name}");
+    }
+    let late = Observation { now: at(30), ..of(missing(), down(), None) };
+    assert_eq!(told(&decide(&rollout, &late, None).effects).len(), 1, "what has not fired by then is armed again");
 }

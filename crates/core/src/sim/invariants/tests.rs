@@ -282,7 +282,7 @@ fn traffic_is_split_only_while_a_switch_is_armed(on: On) {
         Settings { mode, metric_lag, switch, deployment_spec: None }
     };
     let on_duty = waits(Some(Span::from_minutes(15)), Mode::Enforce);
-    let told = PutBack { at: start(), earliest: start() };
+    let told = PutBack { at: start(), earliest: start(), untold: false };
     let split = Rollout { switch: Some(told), ..first_step(on) };
     for (armed, wanted) in [
         (Some((1, on.baseline())), vec![]),
@@ -305,7 +305,7 @@ fn traffic_is_split_only_while_a_switch_is_armed(on: On) {
 }
 
 fn of_what_has_ended_no_switch_is_left(on: On) {
-    let armed = PutBack { at: start(), earliest: start() };
+    let armed = PutBack { at: start(), earliest: start(), untold: false };
     let ended = Phase::Promoted { at: start() };
     let promoted = Rollout { phase: ended, switch: Some(armed), ..first_step(on) };
     let world = world_with(&promoted);

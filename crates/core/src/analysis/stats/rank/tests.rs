@@ -14,11 +14,11 @@ fn numbers(value: &Value) -> Vec<f64> {
 #[test]
 fn ranks_agree_with_r_and_scipy() {
     let vectors: Vec<Value> = serde_json::from_str(include_str!("vectors.json")).unwrap();
-    assert_eq!(vectors.len(), 17);
+    assert_eq!(vectors.len(), 15);
     for vector in &vectors {
         let id = vector["id"].as_str().unwrap();
         let [rtol, atol] = ["rtol", "atol"].map(|key| vector[key].as_f64().unwrap());
-        let computed = computed(id, vector);
+        let computed = computed(vector);
         let expected = vector["expected"].as_object().unwrap();
         assert_eq!(computed.len(), expected.len(), "{id}: nothing is left out");
         for (key, ours) in computed {
@@ -28,17 +28,11 @@ fn ranks_agree_with_r_and_scipy() {
     }
 }
 
-fn computed(id: &str, vector: &Value) -> Vec<(&'static str, f64)> {
+fn computed(vector: &Value) -> Vec<(&'static str, f64)> {
     let [x, y] = ["x", "y"].map(|key| numbers(&vector["input"][key]));
     let call = vector["call"].as_str().unwrap();
     let exact = call.contains("exact=TRUE") || call.contains("'exact'");
     let null = if exact { Null::Exact } else { Null::Normal { continuity: !call.contains("'use_continuity': False") } };
-    if id.starts_with("wsr") {
-        let differences: Vec<f64> = x.iter().zip(&y).map(|(x, y)| x - y).collect();
-        let test = signed_rank(&differences).unwrap();
-        let shift = signed_shift(&differences, 0.95, FINE).unwrap();
-        return [("V", test.statistic), ("p", test.two_sided)].into_iter().chain(limits(shift)).collect();
-    }
     let test = mann_whitney(&x, &y, null).unwrap();
     if call.contains("greater") {
         return vec![("U", test.statistic), ("p", test.greater)];
@@ -97,11 +91,6 @@ fn what_cannot_be_ranked_has_no_result() {
     }
     for level in [0.0, 1.0, -1.0, f64::NAN] {
         assert_eq!(shift(&[1.0], &[2.0], level, Null::Exact, ROOT_TOLERANCE), None);
-        assert_eq!(signed_shift(&[1.0, 2.0], level, ROOT_TOLERANCE), None);
-    }
-    for differences in [vec![], vec![0.0, -0.0], vec![f64::NAN, 1.0]] {
-        assert_eq!(signed_rank(&differences), None);
-        assert_eq!(signed_shift(&differences, 0.95, ROOT_TOLERANCE), None);
     }
 }
 
@@ -117,13 +106,4 @@ fn equal_values_say_nothing() {
     // Minus zero is zero.
     let zeros = mann_whitney(&[0.0, -0.0], &[-0.0, 0.0], Null::Exact).unwrap();
     assert!((zeros.statistic - 2.0).abs() < 1e-12);
-}
-
-/// Two pairs cannot be 95 % sure of anything: the interval still is one.
-#[test]
-fn few_pairs_still_have_an_interval() {
-    for differences in [vec![1.0], vec![1.0, 2.0], vec![-1.0, 2.0, 3.0], vec![5.0; 3]] {
-        let shift = signed_shift(&differences, 0.95, ROOT_TOLERANCE).unwrap();
-        assert!(shift.lower <= shift.upper && shift.estimate.is_finite(), "{differences:?}: {shift:?}");
-    }
 }
