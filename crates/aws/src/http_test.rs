@@ -1,8 +1,6 @@
 //! Tests a version by asking it over HTTP, with the client that carries the SDK's own calls. It follows no redirect.
 
 use aws_smithy_http_client::Connector;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::http::HttpError;
@@ -39,7 +37,7 @@ impl Aws {
     }
 
     pub(crate) fn http(&self) -> &Connector {
-        self.http.get_or_init(|| Connector::builder().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build())
+        self.http.get_or_init(|| Connector::builder().tls_provider(TLS).build())
     }
 }
 

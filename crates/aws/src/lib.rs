@@ -97,6 +97,9 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 const MAX_ATTEMPTS: u32 = 3;
 
+/// The SDK's own choice gathers entropy for 40 ms and more before its first connection: in every cold start.
+pub(crate) const TLS: Provider = Provider::Rustls(CryptoMode::Ring);
+
 /// A client whose requests are counted.
 macro_rules! client {
     ($sdk:ident, $aws:expr) => {
@@ -109,6 +112,7 @@ impl Aws {
     /// (`AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>` among it), then the shared configuration files.
     pub async fn new(config: AwsConfig) -> Self {
         let sdk = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(aws_smithy_http_client::Builder::new().tls_provider(TLS).build_https())
             .timeout_config(timeouts(ATTEMPT_TIMEOUT, OPERATION_TIMEOUT))
             .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
             .load()

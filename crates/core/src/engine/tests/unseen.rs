@@ -40,7 +40,7 @@ fn a_weight_is_presumed_where_it_was_seen_and_nothing_is_under_way() {
 fn nothing_is_presumed_where() {
     let baking = || quiet().remove(0).1;
     assert!(presumed(&baking(), at(12)).is_some());
-    let armed = |earliest| Some(PutBack { at: at(25), earliest });
+    let armed = |earliest| Some(PutBack { at: at(25), earliest, untold: false });
     assert!(presumed(&Rollout { switch: armed(at(13)), ..baking() }, at(12)).is_some());
     let not_seen = WeightSeen { at: at(2), weight: percent(1) };
     let cases = [
