@@ -122,7 +122,7 @@ fn check_command(document: &str, words: &[&str]) -> Result<(), String> {
             repository("fuzz/run").exists() && rest.first().is_some_and(|seconds| seconds.parse::<u32>().is_ok()),
             "no such script, or no seconds",
         ),
-        [script @ (".ci/run" | "mutants/run")] => holds(repository(script).exists(), "no such file"),
+        [script @ (".ci/run" | ".ci/examples" | "mutants/run")] => holds(repository(script).exists(), "no such file"),
         [script @ ".ci/prebuilt", architecture, "<", template] => {
             let known = read(script).contains(&format!("\"{architecture}\""));
             holds(known && repository(template).exists(), "no such architecture, or no such template")
