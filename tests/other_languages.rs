@@ -92,13 +92,11 @@ fn json_of(object: &str) -> Value {
     let mut text = String::new();
     let mut lines = object.lines().map(str::trim).peekable();
     while let Some(line) = lines.next() {
-        let parts: Vec<&str> = line.split('=').map(str::trim).collect();
-        for part in &parts[..parts.len() - 1] {
-            let (before, name) = part.rsplit_once(['{', ' ']).unwrap_or(("", part));
-            let opened = if part.contains('{') { "{" } else { "" };
-            text.push_str(&format!("{before}{opened}\"{}\":", name.trim()));
+        let mut words = line.split(' ').filter(|word| !word.is_empty()).peekable();
+        while let Some(word) = words.next() {
+            let is_name = words.next_if_eq(&"=").is_some();
+            text.push_str(&if is_name { format!("\"{word}\":") } else { word.to_owned() });
         }
-        text.push_str(parts[parts.len() - 1]);
         let ends = line.ends_with('{') || lines.peek().is_none_or(|next| next.starts_with('}'));
         text.push_str(if ends { "\n" } else { ",\n" });
     }
