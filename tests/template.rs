@@ -399,6 +399,37 @@ fn what_is_released_says_what_it_is_made_of() {
     }
 }
 
+#[test]
+fn a_release_is_of_the_version_that_the_source_says() {
+    let tag =
+        |name: &str| Command::new(PYTHON).arg(repository(".ci/version")).arg(name).current_dir(repository("")).output();
+    let version = env!("CARGO_PKG_VERSION");
+    let right = tag(&format!("v{version}")).unwrap();
+    assert!(right.status.success(), "{}", text(&right));
+    for (wrong, said) in [
+        (
+            "v0.0.9",
+            format!(
+                "the tag is v0.0.9, and Cargo.toml says {version}, template.yaml says {version}, CHANGELOG.md says {version}"
+            ),
+        ),
+        (version, format!("the tag is {version}, and a tag begins with v")),
+    ] {
+        let refused = tag(wrong).unwrap();
+        assert_eq!((refused.status.code(), text(&refused).trim()), (Some(1), said.as_str()));
+    }
+    // Nothing is published that was not tested, and nothing that is not attested.
+    let workflow = std::fs::read_to_string(repository(".github/workflows/release.yml")).unwrap();
+    for step in ["run: .ci/version \"$GITHUB_REF_NAME\"", "run: .ci/run", "needs: [test, build]"] {
+        assert!(workflow.contains(step), "{step}");
+    }
+    for made in ["zip", "yaml", "cdx.json"] {
+        let files =
+            [format!("release/coalmine-${{{{ matrix.architecture }}}}.{made}"), format!("release/coalmine-*.{made}")];
+        assert!(files.iter().all(|file| workflow.contains(file.as_str())), "{made}");
+    }
+}
+
 /// What a tag names may be another thing tomorrow.
 #[test]
 fn workflows_name_what_they_use_by_its_digest() {
@@ -411,7 +442,7 @@ fn workflows_name_what_they_use_by_its_digest() {
             uses += 1;
         }
     }
-    assert_eq!(uses, 6);
+    assert_eq!(uses, 7);
 }
 
 fn piped(command: &mut Command, input: &str) -> String {

@@ -130,7 +130,7 @@ fn check_command(document: &str, words: &[&str]) -> Result<(), String> {
         ["sha256sum", "--check", "--ignore-missing", "SHA256SUMS"] => {
             holds(read(RELEASE).contains("sha256sum coalmine-* > SHA256SUMS"), "a release has no such file")
         }
-        ["gh", "attestation", "verify", "coalmine-arm64.zip", "--repo", "THIS-REPOSITORY"] => {
+        ["gh", "attestation", "verify", "coalmine-arm64.zip" | "coalmine-arm64.yaml", "--repo", "THIS-REPOSITORY"] => {
             holds(read(RELEASE).contains("attest-build-provenance@"), "a release has no attestation")
         }
         ["sam", "deploy", "--guided", rest @ ..] | ["sam", "deploy", rest @ ..] => deploy(document, rest),
