@@ -55,34 +55,28 @@ fn what_the_first_version_stored_is_read_and_nothing_of_it_is_lost() {
     assert_eq!(read_state(&stored("1", &written.to_string())).unwrap(), rollout);
 }
 
-/// Every object of a document, as a pointer.
-fn objects(value: &Value, place: &str, found: &mut Vec<String>) {
-    match value {
-        Value::Object(fields) => {
-            found.push(place.to_owned());
-            fields.iter().for_each(|(name, value)| objects(value, &format!("{place}/{name}"), found));
-        }
-        Value::Array(items) => {
-            items.iter().enumerate().for_each(|(at, item)| objects(item, &format!("{place}/{at}"), found));
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-/// Two builds work side by side while one replaces the other, and a newer one may have to be replaced by an older one. What is
-/// listed is no struct but one of several kinds: a new kind raises the shape's version.
+/// Two builds work side by side while one replaces the other, and a newer one may have to be replaced by an older one. A new kind of
+/// something is no field: it raises the shape's version.
 #[test]
-fn a_field_that_a_newer_version_adds_is_read_over() {
+fn a_field_that_a_newer_version_adds_is_read_over_and_left_out_again() {
     let golden: Value = serde_json::from_str(GOLDEN).unwrap();
-    let mut places = Vec::new();
-    objects(&golden, "", &mut places);
-    let is_refused = |place: &String| {
+    let rollout = read_state(&stored("1", GOLDEN)).unwrap();
+    for place in [
+        "",
+        "/spec",
+        "/spec/after",
+        "/spec/alarms",
+        "/spec/analysis",
+        "/spec/undecided",
+        "/plan",
+        "/phase",
+        "/history/0",
+    ] {
         let mut newer = golden.clone();
-        newer.pointer_mut(place).unwrap()["ofTomorrow"] = Value::from(1);
-        read_state(&stored("1", &newer.to_string())).is_err()
-    };
-    let refused: Vec<&String> = places.iter().filter(|place| is_refused(place)).collect();
-    assert_eq!(refused, ["TODO"]);
+        newer.pointer_mut(place).unwrap().as_object_mut().unwrap().insert("ofTomorrow".to_owned(), Value::from(1));
+        let read = read_state(&stored("1", &newer.to_string())).unwrap_or_else(|error| panic!("{place}: {error}"));
+        assert_eq!(read, rollout, "{place}");
+    }
 }
 
 #[test]
