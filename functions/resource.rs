@@ -2,10 +2,11 @@
 //!
 //! An error here has Lambda ask again, so it is for what could not be kept, and for events that nobody waits for.
 
+use coalmine_core::cloudformation::wish::LONGEST_TIMEOUT;
 use coalmine_core::cloudformation::{Answer, Asked, Caller, Kind, Wish};
 use coalmine_core::driver;
 use coalmine_core::ports::Stacks;
-use coalmine_core::spec::Problem;
+use coalmine_core::spec::{Problem, Version};
 use coalmine_core::units::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde_json::{Value, json};
@@ -73,10 +74,10 @@ pub fn read(event: &Value, now: Timestamp, loopback: bool) -> Result<Heard, Even
     };
     let caller = caller(physical)?;
     Ok(match wish {
-        Ok(wish) => Heard::Asked(Asked { kind, caller, wish, received: now }),
+        Ok(wish) => Heard::Asked(asked(event, kind, caller, wish, now)),
         // What is given up may be wrong in whatever it says besides.
         Err(_) if kind == Kind::Delete => match event.get("ResourceProperties").and_then(Wish::outline) {
-            Some(wish) => Heard::Asked(Asked { kind, caller, wish, received: now }),
+            Some(wish) => Heard::Asked(asked(event, kind, caller, wish, now)),
             None => Heard::Decided(caller, Answer::Succeeded { version: None, rollout: None }),
         },
         Err(problems) => {
@@ -86,10 +87,30 @@ pub fn read(event: &Value, now: Timestamp, loopback: bool) -> Result<Heard, Even
     })
 }
 
+fn asked(event: &Value, kind: Kind, caller: Caller, wish: Wish, received: Timestamp) -> Asked {
+    let signed = signed(&caller.url).filter(|at| *at <= received && received.since(*at) <= LONGEST_TIMEOUT);
+    let rewrites = old(event, &wish).is_some_and(|old| old.triggers != wish.triggers);
+    Asked { kind, caller, wish, received, signed, rewrites }
+}
+
+/// When the address was signed, which CloudFormation does for every request: `X-Amz-Date=20261121T140200Z`.
+fn signed(url: &str) -> Option<Timestamp> {
+    let date = url.split(['?', '&']).find_map(|field| field.strip_prefix("X-Amz-Date="))?;
+    let part = |from: usize, to: usize| date.get(from..to).filter(|part| part.bytes().all(|b| b.is_ascii_digit()));
+    let (year, month, day) = (part(0, 4)?, part(4, 6)?, part(6, 8)?);
+    let (hour, minute, second) = (part(9, 11)?, part(11, 13)?, part(13, 15)?);
+    format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z").parse().ok()
+}
+
 /// The version that the stack had behind the same alias.
-fn before(event: &Value, wish: &Wish) -> Option<coalmine_core::spec::Version> {
+fn before(event: &Value, wish: &Wish) -> Option<Version> {
+    old(event, wish).map(|old| old.version)
+}
+
+/// What the stack said before of the same alias.
+fn old(event: &Value, wish: &Wish) -> Option<Wish> {
     let old = Wish::outline(event.get("OldResourceProperties")?)?;
-    (old.target() == wish.target()).then_some(old.version)
+    (old.target() == wish.target()).then_some(old)
 }
 
 /// What is sent there is no secret, but nobody is to have this function knock at doors of theirs.
@@ -205,6 +226,44 @@ mod tests {
         ] {
             asked["OldResourceProperties"] = old;
             assert_eq!(from(&asked).as_deref(), before);
+        }
+    }
+
+    #[test]
+    fn a_request_was_asked_when_its_address_was_signed() {
+        for (query, seconds_ago) in [
+            ("X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date=20261121T140130Z&X-Amz-Expires=7200", Some(30)),
+            ("X-Amz-Date=20261121T130200Z", Some(3600)),
+            // What cannot be is not believed: a time of tomorrow, or longer ago than CloudFormation waits.
+            ("X-Amz-Date=20261121T140201Z", None),
+            ("X-Amz-Date=20261121T130159Z", None),
+            ("X-Amz-Date=20261321T140130Z", None),
+            ("X-Amz-Date=2026112", None),
+            ("X-Amz-Date=20261121T1401%30", None),
+            ("Expires=1795269730&Signature=s", None),
+        ] {
+            let read = read(&event(&format!("https://bucket.s3.amazonaws.com/key?{query}")), now(), false).unwrap();
+            let Heard::Asked(asked) = read else { panic!("{read:?}") };
+            assert_eq!(asked.signed.map(|at| now().since(at).seconds()), seconds_ago, "{query}");
+        }
+    }
+
+    #[test]
+    fn cloudformation_writes_an_alias_of_which_anything_else_changes() {
+        let mut asked = event("https://bucket.s3.amazonaws.com/k");
+        asked["RequestType"] = "Update".into();
+        asked["ResourceProperties"]["Triggers"] = json!({ "Description": "new" });
+        for (alias, triggers, rewrites) in [
+            ("live", json!({ "Description": "new" }), false),
+            ("live", json!({ "Description": "old" }), true),
+            ("live", Value::Null, true),
+            ("blue", json!({ "Description": "old" }), false),
+        ] {
+            asked["OldResourceProperties"] =
+                json!({ "Function": "checkout", "Alias": alias, "Version": "41", "Triggers": triggers });
+            let read = read(&asked, now(), false).unwrap();
+            let Heard::Asked(asked) = read else { panic!("{read:?}") };
+            assert_eq!(asked.rewrites, rewrites, "{triggers} of {alias}");
         }
     }
 }

@@ -207,7 +207,14 @@ fn resource() -> Resource {
         url: "https://bucket.s3.amazonaws.com/key".to_owned(),
     };
     let received = Minute::from_index(1000).start();
-    let asked = Asked { kind: Kind::Create, caller, wish: Wish::read(&properties).unwrap(), received };
+    let asked = Asked {
+        kind: Kind::Create,
+        caller,
+        wish: Wish::read(&properties).unwrap(),
+        received,
+        signed: None,
+        rewrites: false,
+    };
     Resource::asked_of(None, asked).unwrap()
 }
 

@@ -24,6 +24,7 @@ mod hooks_ecs;
 mod hooks_model;
 mod hooks_specs;
 mod macros;
+mod other_languages;
 mod pages;
 mod permissions;
 mod plan;

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::{allowed, needed, python, support};
+use crate::harness::{allowed, handlers, needed, python, support};
 
 /// What the functions read.
 const ENVIRONMENT: [&str; 10] = [
@@ -106,6 +106,17 @@ fn the_stack_is_what_the_functions_expect() {
         assert_eq!(boundary[1], json!({ "Ref": "PermissionsBoundaryArn" }), "{role}");
     }
 
+    // The documents deploy with CAPABILITY_IAM, which is not enough for what has a name of its own.
+    let of_iam = plain["Resources"]
+        .as_object()
+        .unwrap()
+        .values()
+        .filter(|one| one["Type"].as_str().unwrap().starts_with("AWS::IAM::"));
+    for one in of_iam {
+        let named = ["RoleName", "ManagedPolicyName"].iter().any(|name| one["Properties"].get(*name).is_some());
+        assert!(!named, "{one}");
+    }
+
     let hook = &plain["Resources"]["Hook"]["Properties"];
     assert_eq!(hook["FunctionName"], json!({ "Fn::Sub": "CodeDeployHook_${AWS::StackName}" }));
     let news = &plain["Resources"]["HookDeploymentChange"]["Properties"];
@@ -160,6 +171,14 @@ fn whatever_changes_something_is_limited_by_parameters() {
         let name = parameter.split(['$', '}']).nth(1).unwrap();
         assert!(all.iter().all(|arn| arn.to_string().contains(name)), "{action}: {resource}");
         assert!(all.iter().any(|arn| arn.to_string().contains(parameter)), "{action}: {resource}");
+    }
+    // The resource has a part of what the others have, as it stands there.
+    let own = plain["Resources"]["ResourceRole"]["Properties"]["Policies"].as_array().unwrap();
+    let own = own.iter().find(|policy| policy["PolicyName"] == "RollOutAliases").unwrap();
+    let everything = [both.clone(), statements("Look")].concat();
+    for statement in own["PolicyDocument"]["Statement"].as_array().unwrap() {
+        let reads_all = statement["Resource"] == "*" && statement["Action"].to_string().contains("codedeploy:List");
+        assert!(reads_all || everything.contains(statement), "{statement}");
     }
     // A metric has no resource; its namespace is what limits it.
     let metric = both.iter().find(|statement| statement["Action"] == "cloudwatch:PutMetricData").unwrap();
@@ -222,6 +241,16 @@ const ATTENDS: &str = "attend_all";
 /// So does this: whoever starts a rollout does so by the command's code.
 const STARTS: &str = "start";
 
+/// The rollouts that the resource starts and aborts are of aliases, and judge nobody's deployments.
+const NOT_OF_ALIASES: [&str; 6] = [
+    "cloudwatch:PutMetricData",
+    "codedeploy:GetDeployment",
+    "codedeploy:GetDeploymentConfig",
+    "codedeploy:StopDeployment",
+    "ecs:",
+    "elasticloadbalancing:",
+];
+
 /// Neither less than a function needs, which the gate before it would refuse in the test that is named, nor more.
 #[test]
 fn every_role_has_what_its_function_needs_and_nothing_else() {
@@ -232,6 +261,7 @@ fn every_role_has_what_its_function_needs_and_nothing_else() {
         let as_the_tick = |(of, same, by): &(&str, &str, &str)| (*of, *same) == ("tick", action) && *by != ATTENDS;
         let as_the_command = |(of, same, by): &(&str, &str, &str)| (*of, *same) == ("command", action) && *by != STARTS;
         let known = match test {
+            ATTENDS if handler == "resource" && NOT_OF_ALIASES.iter().any(|part| action.starts_with(part)) => false,
             ATTENDS => handler != "tick" && needed().iter().any(as_the_tick),
             STARTS => handler != "command" && needed().iter().any(as_the_command),
             test => tests.contains(&format!("fn {test}(")),
@@ -241,12 +271,15 @@ fn every_role_has_what_its_function_needs_and_nothing_else() {
     }
     // What Lambda itself does in the function's name.
     let of_lambda = ["logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage"];
-    for (handler, mut shown) in shown {
+    // The macro asks nobody for anything, and is in no line.
+    assert!(shown.keys().all(|handler| handlers().any(|known| known == *handler)), "{:?}", shown.keys());
+    for handler in handlers() {
+        let mut shown = shown.remove(handler).unwrap_or_default();
         let receives = ["alarm", "hook", "resource"].contains(&handler);
         shown.extend(of_lambda[..if receives { 3 } else { 2 }].iter().map(|action| (*action).to_owned()));
         let granted = allowed(handler);
         let unneeded: Vec<_> = granted.difference(&shown).collect();
-        let missing: Vec<_> = shown.difference(granted).collect();
+        let missing: Vec<_> = shown.difference(&granted).collect();
         assert!(unneeded.is_empty() && missing.is_empty(), "{handler}: not needed {unneeded:?}, missing {missing:?}");
     }
 }
@@ -366,6 +399,37 @@ fn what_is_released_says_what_it_is_made_of() {
     }
 }
 
+#[test]
+fn a_release_is_of_the_version_that_the_source_says() {
+    let tag =
+        |name: &str| Command::new(PYTHON).arg(repository(".ci/version")).arg(name).current_dir(repository("")).output();
+    let version = env!("CARGO_PKG_VERSION");
+    let right = tag(&format!("v{version}")).unwrap();
+    assert!(right.status.success(), "{}", text(&right));
+    for (wrong, said) in [
+        (
+            "v0.0.9",
+            format!(
+                "the tag is v0.0.9, and Cargo.toml says {version}, template.yaml says {version}, CHANGELOG.md says {version}"
+            ),
+        ),
+        (version, format!("the tag is {version}, and a tag begins with v")),
+    ] {
+        let refused = tag(wrong).unwrap();
+        assert_eq!((refused.status.code(), text(&refused).trim()), (Some(1), said.as_str()));
+    }
+    // Nothing is published that was not tested, and nothing that is not attested.
+    let workflow = std::fs::read_to_string(repository(".github/workflows/release.yml")).unwrap();
+    for step in ["run: .ci/version \"$GITHUB_REF_NAME\"", "run: .ci/run", "needs: [test, build]"] {
+        assert!(workflow.contains(step), "{step}");
+    }
+    for made in ["zip", "yaml", "cdx.json"] {
+        let files =
+            [format!("release/coalmine-${{{{ matrix.architecture }}}}.{made}"), format!("release/coalmine-*.{made}")];
+        assert!(files.iter().all(|file| workflow.contains(file.as_str())), "{made}");
+    }
+}
+
 /// What a tag names may be another thing tomorrow.
 #[test]
 fn workflows_name_what_they_use_by_its_digest() {
@@ -378,7 +442,7 @@ fn workflows_name_what_they_use_by_its_digest() {
             uses += 1;
         }
     }
-    assert_eq!(uses, 6);
+    assert_eq!(uses, 7);
 }
 
 fn piped(command: &mut Command, input: &str) -> String {

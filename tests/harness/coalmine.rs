@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::cli::command_in;
 use super::cloud::Cloud;
-use super::gate::Gate;
+use super::gate::{self, Gate};
+use super::iam::TABLE;
 use super::scheduler::{SWITCH_ROLE, SWITCHES};
 
-const TABLE: &str = "coalmine";
 /// The phases that nothing follows.
 pub const ENDS: [&str; 3] = ["promoted", "rolledBack", "superseded"];
 
@@ -162,7 +162,9 @@ impl Drop for Coalmine {
         if std::thread::panicking() {
             return;
         }
-        let wrong: Vec<String> = self.deployed.borrow().values().flat_map(Gate::wrong).collect();
+        let deployed = self.deployed.borrow();
+        let mut wrong: Vec<String> = deployed.values().flat_map(Gate::wrong).collect();
+        wrong.extend(gate::undeployed(deployed.keys()));
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }

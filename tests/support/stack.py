@@ -68,7 +68,7 @@ def main(port, action, bootstrap, code_deploy):
         return
     body = json.dumps(fitted(json.load(sys.stdin), port, code_deploy, upload(port, bootstrap)))
     act = cloudformation.create_stack if action == "create" else cloudformation.update_stack
-    act(StackName=NAME, TemplateBody=body, Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"])
+    act(StackName=NAME, TemplateBody=body, Capabilities=["CAPABILITY_IAM"])
     waiter = cloudformation.get_waiter(f"stack_{action}_complete")
     try:
         waiter.wait(StackName=NAME, WaiterConfig={"Delay": 1})

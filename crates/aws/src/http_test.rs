@@ -9,7 +9,7 @@ use coalmine_core::observation::TestOutcome;
 use coalmine_core::ports::{Fault, FaultKind};
 use coalmine_core::spec::HttpTest;
 
-use crate::Aws;
+use crate::{Aws, TLS};
 use crate::errors::innermost;
 use crate::invoke::{LONGEST_TEST, quoted};
 

@@ -134,10 +134,15 @@ fn published(version: &Value, target: &Target) -> Result<Version, Vec<Problem>> 
     if let Target::Alb(_) = target {
         return Err(wrong("belongs to Lambda; which target group is new is read from the rule".to_owned()));
     }
-    let Some(text) = version.as_str() else {
-        return Err(wrong("must be a text, such as `\"42\"`".to_owned()));
+    let text = match version {
+        Value::String(text) => text.clone(),
+        // Whoever has it from a shell may have left the quotes out.
+        Value::Number(number) => number.to_string(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+            return Err(wrong("must be the number of a version, such as `\"42\"`".to_owned()));
+        }
     };
-    PublishedVersion::read(text).map(|version| Version(version.0)).map_err(wrong)
+    PublishedVersion::read(&text).map(|version| Version(version.0)).map_err(wrong)
 }
 
 /// As `next` of an answer says it.

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use coalmine_core::cloudformation::{Resource, Step};
 use coalmine_core::probe::{Broken, told};
+use coalmine_core::units::{Span, Timestamp};
 use serde_json::Value;
 
 use super::shape::{self, Item, ShapeError};
@@ -45,6 +47,16 @@ pub fn stored(bytes: &[u8]) -> Result<(), Broken> {
         }
         Err(error) => refused(error)?,
     }
+    match shape::read_resource(&item) {
+        Ok(resource) => {
+            let written = again("a stack's resource", shape::resource_item(&resource))?;
+            if written.is_some_and(|item| shape::read_resource(&item).ok().as_ref() != Some(&resource)) {
+                return Err(differs("a stack's resource"));
+            }
+            followed(&resource)?;
+        }
+        Err(error) => refused(error)?,
+    }
     match shape::read_sealed(&item) {
         Ok(minutes) => {
             let written = shape::sealed_item("a", &minutes).transpose().map(|item| again("minutes", item));
@@ -54,6 +66,24 @@ pub fn stored(bytes: &[u8]) -> Result<(), Broken> {
             }
         }
         Err(error) => refused(error)?,
+    }
+    Ok(())
+}
+
+/// Whatever was kept of a request has a next step at any time, and an answer is told in time or not at all.
+fn followed(resource: &Resource) -> Result<(), Broken> {
+    let asked = resource.asked.received;
+    for now in [asked, resource.asked.answer_by(), asked + Span::from_hours(24), Timestamp::from_epoch_seconds(0)] {
+        let step = resource.unseen("nobody knows", now);
+        if matches!(step, Step::Send(_)) && resource.asked.is_over(now) {
+            return Err(Broken(format!("{step:?} is late at {now}")));
+        }
+    }
+    // Whoever has the address may answer.
+    let caller = &resource.asked.caller;
+    let named = [&caller.stack, &caller.physical, &caller.request].iter().any(|name| name.contains(&caller.url));
+    if caller.url.len() > 20 && !named && format!("{caller:?}").contains(&caller.url) {
+        return Err(Broken("the address of an answer is shown".to_owned()));
     }
     Ok(())
 }
@@ -89,6 +119,7 @@ mod tests {
         for document in [
             &include_bytes!("../../../../fuzz/seeds/stored/rollout.json")[..],
             include_bytes!("../../../../fuzz/seeds/stored/hook.json"),
+            include_bytes!("../../../../fuzz/seeds/stored/resource.json"),
             include_bytes!("../../../../fuzz/seeds/stored/sealed.json"),
         ] {
             stored(document).unwrap();

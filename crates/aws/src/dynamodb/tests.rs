@@ -31,12 +31,12 @@ fn next(rollout: Rollout) -> Rollout {
     Rollout { revision: 6, ..rollout }
 }
 
-fn done() -> Reply {
+pub(super) fn done() -> Reply {
     Reply::json(200, &json!({}))
 }
 
 /// `put STATE if rev`, one line per write.
-fn writes(asked: &Asked) -> Vec<String> {
+pub(super) fn writes(asked: &Asked) -> Vec<String> {
     let items = asked.json()["TransactItems"].as_array().unwrap().clone();
     items.iter().map(write).collect()
 }
@@ -262,7 +262,7 @@ async fn a_repetition_after_a_lost_answer_has_the_same_token() {
     assert!(tokens[0].as_str().is_some_and(|token| !token.is_empty()));
 }
 
-fn canceled(codes: &[&str], holder: Option<&str>) -> Reply {
+pub(super) fn canceled(codes: &[&str], holder: Option<&str>) -> Reply {
     let reasons: Vec<Value> = codes
         .iter()
         .map(|code| match (holder, *code) {
@@ -321,7 +321,7 @@ fn wire(item: &Item) -> Value {
     item.iter().map(|(name, value)| (name.clone(), attribute(value))).collect::<serde_json::Map<_, _>>().into()
 }
 
-fn found(items: &[Item]) -> Reply {
+pub(super) fn found(items: &[Item]) -> Reply {
     Reply::json(200, &json!({ "Items": items.iter().map(wire).collect::<Vec<_>>() }))
 }
 

@@ -122,7 +122,7 @@ fn check_command(document: &str, words: &[&str]) -> Result<(), String> {
             repository("fuzz/run").exists() && rest.first().is_some_and(|seconds| seconds.parse::<u32>().is_ok()),
             "no such script, or no seconds",
         ),
-        [script @ (".ci/run" | "mutants/run")] => holds(repository(script).exists(), "no such file"),
+        [script @ (".ci/run" | ".ci/examples" | "mutants/run")] => holds(repository(script).exists(), "no such file"),
         [script @ ".ci/prebuilt", architecture, "<", template] => {
             let known = read(script).contains(&format!("\"{architecture}\""));
             holds(known && repository(template).exists(), "no such architecture, or no such template")
@@ -130,7 +130,7 @@ fn check_command(document: &str, words: &[&str]) -> Result<(), String> {
         ["sha256sum", "--check", "--ignore-missing", "SHA256SUMS"] => {
             holds(read(RELEASE).contains("sha256sum coalmine-* > SHA256SUMS"), "a release has no such file")
         }
-        ["gh", "attestation", "verify", "coalmine-arm64.zip", "--repo", "THIS-REPOSITORY"] => {
+        ["gh", "attestation", "verify", "coalmine-arm64.zip" | "coalmine-arm64.yaml", "--repo", "THIS-REPOSITORY"] => {
             holds(read(RELEASE).contains("attest-build-provenance@"), "a release has no attestation")
         }
         ["sam", "deploy", "--guided", rest @ ..] | ["sam", "deploy", rest @ ..] => deploy(document, rest),

@@ -139,8 +139,12 @@ impl Macro<'_> {
             return None;
         }
         let mut rollout = json!({ "Type": ROLLOUT, "Properties": fields });
-        if let Some(condition) = alias.get("Condition") {
-            rollout["Condition"] = condition.clone();
+        // What the alias comes after, its traffic comes after. `DeletionPolicy` is the alias' own: a rollout that nobody ends
+        // would go on without its stack.
+        for attribute in ["Condition", "DependsOn"] {
+            if let Some(value) = alias.get(attribute) {
+                rollout[attribute] = value.clone();
+            }
         }
         Some(rollout)
     }

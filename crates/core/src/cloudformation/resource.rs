@@ -13,7 +13,7 @@ use crate::spec::Version;
 use crate::units::{Span, Timestamp};
 
 /// What is in the way of a start may be a call that failed: it is tried again for so long before the stack is told.
-pub(crate) const PATIENCE: Span = Span::from_minutes(2);
+const PATIENCE: Span = Span::from_minutes(2);
 
 /// Where nothing can be seen for so long, the stack is told.
 const SEEN_WITHIN: Span = Span::from_minutes(10);
@@ -22,11 +22,12 @@ const SEEN_WITHIN: Span = Span::from_minutes(10);
 /// long is not going to be.
 const WRITTEN_WITHIN: Span = Span::from_minutes(5);
 
-/// Kept of the time that CloudFormation waits, for an answer that has to be sent again; of a short time a quarter.
-const LEFT_FOR_SENDING: Span = Span::from_minutes(5);
-
 /// The last moment for an answer: one more tick may send it.
 const LAST_MOMENT: Span = Span::from_minutes(1);
+
+/// A start that is refused after the stack was answered is tried again for so long, and is told of all the while: an alarm that
+/// takes ten minutes goes off, and what it needs may be mended.
+const STARTED_WITHIN: Span = Span::from_hours(1);
 
 /// Requests that are remembered: Lambda may repeat one after the next one came.
 const REQUESTS_REMEMBERED: usize = 8;
@@ -39,6 +40,12 @@ pub struct Asked {
     pub caller: Caller,
     pub wish: Wish,
     pub received: Timestamp,
+    /// When CloudFormation asked, where that is known: Lambda may bring a request late, and after a later one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Timestamp>,
+    /// Something else of the alias changes, so that CloudFormation writes it whatever is answered.
+    #[serde(default)]
+    pub rewrites: bool,
 }
 
 /// Who asked, and where the answer is sent.
@@ -87,19 +94,23 @@ impl Asked {
     /// CloudFormation waits no longer.
     #[must_use]
     pub fn is_over(&self, now: Timestamp) -> bool {
-        now >= self.received + self.wish.timeout
+        now >= self.since() + self.wish.timeout
     }
 
     /// When it has to be answered, with a verdict or without.
     #[must_use]
     pub fn answer_by(&self) -> Timestamp {
-        self.received + self.waited()
+        self.since() + self.wish.waited()
     }
 
-    /// How long the stack is let wait.
-    fn waited(&self) -> Span {
-        let quarter = Span::from_seconds(self.wish.timeout.seconds() / 4);
-        self.wish.timeout.minus(LEFT_FOR_SENDING.min(quarter))
+    /// Since when CloudFormation waits.
+    fn since(&self) -> Timestamp {
+        self.signed.unwrap_or(self.received).min(self.received)
+    }
+
+    /// CloudFormation does one thing at a time: it does not wait any more for what it asked before.
+    fn is_older_than(&self, other: &Self) -> bool {
+        self.signed.zip(other.signed).is_some_and(|(this, other)| this < other)
     }
 
     /// The version that the stack had before.
@@ -146,6 +157,9 @@ pub struct Resource {
     /// The last change of version: the other way round it is the stack's rollback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<Change>,
+    /// What else the alias had before the last change of that: the other way round it is the stack's rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewritten_from: Option<String>,
     /// Earlier requests, the last one last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<String>,
@@ -169,6 +183,20 @@ pub struct Begin {
     pub revision: Option<String>,
     /// It begins by then all the same.
     pub by: Timestamp,
+}
+
+impl Begin {
+    /// What is in the way may be a call that failed.
+    #[must_use]
+    pub fn is_young(&self, now: Timestamp) -> bool {
+        now < self.by + PATIENCE
+    }
+
+    /// It is not tried any more.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        now >= self.by + STARTED_WITHIN
+    }
 }
 
 /// What a look saw.
@@ -238,6 +266,44 @@ impl Resource {
         Self { waits: false, told, answer: Some(answer), ..self.clone() }
     }
 
+    /// Its answer has arrived. Only from now on CloudFormation writes the alias.
+    #[must_use]
+    pub fn delivered(&self, now: Timestamp) -> Self {
+        let mut next = Self { sent: true, ..self.clone() };
+        if let Some(begin) = &mut next.begin {
+            begin.by = now + WRITTEN_WITHIN;
+        }
+        next
+    }
+
+    /// With what is live now, where the answer waited for so long that it says something else: CloudFormation would write that.
+    /// Nobody knows whether it had the former answer after all.
+    #[must_use]
+    pub fn brought_up_to_date(&self, look: &Look) -> Option<Self> {
+        let Some(Answer::Succeeded { version: Some(said), rollout }) = &self.answer else { return None };
+        let live = look.live_version().filter(|live| *live != said && !look.observes && !self.sent)?;
+        let revision = look.live.as_ref().and_then(|live| live.revision.clone());
+        let begin = self.begin.clone().map(|begin| Begin { revision, ..begin });
+        let answer = Answer::of(live.clone(), rollout.clone());
+        Some(Self { told: None, answer: Some(answer), begin, ..self.clone() })
+    }
+
+    /// What was started for the same resource under another name: CloudFormation makes one up where it had no answer to a creation.
+    #[must_use]
+    pub fn is_creation_of(&self, asked: &Asked) -> bool {
+        let (this, that) = (&self.asked.caller, &asked.caller);
+        asked.kind == Kind::Delete
+            && self.asked.kind == Kind::Create
+            && (&this.stack, &this.logical) == (&that.stack, &that.logical)
+            && self.asked.wish.target() == asked.wish.target()
+    }
+
+    /// Nobody waits for it any more, and nothing of it is to begin.
+    #[must_use]
+    pub fn closed(&self) -> Self {
+        Self { sent: true, waits: false, begin: None, ..self.clone() }
+    }
+
     /// Whether a tick has anything to do with it.
     #[must_use]
     pub fn is_open(&self) -> bool {
@@ -257,6 +323,9 @@ impl Resource {
         if before.asked.caller.request == asked.caller.request || before.earlier.contains(&asked.caller.request) {
             return None;
         }
+        if asked.is_older_than(&before.asked) {
+            return None;
+        }
         let mut next = Self { revision: before.revision, ..Self::new(asked) };
         if next.asked.kind != Kind::Create {
             next.told = before.told.clone();
@@ -269,6 +338,7 @@ impl Resource {
         if next.is_reversal_of(before.change.as_ref()) {
             next.change = before.change;
         }
+        next.note_rewrite(before.rewritten_from, before.asked.wish.triggers);
         next.started = before.started;
         next.earlier = before.earlier;
         next.earlier.push(before.asked.caller.request);
@@ -292,8 +362,17 @@ impl Resource {
             begin: None,
             told: None,
             change,
+            rewritten_from: None,
             earlier: Vec::new(),
         }
+    }
+
+    /// A stack that goes back is not to wait for what runs, and may not have written the alias at all.
+    fn note_rewrite(&mut self, from: Option<String>, to: String) {
+        let back =
+            self.asked.rewrites && !self.asked.changes_version() && from.as_ref() == Some(&self.asked.wish.triggers);
+        self.rewritten_from = if self.asked.rewrites && !back { Some(to) } else { from };
+        self.asked.rewrites &= !back;
     }
 
     /// The stack rolls back: it goes the way back that it came.
@@ -354,7 +433,7 @@ impl Resource {
     #[must_use]
     pub fn given_up(&self, why: &str, now: Timestamp) -> Option<Answer> {
         let since = self.asked.received + SEEN_WITHIN;
-        let last = self.asked.received + self.asked.wish.timeout.minus(LAST_MOMENT);
+        let last = self.asked.since() + self.asked.wish.timeout.minus(LAST_MOMENT);
         let limit = if self.waits { last } else { since.min(self.asked.answer_by()) };
         if self.answer.is_some() || now < limit {
             return None;
@@ -393,7 +472,10 @@ impl Resource {
         };
         let stays = |rollout| Answer::of(live.clone(), rollout);
         if !self.asked.changes_version() {
-            return Step::Keep(stays(look.running.last().map(|rollout| rollout.id.clone())));
+            return match look.running.first().filter(|_| self.asked.rewrites && !look.observes) {
+                Some(rollout) => self.rewritten_after(rollout, now),
+                None => Step::Keep(stays(look.running.last().map(|rollout| rollout.id.clone()))),
+            };
         }
         if look.observes {
             // As without Coalmine, on the way back, too.
@@ -412,11 +494,24 @@ impl Resource {
         let answer = stays(self.rollout.clone());
         if self.asked.wish.waits {
             Step::Start { answer: None }
-        } else if self.told.as_ref() == Some(live) {
+        } else if self.told.as_ref() == Some(live) && !self.asked.rewrites {
             Step::Start { answer: Some(answer) }
         } else {
             Step::Check { answer, begin_by: now + WRITTEN_WITHIN }
         }
+    }
+
+    /// The answer has CloudFormation write the alias, which may take the weights of a rollout away.
+    fn rewritten_after(&self, rollout: &Rollout, now: Timestamp) -> Step {
+        let (id, target, standing) = (&rollout.id, self.asked.wish.target(), report::standing(&rollout.phase));
+        if now < self.asked.answer_by() {
+            return Step::Wait(format!("{target} is not to be written while rollout {id} {standing}"));
+        }
+        let reason = format!(
+            "rollout {id} has {target} and {standing}: CloudFormation would take its weights away; deploy this change once it \
+             has ended"
+        );
+        Step::Keep(Answer::Failed { reason })
     }
 
     /// At first there is nothing to compare with. Later the name is wrong, or somebody has deleted the alias: whatever is
@@ -471,7 +566,7 @@ impl Resource {
             | Phase::RollingBack { .. }
                 if now >= self.asked.answer_by() =>
             {
-                let waited = self.asked.waited();
+                let waited = self.asked.wish.waited();
                 failed(format!("was not promoted within {waited}; it {standing}: {last}"))
             }
             Phase::Pending { .. }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::answer::Answer;
+use super::macros::Macro;
 use super::resource::{Caller, Kind, Resource, Step};
 use super::wish::Wish;
 use crate::sim::samples;
@@ -94,6 +95,11 @@ fn everything_wrong_is_told_at_once_by_its_name() {
             "Spec.mode: with `mode: observe` the new version would never go live; leave the Custom::Rollout out to watch a \
              stack's releases",
         ),
+        (
+            json!({ "Wait": "true", "Spec": { "strategy": { "linear": { "increment": "10%", "every": "10m" } }, "deadline": "4h" } }),
+            "Wait: the steps take 1h 30m at least, and with this `ServiceTimeout` a stack waits for 55m; use shorter steps, or \
+             `Wait: false`",
+        ),
         (json!({ "Spec": "x".repeat(70_000) }), "Spec: has 70002 bytes; at most 65536 are read"),
     ] {
         assert_eq!(refused(&with(&more)), [wrong], "{more}");
@@ -180,4 +186,19 @@ fn what_cannot_be_seen_fails_a_stack_in_time_and_never_keeps_it_from_being_delet
     assert_eq!(update.refused("throttled", samples::start() + Span::from_minutes(1)), None);
     let told = update.refused("throttled", samples::start() + Span::from_minutes(2));
     assert_eq!(told, Some(Answer::Failed { reason: "throttled".to_owned() }));
+}
+
+#[test]
+fn whatever_the_alias_comes_after_its_rollout_comes_after() {
+    let alias = json!({
+        "Type": "AWS::Lambda::Alias", "Condition": "InProduction", "DependsOn": ["Orders", "Rights"],
+        "DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain", "Metadata": { "Coalmine": "on" },
+        "Properties": { "FunctionName": "checkout", "Name": "live", "FunctionVersion": "42" },
+    });
+    let template = json!({ "Resources": { "Live": alias } });
+    let done = Macro { service_token: "arn", params: &Value::Null }.apply(&template).unwrap();
+    let rollout = &done.fragment["Resources"]["LiveRollout"];
+    assert_eq!((&rollout["Condition"], &rollout["DependsOn"]), (&alias["Condition"], &alias["DependsOn"]));
+    // Without its stack nobody would end it.
+    assert_eq!((rollout.get("DeletionPolicy"), rollout.get("UpdateReplacePolicy")), (None, None));
 }

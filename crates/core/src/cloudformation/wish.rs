@@ -16,6 +16,9 @@ pub const LONGEST_TIMEOUT: Span = Span::from_minutes(60);
 /// A rollout's first proof takes longer than this.
 const SHORTEST_TIMEOUT: Span = Span::from_minutes(10);
 
+/// Kept of the time that CloudFormation waits, for an answer that has to be sent again; of a short time a quarter.
+const LEFT_FOR_SENDING: Span = Span::from_minutes(5);
+
 /// A spec is a page or two. It is kept beside the request, in an item of 400 KB at most.
 const SPEC_BYTES_MAX: usize = 64 * 1024;
 
@@ -39,13 +42,16 @@ pub struct Wish {
     pub timeout: Span,
     /// The spec without what the stack says: a text, or fields whose values are all texts.
     pub spec: Option<Value>,
+    /// A digest of `Triggers`, empty where there are none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub triggers: String,
 }
 
 impl Wish {
-    /// What can be read of properties that may be wrong: which version behind which alias.
+    /// What can be read of properties that may be wrong: which version behind which alias, and what else the alias has.
     #[must_use]
     pub fn outline(properties: &Value) -> Option<Self> {
-        let kept = ["Function", "Alias", "Version"].into_iter();
+        let kept = ["Function", "Alias", "Version", "Triggers"].into_iter();
         let kept = kept.filter_map(|name| Some((name.to_owned(), properties.get(name)?.clone())));
         Self::read(&Value::Object(kept.collect())).ok()
     }
@@ -67,9 +73,30 @@ impl Wish {
             reader.problems.push(Problem::at("ServiceTimeout", message));
         }
         let spec = reader.spec();
+        let triggers = reader.fields.get("Triggers").map(digest).unwrap_or_default();
         let (Some(function), Some(alias), Some(version)) = (function, alias, version) else { return Err(problems) };
-        let wish = Self { function, alias, version, waits, timeout, spec };
-        if problems.is_empty() { wish.spec(None).map(|_| wish) } else { Err(problems) }
+        let wish = Self { function, alias, version, waits, timeout, spec, triggers };
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let steps = wish.spec(None)?.spec.steps;
+        let shortest = steps.iter().fold(Span::ZERO, |sum, step| sum.plus(step.bake));
+        if waits && shortest > wish.waited() {
+            let message = format!(
+                "the steps take {shortest} at least, and with this `ServiceTimeout` a stack waits for {}; use shorter steps, or \
+                 `Wait: false`",
+                wish.waited()
+            );
+            return Err(vec![Problem::at("Wait", message)]);
+        }
+        Ok(wish)
+    }
+
+    /// How long a stack is let wait for a verdict.
+    #[must_use]
+    pub fn waited(&self) -> Span {
+        let quarter = Span::from_seconds(self.timeout.seconds() / 4);
+        self.timeout.minus(LEFT_FOR_SENDING.min(quarter))
     }
 
     /// `checkout:live`
@@ -162,6 +189,12 @@ impl Reader<'_> {
         self.problems.push(Problem::at("Spec", wrong));
         None
     }
+}
+
+/// 64-bit FNV-1a: of one alias' few changes no two are taken for one another.
+fn digest(value: &Value) -> String {
+    let add = |digest: u64, byte: u8| (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    format!("{:016x}", value.to_string().bytes().fold(0xcbf2_9ce4_8422_2325, add))
 }
 
 fn meant(name: &str) -> String {

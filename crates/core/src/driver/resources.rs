@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::order;
 use super::start::{self, Checked};
 use super::{CONCURRENT_ROLLOUTS, Context, SLICE, Settings};
-use crate::cloudformation::resource::{Begin, PATIENCE};
+use crate::cloudformation::resource::Begin;
 use crate::cloudformation::{Answer, Asked, Look, Resource, Step, Wish};
 use crate::command;
 use crate::engine::{Order, OrderKind};
@@ -103,11 +103,23 @@ impl<P: Ports + Stacks, B: Budget> Context<'_, P, B> {
     async fn keep_asked(&self, asked: &Asked) -> Result<Option<Resource>, Fault> {
         let mut fault = None;
         for _ in 0..TRIES {
-            let stored = self.ports.resources().await?.into_iter();
-            let is_this = |one: &Resource| {
+            let stored = self.ports.resources().await?;
+            let is_this = |one: &&Resource| {
                 one.asked.caller.stack == asked.caller.stack && one.asked.caller.physical == asked.caller.physical
             };
-            let before = stored.into_iter().find(is_this);
+            let mut before = stored.iter().find(is_this).cloned();
+            if before.is_none()
+                && let Some(created) = stored.iter().find(|one| one.is_creation_of(asked))
+            {
+                match self.closed(created).await {
+                    Ok(()) => before = Some(Resource { revision: 0, ..created.clone() }),
+                    Err(KeepError::Conflict) => continue,
+                    Err(KeepError::Fault(error)) => {
+                        fault = Some(error);
+                        continue;
+                    }
+                }
+            }
             if let Some(same) = before.as_ref().filter(|before| before.asked.caller.request == asked.caller.request) {
                 return Ok(Some(same.clone()));
             }
@@ -120,6 +132,10 @@ impl<P: Ports + Stacks, B: Budget> Context<'_, P, B> {
         }
         let conflict = || Fault::new("keep_resource", FaultKind::Failed, "it was changed by others meanwhile");
         Err(fault.unwrap_or_else(conflict))
+    }
+
+    async fn closed(&self, resource: &Resource) -> Result<(), KeepError> {
+        if resource.is_open() { self.kept(resource.closed()).await.map(drop) } else { Ok(()) }
     }
 
     async fn kept(&self, next: Resource) -> Result<Resource, KeepError> {
@@ -146,6 +162,17 @@ impl<P: Ports + Stacks, B: Budget> Context<'_, P, B> {
 
     /// Look, decide, keep, act, until there is nothing more to do now.
     async fn settle_steps(&self, mut resource: Resource, line: &mut ResourceLine) {
+        // Kept by another invocation, which could not send it.
+        if resource.answer.is_some()
+            && !resource.sent
+            && let Ok(look) = self.look_for(&resource).await
+            && let Some(next) = resource.brought_up_to_date(&look)
+        {
+            match self.kept(next).await {
+                Ok(kept) => resource = kept,
+                Err(error) => return line.faults.push(error.to_string()),
+            }
+        }
         for _ in 0..STEPS_MAX {
             let step = match resource.without_looking(self.now) {
                 Some(step) => (step, None),
@@ -200,7 +227,7 @@ impl<P: Ports + Stacks, B: Budget> Context<'_, P, B> {
             Step::Keep(answer) => Some(resource.answered(answer)),
             Step::GiveUp => {
                 line.faults.push("its time is over, and CloudFormation waits no longer".to_owned());
-                Some(Resource { sent: true, begin: None, ..resource.clone() })
+                Some(resource.closed())
             }
             Step::Send(answer) => self.send(resource, answer, line).await,
             Step::Abort { rollout, reason } => self.give_up(&rollout, reason, resource, line).await,
@@ -225,7 +252,7 @@ impl<P: Ports + Stacks, B: Budget> Context<'_, P, B> {
         match self.ports.respond(&resource.asked.caller, &answer).await {
             Ok(()) => {
                 line.answer = Some(answer);
-                Some(Resource { sent: true, ..resource.clone() })
+                Some(resource.delivered(self.now))
             }
             Err(fault) => {
                 line.faults.push(fault.to_string());
@@ -307,13 +334,14 @@ impl<P: Ports + Stacks, B: Budget> Context<'_, P, B> {
         let over = Resource { begin: None, ..resource.clone() };
         match self.started(resource, &begin.wish, Some(&begin.rollout), line).await {
             Ok(Started::Runs | Started::Nothing) => Some(over),
-            Err(why) if self.now < begin.by + PATIENCE => {
+            Err(why) if begin.is_young(self.now) => {
                 line.waiting = Some(why);
                 None
             }
+            // The stack has its answer: nobody but who hears of faults would hear of it.
             Err(why) => {
                 line.faults.push(format!("rollout {} is not started: {why}", begin.rollout));
-                Some(over)
+                begin.is_over(self.now).then_some(over)
             }
         }
     }

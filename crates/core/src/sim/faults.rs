@@ -61,9 +61,19 @@ pub enum Operation {
     Shifting,
     Arm,
     Disarm,
+    #[serde(skip)]
+    Resources,
+    #[serde(skip)]
+    KeepResource,
+    #[serde(skip)]
+    Respond,
 }
 
 impl Operation {
+    /// Those of stacks. No scenario has one.
+    pub const OF_STACKS: [Self; 3] = [Self::Resources, Self::KeepResource, Self::Respond];
+
+    /// Those of rollouts.
     pub const ALL: [Self; 31] = [
         Self::Look,
         Self::Version,
@@ -133,6 +143,9 @@ impl Operation {
             Self::Shifting => "shifting",
             Self::Arm => "arm",
             Self::Disarm => "disarm",
+            Self::Resources => "resources",
+            Self::KeepResource => "keep_resource",
+            Self::Respond => "respond",
         }
     }
 
@@ -149,10 +162,10 @@ impl Operation {
             Self::Set | Self::Attach | Self::Detach => true,
             Self::Create | Self::Save | Self::Seal | Self::Publish => true,
             Self::KeepHook | Self::DropHook | Self::Measure | Self::Stop | Self::Answer => true,
-            Self::Arm | Self::Disarm => true,
+            Self::Arm | Self::Disarm | Self::KeepResource | Self::Respond => true,
             Self::Look | Self::Version | Self::Health | Self::Survey | Self::Fetch | Self::States => false,
             Self::Active | Self::Load | Self::Holder | Self::NamedByAlarm | Self::Sealed | Self::RunTest => false,
-            Self::Judged | Self::Hooks | Self::Deployment | Self::SpecFor | Self::Shifting => false,
+            Self::Judged | Self::Hooks | Self::Deployment | Self::SpecFor | Self::Shifting | Self::Resources => false,
         }
     }
 }
@@ -671,5 +684,6 @@ impl<P: Ports> TestRunner for Faulty<'_, P> {
     }
 }
 
+mod stacks;
 #[cfg(test)]
 mod tests;

@@ -159,5 +159,6 @@ pub fn resource() -> Resource {
     };
     let kind = Kind::Update { from: Some(baseline()) };
     let wish = Wish::read(&properties).unwrap();
-    Resource::asked_of(None, Asked { kind, caller, wish, received: start() }).unwrap()
+    let asked = Asked { kind, caller, wish, received: start(), signed: None, rewrites: false };
+    Resource::asked_of(None, asked).unwrap()
 }

@@ -42,9 +42,9 @@ use crate::text;
 use crate::units::{Span, Weight};
 
 /// A rollout spec after validation. Only [`parse`] and [`from_value`] make one from what a person wrote, so whoever
-/// holds one need not check it again.
+/// holds one need not check it again. As a part of a stored rollout it may have fields that a newer build has added.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct RolloutSpec {
     /// Defaults to [`Target::default_id`] when the rollout starts. The same name and spec is the same rollout.
     pub name: Option<String>,

@@ -55,6 +55,30 @@ fn what_the_first_version_stored_is_read_and_nothing_of_it_is_lost() {
     assert_eq!(read_state(&stored("1", &written.to_string())).unwrap(), rollout);
 }
 
+/// Two builds work side by side while one replaces the other, and a newer one may have to be replaced by an older one. A new kind of
+/// something is no field: it raises the shape's version.
+#[test]
+fn a_field_that_a_newer_version_adds_is_read_over_and_left_out_again() {
+    let golden: Value = serde_json::from_str(GOLDEN).unwrap();
+    let rollout = read_state(&stored("1", GOLDEN)).unwrap();
+    for place in [
+        "",
+        "/spec",
+        "/spec/after",
+        "/spec/alarms",
+        "/spec/analysis",
+        "/spec/undecided",
+        "/plan",
+        "/phase",
+        "/history/0",
+    ] {
+        let mut newer = golden.clone();
+        newer.pointer_mut(place).unwrap().as_object_mut().unwrap().insert("ofTomorrow".to_owned(), Value::from(1));
+        let read = read_state(&stored("1", &newer.to_string())).unwrap_or_else(|error| panic!("{place}: {error}"));
+        assert_eq!(read, rollout, "{place}");
+    }
+}
+
 #[test]
 fn an_item_is_read_back_as_it_was_written() {
     let rollout = rollout();

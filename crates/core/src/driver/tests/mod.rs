@@ -15,6 +15,7 @@ mod past;
 mod presets;
 mod recordings;
 mod resources;
+mod resources_disturbed;
 mod shared_target;
 mod starts;
 mod starts_alb;

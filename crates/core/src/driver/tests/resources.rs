@@ -12,23 +12,26 @@ use crate::sim::traffic::Generator;
 use crate::spec::Mode;
 use crate::units::{Timestamp, Weight};
 
-fn start() -> Timestamp {
+pub(super) fn start() -> Timestamp {
     "2026-11-21T14:00:00Z".parse().unwrap()
 }
 
 /// CloudFormation with one stack: what it asks and is told, and the alias that it writes.
-struct Stack {
-    world: World,
-    now: Timestamp,
-    requests: usize,
-    /// The version of the last request.
+pub(super) struct Stack {
+    pub(super) world: World,
+    pub(super) now: Timestamp,
+    pub(super) requests: usize,
+    /// The version of the last request, and what else the alias has.
     version: &'static str,
+    triggers: String,
+    /// When the next request is signed.
+    pub(super) signed: Option<Timestamp>,
     mode: Mode,
 }
 
 impl Stack {
     /// Versions 41 (live) to 44, an hour of traffic.
-    fn with_alias() -> Self {
+    pub(super) fn with_alias() -> Self {
         let stack = Self::without_alias();
         stack.world.write(&target(), &version("41"), None).unwrap();
         let traffic = traffic(0.004);
@@ -43,14 +46,15 @@ impl Stack {
             world.publish_active("checkout", number);
         }
         world.set_alarm("red", AlarmState::Ok);
-        Self { world, now: start(), requests: 0, version: "41", mode: Mode::Enforce }
+        let (version, triggers) = ("41", String::new());
+        Self { world, now: start(), requests: 0, version, triggers, signed: None, mode: Mode::Enforce }
     }
 
-    fn settings(&self) -> Settings {
+    pub(super) fn settings(&self) -> Settings {
         Settings { mode: self.mode, metric_lag: minutes(3), switch: None, deployment_spec: None }
     }
 
-    fn wish(number: &str, more: &Value) -> Wish {
+    pub(super) fn wish(number: &str, more: &Value) -> Wish {
         let spec = json!({ "alarms": ["red"], "strategy": { "canary": { "weight": "10%", "bake": "10m" } },
             "after": { "watch": "5m" }, "checks": [{ "errors": { "tolerate": "1pt" } }] });
         let mut properties = json!({ "Function": "checkout", "Alias": "live", "Version": number, "Spec": spec });
@@ -60,7 +64,7 @@ impl Stack {
         Wish::read(&properties).unwrap()
     }
 
-    fn asked(&self, kind: Kind, number: &str, more: &Value) -> Asked {
+    pub(super) fn asked(&self, kind: Kind, number: &str, more: &Value) -> Asked {
         let caller = Caller {
             stack: "arn:aws:cloudformation:eu-west-1:111122223333:stack/shop/9f1".to_owned(),
             logical: "CheckoutAliasliveRollout".to_owned(),
@@ -68,35 +72,42 @@ impl Stack {
             request: format!("request-{}", self.requests),
             url: "https://bucket.s3.amazonaws.com/key".to_owned(),
         };
-        Asked { kind, caller, wish: Self::wish(number, more), received: self.now }
+        let wish = Self::wish(number, more);
+        let rewrites = wish.triggers != self.triggers && matches!(kind, Kind::Update { .. });
+        Asked { kind, caller, wish, received: self.now, signed: self.signed, rewrites }
     }
 
-    fn ask(&mut self, kind: Kind, number: &'static str, more: &Value) -> ResourceLine {
+    pub(super) fn ask(&mut self, kind: Kind, number: &'static str, more: &Value) -> ResourceLine {
         self.requests += 1;
         self.version = number;
-        self.repeat(kind, number, more)
+        let line = self.repeat(kind, number, more);
+        self.triggers = Self::wish(number, more).triggers;
+        line
     }
 
     /// The last request once more.
     fn repeat(&self, kind: Kind, number: &str, more: &Value) -> ResourceLine {
-        let asked = self.asked(kind, number, more);
+        self.deliver(self.asked(kind, number, more))
+    }
+
+    pub(super) fn deliver(&self, asked: Asked) -> ResourceLine {
         run_now(driver::resource(&self.world, asked, self.now, &SimBudget::plenty(), &self.settings()))
             .unwrap()
             .unwrap()
     }
 
-    fn create(&mut self, number: &'static str, more: &Value) -> ResourceLine {
+    pub(super) fn create(&mut self, number: &'static str, more: &Value) -> ResourceLine {
         self.ask(Kind::Create, number, more)
     }
 
     /// From the version of the last request.
-    fn update(&mut self, number: &'static str, more: &Value) -> ResourceLine {
+    pub(super) fn update(&mut self, number: &'static str, more: &Value) -> ResourceLine {
         let from = Some(version(self.version));
         self.ask(Kind::Update { from }, number, more)
     }
 
     /// A minute with its traffic, and its tick.
-    fn pass(&mut self) -> Vec<ResourceLine> {
+    pub(super) fn pass(&mut self) -> Vec<ResourceLine> {
         let until = self.now + minutes(1);
         // Every minute with chances of its own.
         let seed = until.minute().index().unsigned_abs();
@@ -108,16 +119,16 @@ impl Stack {
         run_now(driver::resources(&self.world, until, &budget, &settings)).unwrap().unwrap()
     }
 
-    fn pass_for(&mut self, passing: usize) {
+    pub(super) fn pass_for(&mut self, passing: usize) {
         (0..passing).for_each(|_| drop(self.pass()));
     }
 
-    fn answers(&self) -> Vec<Answer> {
+    pub(super) fn answers(&self) -> Vec<Answer> {
         self.world.stack_answers().into_iter().map(|(_, answer)| answer).collect()
     }
 
     /// The version that it was told last; nothing for a failure.
-    fn told(&self) -> Option<String> {
+    pub(super) fn told(&self) -> Option<String> {
         match self.answers().pop().unwrap() {
             Answer::Succeeded { version, .. } => version.map(|version| version.0),
             Answer::Failed { .. } => None,
@@ -125,31 +136,31 @@ impl Stack {
     }
 
     /// CloudFormation writes what it was told, as it does when that is news to it.
-    fn write_alias(&self) {
+    pub(super) fn write_alias(&self) {
         let told = version(&self.told().unwrap());
         self.world.write(&target(), &told, None).unwrap();
     }
 
-    fn weights(&self) -> String {
+    pub(super) fn weights(&self) -> String {
         self.world.routing(&target()).unwrap().to_string()
     }
 
-    fn phases(&self) -> Vec<String> {
+    pub(super) fn phases(&self) -> Vec<String> {
         let named = |rollout: &Rollout| format!("{}: {:?}", rollout.id, rollout.phase.name());
         self.world.rollouts().values().map(|rollout| named(rollout)).collect()
     }
 }
 
-fn none() -> Value {
+pub(super) fn none() -> Value {
     json!({})
 }
 
-fn wait() -> Value {
+pub(super) fn wait() -> Value {
     json!({ "Wait": "true" })
 }
 
 /// A stack whose first version was rolled out long ago, so that CloudFormation knows what is live.
-fn settled() -> Stack {
+pub(super) fn settled() -> Stack {
     let mut stack = Stack::with_alias();
     stack.create("41", &none());
     assert_eq!(stack.told().as_deref(), Some("41"));
@@ -205,8 +216,7 @@ fn a_repeated_request_gets_the_same_answer_and_no_second_rollout() {
     // And after the next one, which must not be undone by it.
     let late = stack.asked(from, "42", &none());
     stack.update("43", &none());
-    let line = run_now(driver::resource(&stack.world, late, stack.now, &SimBudget::plenty(), &stack.settings()));
-    assert_eq!(line.unwrap().unwrap().did, ["a later request came before this one, which has its answer"]);
+    assert_eq!(stack.deliver(late).did, ["a later request came before this one, which has its answer"]);
     assert_eq!(stack.phases().len(), 2, "{:?}", stack.phases());
 }
 
@@ -277,7 +287,7 @@ fn no_verdict_in_time_fails_the_stack_before_cloudformation_gives_up() {
     stack.update(
         "42",
         &json!({ "Wait": "true", "ServiceTimeout": "1200",
-        "Spec": { "strategy": { "canary": { "weight": "10%", "bake": "45m" } } } }),
+        "Spec": { "strategy": { "canary": { "weight": "10%", "bake": "14m" } } } }),
     );
     stack.pass_for(14);
     assert_eq!(stack.answers().len(), 1);
