@@ -13,10 +13,13 @@ use crate::recording::{Line, When};
 use crate::spec::RolloutSpec;
 use crate::units::{Minute, Weight};
 
-use super::{Analysis, Asked, History, Judge, JudgePlan, MinuteSample, Samples, Verdict, learn, plan_of_recording};
+use super::{
+    Analysis, Asked, History, Judge, JudgePlan, MinuteSample, Samples, Verdict, learn, plan, plan_of_recording,
+};
 
 pub use hindsight::{Hindsight, hindsight};
 use intake::Intake;
+pub use intake::{line_of, past};
 use share::Told;
 pub use trace::{Point, Total, Trace};
 
@@ -62,6 +65,13 @@ impl Replayer {
     #[must_use]
     pub fn new(spec: &RolloutSpec) -> Self {
         Self { plan: plan_of_recording(spec), ladder: spec.steps.iter().map(|step| step.weight).collect() }
+    }
+
+    /// The same as it judges while a rollout runs, where a new version's first minutes after each raise do not count for its
+    /// latency.
+    #[must_use]
+    pub fn live(spec: &RolloutSpec) -> Self {
+        Self { plan: plan(spec), ..Self::new(spec) }
     }
 
     /// A case begins; `traced` keeps how its evidence grows.
