@@ -3,6 +3,7 @@
 //! The minutes are final: nothing is late, and every minute may be promoted on. Memory does not grow with the number of
 //! cases.
 
+mod at_once;
 mod hindsight;
 mod intake;
 pub mod probe;
@@ -17,6 +18,7 @@ use super::{
     Analysis, Asked, History, Judge, JudgePlan, MinuteSample, Samples, Verdict, learn, plan, plan_of_recording,
 };
 
+pub use at_once::{AtOnce, at_once};
 pub use hindsight::{Hindsight, hindsight};
 use intake::Intake;
 pub use intake::{line_of, past};

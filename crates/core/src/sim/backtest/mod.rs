@@ -6,8 +6,8 @@
 
 mod split;
 mod tally;
-mod trial;
 mod traffic;
+mod trial;
 
 #[cfg(test)]
 mod tests;

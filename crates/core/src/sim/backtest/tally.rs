@@ -90,7 +90,8 @@ pub fn exact_interval(found: u64, trials: u64) -> Interval {
     let tail = (1.0 - SURE) / 2.0;
     // The probability of at least so many rises with the share, and is that of a beta variable.
     let lower = if found > 0.0 { where_it_is(|p| beta_reg(found, trials - found + 1.0, p), tail) } else { 0.0 };
-    let upper = if found < trials { where_it_is(|p| beta_reg(found + 1.0, trials - found, p), 1.0 - tail) } else { 1.0 };
+    let upper =
+        if found < trials { where_it_is(|p| beta_reg(found + 1.0, trials - found, p), 1.0 - tail) } else { 1.0 };
     Interval { share: found / trials, lower, upper }
 }
 

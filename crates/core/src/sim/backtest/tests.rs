@@ -86,7 +86,9 @@ fn fractions_and_clusters_are_split_without_a_rest() {
             let pairs = splitter.split(&plan, &[Some(Measured::Count(all))], half);
             let (old, new) = pairs[0].counts();
             let (old, new) = (old.unwrap(), new.unwrap());
-            assert!((old.requests + new.requests - 100.5).abs() < 1e-9 && (old.events + new.events - 14.25).abs() < 1e-9);
+            assert!(
+                (old.requests + new.requests - 100.5).abs() < 1e-9 && (old.events + new.events - 14.25).abs() < 1e-9
+            );
             assert!(new.events >= 0.0 && new.events <= new.requests && old.events <= old.requests, "{new:?} {old:?}");
             seen.insert((new.events * 4.0).round() as i64);
         }
@@ -194,7 +196,8 @@ fn a_good_release_takes_as_long_as_the_controller_takes() {
         .map(Span::minutes_ceil)
         .collect();
     rehearsed.sort_unstable();
-    let (ours, theirs) = (i64::from(tried.promoted_after[tried.promoted_after.len() / 2]), rehearsed[rehearsed.len() / 2]);
+    let (ours, theirs) =
+        (i64::from(tried.promoted_after[tried.promoted_after.len() / 2]), rehearsed[rehearsed.len() / 2]);
     assert!((ours - theirs).abs() <= 3, "{ours} minutes here, {theirs} by the controller");
 }
 
@@ -235,18 +238,83 @@ fn a_step_by_the_clock_is_left_by_the_clock() {
     assert!(tally.undecided() >= 5 && tally.then_paused > 0, "{tally:?}");
 }
 
-/// Clopper and Pearson's own examples, and those of every table since.
+/// What makes an interval Clopper's and Pearson's: at its ends, as many or more, or as few or fewer, come in one of 40 cases.
 #[test]
 fn intervals_of_shares_are_exact() {
-    for (found, trials, lower, upper) in [
-        (0, 10, 0.0, 0.308_497),
-        (1, 10, 0.002_529, 0.445_016),
-        (5, 10, 0.187_086, 0.812_914),
-        (10, 10, 0.691_503, 1.0),
-        (2, 300, 0.000_808, 0.023_884),
-    ] {
+    let probability = |range: std::ops::RangeInclusive<u64>, trials: u64, share: f64| -> f64 {
+        let one = |found: u64| {
+            let ways: f64 = (1..=found).map(|k| ((trials - found + k) as f64 / k as f64).ln()).sum();
+            (ways + found as f64 * share.ln() + (trials - found) as f64 * (1.0 - share).ln()).exp()
+        };
+        range.map(one).sum()
+    };
+    for (found, trials) in [(0, 10), (1, 10), (5, 10), (10, 10), (2, 300), (17, 300), (300, 300)] {
         let interval = exact_interval(found, trials);
-        assert!((interval.lower - lower).abs() < 2e-6 && (interval.upper - upper).abs() < 2e-6, "{interval:?}");
+        assert!((interval.share - found as f64 / trials as f64).abs() < 1e-12, "{interval:?}");
+        match found {
+            0 => assert!(interval.lower <= 0.0, "{interval:?}"),
+            _ => assert!((probability(found..=trials, trials, interval.lower) - 0.025).abs() < 1e-9, "{interval:?}"),
+        }
+        match found {
+            all if all == trials => assert!(interval.upper >= 1.0, "{interval:?}"),
+            _ => assert!((probability(0..=found, trials, interval.upper) - 0.025).abs() < 1e-9, "{interval:?}"),
+        }
     }
     assert_eq!(exact_interval(0, 0), Interval { share: 0.0, lower: 0.0, upper: 1.0 });
+}
+
+/// A check of which the recording says nothing would hold every release for ever.
+#[test]
+fn what_the_recording_does_not_have_is_left_out_and_named() {
+    let spec = spec("");
+    let mut lines = recorded(2 * 1440, 1_200, 0.004, 1, 27);
+    lines.iter_mut().filter_map(|line| line.baseline.as_mut()).for_each(|arm| arm.latency = None);
+    let backtest = Backtest::new(&spec, [lines.as_slice()], DELAY, 1).unwrap();
+    assert_eq!(backtest.traffic()[0].left_out(), ["latency"]);
+    assert!(tried(&backtest, 8, None).promoted >= 6);
+}
+
+/// An hour of a production service, whose arrivals are bursty and whose times are heavy-tailed. Skipped where the trace is
+/// absent.
+#[test]
+fn real_traffic_split_by_chance_is_rolled_back_as_rarely_as_promised() {
+    use std::io::Write;
+    let folder = std::env::var_os("COALMINE_DATA").filter(|folder| !folder.is_empty());
+    let Some(folder) = folder else {
+        // Not `eprintln!`: the output of a test that passes is not shown.
+        return std::io::stderr().write_all(b"SKIPPED, real traffic: COALMINE_DATA names no folder\n").unwrap();
+    };
+    let path = std::path::Path::new(&folder).join("azure-llm-conversation-2023.csv.gz");
+    let unzipped = std::process::Command::new("gzip").arg("-dc").arg(&path).output().unwrap();
+    let mut minutes: Vec<Vec<f64>> = Vec::new();
+    for line in String::from_utf8(unzipped.stdout).unwrap().lines().skip(1) {
+        let fields: Vec<f64> = line.split(',').map(|field| field.parse().unwrap()).collect();
+        let minute = (fields[0] / 60.0) as usize;
+        minutes.resize(minutes.len().max(minute + 1), Vec::new());
+        minutes[minute].push(fields[1].max(1.0));
+    }
+    assert_eq!(minutes.iter().map(Vec::len).sum::<usize>(), 19_366);
+    let edges = [20.0, 40.0, 80.0, 120.0, 200.0, 300.0, 400.0, 500.0, 700.0, 1_000.0];
+    let lines: Vec<Line> = (0..)
+        .zip(&minutes)
+        .map(|(minute, took)| {
+            let mut counts = vec![0.0; edges.len() + 1];
+            took.iter().for_each(|time| counts[edges.partition_point(|edge| edge < time)] += 1.0);
+            // One in a hundred fails, in the order of their coming.
+            let errors = took.iter().filter(|time| (**time as u64).is_multiple_of(100)).count();
+            let arm = Arm {
+                requests: Some(took.len() as f64),
+                errors: Some(errors as f64),
+                latency: Some(Latency { edges: edges.to_vec(), counts }),
+                ..Arm::default()
+            };
+            Line { case: None, minute: When::Number(minute), weight: None, baseline: Some(arm), canary: None }
+        })
+        .collect();
+    let spec = spec("");
+    let backtest = Backtest::new(&spec, [lines.as_slice()], DELAY, 1).unwrap();
+    let same = tried(&backtest, 60, None);
+    assert!(same.back().lower <= spec.analysis.false_rollback && same.rolled_back <= 2, "{same:?}");
+    let failing = tried(&backtest, 10, Some(Change::Points { check: 0, points: 0.1 }));
+    assert_eq!(failing.rolled_back, 10, "{failing:?}");
 }

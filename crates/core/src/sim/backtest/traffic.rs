@@ -4,6 +4,7 @@ use crate::analysis::replay::past;
 use crate::analysis::{HistoryMinute, JudgePlan, Measured};
 use crate::metrics::past::{DAY, FARTHEST};
 use crate::recording::{Line, When};
+use crate::spec::CheckMode;
 use crate::units::Minute;
 
 /// With less than that before a release, what is learned of the past says little, and the recording is gone round.
@@ -25,6 +26,7 @@ pub struct Traffic {
     /// One per minute, one value per check; a minute of which nothing is known has none.
     minutes: Vec<Vec<Option<Measured>>>,
     with_data: usize,
+    left_out: Vec<String>,
     /// Minutes before a start that are its past, and minutes after it.
     past: i64,
     longest: i64,
@@ -38,7 +40,7 @@ pub struct Start(i64);
 impl Traffic {
     /// `None` without the old version's minutes.
     pub(super) fn of(plan: JudgePlan, lines: &[Line], deadline: i64) -> Option<Self> {
-        let (plan, found) = past(plan, lines);
+        let (mut plan, found) = past(plan, lines);
         let known = |minute: &&HistoryMinute| minute.measured.iter().any(Option::is_some);
         let (first, last) = (found.iter().find(known)?.minute, found.iter().rev().find(known)?.minute);
         // A recording with a hole of years is no recording of minutes that would have to be kept.
@@ -46,7 +48,8 @@ impl Traffic {
         let mut minutes = vec![Vec::new(); usize::try_from(length).ok()?];
         let mut with_data = 0;
         for minute in found.into_iter().filter(|minute| known(&minute)) {
-            let place = usize::try_from(minute.minute.minutes_since(first)).ok().and_then(|place| minutes.get_mut(place));
+            let place =
+                usize::try_from(minute.minute.minutes_since(first)).ok().and_then(|place| minutes.get_mut(place));
             if let Some(place) = place {
                 *place = minute.measured;
                 with_data += 1;
@@ -55,11 +58,21 @@ impl Traffic {
         if with_data < MINUTES_LEAST {
             return None;
         }
+        // What has no data at all would hold every release.
+        let mut left_out = Vec::new();
+        for (place, check) in plan.checks.iter_mut().enumerate() {
+            let is_known =
+                minutes.iter().any(|minute: &Vec<Option<Measured>>| matches!(minute.get(place), Some(Some(_))));
+            if !is_known && check.mode != CheckMode::Observe {
+                check.mode = CheckMode::Observe;
+                left_out.push(check.name.clone());
+            }
+        }
         let like = |minute| lines.first().map_or(When::Time(minute), |line| line.minute.like(minute));
         let longest = deadline.saturating_add(AFTER_DEADLINE);
         let round = length < longest.saturating_add(ENOUGH_PAST);
         let past = if round { length.min(DAY) } else { (length - longest).min(DAY) };
-        Some(Self { plan, first: like(first), last: like(last), minutes, with_data, past, longest, round })
+        Some(Self { plan, first: like(first), last: like(last), minutes, with_data, left_out, past, longest, round })
     }
 
     /// By which it is judged: with the edges that the recording has, and nothing learned.
@@ -77,6 +90,12 @@ impl Traffic {
     #[must_use]
     pub fn minutes(&self) -> (usize, usize) {
         (self.with_data, self.minutes.len())
+    }
+
+    /// The checks that it has no data of: releases are judged without them.
+    #[must_use]
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     /// Minutes of the past that a release has before it.

@@ -1,13 +1,12 @@
 //! One release of the pretended new version, from its first weight to its end.
 
-use crate::analysis::{Asked, Doubt, Judge, JudgePlan, MinuteSample, Samples};
+use crate::analysis::{Asked, Doubt, Judge, JudgePlan, Measured, MinuteSample, Samples};
 use crate::engine::CLOSED_AFTER;
 use crate::spec::{Advance, Ending, RolloutSpec, Step};
 use crate::units::{Minute, Span, Weight};
 
 use super::Delay;
 use super::split::Splitter;
-use crate::analysis::Measured;
 
 /// When in its minute the controller looks.
 const LOOKS_AT: Span = Span::from_seconds(20);
