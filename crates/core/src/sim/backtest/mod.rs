@@ -27,8 +27,8 @@ use super::rng::Rng;
 use split::Splitter;
 
 /// Streams of chance, so that what is made worse changes nothing about how the requests are split.
-const STARTS: u64 = 0x5354_4152_54;
-const SPLITS: u64 = 0x5350_4C49_54;
+const STARTS: u64 = 0x5354_4152;
+const SPLITS: u64 = 0x5350_4C49;
 const HARMS: u64 = 0x4841_524D;
 
 /// How late what is counted becomes known.
