@@ -311,3 +311,43 @@ impl Aws {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use coalmine_core::spec::Owner;
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{Reply, scripted};
+
+    #[tokio::test]
+    async fn versions_are_listed_by_their_number_and_once_each() {
+        let metric = |version: &str| {
+            let named = |name: &str, value: &str| json!({ "Name": name, "Value": value });
+            let dimensions =
+                [named("FunctionName", "shop"), named("Resource", "shop:live"), named("ExecutedVersion", version)];
+            json!({ "Namespace": "AWS/Lambda", "MetricName": "Invocations", "Dimensions": dimensions })
+        };
+        let page = |versions: &[&str], next: Option<&str>| {
+            let metrics: Vec<_> = versions.iter().map(|version| metric(version)).collect();
+            let mut body = json!({ "Metrics": metrics });
+            if let Some(next) = next {
+                body["NextToken"] = json!(next);
+            }
+            Reply::cbor(200, &body)
+        };
+        let (aws, script) = scripted(vec![page(&["41", "9"], Some("more")), page(&["$LATEST", "41", "100"], None)]);
+        let alias = LambdaTarget { function: "shop".to_owned(), alias: "live".to_owned(), owner: Owner::Coalmine };
+        let versions = aws.executed_versions(&alias).await.unwrap();
+        assert_eq!(
+            versions.iter().map(|version| version.0.as_str()).collect::<Vec<_>>(),
+            ["9", "41", "100", "$LATEST"]
+        );
+        let asked = script.asked();
+        assert_eq!((asked.len(), script.unused()), (2, 0));
+        let dimensions = &asked[0].cbor()["Dimensions"];
+        // The name alone: with any value.
+        assert_eq!(dimensions[2], json!({ "Name": "ExecutedVersion" }));
+        assert_eq!(dimensions[1], json!({ "Name": "Resource", "Value": "shop:live" }));
+    }
+}

@@ -39,9 +39,6 @@ pub fn print(document: &Document, spec: &RolloutSpec, out: &mut impl Write) -> i
     for note in &document.notes {
         line(out, "! ", &text::shown(note, SHOWN_CHARS))?;
     }
-    if document.study.is_some() {
-        writeln!(out, "As a page, or of one release: coalmine analyze --spec SPEC RECORDING --report FILE.html")?;
-    }
     Ok(())
 }
 
@@ -100,21 +97,21 @@ fn studied(study: &Study, spec: &RolloutSpec, out: &mut impl Write) -> io::Resul
         traffic(seen, out)?;
     }
     writeln!(out)?;
-    let neither = format!("neither in {}", spec.deadline);
     let tried = format!("  of {} releases each", grouped_of(study.runs));
-    let spaced =
-        format!("{:RELEASE$}{:<13}{:<10}{:<15}minutes until back  requests", "", "rolled back", "promoted", neither);
-    writeln!(out, "{}", spaced.trim_end())?;
-    writeln!(out, "{tried:<RELEASE$}{:38}usual / 9 of 10    until then", "")?;
+    let over =
+        format!("{:RELEASE$}{:<13}{:<10}{:<15}minutes until back  requests", "", "rolled back", "promoted", "neither");
+    writeln!(out, "{}", over.trim_end())?;
+    writeln!(out, "{tried:<RELEASE$}{:38}usual / 9 of 10     until then", "")?;
     for one in [&study.same].into_iter().chain(&study.worse) {
         row(one, study.runs, out)?;
     }
     writeln!(out)?;
-    if let (Some(usual), same) = (study.same.until_promoted.usual, &study.same) {
-        let nine = same.until_promoted.nine_of_ten.map_or(String::new(), |nine| format!(", 9 of 10 within {nine}"));
-        line(out, "  ", &format!("the same version had all traffic after {usual} minutes, as usual{nine}"))?;
+    if let Some(usual) = study.same.until_promoted.usual {
+        let nine =
+            study.same.until_promoted.nine_of_ten.map_or(String::new(), |nine| format!(", 9 of 10 within {nine}"));
+        line(out, "  ", &format!("the same version had all traffic usually after {usual} minutes{nine}"))?;
     }
-    undecided(&study.same, out)?;
+    undecided(&study.same, spec.deadline, out)?;
     if study.failures_together > 1.0 {
         let together = plain_number(study.failures_together);
         line(out, "  ", &format!("failures were split {together} at a time, as where an environment fails"))?;
@@ -158,10 +155,10 @@ fn row(row: &Row, runs: usize, out: &mut impl Write) -> io::Result<()> {
     let undecided = row.undecided.all();
     let name: String = format!("  {}", shown(&row.release)).chars().take(RELEASE - 1).collect();
     debug_assert!(u64::try_from(runs).is_ok_and(|runs| row.rolled_back + row.promoted + undecided == runs));
-    writeln!(out, "{name:<RELEASE$}{caught:<13}{:<10}{undecided:<15}{after:<19}{requests}", row.promoted)
+    writeln!(out, "{name:<RELEASE$}{caught:<13}{:<10}{undecided:<15}{after:<20}{requests}", row.promoted)
 }
 
-fn undecided(same: &Row, out: &mut impl Write) -> io::Result<()> {
+fn undecided(same: &Row, deadline: Span, out: &mut impl Write) -> io::Result<()> {
     let undecided = same.undecided;
     if undecided.all() == 0 {
         return Ok(());
@@ -173,7 +170,11 @@ fn undecided(same: &Row, out: &mut impl Write) -> io::Result<()> {
     ];
     let ends: Vec<String> =
         ends.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    line(out, "! ", &format!("by the deadline nothing was proven of {}: {}", undecided.all(), ends.join(", ")))
+    line(
+        out,
+        "! ",
+        &format!("nothing was proven of {} by the deadline of {deadline}: {}", undecided.all(), ends.join(", ")),
+    )
 }
 
 fn as_it_happened(happened: &Happened, out: &mut impl Write) -> io::Result<()> {
@@ -197,7 +198,7 @@ fn as_it_happened(happened: &Happened, out: &mut impl Write) -> io::Result<()> {
         Some(Ended::New) => ", kept then",
         Some(Ended::Unknown) | None => "",
     };
-    line(out, "AS IT HAPPENED", &format!("{name}{span}{how}{ended}"))?;
+    line(out, "AS IT HAPPENED  ", &format!("{name}{span}{how}{ended}"))?;
     let requests = happened.requests_until_decided;
     let requests =
         requests.map_or(String::new(), |count| format!(", after {} requests of the new version", grouped(count)));

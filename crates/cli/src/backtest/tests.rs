@@ -207,7 +207,10 @@ fn what_cannot_be_tried_says_why_and_what_it_is_to_a_script() {
         .collect();
     let quiet = scratch.write("quiet.jsonl", &quiet);
     let (exit, out, _) = scratch.backtest(&["--recording", &quiet, "--runs", "4"]);
-    assert!(exit == Exit::Undecided && out.contains("by the deadline nothing was proven of 4: 4 paused"), "{out}");
+    assert!(
+        exit == Exit::Undecided && out.contains("nothing was proven of 4 by the deadline of 2h: 4 paused"),
+        "{out}"
+    );
 }
 
 #[test]

@@ -15,8 +15,8 @@ use coalmine_core::rollout::{Notice, PhaseName};
 use coalmine_core::spec;
 use serde_json::Value;
 
-use crate::{backtest, plan};
 use crate::validate::print_problem;
+use crate::{backtest, plan};
 
 const DOCUMENTS: [&str; 33] = [
     "README.md",
