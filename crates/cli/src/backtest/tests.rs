@@ -200,7 +200,7 @@ fn what_cannot_be_tried_says_why_and_what_it_is_to_a_script() {
     // A few minutes are no traffic.
     let few = scratch.write("few.jsonl", &days(5, 0.004));
     let (exit, out, _) = scratch.backtest(&["--recording", &few]);
-    assert!(exit == Exit::Undecided && out.contains("no traffic to split"), "{out}");
+    assert!(exit == Exit::Undecided && out.contains("no check has data of the old version"), "{out}");
     // So little traffic proves nothing by the deadline, and that is no verdict.
     let quiet: String = (0..900)
         .map(|minute| format!("{{\"minute\":{minute},\"baseline\":{{\"requests\":20,\"errors\":0}}}}\n"))
