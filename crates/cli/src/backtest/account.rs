@@ -132,8 +132,8 @@ impl Looking<'_> {
         }
         if found.is_empty() {
             notes.push(format!(
-                "{} had traffic on {} versions, and none took over from another; Lambda may tell nothing of a version that \
-                 has all the traffic, and then a deployment that was made all at once leaves no trace",
+                "{}: versions with traffic of their own: {}; none took over from another. Lambda may tell nothing of a \
+                 version that has all the traffic, and then a deployment that was made all at once leaves no trace",
                 self.spec.target.key(),
                 versions.len()
             ));

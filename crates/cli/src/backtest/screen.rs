@@ -64,7 +64,9 @@ fn verdict(document: &Document) -> String {
             (None, _) => "NOBODY CAN TELL: there is nothing to judge".to_owned(),
         },
         (Question::Deployments, _, Some(_)) => {
-            format!("{} DEPLOYMENTS FOUND, {caught} of them proven worse", document.happened.len())
+            let found = document.happened.len();
+            let deployments = if found == 1 { "DEPLOYMENT" } else { "DEPLOYMENTS" };
+            format!("{found} {deployments} FOUND, {caught} proven worse")
         }
         (Question::Incident | Question::Deployments, _, None) => "NOTHING FOUND".to_owned(),
         (Question::Spec, Some(study), _) => promise(study),
@@ -181,24 +183,22 @@ fn as_it_happened(happened: &Happened, out: &mut impl Write) -> io::Result<()> {
     let version =
         |version: &Option<String>| version.as_ref().map(|version| shown(&Version(version.clone()).to_string()));
     let name = match (version(&happened.old), version(&happened.new), &happened.case) {
-        (Some(old), Some(new), _) => format!("  {old} -> {new}"),
-        (_, _, Some(case)) => format!("  {}", shown(case)),
-        _ => String::new(),
+        (Some(old), Some(new), _) => Some(format!("{old} -> {new}")),
+        (_, _, Some(case)) => Some(shown(case)),
+        _ => None,
     };
-    let span = match (happened.from, happened.until) {
-        (Some(from), Some(until)) => format!("  {} to {}", when(from), when(until)),
-        _ => String::new(),
-    };
+    let span = happened.from.zip(happened.until).map(|(from, until)| format!("{} to {}", when(from), when(until)));
     let how = match happened.how {
-        How::AtOnce => ", all at once",
-        How::Beside | How::NotSeen => "",
+        How::AtOnce => Some("all at once".to_owned()),
+        How::Beside | How::NotSeen => None,
     };
     let ended = match happened.ended {
-        Some(Ended::Old) => ", taken back then",
-        Some(Ended::New) => ", kept then",
-        Some(Ended::Unknown) | None => "",
+        Some(Ended::Old) => Some("taken back then".to_owned()),
+        Some(Ended::New) => Some("kept then".to_owned()),
+        Some(Ended::Unknown) | None => None,
     };
-    line(out, "AS IT HAPPENED  ", &format!("{name}{span}{how}{ended}"))?;
+    let parts: Vec<String> = [name, span, how, ended].into_iter().flatten().collect();
+    line(out, "AS IT HAPPENED  ", &parts.join(", "))?;
     let requests = happened.requests_until_decided;
     let requests =
         requests.map_or(String::new(), |count| format!(", after {} requests of the new version", grouped(count)));

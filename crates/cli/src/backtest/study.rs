@@ -229,13 +229,16 @@ fn total(traffic: &[Traffic], check: usize) -> (f64, f64) {
 
 fn seen(spec: &RolloutSpec, cases: &[Case], traffic: &[Traffic]) -> Vec<Seen> {
     let one = |traffic: &Traffic| {
-        let (from, until) = traffic.span();
+        let (from, end) = traffic.span();
         let (minutes, length) = traffic.minutes();
+        // Of a recording that is longer than CloudWatch keeps minutes, the first ones are used.
+        let used = i64::try_from(length).map_or(end.minute(), |length| from.minute().plus(length - 1));
+        let until = from.like(used.min(end.minute()));
         let totals = || (0..spec.checks.len()).map(|check| traffic.total(check));
         let counts = |kind: &CheckKind| matches!(kind, CheckKind::Errors { .. } | CheckKind::Rate { .. });
         let counting = spec.checks.iter().zip(totals()).find(|(check, (n, _))| counts(&check.kind) && *n > 0.0);
         // The lines of a case begin with the minute that its traffic begins with, or before it.
-        let case = if cases.len() > 1 { case_of(cases, from, until) } else { None };
+        let case = if cases.len() > 1 { case_of(cases, from, end) } else { None };
         Seen {
             case,
             from,
