@@ -51,6 +51,7 @@ pub enum How {
 }
 
 /// Who had the traffic after it.
+#[cfg_attr(not(feature = "aws"), allow(dead_code, reason = "only of an account can it be asked"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Ended {
@@ -96,6 +97,7 @@ impl Happened {
     }
 
     /// A release of which nothing is there to be judged.
+    #[cfg_attr(not(feature = "aws"), allow(dead_code, reason = "only of an account can it be asked"))]
     pub fn not_seen(old: String, new: String, why: String) -> Self {
         Self {
             case: None,
@@ -117,6 +119,7 @@ impl Happened {
     }
 
     /// The same with the names of its versions.
+    #[cfg_attr(not(feature = "aws"), allow(dead_code, reason = "only of an account can it be asked"))]
     pub fn between(mut self, old: &str, new: &str) -> Self {
         (self.old, self.new) = (Some(old.to_owned()), Some(new.to_owned()));
         self

@@ -112,6 +112,7 @@ struct Material {
 }
 
 /// What is wanted to be known.
+#[cfg_attr(not(feature = "aws"), allow(dead_code, reason = "only of an account can it be asked"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Question {
     /// How good the spec is on this traffic.
