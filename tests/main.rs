@@ -10,6 +10,7 @@ mod alb_faults;
 mod alb_refusals;
 mod alb_requests;
 mod alb_rollouts;
+mod backtest;
 mod blind_spots;
 mod cli;
 mod clock;

@@ -9,15 +9,15 @@ use serde_json::{Value, json};
 use crate::harness::{Live, Served, Stage, Traffic, coalmine, command_in};
 
 /// Minutes of both versions, and of the old one alone before them.
-const BOTH: i64 = 20;
+pub const BOTH: i64 = 20;
 const ALONE: i64 = 90;
 /// CloudWatch is complete up to three minutes ago; one more, in case the minute ends while the stage is set up.
 const AGO: i64 = 4;
 
-const FINE: Traffic = Traffic { requests: 6000, old_fails: 0.004, new_fails: 0.004 };
+pub const FINE: Traffic = Traffic { requests: 6000, old_fails: 0.004, new_fails: 0.004 };
 
 /// A stage whose past has both versions side by side, and the minute they begin with.
-fn recorded_past(seed: u64, traffic: &Traffic, slower: f64) -> (Stage, Minute) {
+pub fn recorded_past(seed: u64, traffic: &Traffic, slower: f64) -> (Stage, Minute) {
     let mut stage = Stage::without_history(seed);
     let now = stage.minute;
     for ago in 1..=ALONE {

@@ -1,8 +1,8 @@
 //! An account looked at from outside, for `plan`, `fit` and `doctor`. Everything here reads, and nothing else needs it.
 
-use aws_sdk_cloudwatch::types::{AlarmType, StateValue};
+use aws_sdk_cloudwatch::types::{AlarmType, DimensionFilter, StateValue};
 use coalmine_core::ports::{Fault, FaultKind};
-use coalmine_core::spec::Target;
+use coalmine_core::spec::{LambdaTarget, Target, Version};
 use futures_util::{StreamExt, stream};
 
 use crate::Aws;
@@ -13,6 +13,7 @@ const LIST_FUNCTIONS: Call = Call::new("ListFunctions", "lambda:ListFunctions");
 const LIST_ALIASES: Call = Call::new("ListAliases", "lambda:ListAliases");
 const GET_CONCURRENCY: Call = Call::new("GetFunctionConcurrency", "lambda:GetFunctionConcurrency");
 const DESCRIBE_ALARMS: Call = Call::new("DescribeAlarms", "cloudwatch:DescribeAlarms");
+const LIST_METRICS: Call = Call::new("ListMetrics", "cloudwatch:ListMetrics");
 const RULES_BY_TARGET: Call = Call::new("ListRuleNamesByTarget", "events:ListRuleNamesByTarget");
 const DESCRIBE_RULE: Call = Call::new("DescribeRule", "events:DescribeRule");
 const DESCRIBE_BALANCERS: Call = Call::new("DescribeLoadBalancers", "elasticloadbalancing:DescribeLoadBalancers");
@@ -28,6 +29,9 @@ const ALARMS_A_PAGE: i32 = 100;
 
 /// 5,000 alarms in all.
 const ALARM_PAGES_MAX: usize = 50;
+
+/// As many as ListMetrics has on twenty pages: nobody publishes more versions in two weeks.
+const VERSIONS_MAX: usize = 10_000;
 
 /// A function's alias.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -243,6 +247,36 @@ impl Aws {
         Ok(alarms)
     }
 
+    /// The versions that had traffic through an alias lately; CloudWatch lists a metric for two weeks after its last
+    /// datapoint. Rising.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub async fn executed_versions(&self, alias: &LambdaTarget) -> Result<Vec<Version>, Fault> {
+        let LambdaTarget { function, alias, .. } = alias;
+        let named = |name: &str, value: Option<String>| DimensionFilter::builder().name(name).set_value(value).build();
+        let request = self.cloudwatch().list_metrics().namespace("AWS/Lambda").metric_name("Invocations");
+        let request = request
+            .dimensions(named("FunctionName", Some(function.clone())))
+            .dimensions(named("Resource", Some(format!("{function}:{alias}"))))
+            .dimensions(named("ExecutedVersion", None));
+        let mut pages = request.into_paginator().send();
+        let mut versions = Vec::new();
+        while versions.len() < VERSIONS_MAX
+            && let Some(page) = pages.next().await
+        {
+            let page = page.map_err(|error| LIST_METRICS.fault(error))?;
+            for metric in page.metrics() {
+                let version = metric.dimensions().iter().find(|dimension| dimension.name() == Some("ExecutedVersion"));
+                versions.extend(version.and_then(|version| version.value()).map(|version| Version(version.to_owned())));
+            }
+        }
+        // By number, where they have one.
+        versions.sort_by_key(|version| (version.0.parse::<u64>().unwrap_or(u64::MAX), version.0.clone()));
+        versions.dedup();
+        Ok(versions)
+    }
+
     /// The rules of the default event bus that call a function.
     ///
     /// # Errors
@@ -275,5 +309,45 @@ impl Aws {
             Err(error) if refused_as(&error, |e| e.is_resource_not_found_exception()) => Ok(None),
             Err(error) => Err(GET_CONCURRENCY.fault(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coalmine_core::spec::Owner;
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{Reply, scripted};
+
+    #[tokio::test]
+    async fn versions_are_listed_by_their_number_and_once_each() {
+        let metric = |version: &str| {
+            let named = |name: &str, value: &str| json!({ "Name": name, "Value": value });
+            let dimensions =
+                [named("FunctionName", "shop"), named("Resource", "shop:live"), named("ExecutedVersion", version)];
+            json!({ "Namespace": "AWS/Lambda", "MetricName": "Invocations", "Dimensions": dimensions })
+        };
+        let page = |versions: &[&str], next: Option<&str>| {
+            let metrics: Vec<_> = versions.iter().map(|version| metric(version)).collect();
+            let mut body = json!({ "Metrics": metrics });
+            if let Some(next) = next {
+                body["NextToken"] = json!(next);
+            }
+            Reply::cbor(200, &body)
+        };
+        let (aws, script) = scripted(vec![page(&["41", "9"], Some("more")), page(&["$LATEST", "41", "100"], None)]);
+        let alias = LambdaTarget { function: "shop".to_owned(), alias: "live".to_owned(), owner: Owner::Coalmine };
+        let versions = aws.executed_versions(&alias).await.unwrap();
+        assert_eq!(
+            versions.iter().map(|version| version.0.as_str()).collect::<Vec<_>>(),
+            ["9", "41", "100", "$LATEST"]
+        );
+        let asked = script.asked();
+        assert_eq!((asked.len(), script.unused()), (2, 0));
+        let dimensions = &asked[0].cbor()["Dimensions"];
+        // The name alone: with any value.
+        assert_eq!(dimensions[2], json!({ "Name": "ExecutedVersion" }));
+        assert_eq!(dimensions[1], json!({ "Name": "Resource", "Value": "shop:live" }));
     }
 }

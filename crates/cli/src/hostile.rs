@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use coalmine_core::text::{is_harmful, json};
 
-use crate::{Arguments, Command, analyze, plan, report, simulate, validate};
+use crate::{Arguments, Command, analyze, backtest, plan, report, simulate, validate};
 
 /// A screen is cleared, a title set, a colour left on, a line ended, letters turned round, an element opened.
 const EVIL: &str =
@@ -25,6 +25,7 @@ fn printed(arguments: &[&str]) -> String {
             panic!("nobody else's names are in it")
         }
         Command::Plan(arguments) => plan::run(&arguments, &mut out, &mut err).unwrap(),
+        Command::Backtest(arguments) => backtest::run(&arguments, &mut out, &mut err).unwrap(),
         #[cfg(feature = "aws")]
         Command::Record(_) | Command::Run(_) | Command::Stack(_) | Command::Fit(_) | Command::Doctor(_) => {
             panic!("needs an account")
@@ -95,6 +96,9 @@ fn hostile_names_do_nothing_in_any_output() {
             assert!(!printed(&[&["analyze", "--spec", &spec, &recording], more].concat()).is_empty());
         }
         harmless_page(&report);
+        for more in [&["--runs", "1"][..], &["--runs", "1", "--json"]] {
+            assert!(!printed(&[&["backtest", &spec, "--recording", &recording], more].concat()).is_empty());
+        }
     }
     assert_eq!(said_case(&printed(&["analyze", "--spec", &spec, "--json", &folder.file("good", &good)])), EVIL);
 }

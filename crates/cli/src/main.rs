@@ -1,6 +1,7 @@
 //! The `coalmine` command: arguments, files and exit codes. Everything that decides is in `coalmine_core`.
 
 mod analyze;
+mod backtest;
 #[cfg(test)]
 mod docs;
 #[cfg(feature = "aws")]
@@ -45,6 +46,7 @@ enum Command {
     Validate(validate::Arguments),
     Analyze(analyze::Arguments),
     Plan(plan::Arguments),
+    Backtest(backtest::Arguments),
     #[cfg(feature = "aws")]
     Fit(fit::Arguments),
     #[cfg(feature = "aws")]
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         Command::Validate(arguments) => validate::run(&arguments, out, err),
         Command::Analyze(arguments) => analyze::run(&arguments, out, err),
         Command::Plan(arguments) => plan::run(&arguments, out, err),
+        Command::Backtest(arguments) => backtest::run(&arguments, out, err),
         #[cfg(feature = "aws")]
         Command::Fit(arguments) => fit::run(&arguments, out, err),
         #[cfg(feature = "aws")]

@@ -17,7 +17,7 @@ use crate::validate::{load_or_say, shown};
 const LAG: Span = Span::from_minutes(3);
 
 /// CloudWatch keeps single minutes for 15 days.
-const FARTHEST: Span = Span::from_hours(15 * 24);
+pub(crate) const FARTHEST: Span = Span::from_hours(15 * 24);
 
 /// Of a sentence: names from outside are in it.
 const CHARS_MAX: usize = 2_000;
@@ -112,9 +112,32 @@ fn window(arguments: &Arguments, spec: RolloutSpec, now: Timestamp) -> Result<Wi
             arguments.canary
         ));
     }
+    let (from, until) = span(arguments.from, arguments.to, arguments.last, now)?;
+    let oldest = (now - FARTHEST).minute();
+    // Of a longer history the part that is still there is read.
+    let kept = u64::try_from(from.minutes_since(oldest)).unwrap_or(0);
+    let history = arguments.history.minutes_ceil().min(i64::try_from(kept).unwrap_or(i64::MAX));
+    let (function, alias) = (arguments.function.clone(), arguments.alias.clone());
+    Ok(Window {
+        spec: RolloutSpec { target: Target::Lambda(LambdaTarget { function, alias, owner: Owner::Coalmine }), ..spec },
+        baseline: Version(arguments.baseline.clone()),
+        canary: Version(arguments.canary.clone()),
+        from,
+        until,
+        history,
+    })
+}
+
+/// The minutes that are asked for: from, and up to but not including.
+pub(crate) fn span(
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    last: Option<Span>,
+    now: Timestamp,
+) -> Result<(Minute, Minute), String> {
     let complete = (now - LAG).minute();
-    let until = arguments.to.map_or(complete, Timestamp::minute);
-    let from = match (arguments.from, arguments.last) {
+    let until = to.map_or(complete, Timestamp::minute);
+    let from = match (from, last) {
         (Some(from), _) => from.minute(),
         (None, Some(last)) => until.plus(-last.minutes_ceil()),
         (None, None) => return Err("write --from or --last".to_owned()),
@@ -131,20 +154,13 @@ fn window(arguments: &Arguments, spec: RolloutSpec, now: Timestamp) -> Result<Wi
     }
     let oldest = (now - FARTHEST).minute();
     if from < oldest {
-        return Err(format!("--from {} is too long ago; CloudWatch keeps single minutes for 15 days", from.start()));
+        return Err(format!(
+            "--from {} is too long ago: CloudWatch keeps single minutes for 15 days, and then five minutes as one for 63 \
+             days, and an hour as one for 455; the judge needs minutes",
+            from.start()
+        ));
     }
-    // Of a longer history the part that is still there is read.
-    let kept = u64::try_from(from.minutes_since(oldest)).unwrap_or(0);
-    let history = arguments.history.minutes_ceil().min(i64::try_from(kept).unwrap_or(i64::MAX));
-    let (function, alias) = (arguments.function.clone(), arguments.alias.clone());
-    Ok(Window {
-        spec: RolloutSpec { target: Target::Lambda(LambdaTarget { function, alias, owner: Owner::Coalmine }), ..spec },
-        baseline: Version(arguments.baseline.clone()),
-        canary: Version(arguments.canary.clone()),
-        from,
-        until,
-        history,
-    })
+    Ok((from, until))
 }
 
 fn save(

@@ -24,6 +24,8 @@ pub enum Output {
     Validate,
     /// `analyze`: a line for every case.
     Analyze,
+    /// `backtest`
+    Backtest,
     /// `simulate` without a file.
     Simulate,
     /// `simulate SCENARIO`: a line for every scenario.
@@ -43,6 +45,7 @@ pub fn schema(output: Output) -> Value {
         Output::Errors => generator.root_schema_for::<Errors>(),
         Output::Validate => generator.root_schema_for::<Validated>(),
         Output::Analyze => generator.root_schema_for::<Case>(),
+        Output::Backtest => generator.root_schema_for::<Backtest>(),
         Output::Simulate => generator.root_schema_for::<Tour>(),
         Output::SimulateScenario => generator.root_schema_for::<Scenario>(),
     };
@@ -283,6 +286,138 @@ shapes! {
         estimate: Option<f64>,
         lower: f64,
         upper: Option<f64>,
+    }
+
+    /// A spec that was tried on past data.
+    struct Backtest {
+        target: String,
+        /// The spec's file.
+        spec: String,
+        /// Nothing where only releases were asked for, or where nothing can be split.
+        study: Option<Study>,
+        /// Why there is none, though it was asked for.
+        #[serde(default)]
+        not_studied: Option<String>,
+        /// Releases that were judged as they happened.
+        happened: Vec<Happened>,
+        notes: Vec<String>,
+    }
+
+    /// The old version's requests split by chance into two versions.
+    struct Study {
+        /// Releases of each kind.
+        runs: u64,
+        seed: u64,
+        /// How many failures came together and hit one version.
+        failures_together: f64,
+        traffic: Vec<SplitTraffic>,
+        /// The share of harmless releases that `falseRollback` allows to be rolled back.
+        promised: f64,
+        /// Whether what was seen can be under that promise.
+        keeps_its_promise: bool,
+        /// The old version against itself.
+        same: Tried,
+        /// The same with the new version made worse.
+        worse: Vec<Tried>,
+    }
+
+    struct SplitTraffic {
+        #[serde(default)]
+        case: Option<String>,
+        from: Minute,
+        until: Minute,
+        /// With data of the old version, and in between without.
+        minutes: u64,
+        minutes_without: u64,
+        requests: f64,
+        /// Of the first check that counts events.
+        #[serde(default)]
+        events: Option<ShareOfEvents>,
+        /// Minutes of the past before each release.
+        past_minutes: i64,
+        /// Too short: its minutes come again and again.
+        goes_round: bool,
+        /// Checks without data, which were not judged.
+        left_out: Vec<String>,
+    }
+
+    struct ShareOfEvents {
+        check: String,
+        share: f64,
+    }
+
+    struct Tried {
+        release: String,
+        /// Proven worse.
+        rolled_back: u64,
+        /// The share that was.
+        share: ShareBetween,
+        promoted: u64,
+        /// Neither by the deadline.
+        undecided: UndecidedThen,
+        /// Minutes; what never happened takes longer than anything else.
+        until_rolled_back: UsualMinutes,
+        until_promoted: UsualMinutes,
+        /// The new version's; half of those that were rolled back had no more.
+        requests_until_rolled_back: Option<f64>,
+    }
+
+    /// With 95 % certainty, by Clopper and Pearson.
+    struct ShareBetween {
+        seen: f64,
+        lower: f64,
+        upper: f64,
+    }
+
+    /// What the spec does then.
+    struct UndecidedThen {
+        pauses: u64,
+        rolls_back: u64,
+        promotes: u64,
+    }
+
+    struct UsualMinutes {
+        usual: Option<u32>,
+        nine_of_ten: Option<u32>,
+        runs: u64,
+    }
+
+    /// A release of two versions.
+    struct Happened {
+        #[serde(default)]
+        case: Option<String>,
+        #[serde(default)]
+        old: Option<String>,
+        #[serde(default)]
+        new: Option<String>,
+        /// `beside`: both had traffic. `atOnce`: one after the other, which is no comparison. `notSeen`: nothing to judge.
+        how: String,
+        /// `new`, `old` or `unknown`: who had the traffic after it.
+        #[serde(default)]
+        ended: Option<String>,
+        from: Option<Minute>,
+        until: Option<Minute>,
+        verdict: Verdict,
+        /// The first minute at which it was proven worse, and the first at which it was proven fine.
+        decided_minute: Option<Minute>,
+        passed_minute: Option<Minute>,
+        /// The new version's requests until then.
+        requests_until_decided: Option<f64>,
+        headline: String,
+        /// A sentence for each check.
+        reasons: Vec<String>,
+        notes: Vec<String>,
+        minutes: Vec<MinuteOfRelease>,
+    }
+
+    /// How much was known.
+    struct MinuteOfRelease {
+        minute: Minute,
+        /// Of the evidence for a rollback, the share that was there; the same for a promotion.
+        towards_rollback: f64,
+        towards_proof: f64,
+        /// The new version's, so far.
+        requests: f64,
     }
 
     /// The tour.

@@ -8,6 +8,7 @@ mod bins;
 mod lambda;
 pub mod past;
 mod query;
+pub mod shifts;
 pub mod week;
 
 use bins::{Sampled, Span};

@@ -2,7 +2,7 @@
 
 mod document;
 mod page;
-mod screen;
+pub(crate) mod screen;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
@@ -276,7 +276,7 @@ impl<O: Write, E: Write> Session<'_, O, E> {
 
 /// Reads up to the next line's end, but not much more than the longest line that is taken: whatever is longer is wrong,
 /// and need not be kept. Whether there was one.
-fn next_line(input: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<bool> {
+pub(crate) fn next_line(input: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<bool> {
     text.clear();
     loop {
         let chunk = match input.fill_buf() {

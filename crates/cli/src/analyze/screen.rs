@@ -33,7 +33,7 @@ pub fn broken(out: &mut impl Write, name: &str, why: &str) -> io::Result<()> {
     item(out, why)
 }
 
-pub fn summary(out: &mut impl Write, tally: &Tally) -> io::Result<()> {
+pub(super) fn summary(out: &mut impl Write, tally: &Tally) -> io::Result<()> {
     let not_judged = if tally.broken > 0 { format!(", {} not judged", number(tally.broken)) } else { String::new() };
     writeln!(
         out,
@@ -88,7 +88,7 @@ pub fn data(judged: &Judged) -> String {
 }
 
 /// One bullet, wrapped.
-fn item(out: &mut impl Write, text: &str) -> io::Result<()> {
+pub fn item(out: &mut impl Write, text: &str) -> io::Result<()> {
     write!(out, "  - ")?;
     let mut column = INDENT;
     // A number stays with its sign.

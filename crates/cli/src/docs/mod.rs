@@ -15,8 +15,8 @@ use coalmine_core::rollout::{Notice, PhaseName};
 use coalmine_core::spec;
 use serde_json::Value;
 
-use crate::plan;
 use crate::validate::print_problem;
+use crate::{backtest, plan};
 
 const DOCUMENTS: [&str; 33] = [
     "README.md",
@@ -25,6 +25,7 @@ const DOCUMENTS: [&str; 33] = [
     "crates/README.md",
     "docs/alb.md",
     "docs/analyze.md",
+    "docs/backtest.md",
     "docs/blind-spots.md",
     "docs/cloudformation.md",
     "docs/commands.md",
@@ -129,6 +130,9 @@ fn every_example_is_as_it_says() {
                 // Of the spec and the command before it.
                 "text plan" => {
                     assert_eq!(*block, plan::documented(blocks[index - 2].1, blocks[index - 1].1), "{document}")
+                }
+                "text backtest" => {
+                    assert_eq!(*block, backtest::documented(blocks[index - 2].1, blocks[index - 1].1), "{document}")
                 }
                 // Of the scenario before it.
                 "text run" => assert_eq!(*block, scenarios::run(blocks[index - 1].1), "{document}"),

@@ -2,8 +2,8 @@
 
 #[cfg(feature = "aws")]
 mod account;
-mod numbers;
-mod screen;
+pub(crate) mod numbers;
+pub(crate) mod screen;
 #[cfg(test)]
 mod tests;
 mod warnings;
@@ -23,10 +23,10 @@ use crate::validate::{load_or_say, shown};
 use numbers::{Effort, Numbers, Unrehearsed};
 
 /// How late metrics are taken to be, as by default.
-const LAG: Span = Span::from_minutes(3);
+pub(crate) const LAG: Span = Span::from_minutes(3);
 
 /// Where nothing else is known.
-const TIMEOUT: Span = Span::from_seconds(3);
+pub(crate) const TIMEOUT: Span = Span::from_seconds(3);
 
 /// Where the proof takes longer than the deadline, what would do is rehearsed: fewer times, for every run is longer.
 const RUNS_OF_LONG_ONES: usize = 10;
@@ -38,7 +38,7 @@ const WIDER: [f64; 3] = [0.01, 0.02, 0.05];
 const PER_SECOND_MAX: f64 = 100_000.0;
 
 /// More runs than that say nothing more.
-const RUNS_MAX: usize = 10_000;
+pub(crate) const RUNS_MAX: usize = 10_000;
 
 /// What a rollout would catch on this traffic, how soon, and how long it takes. Reads only.
 ///
@@ -107,7 +107,7 @@ fn milliseconds(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "is no duration in milliseconds; write 0.1 to 900000".to_owned())
 }
 
-fn runs(text: &str) -> Result<usize, String> {
+pub(crate) fn runs(text: &str) -> Result<usize, String> {
     let number = text.parse::<usize>().ok().filter(|number| (1..=RUNS_MAX).contains(number));
     number.ok_or_else(|| format!("write 1 to {RUNS_MAX}"))
 }

@@ -362,7 +362,7 @@ fn collected(runs: Vec<Result<Rehearsed, RunError>>) -> Result<Vec<Rehearsed>, U
 }
 
 /// Runs by number, on all cores; what they come to does not depend on how many there are.
-fn each<T: Send>(runs: usize, run: impl Fn(usize) -> T + Sync) -> Vec<T> {
+pub(crate) fn each<T: Send>(runs: usize, run: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from).min(runs);
     if cores <= 1 {
         return (0..runs).map(run).collect();

@@ -20,7 +20,7 @@ const COLUMN: usize = 11;
 /// Texts from outside are no longer than that.
 const SHOWN_CHARS: usize = 400;
 
-pub fn print(plan: &Plan, spec: &RolloutSpec, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn print(plan: &Plan, spec: &RolloutSpec, out: &mut impl Write) -> io::Result<()> {
     heading(plan, out)?;
     match &plan.numbers {
         Some(numbers) => {
@@ -245,7 +245,7 @@ fn columns_of(out: &mut impl Write, begin: &str, width: usize, cells: impl Itera
 }
 
 /// Words over as many lines as they need, each below the beginning of the first.
-fn line(out: &mut impl Write, begin: &str, said: &str) -> io::Result<()> {
+pub(crate) fn line(out: &mut impl Write, begin: &str, said: &str) -> io::Result<()> {
     let indent = begin.chars().count().min(14);
     let mut row = begin.to_owned();
     let mut empty = true;

@@ -3,6 +3,7 @@
 //! The minutes are final: nothing is late, and every minute may be promoted on. Memory does not grow with the number of
 //! cases.
 
+mod at_once;
 mod hindsight;
 mod intake;
 pub mod probe;
@@ -13,10 +14,14 @@ use crate::recording::{Line, When};
 use crate::spec::RolloutSpec;
 use crate::units::{Minute, Weight};
 
-use super::{Analysis, Asked, History, Judge, JudgePlan, MinuteSample, Samples, Verdict, learn, plan_of_recording};
+use super::{
+    Analysis, Asked, History, Judge, JudgePlan, MinuteSample, Samples, Verdict, learn, plan, plan_of_recording,
+};
 
+pub use at_once::{AtOnce, at_once};
 pub use hindsight::{Hindsight, hindsight};
 use intake::Intake;
+pub use intake::{line_of, past};
 use share::Told;
 pub use trace::{Point, Total, Trace};
 
@@ -62,6 +67,13 @@ impl Replayer {
     #[must_use]
     pub fn new(spec: &RolloutSpec) -> Self {
         Self { plan: plan_of_recording(spec), ladder: spec.steps.iter().map(|step| step.weight).collect() }
+    }
+
+    /// The same as it judges while a rollout runs, where a new version's first minutes after each raise do not count for its
+    /// latency.
+    #[must_use]
+    pub fn live(spec: &RolloutSpec) -> Self {
+        Self { plan: plan(spec), ..Self::new(spec) }
     }
 
     /// A case begins; `traced` keeps how its evidence grows.

@@ -81,6 +81,11 @@ pub(super) fn history(lambda: &LambdaTarget) -> Vec<MetricRef> {
     vec![metric("Invocations", Scope::Function), metric("Invocations", Scope::Alias), metric("Errors", Scope::Alias)]
 }
 
+/// What a version got through the alias.
+pub(super) fn invoked(lambda: &LambdaTarget, version: &Version) -> MetricRef {
+    metric("Invocations", lambda, Scope::Version(version))
+}
+
 /// What [`undivided`] reads: of the alias, then of the versions that were near.
 pub(super) fn sharing(lambda: &LambdaTarget, baseline: &Version, canary: &Version) -> Vec<MetricRef> {
     let near = near(baseline, canary);

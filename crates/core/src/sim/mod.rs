@@ -3,6 +3,7 @@
 //! Architecture Invariant: the simulation is shipped (`coalmine simulate`), never `#[cfg(test)]`, and calls the same
 //! [`driver`](crate::driver) as the Lambda functions do, from outside.
 
+pub mod backtest;
 pub mod budget;
 pub mod contract;
 pub mod crowd;

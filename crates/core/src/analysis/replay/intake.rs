@@ -4,7 +4,7 @@ use crate::analysis::{
     Bins, Count, HistoryMinute, JudgePlan, Level, Measure, Measured, Pair, PlannedCheck, grouped, rebinned, stretched,
     take_edges,
 };
-use crate::recording::{Arm, Line};
+use crate::recording::{Arm, Histogram, Latency, Line, Rate, Readings, When};
 
 /// By how much a histogram may miss the requests of its minute: as a share, or in requests.
 const UNCOUNTED_SHARE: f64 = 0.01;
@@ -13,6 +13,48 @@ const UNCOUNTED_REQUESTS: f64 = 1.0;
 /// The two checks whose fields have places of their own in a line.
 const ERRORS: &str = "errors";
 const LATENCY: &str = "latency";
+
+/// The old version's minutes in a recording, whoever had the rest of the traffic, and the plan with the recording's edges.
+#[must_use]
+pub fn past(plan: JudgePlan, lines: &[Line]) -> (JudgePlan, Vec<HistoryMinute>) {
+    let mut intake = Intake::new(plan);
+    let with_baseline = lines.iter().filter(|line| line.baseline.is_some());
+    let minutes = with_baseline.map(|line| {
+        intake.take_edges(line);
+        intake.history_minute(line)
+    });
+    let minutes = minutes.collect();
+    (intake.plan, minutes)
+}
+
+/// A minute of the old version alone, as a recording has it: what [`past`] reads again.
+#[must_use]
+pub fn line_of(plan: &JudgePlan, minute: &HistoryMinute) -> Line {
+    let mut arm = Arm::default();
+    for (check, measured) in plan.checks.iter().zip(&minute.measured) {
+        let name = || check.name.clone();
+        match (measured, &check.distribution) {
+            (Some(Measured::Count(count)), _) if check.name == ERRORS => {
+                (arm.requests, arm.errors) = (Some(count.requests), Some(count.events));
+            }
+            (Some(Measured::Count(count)), _) => {
+                arm.rates.insert(name(), Rate { events: count.events, requests: count.requests });
+            }
+            (Some(Measured::Bins(bins)), Some(distribution)) if check.name == LATENCY => {
+                arm.latency = Some(Latency { edges: distribution.edges.clone(), counts: bins.counts.clone() });
+            }
+            (Some(Measured::Bins(bins)), Some(distribution)) => {
+                let histogram = Histogram { edges: distribution.edges.clone(), counts: bins.counts.clone() };
+                arm.distributions.insert(name(), histogram);
+            }
+            (Some(Measured::Level(level)), _) => {
+                arm.levels.insert(name(), Readings { readings: level.readings, sum: level.sum });
+            }
+            (Some(Measured::Bins(_)) | None, _) => {}
+        }
+    }
+    Line { case: None, minute: When::Time(minute.minute), weight: None, baseline: Some(arm), canary: None }
+}
 
 /// Reads lines by a plan.
 #[derive(Debug)]
