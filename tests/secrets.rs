@@ -81,7 +81,7 @@ fn refusal(refuses: Refuses, came: &Came) -> (&'static str, String) {
         }
     };
     if came.head.to_ascii_lowercase().contains("x-www-form-urlencoded") {
-        let message = message.replace('&', "").replace('<', "");
+        let message = message.replace(['&', '<'], "");
         let error = format!("<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>");
         return (code, format!("<ErrorResponse>{error}<RequestId>1</RequestId></ErrorResponse>"));
     }

@@ -9,9 +9,9 @@ use coalmine_core::observation::TestOutcome;
 use coalmine_core::ports::{Fault, FaultKind};
 use coalmine_core::spec::HttpTest;
 
-use crate::{Aws, TLS};
 use crate::errors::innermost;
 use crate::invoke::{LONGEST_TEST, quoted};
+use crate::{Aws, TLS};
 
 /// The call as failures name it.
 const GET: &str = "GET";
