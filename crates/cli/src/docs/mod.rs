@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::validate::print_problem;
 use crate::{backtest, plan};
 
-const DOCUMENTS: [&str; 33] = [
+const DOCUMENTS: [&str; 34] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",

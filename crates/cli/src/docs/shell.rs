@@ -122,7 +122,9 @@ fn check_command(document: &str, words: &[&str]) -> Result<(), String> {
             repository("fuzz/run").exists() && rest.first().is_some_and(|seconds| seconds.parse::<u32>().is_ok()),
             "no such script, or no seconds",
         ),
-        [script @ (".ci/run" | ".ci/examples" | "mutants/run")] => holds(repository(script).exists(), "no such file"),
+        [script @ (".ci/run" | ".ci/examples" | "mutants/run" | "bench/cold" | "bench/dollars")] => {
+            holds(repository(script).exists(), "no such file")
+        }
         [script @ ".ci/prebuilt", architecture, "<", template] => {
             let known = read(script).contains(&format!("\"{architecture}\""));
             holds(known && repository(template).exists(), "no such architecture, or no such template")
@@ -219,6 +221,9 @@ fn cargo(words: &[&str]) -> Result<(), String> {
             holds(repository(&folder).exists(), "no such package")?;
             let sources: String = files(&folder, ".rs").iter().map(|file| read(&format!("{folder}/{file}"))).collect();
             filter.iter().try_for_each(|test| holds(sources.contains(&format!("fn {test}(")), "no such test"))
+        }
+        ["run", "--release", "--example", example] => {
+            holds(repository(&format!("crates/core/examples/{example}/main.rs")).exists(), "no such example")
         }
         ["run", "--release", "--example", example, "--", rest @ ..] => {
             let source = read(&format!("crates/core/examples/{example}/main.rs"));
