@@ -27,7 +27,7 @@ const ROUND: Duration = Duration::from_millis(300);
 const ROUNDS: u32 = 5;
 
 /// Ticks of a crowd that are looked at.
-const TICKS: u64 = 4;
+const TICKS: u64 = 20;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let asked = std::env::args().nth(1);
