@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use coalmine_core::analysis::Verdict;
 use coalmine_core::driver::{Line, TickReport};
 use coalmine_core::rollout::PhaseName;
+use coalmine_core::units::Span;
 use serde_json::{Map, Value, json};
 
 use crate::event::wall_clock;
@@ -19,6 +20,9 @@ const FUNCTION: &str = "FunctionName";
 
 /// How an idle tick asks whether there is anything to do.
 const QUERY: &str = "Query";
+
+/// Longer than any tick takes.
+const A_TICK: Span = Span::from_minutes(5);
 
 /// A number with its name and CloudWatch's word for its unit.
 type Metric = (&'static str, &'static str, f64);
@@ -51,7 +55,12 @@ pub fn of_tick(function: &str, report: &TickReport, faulty_resources: usize) -> 
         ("Stuck", "Count", count(rollouts + hooks + faulty_resources + report.faults.len())),
         ("Waiting", "Count", count(report.waiting)),
     ];
-    fields(FUNCTION, function, &metrics)
+    let mut fields = fields(FUNCTION, function, &metrics);
+    // Of the minute that it is about: one that takes long would else leave a minute out, and have two in the next.
+    if wall_clock().since(report.now) < A_TICK {
+        fields["_aws"]["Timestamp"] = report.now.epoch_seconds().saturating_mul(1000).into();
+    }
+    fields
 }
 
 /// What an invocation took, of whatever it came to; nothing of one that only found the table empty.

@@ -10,8 +10,12 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::{Builder, ConnectorBuilder};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use coalmine_core::deployment::Stage;
 
 use crate::calls::Calls;
@@ -102,6 +106,17 @@ const MAX_ATTEMPTS: u32 = 3;
 /// The SDK's own choice gathers entropy for 40 ms and more before its first connection: in every cold start.
 pub(crate) const TLS: Provider = Provider::Rustls(CryptoMode::Ring);
 
+/// What the SDK itself would make, proxies of the environment included, but for its TLS.
+fn https() -> SharedHttpClient {
+    Builder::new().build_with_connector_fn(|settings, components| {
+        let mut connector = ConnectorBuilder::default().tls_provider(TLS);
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+        connector.set_proxy_config(Some(ProxyConfig::from_env()));
+        connector.build()
+    })
+}
+
 /// A client whose requests are counted.
 macro_rules! client {
     ($sdk:ident, $aws:expr) => {
@@ -114,7 +129,7 @@ impl Aws {
     /// (`AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>` among it), then the shared configuration files.
     pub async fn new(config: AwsConfig) -> Self {
         let sdk = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(aws_smithy_http_client::Builder::new().tls_provider(TLS).build_https())
+            .http_client(https())
             .timeout_config(timeouts(ATTEMPT_TIMEOUT, OPERATION_TIMEOUT))
             .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
             .load()

@@ -249,6 +249,8 @@ pub enum Step {
     },
     /// The start that waited.
     Begin,
+    /// It waits no more, and why.
+    Forget(String),
     Abort {
         rollout: String,
         reason: String,
@@ -284,7 +286,11 @@ impl Resource {
         let live = look.live_version().filter(|live| *live != said && !look.observes && !self.sent)?;
         let revision = look.live.as_ref().and_then(|live| live.revision.clone());
         let begin = self.begin.clone().map(|begin| Begin { revision, ..begin });
-        let answer = Answer::of(live.clone(), rollout.clone());
+        let answer = if self.asked.wish.waits && self.asked.changes_version() && *said == self.asked.wish.version {
+            Answer::Failed { reason: format!("version {said} was promoted, and is not live any more: {live} is") }
+        } else {
+            Answer::of(live.clone(), rollout.clone())
+        };
         Some(Self { told: None, answer: Some(answer), begin, ..self.clone() })
     }
 
@@ -296,6 +302,7 @@ impl Resource {
             && self.asked.kind == Kind::Create
             && (&this.stack, &this.logical) == (&that.stack, &that.logical)
             && self.asked.wish.target() == asked.wish.target()
+            && !asked.is_older_than(&self.asked)
     }
 
     /// Nobody waits for it any more, and nothing of it is to begin.
@@ -308,6 +315,12 @@ impl Resource {
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.sent || self.begin.is_some()
+    }
+
+    /// CloudFormation will not wait for a better answer.
+    #[must_use]
+    pub fn is_at_its_last_moment(&self, now: Timestamp) -> bool {
+        now >= self.asked.since() + self.asked.wish.timeout.minus(LAST_MOMENT)
     }
 
     /// What is known once a request came in. `None` for one that is no news.
@@ -412,7 +425,7 @@ impl Resource {
             return step;
         }
         if let (Some(_), Some(begin)) = (&self.answer, &self.begin) {
-            return Self::waiting_to_begin(begin, look, now);
+            return self.waiting_to_begin(begin, look, now);
         }
         match &self.asked.kind {
             Kind::Delete => self.deleted(look),
@@ -433,9 +446,8 @@ impl Resource {
     #[must_use]
     pub fn given_up(&self, why: &str, now: Timestamp) -> Option<Answer> {
         let since = self.asked.received + SEEN_WITHIN;
-        let last = self.asked.since() + self.asked.wish.timeout.minus(LAST_MOMENT);
-        let limit = if self.waits { last } else { since.min(self.asked.answer_by()) };
-        if self.answer.is_some() || now < limit {
+        let late = if self.waits { self.is_at_its_last_moment(now) } else { now >= since.min(self.asked.answer_by()) };
+        if self.answer.is_some() || !late {
             return None;
         }
         let back = self.goes_back() || !self.asked.changes_version();
@@ -454,12 +466,25 @@ impl Resource {
         (now >= self.asked.received + PATIENCE).then(|| Answer::Failed { reason: why.to_owned() })
     }
 
-    fn waiting_to_begin(begin: &Begin, look: &Look, now: Timestamp) -> Step {
+    fn waiting_to_begin(&self, begin: &Begin, look: &Look, now: Timestamp) -> Step {
+        if let Some(why) = self.overtaken(begin, look) {
+            return Step::Forget(why);
+        }
         let is_written = |live: &Routing| live.revision != begin.revision;
         match now >= begin.by || look.live.as_ref().is_some_and(is_written) {
             true => Step::Begin,
             false => Step::Wait("CloudFormation is yet to write the alias".to_owned()),
         }
+    }
+
+    /// A start that was refused for a while must not bring an older version over what somebody has released meanwhile.
+    fn overtaken(&self, begin: &Begin, look: &Look) -> Option<String> {
+        let Some(Answer::Succeeded { version: Some(told), .. }) = &self.answer else { return None };
+        let delivered = begin.by - WRITTEN_WITHIN;
+        let is_newer = |one: &&Rollout| one.started_at > delivered && one.canary != begin.wish.version;
+        let newer = look.running.iter().find(is_newer).map(|one| format!("rollout {} was started meanwhile", one.id));
+        let other = look.live_version().filter(|live| *live != told && **live != begin.wish.version);
+        newer.or_else(|| other.map(|live| format!("version {live} is live, where {told} was told to the stack")))
     }
 
     fn wanted(&self, look: &Look, now: Timestamp) -> Step {

@@ -178,6 +178,9 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
                 break;
             }
         }
+        if looked.presumed.is_some() {
+            line.holding.push("its alias is not looked at every minute: there are too many rollouts".to_owned());
+        }
         if !had_ended {
             self.measure(&current, &looked, &mut line).await;
         }
@@ -332,7 +335,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
     /// Saves the intent, then acts.
     async fn carry_out(&self, before: &Rollout, decision: &Decision, line: &mut Line) -> Outcome {
         if self.is_too_late_for(decision) {
-            line.faults.push(TOO_LATE.to_owned());
+            line.holding.push(TOO_LATE.to_owned());
             return Outcome::Dropped;
         }
         let mut only_retreat = false;

@@ -59,8 +59,8 @@ const WAVE: usize = 50;
 /// for what is to be done, and for the account's other business.
 const LOOKS: usize = 120;
 
-/// An alias is looked at every so many minutes, however many rollouts there are.
-const LONGEST_UNSEEN: u64 = 15;
+/// Of very many, this part of them all the same.
+const PART_LOOKED_AT: usize = 15;
 
 /// Waves under way at the same time: one is attended to while the next one's metrics are read.
 const CONCURRENT_WAVES: usize = 2;
@@ -231,17 +231,6 @@ fn rotate(rollouts: &mut [Rollout], now: Timestamp) {
     rollouts.rotate_left(usize::try_from(first).unwrap_or(0));
 }
 
-/// Every how many minutes a target is looked at where nothing need be done.
-fn looks_apart(rollouts: usize) -> u64 {
-    u64::try_from(rollouts.div_ceil(LOOKS)).unwrap_or(LONGEST_UNSEEN).clamp(1, LONGEST_UNSEEN)
-}
-
-/// Turns come from the name alone: whatever else begins or ends, nobody's is put off.
-fn is_its_turn(id: &str, apart: u64, now: Timestamp) -> bool {
-    let place = id.bytes().fold(0_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    now.minute().index().cast_unsigned().wrapping_add(place >> 20).is_multiple_of(apart)
-}
-
 /// A rollout in a tick.
 enum Visited {
     Line(Box<Line>),
@@ -312,8 +301,13 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         };
         let attended: Vec<Rollout> = rollouts.into_iter().filter(|rollout| all || !waits(rollout)).collect();
         let kept = self.budget.remaining() / KEPT_FOR_WAITING;
-        let apart = looks_apart(attended.len());
-        let waves = attended.chunks(WAVE).map(|wave| self.attend_wave(wave, &neighbours, visits, (kept, apart)));
+        // The first ones, for which there is time: the beginning goes round.
+        let looks = LOOKS.max(attended.len().div_ceil(PART_LOOKED_AT));
+        let waves = attended.chunks(WAVE).enumerate();
+        let waves = waves.map(|(number, wave)| {
+            let looks = looks.saturating_sub(number * WAVE);
+            self.attend_wave(wave, &neighbours, visits, (kept, looks))
+        });
         let (mut lines, mut waiting) = (Vec::new(), Vec::new());
         for visited in stream::iter(waves).buffered(CONCURRENT_WAVES).collect::<Vec<_>>().await.into_iter().flatten() {
             match visited {
@@ -332,7 +326,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         wave: &[Rollout],
         neighbours: &BTreeMap<String, Neighbours>,
         visits: &Visits,
-        (kept, apart): (Duration, u64),
+        (kept, looks): (Duration, usize),
     ) -> Vec<Visited> {
         if self.budget.remaining() < kept {
             return wave.iter().map(|rollout| Visited::Waits(Box::new(rollout.clone()))).collect();
@@ -350,12 +344,11 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         }
         let (mut series, alarms) = join(self.fetch(&planned), self.alarm_states(&planned)).await;
         let mut work = Vec::new();
-        for (rollout, plan) in planned {
+        for (place, (rollout, plan)) in planned.into_iter().enumerate() {
             let series = series.drain(..plan.queries.len().min(series.len())).collect();
             let neighbours = neighbours.get(&rollout.id).cloned().unwrap_or_default();
             let visit = visits.get(&rollout.id).cloned();
-            let spared = !is_its_turn(&rollout.id, apart, self.now);
-            let presumed = spared.then(|| engine::presumed(&rollout, self.now)).flatten();
+            let presumed = (place >= looks).then(|| engine::presumed(&rollout, self.now)).flatten();
             let (alarms, switch_told) = (alarms.clone(), SwitchTold::Nothing);
             work.push((rollout, Looked { plan, series, alarms, neighbours, visit, switch_told, presumed }));
         }

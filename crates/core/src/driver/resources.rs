@@ -163,14 +163,18 @@ impl<P: Ports + Stacks, B: Budget> Context<'_, P, B> {
     /// Look, decide, keep, act, until there is nothing more to do now.
     async fn settle_steps(&self, mut resource: Resource, line: &mut ResourceLine) {
         // Kept by another invocation, which could not send it.
-        if resource.answer.is_some()
-            && !resource.sent
-            && let Ok(look) = self.look_for(&resource).await
-            && let Some(next) = resource.brought_up_to_date(&look)
-        {
-            match self.kept(next).await {
-                Ok(kept) => resource = kept,
-                Err(error) => return line.faults.push(error.to_string()),
+        if resource.answer.is_some() && !resource.sent {
+            let next = match self.look_for(&resource).await {
+                Ok(look) => resource.brought_up_to_date(&look),
+                // What is live now is what CloudFormation would write.
+                Err(fault) if !resource.is_at_its_last_moment(self.now) => return line.faults.push(fault.to_string()),
+                Err(_) => None,
+            };
+            if let Some(next) = next {
+                match self.kept(next).await {
+                    Ok(kept) => resource = kept,
+                    Err(error) => return line.faults.push(error.to_string()),
+                }
             }
         }
         for _ in 0..STEPS_MAX {
@@ -245,6 +249,11 @@ impl<P: Ports + Stacks, B: Budget> Context<'_, P, B> {
             }
             Step::Check { answer, begin_by } => self.checked(resource, answer, revision, begin_by, line).await,
             Step::Begin => self.begun(resource, line).await,
+            Step::Forget(why) => {
+                let waited = resource.begin.as_ref().map(|begin| begin.rollout.as_str()).unwrap_or_default();
+                line.faults.push(format!("rollout {waited} is not started: {why}"));
+                Some(Resource { begin: None, ..resource.clone() })
+            }
         }
     }
 

@@ -28,7 +28,8 @@ pub(super) fn keep(draft: &mut Draft<'_>, observed: bool) {
             draft.hold(format!(
                 "neither metrics nor alarms can be seen: if that lasts, all traffic is put back at {until}"
             ));
-            renew(draft, armed);
+            // Who sees nothing has not attended to it: `earliest`, from which a push for those that wait counts, stays.
+            tell_again(draft, armed);
         }
         (Some(time), armed) => arm(draft, time, armed),
         (None, Some(PutBack { at, earliest, .. })) => {
@@ -61,10 +62,12 @@ fn is_blind(draft: &Draft<'_>, armed: PutBack) -> bool {
     let judged = match &draft.seen.samples {
         Seen::Known(samples) => draft.seen.judge_failed.is_none() && reads_any(samples, draft.before.sealed_before),
         Seen::Missing(_) => false,
-        // Before the first minute there is nothing to be read.
-        Seen::NotAsked => true,
+        // Before the first minute there is nothing to be read but the weights, which say whether it has begun; and what turns
+        // back is judged no more.
+        Seen::NotAsked => matches!(draft.next.phase, Phase::RollingBack { .. }) || draft.seen.routing.known().is_some(),
     };
-    let rings = draft.seen.alarms.known().is_some_and(|states| !states.is_empty());
+    let counts = |name: &String| !draft.next.alarms_muted.contains(name);
+    let rings = draft.seen.alarms.known().is_some_and(|states| states.keys().any(counts));
     let gives = draft.effects.iter().any(Effect::gives_traffic);
     !judged && !rings && !gives && draft.now() < armed.at + GONE_AFTER
 }
@@ -81,11 +84,16 @@ fn renew(draft: &mut Draft<'_>, armed: PutBack) {
     let told = draft.seen.switch_told;
     if told == SwitchTold::Armed(armed.at) {
         draft.next.switch = Some(PutBack { at: armed.at, earliest: armed.at, untold: false });
-        return;
+    } else {
+        tell_again(draft, armed);
     }
+}
+
+/// Until it is sure when it fires, and where there is less to put back than it was told.
+fn tell_again(draft: &mut Draft<'_>, armed: PutBack) {
     let taken = draft.split().is_some_and(|(routing, split)| split == Split::Foreign || !routing.lost.is_empty());
     let unsure = armed.earliest < armed.at;
-    if (taken || unsure) && told == SwitchTold::Nothing && draft.now() < armed.at {
+    if (taken || unsure) && draft.seen.switch_told == SwitchTold::Nothing && draft.now() < armed.at {
         draft.effects.push(Effect::Arm { at: armed.at });
     }
 }

@@ -3,7 +3,7 @@
 use super::{Decision, Effect};
 use crate::observation::Routing;
 use crate::rollout::{Held, Phase, Rollout};
-use crate::spec::Target;
+use crate::spec::{Mode, Target};
 use crate::units::{Timestamp, Weight};
 
 /// What an alias routes to if nobody has touched it since it was last seen. `None` where that must be looked at: it was
@@ -25,9 +25,11 @@ pub fn presumed(rollout: &Rollout, now: Timestamp) -> Option<Routing> {
         | Phase::Superseded { .. } => return None,
     };
     let seen_so = rollout.weights.last().is_some_and(|seen| seen.weight == weight) && rollout.strange_since.is_none();
+    let now = now.max(rollout.now);
     let may_have_fired = rollout.switch.is_some_and(|armed| now >= armed.earliest);
     let is_alias = matches!(rollout.spec.target, Target::Lambda(_)) && rollout.guest.is_none();
-    if !seen_so || may_have_fired || !is_alias {
+    // Who observes follows the weights that others set, as a matter of course.
+    if !seen_so || may_have_fired || !is_alias || rollout.spec.mode == Mode::Observe {
         return None;
     }
     Some(match weight {

@@ -350,6 +350,24 @@ fn what_was_to_begin_is_forgotten_when_the_stack_goes_back() {
     assert_eq!((stack.told().as_deref(), stack.phases().len()), (Some("43"), 0));
 }
 
+/// It is tried for an hour after the stack had its answer: what somebody released meanwhile is newer.
+#[test]
+fn a_start_that_waited_does_not_come_over_what_was_released_meanwhile() {
+    let mut stack = settled();
+    stack.world.write(&target(), &version("43"), None).unwrap();
+    stack.update("42", &none());
+    stack.world.set_alarm("red", AlarmState::Alarm);
+    stack.pass_for(12);
+    assert_eq!((stack.told().as_deref(), stack.phases().len()), (Some("43"), 0));
+    stack.world.write(&target(), &version("44"), None).unwrap();
+    stack.world.set_alarm("red", AlarmState::Ok);
+    let faults: Vec<String> = stack.pass().into_iter().flat_map(|line| line.faults).collect();
+    let why = "version 44 is live, where 43 was told to the stack";
+    assert!(faults.iter().any(|fault| fault.ends_with(why)), "{faults:?}");
+    stack.pass_for(10);
+    assert_eq!((stack.weights(), stack.phases().len()), ("v44".to_owned(), 0));
+}
+
 #[test]
 fn a_change_of_configuration_alone_rolls_nothing_out() {
     let mut stack = settled();

@@ -5,6 +5,7 @@ use crate::analysis::Verdict;
 use crate::engine::{Effect, decide, presumed, stands_unseen};
 use crate::observation::{AlarmState, Routing};
 use crate::rollout::{Phase, PutBack, Rollout, WeightSeen};
+use crate::spec::Mode;
 use crate::units::{Span, Weight};
 
 /// In a phase whose weight was seen live.
@@ -43,7 +44,10 @@ fn nothing_is_presumed_where() {
     let armed = |earliest| Some(PutBack { at: at(25), earliest, untold: false });
     assert!(presumed(&Rollout { switch: armed(at(13)), ..baking() }, at(12)).is_some());
     let not_seen = WeightSeen { at: at(2), weight: percent(1) };
+    let mut observing = baking();
+    observing.spec.mode = Mode::Observe;
     let cases = [
+        ("others set the weights", observing),
         ("the weight was not seen", Rollout { weights: vec![not_seen], ..baking() }),
         ("something strange was seen", Rollout { strange_since: Some(at(11)), ..baking() }),
         ("the switch may have fired", Rollout { switch: armed(at(12)), ..baking() }),
