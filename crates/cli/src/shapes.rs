@@ -310,6 +310,9 @@ shapes! {
         seed: u64,
         /// How many failures came together and hit one version.
         failures_together: f64,
+        /// The longest time that one request may take, and whether that is a guess.
+        timeout_seconds: u64,
+        timeout_assumed: bool,
         traffic: Vec<SplitTraffic>,
         /// The share of harmless releases that `falseRollback` allows to be rolled back.
         promised: f64,

@@ -14,9 +14,8 @@ use coalmine_core::spec::{LambdaTarget, RolloutSpec, Target, Version};
 use coalmine_core::units::{Minute, Span, Timestamp};
 
 use super::happened::{Ended, Happened};
-use super::{Arguments, Case, Material, Nothing, Question};
+use super::{Arguments, Case, Material, Nothing, Question, Timeout};
 use crate::Exit;
-use crate::plan::TIMEOUT;
 use crate::record::{FARTHEST, span};
 
 /// Deployments that are judged, the newest first: each reads a day of the past.
@@ -61,8 +60,11 @@ impl Looking<'_> {
             LookError::Fault(fault) => (fault.to_string(), Exit::Io),
         })?;
         let timeout = match timeout {
-            Some(timeout) => timeout,
-            None => self.aws.version(target, Some(&routing.primary)).await.map_or(TIMEOUT, |version| version.timeout),
+            Some(_) => Timeout::of(timeout),
+            None => {
+                let version = self.aws.version(target, Some(&routing.primary)).await;
+                Timeout::of(version.ok().map(|version| version.timeout))
+            }
         };
         let lines = self.alone(&routing).await.map_err(unread)?;
         let name = None;
@@ -110,7 +112,7 @@ impl Looking<'_> {
         let (old, new) = (Version(old.to_owned()), Version(new.to_owned()));
         let (happened, lines) = self.judged(&old, &new, self.from, self.until).await?;
         let cases = vec![Case { name: None, lines }];
-        let timeout = timeout.unwrap_or(TIMEOUT);
+        let timeout = Timeout::of(timeout);
         Ok(Material { cases, happened: vec![happened], question: Question::Incident, timeout, notes: Vec::new() })
     }
 
@@ -143,7 +145,7 @@ impl Looking<'_> {
             happened.push(self.deployment(shift).await?);
         }
         let (cases, question) = (Vec::new(), Question::Deployments);
-        Ok(Material { cases, happened, question, timeout: TIMEOUT, notes })
+        Ok(Material { cases, happened, question, timeout: Timeout::ASSUMED, notes })
     }
 
     async fn deployment(&self, shift: &Shift) -> Result<Happened, Nothing> {

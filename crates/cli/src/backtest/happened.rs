@@ -3,7 +3,7 @@
 use coalmine_core::analysis::Verdict;
 use coalmine_core::analysis::replay::{AtOnce, Judged, Point, Replayer, at_once};
 use coalmine_core::recording::{Arm, Line, When};
-use coalmine_core::spec::{CheckMode, RolloutSpec};
+use coalmine_core::spec::{CheckMode, RolloutSpec, Step};
 use coalmine_core::units::Minute;
 use serde::Serialize;
 
@@ -91,9 +91,29 @@ impl Happened {
         Some(Self::of_two(case, spec, &replay.end()))
     }
 
-    /// Whether it was proven worse; `None` where nothing could be judged.
+    /// Whether it was proven worse, or proven fine; `None` where nobody can tell: harm that is not proven may be there all the
+    /// same, and of what came all at once only a catastrophe can be told.
     pub fn is_caught(&self) -> Option<bool> {
-        (self.how != How::NotSeen).then_some(self.verdict == Verdict::Fail)
+        match (self.how, self.verdict) {
+            (How::NotSeen, _) => None,
+            (How::Beside | How::AtOnce, Verdict::Fail) => Some(true),
+            (How::Beside, Verdict::Pass) => Some(false),
+            (How::AtOnce, Verdict::Pass) | (How::Beside | How::AtOnce, Verdict::Inconclusive) => None,
+        }
+    }
+
+    pub fn is_judged(&self) -> bool {
+        self.how != How::NotSeen
+    }
+
+    /// Whether it was proven worse only when the steps had baked and it had been proven fine: the controller would have gone
+    /// on before.
+    pub fn is_caught_late(&self, steps: &[Step]) -> bool {
+        let (Some(from), Some(passed), Some(decided)) = (self.from, self.passed_minute, self.decided_minute) else {
+            return false;
+        };
+        let baked = steps.iter().fold(0_i64, |sum, step| sum.saturating_add(step.bake.minutes_ceil()));
+        passed.minute().max(from.minute().plus(baked)) < decided.minute()
     }
 
     /// A release of which nothing is there to be judged.
@@ -172,7 +192,8 @@ impl Happened {
             ended: None,
             from: Some(like(alone.since)),
             until: last,
-            verdict: alone.analysis.verdict,
+            // What was proven once is not taken back by what came after it.
+            verdict: if worse.is_some() { Verdict::Fail } else { alone.analysis.verdict },
             decided_minute: worse.map(like),
             passed_minute: None,
             requests_until_decided: worse.map(until),

@@ -39,7 +39,7 @@ const SHOWN_CHARS: usize = 2_000;
 ///   0  it keeps its promise; the incident that was asked for would have been caught
 ///   1  it rolls back more than it promises; the incident would not have been caught
 ///   2  wrong use, or a spec or a recording is wrong
-///   3  the data are not enough to tell
+///   3  the data are not enough to tell, or the spec cannot be tried
 ///   4  AWS or a file did not answer
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
@@ -107,8 +107,24 @@ struct Material {
     happened: Vec<Happened>,
     /// A release was asked for, so nothing else is of interest; or deployments were looked for.
     question: Question,
-    timeout: Span,
+    timeout: Timeout,
     notes: Vec<String>,
+}
+
+/// The longest time that one request may take.
+#[derive(Debug, Clone, Copy)]
+struct Timeout {
+    span: Span,
+    /// Nobody said it.
+    is_assumed: bool,
+}
+
+impl Timeout {
+    const ASSUMED: Self = Self { span: TIMEOUT, is_assumed: true };
+
+    fn of(told: Option<Span>) -> Self {
+        told.map_or(Self::ASSUMED, |span| Self { span, is_assumed: false })
+    }
 }
 
 /// What is wanted to be known.
@@ -187,7 +203,7 @@ fn recorded(arguments: &Arguments, err: &mut impl Write) -> io::Result<Result<Ma
         Ok(cases) => cases,
         Err(nothing) => return Ok(Err(nothing)),
     };
-    let timeout = arguments.timeout.unwrap_or(TIMEOUT);
+    let timeout = Timeout::of(arguments.timeout);
     let (happened, notes) = (Vec::new(), Vec::new());
     Ok(Ok(Material { cases, happened, question: Question::Spec, timeout, notes }))
 }
@@ -225,21 +241,16 @@ impl Document {
     fn exit(&self) -> Exit {
         match (self.asked, &self.study) {
             (Question::Spec, Some(study)) => study.exit(),
-            // What has both versions and nothing to split was judged all the same.
-            (Question::Spec, None) if self.is_refused() => Exit::Undecided,
-            (Question::Spec, None) => Exit::Fine,
+            // What has both versions was judged all the same, but the spec was not tried.
+            (Question::Spec, None) => Exit::Undecided,
             (Question::Incident, _) => match self.happened.first().map(Happened::is_caught) {
                 Some(Some(true)) => Exit::Fine,
                 Some(Some(false)) => Exit::Failed,
                 Some(None) | None => Exit::Undecided,
             },
-            (Question::Deployments, _) if self.happened.iter().any(|one| one.is_caught().is_some()) => Exit::Fine,
+            (Question::Deployments, _) if self.happened.iter().any(Happened::is_judged) => Exit::Fine,
             (Question::Deployments, _) => Exit::Undecided,
         }
-    }
-
-    fn is_refused(&self) -> bool {
-        self.not_studied.is_some() && self.happened.is_empty()
     }
 }
 

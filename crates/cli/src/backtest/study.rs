@@ -7,7 +7,7 @@ use coalmine_core::spec::{CheckKind, CheckMode, RolloutSpec};
 use coalmine_core::units::{Span, plain_number};
 use serde::Serialize;
 
-use super::{Arguments, Case, Tried};
+use super::{Arguments, Case, Timeout, Tried};
 use crate::Exit;
 use crate::plan::LAG;
 use crate::plan::numbers::{Times, each};
@@ -43,6 +43,9 @@ pub struct Study {
     pub seed: u64,
     /// How many failures came together.
     pub failures_together: f64,
+    /// The longest time that one request may take, and whether nobody said so.
+    pub timeout_seconds: u64,
+    pub timeout_assumed: bool,
     pub traffic: Vec<Seen>,
     /// Of releases that are no worse, the share that the spec's `falseRollback` allows to be rolled back.
     pub promised: f64,
@@ -87,6 +90,11 @@ pub struct Events {
 #[serde(rename_all = "camelCase")]
 pub struct Row {
     pub release: String,
+    /// The same in two: the check that is made worse, and how.
+    #[serde(skip)]
+    pub check: String,
+    #[serde(skip)]
+    pub how: String,
     /// Proven worse.
     pub rolled_back: u64,
     /// The share that was, and where it lies with 95 % certainty.
@@ -123,27 +131,29 @@ impl Undecided {
 }
 
 /// Tries the spec on the old version's minutes of every case.
-pub fn study(spec: &RolloutSpec, cases: &[Case], timeout: Span, effort: &Effort) -> Tried {
-    let delay = Delay { lag: LAG, timeout };
+pub fn study(spec: &RolloutSpec, cases: &[Case], timeout: Timeout, effort: &Effort) -> Tried {
+    let delay = Delay { lag: LAG, timeout: timeout.span };
     let lines = cases.iter().map(|case| case.lines.as_slice());
     let backtest = Backtest::new(spec, lines, delay, effort.seed)?.with_failures_together(effort.together);
     let worse = changes(spec, backtest.traffic());
-    let asked: Vec<Option<Change>> = [None].into_iter().chain(worse.iter().map(|(_, change)| Some(*change))).collect();
+    let asked: Vec<Option<Change>> = [None].into_iter().chain(worse.iter().map(|one| Some(one.change))).collect();
     let tried = each(effort.runs, |number| backtest.tried(u64::try_from(number).unwrap_or(0), &asked));
-    let row = |release: &str, place: usize| {
+    let row = |check: &str, how: &str, place: usize| {
         let trials: Vec<Trial> = tried.iter().filter_map(|of_one| of_one.get(place)).copied().collect();
-        Row::of(release, &trials)
+        Row::of(check, how, &trials)
     };
-    let same = row("the same version", 0);
+    let same = row("the same version", "", 0);
     let promised = spec.analysis.false_rollback;
     Ok(Study {
         runs: effort.runs,
         seed: effort.seed,
         failures_together: effort.together,
+        timeout_seconds: timeout.span.seconds(),
+        timeout_assumed: timeout.is_assumed,
         traffic: seen(spec, cases, backtest.traffic()),
         promised,
         keeps_its_promise: same.share.lower <= promised,
-        worse: (1..).zip(&worse).map(|(place, (name, _))| row(name, place)).collect(),
+        worse: (1..).zip(&worse).map(|(place, one)| row(&one.check, &one.how, place)).collect(),
         same,
     })
 }
@@ -160,7 +170,7 @@ impl Study {
 }
 
 impl Row {
-    fn of(release: &str, trials: &[Trial]) -> Self {
+    fn of(check: &str, how: &str, trials: &[Trial]) -> Self {
         let tally = Tally::of(trials);
         let share = tally.back();
         let after = |end: End| {
@@ -172,7 +182,9 @@ impl Row {
         };
         let middle = tally.requests_until_back.len().saturating_sub(1) / 2;
         Self {
-            release: release.to_owned(),
+            release: format!("{check} {how}").trim_end().to_owned(),
+            check: check.to_owned(),
+            how: how.to_owned(),
             rolled_back: tally.rolled_back,
             share: Share { seen: share.share, lower: share.lower, upper: share.upper },
             promoted: tally.promoted,
@@ -188,8 +200,16 @@ impl Row {
     }
 }
 
+/// What is made worse in the new half, in words and in earnest.
+struct Worse {
+    check: String,
+    /// `2x: 0.8 %`
+    how: String,
+    change: Change,
+}
+
 /// Of each check that can roll back and has data. What never happened cannot happen twice as often.
-fn changes(spec: &RolloutSpec, traffic: &[Traffic]) -> Vec<(String, Change)> {
+fn changes(spec: &RolloutSpec, traffic: &[Traffic]) -> Vec<Worse> {
     let mut changes = Vec::new();
     let checks = spec.checks.iter().enumerate().filter(|(_, check)| check.mode == CheckMode::Enforce);
     for (check, of) in checks.take(CHECKS_MAX) {
@@ -197,23 +217,23 @@ fn changes(spec: &RolloutSpec, traffic: &[Traffic]) -> Vec<(String, Change)> {
         if requests <= 0.0 {
             continue;
         }
-        let (name, share) = (&of.name, events / requests);
+        let share = events / requests;
+        let mut worse = |how: String, change: Change| changes.push(Worse { check: of.name.clone(), how, change });
         match of.kind {
             CheckKind::Errors { .. } | CheckKind::Rate { .. } => {
                 for times in TIMES.into_iter().filter(|times| share > 0.0 && share * times < 1.0) {
-                    let name = format!("{name} {}x: {}", plain_number(times), percent(share * times));
-                    changes.push((name, Change::Times { check, times }));
+                    let how = format!("{}x: {}", plain_number(times), percent(share * times));
+                    worse(how, Change::Times { check, times });
                 }
                 for points in POINTS.into_iter().filter(|points| share + points < 1.0) {
                     let unit = if points > 0.01 { "points" } else { "point" };
-                    let name = format!("{name} +{} {unit}: {}", plain_number(points * 100.0), percent(share + points));
-                    changes.push((name, Change::Points { check, points }));
+                    let how = format!("+{} {unit}: {}", plain_number(points * 100.0), percent(share + points));
+                    worse(how, Change::Points { check, points });
                 }
             }
             CheckKind::Latency { .. } | CheckKind::Distribution { .. } => {
                 for times in SLOWER {
-                    let name = format!("{name} +{}", percent(times - 1.0));
-                    changes.push((name, Change::Slower { check, times }));
+                    worse(format!("+{}", percent(times - 1.0)), Change::Slower { check, times });
                 }
             }
             CheckKind::Mean { .. } | CheckKind::Gauge { .. } => {}

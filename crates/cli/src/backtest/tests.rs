@@ -1,6 +1,8 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use coalmine_core::analysis::Verdict;
+use coalmine_core::recording::When;
 use coalmine_core::sim::rng::Rng;
 use serde_json::Value;
 
@@ -116,6 +118,11 @@ fn number(document: &Value, path: &str) -> f64 {
     document.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("no {path}: {document:#}"))
 }
 
+/// However its lines are broken.
+fn words_of(out: &str) -> String {
+    out.split_whitespace().collect::<Vec<&str>>().join(" ")
+}
+
 #[test]
 fn a_spec_is_tried_on_a_recording_and_says_what_it_would_do() {
     let scratch = Scratch::new("study");
@@ -149,6 +156,13 @@ fn a_spec_is_tried_on_a_recording_and_says_what_it_would_do() {
     }
     let second = out.lines().nth(1).unwrap();
     assert!(second.contains("ITS PROMISE") && second.contains("of 12 releases that were no worse"), "{out}");
+    let timeout = |of: &Value| (of["study"]["timeoutSeconds"].clone(), of["study"]["timeoutAssumed"].clone());
+    assert_eq!(timeout(&document), (3.into(), true.into()));
+    assert!(words_of(&out).contains("and calls of up to 3s, assumed"), "{out}");
+    let (_, told) = scratch.json(&[&words[..], &["--timeout", "30s"]].concat());
+    assert_eq!(timeout(&told), (30.into(), false.into()));
+    let (_, out, _) = scratch.backtest(&[&words[..], &["--timeout", "30s"]].concat());
+    assert!(out.trim_end().ends_with("calls of up to 30s"), "{out}");
     for word in ["p-value", "e-value", "score", "tick"] {
         assert!(!out.contains(word), "{out}");
     }
@@ -186,6 +200,11 @@ fn what_cannot_be_tried_says_why_and_what_it_is_to_a_script() {
         let (exit, out, _) = scratch.backtest(&["--recording", &recording]);
         assert!(exit == Exit::Undecided && out.contains(said), "{out}");
     }
+    // Nor is it fine where both versions were judged, and the spec was not tried.
+    scratch.write("spec.yaml", &format!("{SPEC}strategy: {{ auto: {{}} }}\n"));
+    let both = scratch.write("both.jsonl", &release(0.02));
+    let (exit, out, _) = scratch.backtest(&["--recording", &both]);
+    assert!(exit == Exit::Undecided && out.contains("NOT TRIED") && out.contains("AS IT HAPPENED"), "{out}");
     scratch.write("spec.yaml", SPEC);
     let other = scratch.write("other.jsonl", "{\"minute\":0,\"baseline\":{\"requests\":-1}}\n");
     let empty = scratch.write("empty.jsonl", "\n");
@@ -211,11 +230,56 @@ fn what_cannot_be_tried_says_why_and_what_it_is_to_a_script() {
         exit == Exit::Undecided && out.contains("nothing was proven of 4 by the deadline of 2h: 4 paused"),
         "{out}"
     );
+    // Those that the deadline rolls back are told beside those that were proven worse.
+    scratch.write(
+        "spec.yaml",
+        &format!("{SPEC}undecided: {{ tooLittleTraffic: rollBack, noData: rollBack, looksWorse: rollBack }}\n"),
+    );
+    let (_, out, _) = scratch.backtest(&["--recording", &quiet, "--runs", "4"]);
+    let said =
+        "0 of 4 releases that were no worse were rolled back as proven worse, 4 more at the deadline, undecided (";
+    assert!(words_of(&out).contains(said), "{out}");
+}
+
+/// The change is what tells one row from another, and so does the check.
+#[test]
+fn long_names_are_shortened_and_the_numbers_stay() {
+    let scratch = Scratch::new("names");
+    let lines = |events: [&str; 2]| -> String {
+        let rate = |name: &str| format!("\"{name}\":{{\"events\":12,\"requests\":2400}}");
+        let arm = format!("{{\"requests\":2400,\"errors\":12,\"rates\":{{{},{}}}}}", rate(events[0]), rate(events[1]));
+        (0..600).map(|minute| format!("{{\"minute\":{minute},\"baseline\":{arm}}}\n")).collect()
+    };
+    for names in [
+        ["payments-of-customers-refused-by-bank", "payments-of-customers-refused-by-us"],
+        ["shop-1-payments-of-customers-abroad", "shop-2-payments-of-customers-abroad"],
+        ["refused-payments-abroad-of-all-customers", "refused-payments-at-home-of-all-customers"],
+    ] {
+        let rate = |name: &str| {
+            let metric = |metric: &str| {
+                format!("{{ namespace: Shop, metric: {metric}, dimensions: {{ Version: \"{{version}}\" }} }}")
+            };
+            format!("rate: {{ name: {name}, events: {}, requests: {} }}", metric("Refused"), metric("Asked"))
+        };
+        let checks = names.map(|name| format!("{{ {} }}", rate(name))).join(", ");
+        let spec =
+            format!("coalmine: v1\ntarget: {{ lambda: {{ function: checkout, alias: live }} }}\nchecks: [{checks}]\n");
+        scratch.write("spec.yaml", &spec);
+        let recording = scratch.write("r.jsonl", &lines(names));
+        let (_, out, err) = scratch.backtest(&["--recording", &recording, "--runs", "1"]);
+        for change in ["2x: 1 %", "5x: 2.5 %", "+1 point: 1.5 %", "+5 points: 5.5 %"] {
+            let rows: Vec<&str> = out.lines().filter_map(|row| row.split_once(change)).map(|(name, _)| name).collect();
+            assert!(rows.len() == 2 && rows[0] != rows[1] && rows[0].contains(".."), "{change}: {out}{err}");
+        }
+        assert!(out.lines().all(|line| line.chars().count() <= 100), "{out}");
+    }
 }
 
 #[test]
 fn an_incident_that_was_asked_for_decides_the_exit_status() {
     let spec = coalmine_core::spec::parse(SPEC).unwrap().spec;
+    let one_step = format!("{SPEC}strategy: {{ canary: {{ weight: 5%, bake: 10m }} }}\n");
+    let one_step = coalmine_core::spec::parse(&one_step).unwrap().spec;
     let lines = |text: &str| {
         let mut reader = coalmine_core::recording::Reader::default();
         let read = |line: &str| reader.read(line.as_bytes()).unwrap().unwrap().line;
@@ -240,16 +304,31 @@ fn an_incident_that_was_asked_for_decides_the_exit_status() {
         let before = worse.lines().filter(|line| line.contains("\"minute\":-")).map(|line| format!("{line}\n"));
         before.chain((0..30).map(after)).collect::<String>()
     };
+    let open = Happened { verdict: Verdict::Inconclusive, passed_minute: None, ..happened(&release(0.004)) };
+    let decided_at = |decided: i64, passed: i64| {
+        let (decided, passed) = (When::Number(decided), When::Number(passed));
+        Happened { decided_minute: Some(decided), passed_minute: Some(passed), ..happened(&worse) }
+    };
+    let time = |text: &str| Some(When::Time(text.parse::<Timestamp>().unwrap().minute()));
+    let (from, until) = (time("2026-11-21T14:02:00Z"), time("2026-11-21T15:01:00Z"));
+    let at_times = Happened { from, until, ..happened(&worse) };
     for (one, exit, said) in [
         (happened(&worse), Exit::Fine, "IT WOULD HAVE BEEN CAUGHT, with the minute "),
         (happened(&release(0.004)), Exit::Failed, "IT WOULD NOT HAVE BEEN CAUGHT"),
         (happened(&at_once(1_200)), Exit::Fine, "IT WOULD HAVE BEEN CAUGHT, with the minute "),
-        (happened(&at_once(20)), Exit::Failed, "SMALLER HARM CANNOT BE TOLD"),
+        // What looks a little worse, or is over too soon, may be harm all the same.
+        (happened(&at_once(20)), Exit::Undecided, "CANNOT BE TOLD FROM THIS RELEASE: it was made all at once"),
+        (open, Exit::Undecided, "CANNOT BE TOLD FROM THIS RELEASE: it was neither"),
+        (decided_at(20, 30), Exit::Fine, "IT WOULD HAVE BEEN CAUGHT, with the minute 20\n"),
+        (decided_at(55, 30), Exit::Fine, "CAUGHT, with the minute 55, but after it would have had all traffic"),
+        // Proven fine soon, and worse before the step had baked.
+        (decided_at(8, 4), Exit::Fine, "IT WOULD HAVE BEEN CAUGHT, with the minute 8\n"),
+        (at_times, Exit::Fine, "2026-11-21 14:02 to 2026-11-21 15:01 UTC"),
         (unseen(), Exit::Undecided, "NOBODY CAN TELL"),
     ] {
         let document = of(vec![one], Question::Incident);
         let mut out = Vec::new();
-        screen::print(&document, &spec, &mut out).unwrap();
+        screen::print(&document, &one_step, &mut out).unwrap();
         let out = String::from_utf8(out).unwrap();
         assert!(document.exit() == exit && out.contains(said) && out.contains("v41 -> v42"), "{out}");
         assert!(out.lines().all(|line| line.chars().count() <= 100), "{out}");

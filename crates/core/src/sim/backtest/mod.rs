@@ -25,11 +25,17 @@ use crate::units::Span;
 
 use super::rng::Rng;
 use split::Splitter;
+use traffic::LONGEST;
 
 /// Streams of chance, so that what is made worse changes nothing about how the requests are split.
+const SEEDS: u64 = 0x5345_4544;
 const STARTS: u64 = 0x5354_4152;
 const SPLITS: u64 = 0x5350_4C49;
 const HARMS: u64 = 0x4841_524D;
+
+/// A case keeps a place for each minute between its first and its last. All cases together keep no more than four of the
+/// longest do, because many that have little in them could take all memory.
+const MINUTES_MOST: i64 = 4 * LONGEST;
 
 /// How late what is counted becomes known.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,6 +55,12 @@ pub enum Refused {
     Auto,
     #[error("no check has data of the old version, so there is no traffic to split")]
     NoTraffic,
+    #[error(
+        "its cases last longer than {} minutes in all, each from its first minute to its last, which is too much to be gone \
+         through; try fewer of them at a time",
+        MINUTES_MOST
+    )]
+    TooLong,
 }
 
 /// A spec and the traffic that it is tried on.
@@ -59,6 +71,7 @@ pub struct Backtest {
     traffic: Vec<Traffic>,
     /// How many failures come together and go to one version: 1 for requests that fail by themselves.
     together: f64,
+    /// Mixed, so that releases of neighbouring seeds are not the same ones in another order.
     seed: u64,
 }
 
@@ -66,7 +79,7 @@ impl Backtest {
     /// `cases` are the recorded cases, of which the old version's minutes are taken.
     ///
     /// # Errors
-    /// When there is nothing to compare, or nothing to split.
+    /// When there is nothing to compare, nothing to split, or too much to be kept.
     pub fn new<'l, C>(spec: &RolloutSpec, cases: C, delay: Delay, seed: u64) -> Result<Self, Refused>
     where
         C: IntoIterator<Item = &'l [Line]>,
@@ -78,11 +91,19 @@ impl Backtest {
             return Err(Refused::NoSteps);
         }
         let longest = spec.deadline.minutes_ceil();
-        let traffic: Vec<Traffic> =
-            cases.into_iter().filter_map(|lines| Traffic::of(plan(spec), lines, longest)).collect();
+        let (mut traffic, mut kept) = (Vec::new(), 0_i64);
+        for of_case in cases.into_iter().filter_map(|lines| Traffic::of(plan(spec), lines, longest)) {
+            let (_, length) = of_case.minutes();
+            kept = kept.saturating_add(i64::try_from(length).unwrap_or(i64::MAX));
+            if kept > MINUTES_MOST {
+                return Err(Refused::TooLong);
+            }
+            traffic.push(of_case);
+        }
         if traffic.is_empty() {
             return Err(Refused::NoTraffic);
         }
+        let seed = Rng::stream(seed, SEEDS).next_u64();
         Ok(Self { spec: spec.clone(), delay, traffic, together: 1.0, seed })
     }
 
@@ -109,17 +130,21 @@ impl Backtest {
             let splitter = Splitter {
                 together: self.together,
                 change: *change,
-                chance: Rng::stream(self.seed ^ number, SPLITS),
-                harm: Rng::stream(self.seed ^ number, HARMS),
+                chance: self.chance(number, SPLITS),
+                harm: self.chance(number, HARMS),
             };
             trial::run(&self.spec, &plan, self.delay, &|minute| traffic.after(start, minute), splitter)
         };
         changes.iter().map(try_one).collect()
     }
 
+    fn chance(&self, number: u64, purpose: u64) -> Rng {
+        Rng::stream(self.seed.wrapping_add(number), purpose)
+    }
+
     /// All times at which a release may begin are equally likely.
     fn start(&self, number: u64) -> Option<(&Traffic, Start)> {
-        let mut rng = Rng::stream(self.seed ^ number, STARTS);
+        let mut rng = self.chance(number, STARTS);
         let all: u64 = self.traffic.iter().map(Traffic::starts).sum();
         let mut place = rng.below(all);
         self.traffic.iter().find_map(|traffic| {

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::analysis::{Bins, Count, Measured};
 use crate::recording::{Arm, Latency, When};
@@ -80,7 +82,7 @@ fn fractions_and_clusters_are_split_without_a_rest() {
     let half = Weight::from_basis_points(5_000).unwrap();
     for together in [1.0, 7.0] {
         let mut splitter = splitter(None, together, 3);
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         for _ in 0..200 {
             let all = Count::new(100.5, 14.25).unwrap();
             let pairs = splitter.split(&plan, &[Some(Measured::Count(all))], half);
@@ -179,6 +181,27 @@ fn the_same_seed_gives_the_same_answer_and_another_one_another() {
     assert_eq!(both[1].end, End::RolledBack);
 }
 
+/// A seed that only permuted the releases would say the same for all seeds.
+#[test]
+fn releases_of_another_seed_begin_at_other_times() {
+    let lines = recorded(2 * 1440, 600, 0.01, 1, 23);
+    let starts = |seed: u64| -> BTreeSet<i64> {
+        let backtest = Backtest::new(&spec(""), [lines.as_slice()], DELAY, seed).unwrap();
+        let of_one = |number: u64| {
+            let (traffic, start) = backtest.start(number).unwrap();
+            traffic.after(start, 0).0.index()
+        };
+        (0..64).map(of_one).collect()
+    };
+    // Of more than a thousand times, two sets of 64 share some by chance, and not half of them.
+    let one = starts(1);
+    assert!(one.len() > 48, "{one:?}");
+    for seed in [0, 2, 3, 63, 64] {
+        let other = starts(seed);
+        assert!(one.intersection(&other).count() < 32, "{seed}: {other:?}");
+    }
+}
+
 /// The clock of a trial is that of the real controller, on traffic like this.
 #[test]
 fn a_good_release_takes_as_long_as_the_controller_takes() {
@@ -222,6 +245,17 @@ fn a_short_recording_is_gone_round_and_one_that_says_nothing_is_refused() {
     assert_eq!(of("", &short[..5]), Some(Refused::NoTraffic));
     assert_eq!(of("strategy: { allAtOnce: {} }\n", &short), Some(Refused::NoSteps));
     assert_eq!(of("strategy: { auto: {} }\n", &short), Some(Refused::Auto));
+}
+
+/// A handful of lines may be weeks apart, and a recording may have thousands of such cases.
+#[test]
+fn cases_that_would_take_too_much_memory_together_are_refused() {
+    let spec = spec("");
+    let mut sparse = recorded(11, 900, 0.01, 1, 25);
+    sparse[10].minute = When::Number(40_000);
+    let of = |cases: usize| Backtest::new(&spec, std::iter::repeat_n(sparse.as_slice(), cases), DELAY, 1);
+    assert_eq!(of(4).unwrap().traffic().len(), 4);
+    assert_eq!(of(5).err(), Some(Refused::TooLong));
 }
 
 #[test]

@@ -13,6 +13,10 @@ const ENOUGH_PAST: i64 = 6 * 60;
 /// After the deadline, until its last minute is closed.
 const AFTER_DEADLINE: i64 = 3;
 
+/// Minutes that are kept of a case, from its first one on: a recording with a hole of years is no recording of minutes that
+/// would have to be kept.
+pub(super) const LONGEST: i64 = FARTHEST + DAY;
+
 /// Fewer minutes with data are no traffic.
 const MINUTES_LEAST: usize = 10;
 
@@ -43,8 +47,7 @@ impl Traffic {
         let (mut plan, found) = past(plan, lines);
         let known = |minute: &&HistoryMinute| minute.measured.iter().any(Option::is_some);
         let (first, last) = (found.iter().find(known)?.minute, found.iter().rev().find(known)?.minute);
-        // A recording with a hole of years is no recording of minutes that would have to be kept.
-        let length = last.minutes_since(first).saturating_add(1).min(FARTHEST + DAY);
+        let length = last.minutes_since(first).saturating_add(1).min(LONGEST);
         let mut minutes = vec![Vec::new(); usize::try_from(length).ok()?];
         let mut with_data = 0;
         for minute in found.into_iter().filter(|minute| known(&minute)) {
