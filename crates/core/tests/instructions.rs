@@ -17,7 +17,7 @@ const EXPECTED: [(&str, u64); 4] = [
     ("50 hours of errors are judged", 142),
     ("10 hours of errors and latency are judged", 96),
     ("a day of errors and latency is judged", 328),
-    ("20 rollouts are looked after for 10 minutes", 781),
+    ("20 rollouts are looked after for 10 minutes", 676),
 ];
 
 /// Names the work to a process that is counted.

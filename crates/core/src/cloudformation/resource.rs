@@ -287,7 +287,7 @@ impl Resource {
         let revision = look.live.as_ref().and_then(|live| live.revision.clone());
         let begin = self.begin.clone().map(|begin| Begin { revision, ..begin });
         let answer = if self.asked.wish.waits && self.asked.changes_version() && *said == self.asked.wish.version {
-            Answer::Failed { reason: format!("version {said} was promoted, and is not live any more: {live} is") }
+            Answer::Failed { reason: format!("{said} was promoted, and is not live any more: {live} is") }
         } else {
             Answer::of(live.clone(), rollout.clone())
         };
@@ -484,7 +484,7 @@ impl Resource {
         let is_newer = |one: &&Rollout| one.started_at > delivered && one.canary != begin.wish.version;
         let newer = look.running.iter().find(is_newer).map(|one| format!("rollout {} was started meanwhile", one.id));
         let other = look.live_version().filter(|live| *live != told && **live != begin.wish.version);
-        newer.or_else(|| other.map(|live| format!("version {live} is live, where {told} was told to the stack")))
+        newer.or_else(|| other.map(|live| format!("{live} is live, where the stack was told {told}")))
     }
 
     fn wanted(&self, look: &Look, now: Timestamp) -> Step {

@@ -362,7 +362,7 @@ fn a_start_that_waited_does_not_come_over_what_was_released_meanwhile() {
     stack.world.write(&target(), &version("44"), None).unwrap();
     stack.world.set_alarm("red", AlarmState::Ok);
     let faults: Vec<String> = stack.pass().into_iter().flat_map(|line| line.faults).collect();
-    let why = "version 44 is live, where 43 was told to the stack";
+    let why = "v44 is live, where the stack was told v43";
     assert!(faults.iter().any(|fault| fault.ends_with(why)), "{faults:?}");
     stack.pass_for(10);
     assert_eq!((stack.weights(), stack.phases().len()), ("v44".to_owned(), 0));
