@@ -259,7 +259,11 @@ fn long_names_are_shortened_and_the_numbers_stay() {
             let metric = |metric: &str| {
                 format!("{{ namespace: Shop, metric: {metric}, dimensions: {{ Version: \"{{version}}\" }} }}")
             };
-            format!("rate: {{ name: {name}, events: {}, requests: {} }}", metric("Refused"), metric("Asked"))
+            format!(
+                "rate: {{ name: {name}, tolerate: 1pt, events: {}, requests: {} }}",
+                metric("Refused"),
+                metric("Asked")
+            )
         };
         let checks = names.map(|name| format!("{{ {} }}", rate(name))).join(", ");
         let spec =
