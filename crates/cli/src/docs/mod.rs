@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::validate::print_problem;
 use crate::{backtest, plan};
 
-const DOCUMENTS: [&str; 34] = [
+const DOCUMENTS: [&str; 35] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -53,6 +53,7 @@ const DOCUMENTS: [&str; 34] = [
     "examples/sam-macro/README.md",
     "examples/terraform/README.md",
     "fuzz/README.md",
+    "mutants/README.md",
 ];
 
 fn repository(path: &str) -> PathBuf {

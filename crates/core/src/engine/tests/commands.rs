@@ -1,5 +1,6 @@
 use super::fixtures::*;
 use crate::engine::{Order, OrderKind, is_legal, order};
+use crate::rollout::PhaseName;
 use crate::spec::Mode;
 
 const KINDS: [OrderKind; 5] =
@@ -47,6 +48,27 @@ fn a_command_twice_is_the_command_once() {
             }
         }
     }
+}
+
+/// What nothing asks for today must stay refused: a rollback, above all, only ends.
+#[test]
+fn no_phase_is_followed_by_another_than_these() {
+    use PhaseName::{Baking, Paused, Pending, Promoted, Promoting, RolledBack, RollingBack, Shifting, Superseded};
+    let after = |from, follows| -> Vec<PhaseName> {
+        EVERY_NAME.into_iter().filter(|to| is_legal(from, *to, follows)).collect()
+    };
+    let own = [
+        (Pending, vec![Pending, Shifting, Paused, Promoting, RolledBack, Superseded]),
+        (Shifting, vec![Baking, Paused, Promoting, RollingBack, Superseded]),
+        (Baking, vec![Shifting, Paused, Promoting, RollingBack, Superseded]),
+        (Paused, vec![Pending, Shifting, Promoting, RollingBack, RolledBack, Superseded]),
+        (Promoting, vec![Promoting, RollingBack, Promoted, Superseded]),
+        (RollingBack, vec![RolledBack, Superseded]),
+    ];
+    for (from, expected) in own {
+        assert_eq!(after(from, false), expected, "{from:?}");
+    }
+    assert_eq!(after(RollingBack, true), [RolledBack, Superseded], "whoever moves the traffic");
 }
 
 #[test]
