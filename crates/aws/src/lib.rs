@@ -103,7 +103,8 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 const MAX_ATTEMPTS: u32 = 3;
 
-/// The SDK's own choice gathers entropy for 40 ms and more before its first connection: in every cold start.
+/// The SDK's own choice gathers entropy before its first connection, for longer than all the rest of a cold start takes:
+/// docs/performance.md.
 pub(crate) const TLS: Provider = Provider::Rustls(CryptoMode::Ring);
 
 /// What the SDK itself would make, proxies of the environment included, but for its TLS.
