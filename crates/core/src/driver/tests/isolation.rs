@@ -153,7 +153,7 @@ fn what_there_is_no_time_to_do_is_not_put_on_record(on: On) {
         run_now(tick(&world, now, &budget, &settings())).unwrap().unwrap()
     };
     let report = in_time(18, 1);
-    let said = |line: &Line| line.faults.iter().chain(&line.holding).any(|why| why.starts_with("too little time left"));
+    let said = |line: &Line| line.holding.iter().any(|why| why.starts_with("too little time left"));
     assert!(report.lines.iter().all(said), "{report:?}");
     assert_eq!(world.rollouts(), before);
     in_time(21, 2);
