@@ -105,6 +105,30 @@ fn a_push_that_failed_is_made_up_for_by_the_next_tick_whether_it_has_time_or_not
     }
 }
 
+/// A call to the switch may take its time, or fail; one that gives nobody traffic is not first.
+#[test]
+fn no_retreat_waits_for_it() {
+    let mut both = 0;
+    for (name, phase) in every_phase() {
+        for (switch, state, weight) in [None, armed(phase.clone()).switch].into_iter().flat_map(|switch| {
+            let states = [AlarmState::Ok, AlarmState::Alarm];
+            states.into_iter().flat_map(move |state| [0, 5, 20].map(|weight| (switch, state, weight)))
+        }) {
+            let rollout = Rollout { switch, ..armed(phase.clone()) };
+            let calm = observation(&rollout, at(12), live(weight));
+            let seen = Observation { switch: Some(TIME), alarms: alarms(state), ..calm };
+            let effects = decide(&rollout, &seen, Some(&analysis(Verdict::Inconclusive))).effects;
+            let place = |wanted: &dyn Fn(&Effect) -> bool| effects.iter().position(wanted);
+            let arms = place(&|effect| matches!(effect, Effect::Arm { .. }));
+            let Some((arms, back)) = arms.zip(place(&Effect::is_retreat)) else { continue };
+            let gives = effects.iter().any(Effect::gives_traffic);
+            assert!(gives || back < arms, "{name}, {switch:?}, {state:?}, {weight} %: {effects:?}");
+            both += usize::from(!gives);
+        }
+    }
+    assert!(both > 0);
+}
+
 /// Nobody who could turn it back looks at it, as if no tick came.
 #[test]
 fn a_tick_that_sees_neither_metrics_nor_alarms_does_not_push_it_on() {
