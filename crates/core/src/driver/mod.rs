@@ -266,20 +266,34 @@ fn neighbours(rollouts: &[Rollout]) -> BTreeMap<String, Neighbours> {
             found.insert(rollout.id.clone(), neighbours);
         }
     }
+    let others = by_claim(rollouts);
+    let beside = |ended: &Rollout| {
+        let claims = ended.spec.target.claims();
+        let beside: Vec<&Rollout> = claims.iter().filter_map(|claim| others.get(claim)).flatten().copied().collect();
+        beside
+    };
     // Its switch may still fire: what begins before that would be put back.
     for ended in rollouts.iter().filter(|rollout| rollout.is_terminal() && rollout.switch.is_some()) {
-        for next in rollouts.iter().filter(|next| !next.is_terminal() && next.spec.target.overlaps(&ended.spec.target))
-        {
+        for next in beside(ended) {
             if let Some(next) = found.get_mut(&next.id) {
                 next.target_held_by.get_or_insert_with(|| ended.id.clone());
             }
         }
     }
     for ended in rollouts.iter().filter(|rollout| rollout.detach_at.is_some()) {
-        let newer =
-            rollouts.iter().find(|other| !other.is_terminal() && other.spec.target.overlaps(&ended.spec.target));
-        let target_held_by = newer.map(|other| other.id.clone());
+        let target_held_by = beside(ended).first().map(|newer| newer.id.clone());
         found.insert(ended.id.clone(), Neighbours { target_held_by, newer: None });
+    }
+    found
+}
+
+/// Those that have not ended, by each of their target's claims.
+fn by_claim(rollouts: &[Rollout]) -> BTreeMap<String, Vec<&Rollout>> {
+    let mut found: BTreeMap<String, Vec<&Rollout>> = BTreeMap::new();
+    for rollout in rollouts.iter().filter(|rollout| !rollout.is_terminal()) {
+        for claim in rollout.spec.target.claims() {
+            found.entry(claim).or_default().push(rollout);
+        }
     }
     found
 }

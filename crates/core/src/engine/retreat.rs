@@ -6,8 +6,9 @@ use crate::rollout::{Fence, Phase, RollBackEnd, Rollout, WeightSeen, Why};
 use crate::units::{Span, Weight};
 
 /// Without revisions nothing makes a write stale that is still in flight. By then it has ended: it lives no longer than its
-/// invocation, and a tick's `now` is its event's time, which may be a minute old.
-pub(super) const QUIET: Span = Span::from_seconds(120);
+/// invocation, fifty seconds. `since` is the time of the event that turned back, which may have been two minutes old, and
+/// whose own invocation may have saved that only at its end.
+pub(super) const QUIET: Span = Span::from_minutes(4);
 
 /// What does not exist that long after the turn back is not coming back: a rule that is made anew is another one. It sends
 /// nobody anywhere, and must not hold the target for ever.
@@ -42,6 +43,7 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
     match fence {
         Fence::Open => start(draft, routing),
         Fence::Read { revision: None } if is_back && draft.now().since(*since) < QUIET => {
+            note_zero(draft);
             draft.hold("all traffic is back; an earlier write could still arrive");
         }
         Fence::Read { revision } if is_back && (revision.is_none() || *revision != routing.revision) => {
@@ -101,10 +103,18 @@ fn start(draft: &mut Draft<'_>, routing: &Routing) {
 
 pub(super) fn finish(draft: &mut Draft<'_>, why: &Why, ends_as: RollBackEnd) {
     let now = draft.now();
-    draft.next.weights.push(WeightSeen { at: now, weight: Weight::ZERO });
+    note_zero(draft);
     let phase = match ends_as {
         RollBackEnd::RolledBack => Phase::RolledBack { at: now, why: why.clone() },
         RollBackEnd::Superseded => Phase::Superseded { at: now, why: why.clone() },
     };
     draft.enter(phase, why.clone());
+}
+
+/// From here on nobody comes to the new version, although the rollback goes on: once.
+fn note_zero(draft: &mut Draft<'_>) {
+    let at = draft.now();
+    if draft.next.weights.last().is_none_or(|last| last.weight > Weight::ZERO) {
+        draft.next.weights.push(WeightSeen { at, weight: Weight::ZERO });
+    }
 }

@@ -210,6 +210,27 @@ fn the_end_of_a_creation_that_had_no_answer_ends_what_it_started() {
     }
 }
 
+/// Lambda tries a deletion once more that it could not keep, and meanwhile the stack has made its resource anew.
+#[test]
+fn a_deletion_that_comes_after_a_later_creation_ends_nothing_of_it() {
+    for late in [true, false] {
+        let mut stack = Stack::with_alias();
+        stack.signed = Some(start() + minutes(if late { 0 } else { 2 }));
+        let mut lost = stack.asked(Kind::Delete, "42", &none());
+        lost.caller.physical = "shop-CheckoutAliasliveRollout-1QZ7".to_owned();
+        stack.signed = Some(start() + minutes(1));
+        stack.now = start() + minutes(2);
+        stack.create("42", &wait());
+        let before = stack.phases();
+        assert_eq!((before.len(), stack.answers().len()), (1, 0));
+        stack.deliver(Asked { received: stack.now, ..lost });
+        assert_eq!(stack.answers().len(), 1, "a deletion never waits");
+        stack.pass_for(60);
+        let promoted = stack.told().as_deref() == Some("42");
+        assert_eq!(promoted, late, "{:?}", stack.phases());
+    }
+}
+
 /// The stack has its answer, and only what counts faults can tell anyone: an alarm goes off after ten minutes.
 #[test]
 fn a_start_that_is_refused_after_the_answer_is_told_of_until_it_succeeds_or_for_an_hour() {

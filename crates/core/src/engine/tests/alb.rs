@@ -393,14 +393,16 @@ fn a_rollback_without_revisions_outlasts_earlier_writes() {
     assert_eq!((stage.rollout.phase.name(), stage.rules.clone()), (PhaseName::RollingBack, vec![Weight::ZERO; 2]));
     assert_eq!(stage.holding, ["all traffic is back; an earlier write could still arrive"]);
     assert_eq!(stage.writes, [percent(5), Weight::ZERO], "once is enough");
+    let noted: Vec<Weight> = stage.rollout.weights.iter().map(|seen| seen.weight).collect();
+    assert_eq!(noted, [percent(5), Weight::ZERO], "people are shown that nobody comes to it any more");
     // A raise that was begun before arrives now, behind one of the rules.
     stage.rules[1] = percent(5);
-    stage.now = began + Span::from_seconds(119);
+    stage.now = began + Span::from_seconds(239);
     stage.pass(Verdict::Inconclusive);
     assert_eq!((stage.rollout.phase.name(), stage.rules.clone()), (PhaseName::RollingBack, vec![Weight::ZERO; 2]));
     stage.pass(Verdict::Inconclusive);
     assert_eq!(stage.rollout.phase.name(), PhaseName::RollingBack);
-    stage.now = began + Span::from_seconds(120);
+    stage.now = began + Span::from_minutes(4);
     stage.pass(Verdict::Inconclusive);
     assert_eq!(stage.rollout.phase.name(), PhaseName::RolledBack);
 }

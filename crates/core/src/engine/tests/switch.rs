@@ -166,3 +166,43 @@ fn a_tick_that_sees_neither_metrics_nor_alarms_does_not_push_it_on() {
     let late = Observation { now: at(30), ..of(missing(), down(), None) };
     assert_eq!(told(&decide(&rollout, &late, None).effects).len(), 1, "what has not fired by then is armed again");
 }
+
+/// Pushes for want of time keep it until somebody attends to it again, and who sees nothing has not.
+#[test]
+fn ticks_that_see_nothing_by_turns_with_ticks_that_have_no_time_do_not_push_it_on_for_ever() {
+    let mut rollout = in_phase("baking");
+    for minute in 12.. {
+        let (now, before) = (at(minute), rollout.switch.unwrap());
+        if now >= before.at {
+            break;
+        }
+        assert!(minute < 120, "it never fires: {before:?}");
+        rollout = if minute % 2 == 0 {
+            push(&rollout, now, TIME).map_or(rollout, |decision| decision.next)
+        } else {
+            let (samples, alarms) = (Seen::Missing("down".to_owned()), Seen::Missing("down".to_owned()));
+            let calm = observation(&rollout, now, live(5));
+            decide(&rollout, &Observation { switch: Some(TIME), samples, alarms, ..calm }, None).next
+        };
+        assert_eq!(rollout.switch.unwrap().earliest, at(20), "nobody has attended to it");
+    }
+    let fires = rollout.switch.unwrap().at;
+    assert!(fires >= at(60) && fires < at(65) + TIME + Span::from_minutes(5), "{fires}");
+}
+
+/// There is nothing to be judged yet, but whether it has traffic can be seen, or not.
+#[test]
+fn a_first_weight_that_can_not_be_looked_at_does_not_push_it_on() {
+    let rollout = in_phase("shifting");
+    for (name, routing, pushes) in [
+        ("it is not live yet", Seen::Known(live(0)), true),
+        ("it is live", Seen::Known(live(5)), true),
+        ("it cannot be seen", Seen::Missing("down".to_owned()), false),
+    ] {
+        let none = (Seen::NotAsked, Seen::Missing("down".to_owned()));
+        let calm = observation(&rollout, at(12), live(0));
+        let seen = Observation { switch: Some(TIME), samples: none.0, alarms: none.1, routing, ..calm };
+        let decision = decide(&rollout, &seen, None);
+        assert_eq!(decision.next.switch.unwrap().at > at(20), pushes, "{name}: {decision:?}");
+    }
+}

@@ -6,20 +6,21 @@ use super::writes::CLOCKS_DIFFER;
 use super::{Found, Snapshot, Violation, ends_of, live_split};
 use crate::driver::Settings;
 use crate::rollout::{Phase, Rollout};
-use crate::sim::world::World;
+use crate::sim::world::{Armed, World};
 use crate::spec::Mode;
-use crate::units::{Span, Weight};
+use crate::units::{Span, Timestamp, Weight};
 
 /// After every invocation, whatever failed in it: no traffic of ours is split that nobody would put back.
 #[must_use]
 pub fn check_switches(after: &Snapshot, world: &World, settings: &Settings) -> Vec<Violation> {
     let mut found = Found { at: after.at, rollout: String::new(), violations: Vec::new() };
     let Some(waits) = settings.switch.filter(|_| settings.mode == Mode::Enforce) else { return Vec::new() };
+    let switches = world.switches();
     for rollout in after.rollouts.values().filter(|rollout| moves_traffic(rollout) && is_split(rollout, after)) {
         found.rollout.clone_from(&rollout.id);
-        is_armed(rollout, waits, after, world, &mut found);
+        is_armed(rollout, waits, after.at, switches.get(&rollout.id), &mut found);
     }
-    for id in world.switches().into_keys() {
+    for id in switches.into_keys() {
         if after.rollouts.get(&id).is_none_or(|rollout| rollout.switch.is_none()) {
             found.rollout = id;
             found.add("no switch is left that nobody will remove", "its rollout is over, and it would still fire");
@@ -55,13 +56,13 @@ fn is_split(rollout: &Rollout, after: &Snapshot) -> bool {
     shares.is_some_and(|(low, high)| low < Weight::FULL && high > Weight::ZERO)
 }
 
-fn is_armed(rollout: &Rollout, waits: Span, after: &Snapshot, world: &World, found: &mut Found) {
+fn is_armed(rollout: &Rollout, waits: Span, now: Timestamp, armed: Option<&Armed>, found: &mut Found) {
     let invariant = "while traffic is split a switch would put all of it back in time";
-    let Some(armed) = world.switches().remove(&rollout.id) else {
+    let Some(armed) = armed else {
         return found.add(invariant, "there is none");
     };
     // It is pushed to moments that lie a third of its time apart.
-    let latest = after.at + waits.plus(Span::from_seconds((waits.seconds() / 3).max(60))).plus(CLOCKS_DIFFER);
+    let latest = now + waits.plus(Span::from_seconds((waits.seconds() / 3).max(60))).plus(CLOCKS_DIFFER);
     if armed.at > latest {
         found.add(invariant, format!("it fires at {}, and {latest} would be the latest", armed.at));
     }
