@@ -1,4 +1,4 @@
-//! Thousands of rollouts in one account, while CloudWatch throttles every second call: how long each waits for its turn,
+//! Thousands of rollouts in one account, while CloudWatch throttles half of the calls: how long each waits for its turn,
 //! and how they end.
 //!
 //! `cargo run --release --example overload -- [ROLLOUTS] [MINUTES]` ends with status 1 at a broken promise.
@@ -14,9 +14,9 @@ fn main() -> ExitCode {
     let most = numbers.first().copied().unwrap_or(5_000);
     let minutes = numbers.get(1).copied().unwrap_or(240);
     println!(
-        "| rollouts | in a tick | longest wait | promoted | rolled back | not ended | fired | calls a tick | broken promises |"
+        "| rollouts | in a tick | longest wait | to begin | promoted | rolled back | not ended | fired | calls a tick | broken promises |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     let mut sound = true;
     let smaller = [100, 1_000].into_iter().filter(|count| *count < most);
     for rollouts in smaller.chain([most]).filter_map(|count| usize::try_from(count).ok()) {

@@ -123,6 +123,9 @@ pub(super) struct Looked {
     pub switch_told: SwitchTold,
     /// What is live if nobody has touched it: it is looked at only where something follows.
     pub presumed: Option<Routing>,
+    /// What is live, as this tick saw it since it last touched the target. Lambda allows an account 15 looks a second, and to
+    /// whoever acts on one a write by others is no news: its own write would not be accepted.
+    pub live: Option<Routing>,
 }
 
 /// The minutes this tick judges on.
@@ -155,10 +158,10 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         let had_ended = rollout.is_terminal();
         let mut current = rollout;
         for _ in 0..PASSES {
-            let mut decision = self.decide(&current, &looked, minutes.as_ref(), &mut line).await;
+            let mut decision = self.decide(&current, &mut looked, minutes.as_ref(), &mut line).await;
             if looked.presumed.is_some() && !engine::stands_unseen(&current, &decision) {
                 looked.presumed = None;
-                decision = self.decide(&current, &looked, minutes.as_ref(), &mut line).await;
+                decision = self.decide(&current, &mut looked, minutes.as_ref(), &mut line).await;
             }
             let settled = decision.next == current && decision.effects.iter().all(Effect::is_only_unsaved);
             let Outcome::Stands(told) = self.carry_out(&current, &decision, &mut line).await else {
@@ -166,6 +169,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
                 return line;
             };
             looked.switch_told = told;
+            let tells_the_switch = |effect: &Effect| matches!(effect, Effect::Arm { .. } | Effect::Disarm);
+            looked.live = looked.live.filter(|_| decision.effects.iter().all(tells_the_switch));
             current = decision.next;
             line.phase = current.phase.name();
             line.weight = current.desired_weight();
@@ -222,12 +227,13 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
     async fn decide(
         &self,
         rollout: &Rollout,
-        looked: &Looked,
+        looked: &mut Looked,
         minutes: Option<&Seen<Minutes>>,
         line: &mut Line,
     ) -> Decision {
         let needs = engine::needs(rollout, self.now);
         let mut seen = self.observe(rollout, &needs, looked).await;
+        looked.live = seen.routing.known().filter(|_| looked.presumed.is_none()).cloned();
         let analysis = match minutes {
             Some(Seen::Known(minutes)) if needs.samples.is_some() => {
                 let samples = sampling::samples(rollout, &minutes.sealed, &minutes.tail, &minutes.unread, self.now);
@@ -261,8 +267,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             if !needs.routing {
                 return (Seen::NotAsked, false);
             }
-            if let Some(presumed) = &looked.presumed {
-                return (Seen::Known(presumed.clone()), false);
+            if let Some(live) = looked.presumed.as_ref().or(looked.live.as_ref()) {
+                return (Seen::Known(live.clone()), false);
             }
             let routing = self.ports.look(target).await;
             let gone = matches!(routing, Err(LookError::NotFound(_)));

@@ -55,9 +55,9 @@ const CONCURRENT_ROLLOUTS: usize = 8;
 /// no more of them.
 const WAVE: usize = 50;
 
-/// Aliases that a tick looks at although nothing need be done: eight seconds of Lambda's 15 control-plane requests. The rest is
+/// Aliases that a tick looks at although nothing need be done: four seconds of Lambda's 15 control-plane requests. The rest is
 /// for what is to be done, and for the account's other business.
-const LOOKS: usize = 120;
+const LOOKS: usize = 60;
 
 /// Of very many, this part of them all the same.
 const PART_LOOKED_AT: usize = 15;
@@ -222,6 +222,8 @@ fn described(unreadable: Unreadable) -> String {
 
 /// Starts elsewhere every minute, so that none starves when time runs out, and nothing need be stored for it. Steps of the
 /// golden ratio spread the beginnings evenly, however many of the rollouts a tick gets round to.
+///
+/// Those that have begun come first: where there is no time for all whose traffic is split, no more of them begin.
 fn rotate(rollouts: &mut [Rollout], now: Timestamp) {
     /// 2^64 over the golden ratio.
     const STEP: u64 = 11_400_714_819_323_198_485;
@@ -229,6 +231,7 @@ fn rotate(rollouts: &mut [Rollout], now: Timestamp) {
     let place = now.minute().index().cast_unsigned().wrapping_mul(STEP);
     let first = (u128::from(place) * rollouts.len() as u128) >> 64;
     rollouts.rotate_left(usize::try_from(first).unwrap_or(0));
+    rollouts.sort_by_key(|rollout| !rollout.has_begun() && rollout.guest.is_none());
 }
 
 /// A rollout in a tick.
@@ -364,7 +367,8 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             let visit = visits.get(&rollout.id).cloned();
             let presumed = (place >= looks).then(|| engine::presumed(&rollout, self.now)).flatten();
             let (alarms, switch_told) = (alarms.clone(), SwitchTold::Nothing);
-            work.push((rollout, Looked { plan, series, alarms, neighbours, visit, switch_told, presumed }));
+            let looked = Looked { plan, series, alarms, neighbours, visit, switch_told, presumed, live: None };
+            work.push((rollout, looked));
         }
         let attending = stream::iter(work).map(|(rollout, looked)| async {
             if self.budget.remaining() < kept {

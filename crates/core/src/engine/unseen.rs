@@ -39,11 +39,14 @@ pub fn presumed(rollout: &Rollout, now: Timestamp) -> Option<Routing> {
     })
 }
 
-/// Whether a decision on what is [`presumed`] may stand: it leaves everything as it is, but for the dead man's switch,
-/// which it pushes on. Whatever else is decided is decided on what is live.
+/// Whether a decision on what is [`presumed`] may stand: it leaves everything as it is, but for the dead man's switch, which it
+/// pushes on, and for what is noted of a proof, which is acted on after a look. Whatever else is decided is decided on what is live.
 #[must_use]
 pub fn stands_unseen(before: &Rollout, decision: &Decision) -> bool {
     let Rollout { switch, now, revision, sealed_before, .. } = before.clone();
-    let as_before = Rollout { switch, now, revision, sealed_before, ..decision.next.clone() };
+    let mut as_before = Rollout { switch, now, revision, sealed_before, ..decision.next.clone() };
+    if let (Phase::Baking { proof: noted, .. }, Phase::Baking { proof, .. }) = (&mut as_before.phase, &before.phase) {
+        noted.clone_from(proof);
+    }
     as_before == *before && decision.effects.iter().all(|effect| matches!(effect, Effect::Arm { .. }))
 }

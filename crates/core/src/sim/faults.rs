@@ -177,8 +177,8 @@ pub enum When {
     /// The k-th call of all.
     Call(usize),
     Every(Operation),
-    /// The first, third, fifth... call of one operation.
-    EverySecond(Operation),
+    /// Every second call of one operation, by chance: what strictly alternates always meets the same one of two.
+    Half(Operation),
     /// The k-th call of one operation.
     Nth(Operation, usize),
 }
@@ -226,7 +226,7 @@ impl std::fmt::Display for Rule {
             When::Always => f.write_str("every call ")?,
             When::Call(k) => write!(f, "call {} of each tick ", k + 1)?,
             When::Every(operation) => write!(f, "every call of `{}` ", operation.word())?,
-            When::EverySecond(operation) => write!(f, "every second call of `{}` ", operation.word())?,
+            When::Half(operation) => write!(f, "half of all calls of `{}` ", operation.word())?,
             When::Nth(operation, k) => write!(f, "call {} of `{}` in each tick ", k + 1, operation.word())?,
         }
         match self.way {
@@ -386,7 +386,7 @@ impl<'a, P: Ports> Faulty<'a, P> {
             When::Always => true,
             When::Call(k) => k == overall,
             When::Every(of) => of == operation,
-            When::EverySecond(of) => of == operation && before() % 2 == 0,
+            When::Half(of) => of == operation && Rng::new(before() as u64).next_u64() % 2 == 0,
             When::Nth(of, k) => of == operation && k == before(),
         };
         let way = state.rules.iter().find(fits).map(|rule| rule.way);

@@ -581,7 +581,7 @@ fn blind(rules: &[Rule]) -> Blind {
         rules.iter().any(|rule| match rule.when {
             When::Always => true,
             When::Every(operation) => operations.contains(&operation),
-            When::Call(_) | When::Nth(..) | When::EverySecond(_) => false,
+            When::Call(_) | When::Nth(..) | When::Half(_) => false,
         })
     };
     Blind {

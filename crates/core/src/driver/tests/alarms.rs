@@ -17,6 +17,7 @@ on_both!(
     a_tick_notices_an_alarm_without_its_event,
     an_alarm_that_is_ok_again_turns_no_rollback_round,
     an_alarm_without_data_neither_stops_nor_holds_up_a_rollout,
+    the_event_of_an_alarm_begins_nothing,
 );
 
 /// The event of the alarm in the third minute; a world whose rollouts all bake.
@@ -122,4 +123,16 @@ fn an_alarm_without_data_neither_stops_nor_holds_up_a_rollout(on: On) {
     let quiet = What::Alarm { name: "red".to_owned(), state: AlarmState::InsufficientData };
     let outcome = clean_run(&on.of(Scenario { events: vec![after(0, quiet)], ..bad() }), 5);
     assert_eq!(outcome.rollout.phase.name(), PhaseName::RolledBack);
+}
+
+/// Only a tick sees whether the dead man's switch of an earlier release is still to fire.
+fn the_event_of_an_alarm_begins_nothing(on: On) {
+    let world = three_rollouts(on);
+    let now = start() + minutes(1);
+    world.set_now(now);
+    let report = run_now(alarm(&world, "red", now, &SimBudget::plenty(), &settings())).unwrap().unwrap();
+    assert_eq!((phases(&world), report.lines), ([PhaseName::Pending; 3].to_vec(), Vec::new()));
+    let begun = |rollout: &std::sync::Arc<crate::rollout::Rollout>| rollout.has_begun();
+    tick_once(&world, &world, 1);
+    assert!(world.rollouts().values().all(begun), "{:?}", phases(&world));
 }

@@ -215,3 +215,20 @@ fn whoever_comes_first_everybody_is_reached_within_2_6_rounds() {
         }
     }
 }
+
+/// Where there is no time for all, none begins before those are attended to that have traffic already.
+#[test]
+fn what_has_begun_comes_before_what_has_not() {
+    let world = three_rollouts(On::Lambda);
+    let pending = Rollout::clone(world.rollouts().values().next().unwrap());
+    (1..=3).for_each(|minute| drop(tick_once(&world, &world, minute)));
+    let begun = Rollout::clone(world.rollouts().values().next().unwrap());
+    assert_eq!((pending.has_begun(), begun.has_begun()), (false, true));
+    let named = |one: &Rollout, n: usize| Rollout { id: format!("{n:02}"), ..one.clone() };
+    let mut rollouts: Vec<Rollout> =
+        (0..20).map(|n| if n % 3 == 0 { named(&begun, n) } else { named(&pending, n) }).collect();
+    for tick in 1..=60 {
+        crate::driver::rotate(&mut rollouts, start() + minutes(tick));
+        assert!(rollouts.is_sorted_by_key(|rollout| !rollout.has_begun()), "{tick}");
+    }
+}
