@@ -18,6 +18,7 @@ on_both!(
     an_alarm_that_is_ok_again_turns_no_rollback_round,
     an_alarm_without_data_neither_stops_nor_holds_up_a_rollout,
     the_event_of_an_alarm_begins_nothing,
+    an_alarm_is_not_forgotten_where_its_save_comes_second,
 );
 
 /// The event of the alarm in the third minute; a world whose rollouts all bake.
@@ -135,4 +136,17 @@ fn the_event_of_an_alarm_begins_nothing(on: On) {
     let begun = |rollout: &std::sync::Arc<crate::rollout::Rollout>| rollout.has_begun();
     tick_once(&world, &world, 1);
     assert!(world.rollouts().values().all(begun), "{:?}", phases(&world));
+}
+
+/// A tick may have been faster, and has perhaps not looked at the alarm; its event comes only once.
+fn an_alarm_is_not_forgotten_where_its_save_comes_second(on: On) {
+    for way in [Way::Stale, Way::Fails(FaultKind::Throttled)] {
+        let world = baking(on);
+        world.set_alarm("red", AlarmState::Alarm);
+        let now = start() + minutes(3);
+        world.set_now(now);
+        let faulty = Faulty::once(&world, When::Nth(Operation::Save, 0), way);
+        let report = run_now(alarm(&faulty, "red", now, &SimBudget::plenty(), &settings())).unwrap().unwrap();
+        assert_eq!(phases(&world), [back(on); 3], "{way:?}: {report:?}");
+    }
 }
