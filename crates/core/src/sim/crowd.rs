@@ -76,7 +76,9 @@ impl Fared {
         let (wait, begins, fired) = (self.longest_wait, self.longest_to_begin, self.fired);
         let calls = self.calls_in.iter().sum::<usize>() / self.attended.len().max(1);
         let (left, broken) = (rollouts - promoted - back, self.violations.len());
-        format!("| {rollouts} | {mean} | {wait} | {begins} | {promoted} | {back} | {left} | {fired} | {calls} | {broken} |")
+        format!(
+            "| {rollouts} | {mean} | {wait} | {begins} | {promoted} | {back} | {left} | {fired} | {calls} | {broken} |"
+        )
     }
 }
 
@@ -104,6 +106,26 @@ impl Crowd {
     /// # Errors
     /// When a release is refused, or something waits for an answer that never comes.
     pub fn run(&self) -> Result<Fared, RunError> {
+        let opened = self.open()?;
+        let throttled = Rule { when: When::Half(Operation::Fetch), way: Way::Fails(FaultKind::Throttled) };
+        let [throttling, sound] = [vec![throttled], vec![]]
+            .map(|rules| Faulty::new(&opened.world, rules).timed(&opened.clock, self.services));
+        let mut fared = Fared::default();
+        let started = opened.started;
+        let mut last = opened.world.rollouts().into_keys().map(|id| (id, started)).collect();
+        for minute in 1..=self.minutes {
+            let ports = if minute <= self.throttled { &throttling } else { &sound };
+            self.pass(&opened, minute, ports, &mut last, &mut fared)?;
+        }
+        fared.fired = opened.world.fired().len();
+        for rollout in opened.world.rollouts().into_values() {
+            *fared.ended.entry(rollout.phase.name()).or_default() += 1;
+        }
+        Ok(fared)
+    }
+
+    /// A past for every function, and then all releases at once.
+    fn open(&self) -> Result<Opened, RunError> {
         let started = Timestamp::from_epoch_seconds(1_795_269_600);
         let world = World::new(started - Span::from_minutes(60));
         let settings = Settings {
@@ -122,32 +144,32 @@ impl Crowd {
         for place in 0..self.rollouts {
             self.start(&world, place, &settings)?;
         }
-        let mut fared = Fared::default();
-        let clock = Clock::default();
-        let throttled = Rule { when: When::Half(Operation::Fetch), way: Way::Fails(FaultKind::Throttled) };
-        let [throttling, sound] =
-            [vec![throttled], vec![]].map(|rules| Faulty::new(&world, rules).timed(&clock, self.services));
-        let mut last: BTreeMap<String, Timestamp> = world.rollouts().into_keys().map(|id| (id, started)).collect();
-        for minute in 1..=self.minutes {
-            let now = started + Span::from_minutes(minute);
-            self.tell(&world, now - Span::from_minutes(1));
-            world.set_now(now + Span::from_seconds(2));
-            if self.meddled == Some(minute) {
-                world.write(&target(0), &Version("40".to_owned()), None)?;
-            }
-            let ports = if minute <= self.throttled { &throttling } else { &sound };
-            let (before, since) = (ports.calls().len(), clock.now());
-            tick(&world, (ports, &clock), &settings, &mut last, &mut fared)?;
-            let calls = ports.calls().split_off(before);
-            fared.looks.push(calls.iter().filter(|call| **call == Operation::Look).count());
-            fared.calls_in.push(calls.len());
-            fared.took.push(clock.now().saturating_sub(since));
+        Ok(Opened { world, settings, started, clock: Clock::default() })
+    }
+
+    /// A minute with its traffic, and its tick.
+    fn pass(
+        &self,
+        opened: &Opened,
+        minute: u64,
+        ports: &Faulty<'_, World>,
+        last: &mut BTreeMap<String, Timestamp>,
+        fared: &mut Fared,
+    ) -> Result<(), RunError> {
+        let Opened { world, settings, started, clock } = opened;
+        let now = *started + Span::from_minutes(minute);
+        self.tell(world, now - Span::from_minutes(1));
+        world.set_now(now + Span::from_seconds(2));
+        if self.meddled == Some(minute) {
+            world.write(&target(0), &Version("40".to_owned()), None)?;
         }
-        fared.fired = world.fired().len();
-        for rollout in world.rollouts().into_values() {
-            *fared.ended.entry(rollout.phase.name()).or_default() += 1;
-        }
-        Ok(fared)
+        let (before, since) = (ports.calls().len(), clock.now());
+        tick(world, (ports, clock), settings, last, fared)?;
+        let calls = ports.calls().split_off(before);
+        fared.looks.push(calls.iter().filter(|call| **call == Operation::Look).count());
+        fared.calls_in.push(calls.len());
+        fared.took.push(clock.now().saturating_sub(since));
+        Ok(())
     }
 
     /// What happened in a minute: a hundred requests a second to each function.
@@ -194,6 +216,14 @@ impl Crowd {
     pub fn is_bad(&self, place: usize) -> bool {
         place % self.one_bad_in == self.one_bad_in - 1
     }
+}
+
+/// The account, once all releases have been asked for.
+struct Opened {
+    world: World,
+    settings: Settings,
+    started: Timestamp,
+    clock: Clock,
 }
 
 fn tick(
@@ -262,6 +292,35 @@ mod tests {
         let (waited, to_begin) = (fared.longest_wait, fared.longest_to_begin);
         assert!(to_begin > Span::from_minutes(15), "it is not overloaded: {:?}", fared.attended);
         assert!(waited < Span::from_minutes(10), "{waited} with traffic");
+    }
+
+    /// Lambda answers one look a second.
+    fn crawling(operation: Operation) -> Service {
+        let usual = usual(operation);
+        match operation {
+            Operation::Look => Service { answers_in: Duration::from_secs(2), per_second: Some(1.0), ..usual },
+            _ => usual,
+        }
+    }
+
+    #[test]
+    fn time_is_kept_to_push_on_the_switches_of_those_that_wait() {
+        let bake = Span::from_minutes(180);
+        let crowd =
+            Crowd { rollouts: 60, one_bad_in: 1_000, throttled: 0, minutes: 0, meddled: None, bake, services: usual };
+        let opened = crowd.open().unwrap();
+        let world = &opened.world;
+        let [usual, crawling] = [usual, crawling]
+            .map(|services: fn(Operation) -> Service| Faulty::new(world, vec![]).timed(&opened.clock, services));
+        let (mut last, mut fared) = (BTreeMap::new(), Fared::default());
+        for minute in 1..=20 {
+            let ports = if minute <= 8 { &usual } else { &crawling };
+            crowd.pass(&opened, minute, ports, &mut last, &mut fared).unwrap();
+            let nearest = world.switches().into_values().map(|armed| armed.at).min();
+            assert!(minute <= 8 || nearest >= Some(world.now() + Span::from_minutes(14)), "{minute}: {nearest:?}");
+        }
+        assert_eq!((world.switches().len(), world.fired().len()), (60, 0));
+        assert!(fared.attended.iter().skip(8).all(|attended| *attended < 60), "none waits: {:?}", fared.attended);
     }
 
     /// 360 aliases are looked at every sixth minute where nothing need be done, and each of them is judged every minute.
