@@ -61,7 +61,8 @@ impl Aws {
     /// When it cannot be put there, or it is not known whether it is.
     pub async fn put_report(&self, rollout: &str, page: String) -> Result<String, Fault> {
         let rejected = |detail: String| PUT_OBJECT.refusal(FaultKind::Rejected, detail);
-        let reports = self.config.reports.as_ref().ok_or_else(|| rejected("there is no bucket for reports".to_owned()))?;
+        let reports =
+            self.config.reports.as_ref().ok_or_else(|| rejected("there is no bucket for reports".to_owned()))?;
         let bucket = self.bucket(reports).map_err(|wrong| rejected(wrong.to_owned()))?;
         let link = self.report_link(rollout).ok_or_else(|| rejected("there is no link".to_owned()))?;
         let url = format!("{bucket}/{}/{}", reports.prefix, in_address(&file(rollout)));

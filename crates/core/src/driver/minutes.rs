@@ -63,10 +63,7 @@ pub(super) async fn minutes<P: Ports, B: Budget>(
 }
 
 /// The sealed minutes, and those that are not, as CloudWatch has them now.
-async fn looked_at<P: Ports, B: Budget>(
-    context: &Context<'_, P, B>,
-    rollout: Rollout,
-) -> Result<MinutesAnswer, Fault> {
+async fn looked_at<P: Ports, B: Budget>(context: &Context<'_, P, B>, rollout: Rollout) -> Result<MinutesAnswer, Fault> {
     let plan = sampling::plan_to_show(&rollout, context.now);
     let sealed = match rollout.sealed_before {
         Some(_) => context.ports.sealed(&rollout.id).await?,
