@@ -69,7 +69,7 @@ fn says_what_happened(page: &str) {
         roxmltree::Document::parse_with_options(page, options).unwrap_or_else(|error| panic!("{error}: {page}"));
     let first = |name: &str| {
         let node = document.descendants().find(|node| node.has_tag_name(name)).unwrap_or_else(|| panic!("no {name}"));
-        node.descendants().filter_map(|node| node.text()).collect::<String>()
+        node.descendants().filter(|node| node.is_text()).filter_map(|node| node.text()).collect::<String>()
     };
     assert_eq!(first("title"), "ROLLED BACK: checkout:live v1 to v2 - Coalmine");
     assert_eq!(first("h1"), "checkout:live v1 to v2");

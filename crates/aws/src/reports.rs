@@ -189,7 +189,7 @@ fn reason(body: &str) -> (Option<String>, Option<String>) {
             "Message" => &mut message,
             _ => continue,
         };
-        *said = try_data(&mut tag).ok().map(std::borrow::Cow::into_owned);
+        *said = try_data(&mut tag).ok().filter(|text| !text.is_empty()).map(std::borrow::Cow::into_owned);
     }
     (code, message)
 }

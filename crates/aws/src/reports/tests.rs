@@ -164,6 +164,7 @@ async fn every_way_to_be_refused_is_told_as_a_sentence() {
     };
     let needs = "(it needs s3:PutObject below the stack's parameters ReportsBucket and ReportsPrefix)";
     let denied = format!("PutObject was denied: AccessDenied: Access Denied {needs}");
+    let unsigned = format!("PutObject was denied: SignatureDoesNotMatch: the signature was refused {needs}");
     let by_key = "not authorized to perform: kms:GenerateDataKey";
     for (status, headers, body, sentence) in [
         ("403 Forbidden", "", error("AccessDenied", "Access Denied"), denied.as_str()),
@@ -173,12 +174,7 @@ async fn every_way_to_be_refused_is_told_as_a_sentence() {
             error("AccessDenied", by_key),
             "PutObject was denied: AccessDenied: not authorized to perform: kms:GenerateDataKey",
         ),
-        (
-            "403 Forbidden",
-            "",
-            error("SignatureDoesNotMatch", "x-amz-security-token:Unmistakable"),
-            &format!("PutObject was denied: SignatureDoesNotMatch: the signature was refused {needs}"),
-        ),
+        ("403 Forbidden", "", error("SignatureDoesNotMatch", "x-amz-security-token:Unmistakable"), unsigned.as_str()),
         (
             "404 Not Found",
             "",
