@@ -22,10 +22,10 @@ pub struct Ended {
 pub async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
     let Ended { rollout: id } = read(&event.payload)?;
     let budget = LambdaBudget::of(&event.context);
-    let counted = driver::counted(&app.ports, &id, wall_clock(), &budget, &app.settings).await;
+    let counted = driver::ended(&app.ports, &id, wall_clock(), &budget, &app.settings).await;
     let Some(counted) = counted.map_err(|fault| failed(&fault))? else {
-        // Of another stack, or forgotten long ago. To ask again would not bring it back.
-        let message = format!("there is no rollout {}; no report was written", text::shown(&id, ID_CHARS));
+        // Of another stack, or forgotten long ago, or made up. To ask again would not help.
+        let message = format!("no rollout {} has ended; no report was written", text::shown(&id, ID_CHARS));
         tracing::error!(error = %message, "no report");
         return Ok(json!({ "errors": [{ "path": "detail.rollout", "message": message }] }));
     };

@@ -25,6 +25,11 @@ fn files(stage: &Stage) -> Vec<String> {
 fn the_end_of_a_rollout_is_reported_and_the_same_again() {
     let mut stage = long_release(75, "checkout-5xx");
     assert_eq!(stage.status()["report"], Value::Null, "it has not ended");
+    // Whoever says so does not make it so.
+    let mut early = ended(&stage, "it");
+    early["detail"]["phase"] = "promoted".into();
+    let message = "no rollout it has ended; no report was written";
+    assert_eq!(stage.invoke("report", &early)["errors"][0]["message"], message);
     fires(&stage, "checkout-5xx");
     assert_eq!(stage.pass_until_ended(&HEALTHY, 3), "rolledBack");
     let status = stage.status();
@@ -54,7 +59,7 @@ fn the_end_of_a_rollout_is_reported_and_the_same_again() {
     // What never was, and what would lead elsewhere. It would not help to ask again, so it is an answer and no failure.
     for (id, shown) in [("nobody", "nobody"), ("../../it", "../../it")] {
         let gone = stage.invoke("report", &ended(&stage, id));
-        let message = format!("there is no rollout {shown}; no report was written");
+        let message = format!("no rollout {shown} has ended; no report was written");
         assert_eq!(gone, json!({ "errors": [{ "path": "detail.rollout", "message": message }] }));
     }
     let wrong = stage.try_invoke("report", &ended(&stage, "a\u{1b}[2J")).unwrap_err();

@@ -87,7 +87,7 @@ impl Aws {
 struct Told<'a> {
     #[serde(flatten)]
     notice: &'a Notice,
-    /// Of a rollout that has ended: where its report is, or will be within a minute.
+    /// Of a rollout that has ended: where its report is, or will be.
     #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<String>,
 }

@@ -29,11 +29,12 @@ pub fn judged(rollout: &Rollout, minutes: &[MinuteSample], unread: &[String], no
     samples
 }
 
-/// A rollout with everything that was counted of it, at once; `None` where there is none of this name. Nothing is written.
+/// A rollout that has ended with everything that was counted of it, at once; `None` where there is none of this name, or it
+/// goes on. Nothing is written.
 ///
 /// # Errors
 /// When the rollout or its sealed minutes cannot be read. What CloudWatch does not tell is named in the answer.
-pub async fn counted(
+pub async fn ended(
     ports: &impl Ports,
     id: &str,
     now: Timestamp,
@@ -43,8 +44,8 @@ pub async fn counted(
     let context = Context { ports, budget, settings, now };
     let looking = async {
         match ports.load(id).await? {
-            Some(rollout) => looked_at(&context, rollout).await.map(Some),
-            None => Ok(None),
+            Some(rollout) if rollout.is_terminal() => looked_at(&context, rollout).await.map(Some),
+            Some(_) | None => Ok(None),
         }
     };
     context.guarded(budget.remaining(), looking).await.unwrap_or_else(|cut| Err(cut.fault("minutes")))
