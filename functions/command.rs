@@ -27,7 +27,7 @@ pub async fn handle(app: &App, allowed: Allowed, event: LambdaEvent<Value>) -> R
         Err(problems) => Err(problems),
     };
     match outcome {
-        Ok(done) => answer(&done),
+        Ok(done) => answer(&done.with_report(|rollout| app.ports.report_link(rollout))),
         Err(problems) => {
             tracing::warn!(problems = %problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; "), "command refused");
             Ok(json!({ "errors": problems }))

@@ -1,6 +1,6 @@
 //! What the environment says, checked once at cold start. Everything that is wrong is reported together.
 
-use coalmine_aws::{AwsConfig, SwitchConfig};
+use coalmine_aws::{AwsConfig, ReportsConfig, SwitchConfig};
 use coalmine_core::driver::Settings;
 use coalmine_core::spec::Mode;
 use coalmine_core::units::Span;
@@ -19,6 +19,12 @@ const SHORTEST_SWITCH: Span = Span::from_minutes(5);
 /// A split that nobody looks after for longer than this is what the switch is there to prevent.
 const LONGEST_SWITCH: Span = Span::from_minutes(60);
 const DEFAULT_SWITCH: Span = Span::from_minutes(15);
+
+/// Below which reports are.
+const DEFAULT_PREFIX: &str = "coalmine";
+
+/// Every account has it.
+const DEFAULT_BUS: &str = "default";
 
 /// A function's configuration.
 #[derive(Debug)]
@@ -41,6 +47,8 @@ pub enum Handler {
         world: World,
         loopback: bool,
     },
+    /// Its world has a place for reports.
+    Report(World),
     /// The ARN that a `Custom::Rollout` names.
     Macro {
         service_token: String,
@@ -95,11 +103,18 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
                 let loopback = self.get("AWS_ENDPOINT_URL").is_some();
                 self.world().map(|world| Handler::Resource { world, loopback })
             }
+            Some("report") => {
+                if self.get("COALMINE_REPORTS_BUCKET").is_none() {
+                    let message = "COALMINE_REPORTS_BUCKET is not set; it must be the bucket that reports are put into";
+                    self.problems.push(message.to_owned());
+                }
+                self.world().map(Handler::Report)
+            }
             Some("macro") => self.service_token().map(|service_token| Handler::Macro { service_token }),
             other => {
                 let found = other.map_or("not set".to_owned(), |other| format!("`{other}`"));
                 self.problems.push(format!(
-                    "the function's handler (_HANDLER) is {found}; it must be tick, command, abort, alarm, hook, resource or macro"
+                    "the function's handler (_HANDLER) is {found}; it must be tick, command, abort, alarm, hook, resource, report or macro"
                 ));
                 None
             }
@@ -133,7 +148,19 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         // nobody would put back.
         let switch = group.zip(role_arn).map(|(group, role_arn)| SwitchConfig { group, role_arn });
         let settings = Settings { mode, metric_lag, switch: waits, deployment_spec };
-        table.map(|table| World { aws: AwsConfig { table: Some(table), event_bus, topic_arn, switch }, settings })
+        let reports = self.reports();
+        // A report is made because of an event, so there is one in any case: an account has this bus.
+        let event_bus = event_bus.or_else(|| reports.is_some().then(|| DEFAULT_BUS.to_owned()));
+        let aws = AwsConfig { table, event_bus, topic_arn, reports, switch };
+        aws.table.is_some().then_some(World { aws, settings })
+    }
+
+    /// Where reports are; nowhere without a bucket.
+    fn reports(&mut self) -> Option<ReportsConfig> {
+        let bucket = self.optional("COALMINE_REPORTS_BUCKET", bucket);
+        let prefix = self.optional("COALMINE_REPORTS_PREFIX", prefix).unwrap_or_else(|| DEFAULT_PREFIX.to_owned());
+        let url = self.optional("COALMINE_REPORTS_URL", web_address);
+        bucket.map(|bucket| ReportsConfig { bucket, prefix, url })
     }
 
     /// `None` when it is not set, and also when it is wrong, which is then noted.
@@ -234,6 +261,43 @@ fn event_bus(text: &str) -> Result<String, String> {
     }
 }
 
+fn bucket(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
+    let ends = |c: char| c.is_ascii_alphanumeric();
+    if (3..=63).contains(&text.len()) && text.chars().all(allowed) && text.starts_with(ends) && text.ends_with(ends) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is not the name of a bucket: 3 to 63 lower-case letters, digits, `.` and `-`"))
+    }
+}
+
+/// Folders. What begins with a dot would lead elsewhere in an address.
+fn prefix(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    let folder = |part: &str| part.starts_with(|c: char| c.is_ascii_alphanumeric()) && part.chars().all(allowed);
+    if text.len() <= 200 && text.split('/').all(folder) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is not a prefix; write it as `reports` or `releases/reports`"))
+    }
+}
+
+fn web_address(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~:/%".contains(c);
+    match text.strip_prefix("https://") {
+        Some(rest)
+            if text.len() <= 500
+                && rest.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && rest.chars().all(allowed) =>
+        {
+            Ok(text.to_owned())
+        }
+        Some(_) | None => {
+            Err(format!("`{text}` is not an address; write it as `https://reports.example.com/coalmine`"))
+        }
+    }
+}
+
 fn topic_arn(text: &str) -> Result<String, String> {
     if is_arn(text, "sns") {
         Ok(text.to_owned())
@@ -270,7 +334,11 @@ mod tests {
 
     fn world(environment: &[(&str, &str)]) -> World {
         match read(environment).unwrap().handler {
-            Handler::Tick(world) | Handler::Command(world) | Handler::Abort(world) | Handler::Alarm(world) => world,
+            Handler::Tick(world)
+            | Handler::Command(world)
+            | Handler::Abort(world)
+            | Handler::Alarm(world)
+            | Handler::Report(world) => world,
             Handler::Hook(world) => world.unwrap(),
             Handler::Resource { world, .. } => world,
             Handler::Macro { .. } => panic!("it has no world"),
@@ -283,6 +351,7 @@ mod tests {
             let world = world(&[("_HANDLER", handler), ("COALMINE_TABLE", "coalmine"), ("COALMINE_TOPIC_ARN", "")]);
             assert_eq!(world.aws.table.as_deref(), Some("coalmine"));
             assert_eq!((world.aws.event_bus, world.aws.topic_arn, world.aws.switch), (None, None, None));
+            assert_eq!(world.aws.reports, None);
             assert_eq!(world.settings.switch, Some(Span::from_minutes(15)));
             assert_eq!((world.settings.mode, world.settings.metric_lag), (Mode::Enforce, DEFAULT_LAG));
             assert_eq!(world.settings.deployment_spec, None);
@@ -311,6 +380,46 @@ mod tests {
         assert_eq!(world.settings.switch, Some(Span::from_minutes(30)));
         let switch = SwitchConfig { group: "coalmine".to_owned(), role_arn: ROLE.to_owned() };
         assert_eq!(world.aws.switch, Some(switch));
+    }
+
+    #[test]
+    fn reports_need_a_bucket_and_a_bus_which_every_account_has() {
+        let bucket = ("COALMINE_REPORTS_BUCKET", "releases.example");
+        let with = |handler: &str, more: &[(&str, &str)]| {
+            world(&[&[("_HANDLER", handler), ("COALMINE_TABLE", "coalmine"), bucket], more].concat()).aws
+        };
+        let reports = |prefix: &str, url: Option<&str>| {
+            let (bucket, prefix, url) = (bucket.1.to_owned(), prefix.to_owned(), url.map(str::to_owned));
+            Some(ReportsConfig { bucket, prefix, url })
+        };
+        for handler in ["tick", "report"] {
+            let plain = with(handler, &[("COALMINE_REPORTS_PREFIX", ""), ("COALMINE_EVENT_BUS", "")]);
+            assert_eq!((plain.event_bus.as_deref(), plain.reports), (Some("default"), reports("coalmine", None)));
+        }
+        let url = "https://reports.example.com/";
+        let all = [("COALMINE_REPORTS_PREFIX", "a/b"), ("COALMINE_REPORTS_URL", url), ("COALMINE_EVENT_BUS", "bus")];
+        let all = with("tick", &all);
+        assert_eq!((all.event_bus.as_deref(), all.reports), (Some("bus"), reports("a/b", Some(url))));
+        let none = read(&[("_HANDLER", "report"), ("COALMINE_TABLE", "coalmine"), ("COALMINE_REPORTS_PREFIX", "a")]);
+        let message = "COALMINE_REPORTS_BUCKET is not set; it must be the bucket that reports are put into";
+        assert_eq!(none.unwrap_err(), message);
+    }
+
+    #[test]
+    fn every_wrong_place_for_reports_says_what_would_be_right() {
+        let bucket = "is not the name of a bucket: 3 to 63 lower-case letters, digits, `.` and `-`";
+        let prefix = "is not a prefix; write it as `reports` or `releases/reports`";
+        let url = "is not an address; write it as `https://reports.example.com/coalmine`";
+        for (name, values, wrong) in [
+            ("BUCKET", ["s3://releases", "Releases", "-releases"], bucket),
+            ("PREFIX", ["/reports", "a/../b", "a b"], prefix),
+            ("URL", ["http://reports.example.com", "https:///x", "https://a.example/?q=\"<"], url),
+        ] {
+            for value in values {
+                let name = format!("COALMINE_REPORTS_{name}");
+                assert_eq!(refused(&name, value), format!("{name}: `{value}` {wrong}"));
+            }
+        }
     }
 
     #[test]
@@ -379,12 +488,12 @@ mod tests {
             (
                 "_HANDLER",
                 "",
-                "the function's handler (_HANDLER) is not set; it must be tick, command, abort, alarm, hook, resource or macro",
+                "the function's handler (_HANDLER) is not set; it must be tick, command, abort, alarm, hook, resource, report or macro",
             ),
             (
                 "_HANDLER",
                 "tock",
-                "the function's handler (_HANDLER) is `tock`; it must be tick, command, abort, alarm, hook, resource or macro",
+                "the function's handler (_HANDLER) is `tock`; it must be tick, command, abort, alarm, hook, resource, report or macro",
             ),
             ("COALMINE_TABLE", "", "COALMINE_TABLE is not set; it must be the name of the state table"),
             (

@@ -11,7 +11,7 @@ use crate::alarm::{self, Heard};
 use crate::command::{self, Allowed};
 use crate::hook::{self, EcsCall};
 use crate::tick::{self, Due};
-use crate::{macros, probe, resource};
+use crate::{macros, probe, report, resource};
 
 #[derive(Debug, Clone, PartialEq)]
 enum Action {
@@ -21,6 +21,7 @@ enum Action {
     Ignored(&'static str),
     Hook(&'static str),
     Resource(&'static str),
+    Report(&'static str),
     Macro(&'static str),
 }
 
@@ -51,6 +52,7 @@ fn stacks() -> Vec<(&'static str, Action)> {
     use Action::*;
     vec![
         ("macro", Macro("CheckoutAliasliveRollout")),
+        ("report", Report("checkout-42")),
         ("resource-create", Resource("Create: checkout:live gets 42 for shop")),
         ("resource-delete", Resource("Delete: checkout:live gets 43 for shop")),
         ("resource-update", Resource("Update { from: Some(Version(\"42\")) }: checkout:live gets 43 for shop")),
@@ -162,6 +164,7 @@ fn every_event_asks_for_what_its_name_says() {
                 let (wish, stack) = (&asked.wish, asked.caller.stack_name());
                 format!("{:?}: {} gets {} for {stack}", asked.kind, wish.target(), wish.version.0) == *what
             }
+            Action::Report(rollout) => report::read(&event).unwrap().rollout == *rollout,
             Action::Macro(added) => {
                 let answer = macros::answered("arn:aws:lambda:eu-west-1:111122223333:function:r", &event).unwrap();
                 answer["status"] == "success"
@@ -237,6 +240,9 @@ fn word() -> impl Strategy<Value = String> {
         "Version",
         "Spec",
         "fragment",
+        "Coalmine Rollout State Change",
+        "phase",
+        "rolledBack",
         "Resources",
     ]);
     prop_oneof![4 => known.prop_map(str::to_owned), 1 => any::<String>(), 1 => Just("\u{1b}[2J\n".repeat(10_000))]

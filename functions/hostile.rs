@@ -8,7 +8,7 @@ use coalmine_core::recording::Reader;
 use serde_json::{Value, json};
 
 use crate::command::{self, Allowed};
-use crate::{alarm, hook, probe};
+use crate::{alarm, hook, probe, report};
 
 /// Far more than any takes, on a slow machine and without optimisation.
 const AT_ONCE: Duration = Duration::from_secs(20);
@@ -66,6 +66,7 @@ fn hostile_events_are_refused_with_the_limit() {
         alarm::read(&fired(&endless)).unwrap_err().to_string(),
         hook::read(&json!({ "DeploymentId": endless }), now).unwrap_err().to_string(),
         hook::read(&json!({ "source": endless }), now).unwrap_err().to_string(),
+        report::read(&json!({ "source": "coalmine", "detail-type": endless })).unwrap_err().to_string(),
     ];
     for line in refused {
         assert!(line.contains(limit), "{line}");

@@ -16,6 +16,7 @@ mod log;
 mod macros;
 mod metrics;
 pub mod probe;
+mod report;
 mod resource;
 mod tick;
 
@@ -121,6 +122,13 @@ async fn serve(handler: Handler) -> Result<(), lambda_runtime::Error> {
             let app = App::start(world).await;
             run(service_fn(|event: Event| {
                 metered(Some(&app), event.context.clone(), Box::pin(resource::handle(&app, loopback, event)))
+            }))
+            .await
+        }
+        Handler::Report(world) => {
+            let app = App::start(world).await;
+            run(service_fn(|event: Event| {
+                metered(Some(&app), event.context.clone(), Box::pin(report::handle(&app, event)))
             }))
             .await
         }

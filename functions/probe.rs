@@ -7,7 +7,7 @@ use coalmine_core::units::Timestamp;
 use serde_json::Value;
 
 use crate::command::Allowed;
-use crate::{alarm, command, hook, macros, resource, tick};
+use crate::{alarm, command, hook, macros, report, resource, tick};
 
 /// A refusal quotes at most 400 characters of the event, each at most ten when it is written out.
 const REFUSAL_CHARS_MAX: usize = 1500;
@@ -34,6 +34,10 @@ pub fn event(bytes: &[u8]) -> Result<(), Broken> {
     match tick::read(&event, clock) {
         Ok(tick::Due::Now(_)) => {}
         Ok(tick::Due::Dropped(why)) => told(&why, REFUSAL_CHARS_MAX)?,
+        Err(error) => told(&error.to_string(), REFUSAL_CHARS_MAX)?,
+    }
+    match report::read(&event) {
+        Ok(ended) => told(&ended.rollout, NAME_CHARS_MAX)?,
         Err(error) => told(&error.to_string(), REFUSAL_CHARS_MAX)?,
     }
     hooked(&event, clock)?;

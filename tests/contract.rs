@@ -67,8 +67,12 @@ async fn keep(minute: Minute) {
     let (function, alarm, composite) = ("checkout".to_owned(), "checkout-5xx".to_owned(), "checkout".to_owned());
     let world = World { function, alarm, composite, minute };
     let topic_arn = Some(format!("arn:aws:sns:us-east-1:000000000000:{TOPIC}"));
-    let config =
-        AwsConfig { table: Some(TABLE.to_owned()), event_bus: Some("default".to_owned()), topic_arn, switch: None };
+    let config = AwsConfig {
+        table: Some(TABLE.to_owned()),
+        event_bus: Some("default".to_owned()),
+        topic_arn,
+        ..AwsConfig::default()
+    };
     let aws = Aws::new(config).await;
     contract::alias(&aws, &world).await;
     contract::versions(&aws, &world).await;

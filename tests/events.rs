@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::harness::{Served, Stage};
 
-const HANDLERS: [&str; 7] = ["tick", "command", "abort", "alarm", "hook", "resource", "macro"];
+const HANDLERS: [&str; 8] = ["tick", "command", "abort", "alarm", "hook", "resource", "report", "macro"];
 
 fn folder() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("events")
@@ -21,7 +21,8 @@ pub fn event(name: &str) -> Value {
 #[test]
 fn every_event_gets_an_answer_from_the_function_it_is_for() {
     let token = "arn:aws:lambda:us-east-1:000000000000:function:coalmine-resource";
-    let stage = Stage::told(21, vec![("COALMINE_SERVICE_TOKEN", token.to_owned())]);
+    let bucket = ("COALMINE_REPORTS_BUCKET", "releases".to_owned());
+    let stage = Stage::told(21, vec![("COALMINE_SERVICE_TOKEN", token.to_owned()), bucket]);
     stage.put_history(Served { requests: 2400, errors: 10 });
     stage.cloud.create_alarm("checkout-5xx");
     for entry in std::fs::read_dir(folder()).unwrap() {

@@ -31,6 +31,7 @@ mod permissions;
 mod plan;
 mod recordings;
 mod refusals;
+mod reports;
 mod rollouts;
 mod run;
 mod secrets;

@@ -7,13 +7,17 @@ use crate::events::event;
 use crate::harness::{CANARY, Live, Mishap, Served, Stage, StageCodeDeploy};
 use crate::hooks::{HEALTHY, succeeded};
 
+/// The bucket that reports are put into, where a test makes one.
+pub const REPORTS: &str = "reports-of-releases";
+
 fn told() -> Vec<(&'static str, String)> {
     let topic = "arn:aws:sns:us-east-1:000000000000:releases";
-    vec![("COALMINE_EVENT_BUS", "default".to_owned()), ("COALMINE_TOPIC_ARN", topic.to_owned())]
+    let told = [("COALMINE_EVENT_BUS", "default"), ("COALMINE_TOPIC_ARN", topic), ("COALMINE_REPORTS_BUCKET", REPORTS)];
+    told.map(|(name, value)| (name, value.to_owned())).into()
 }
 
 /// A release that has run for so long that minutes of it are sealed, whose transitions are told to a bus and a topic.
-fn long_release(seed: u64, alarm: &str) -> Stage {
+pub fn long_release(seed: u64, alarm: &str) -> Stage {
     let mut stage = Stage::told(seed, told());
     stage.cloud.create_topic("releases");
     stage.cloud.create_alarm(alarm);
@@ -27,7 +31,7 @@ fn long_release(seed: u64, alarm: &str) -> Stage {
     stage
 }
 
-fn fires(stage: &Stage, alarm: &str) -> Value {
+pub fn fires(stage: &Stage, alarm: &str) -> Value {
     stage.cloud.set_alarm(alarm, "ALARM");
     let mut fires = event("alarm-eventbridge-metric-fires");
     fires["time"] = Timestamp::from_epoch_seconds(stage.minute.start().epoch_seconds() + 40).to_string().into();

@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 use crate::harness::{Cloud, Live, Scheduler, Stage, Traffic, bootstrap, python, support};
 use crate::template::{plain, repository};
 
+/// That of the functions' code (`tests/support/stack.py`), which gets their reports, too.
+const BUCKET: &str = "bucket";
+
 /// A rule fires within its minute, so the first tick comes after one to two of them.
 const PATIENCE: Duration = Duration::from_secs(150);
 
@@ -35,7 +38,8 @@ fn function(stack: &Value, resource: &str) -> String {
 /// Its name lets it start early: it waits for a real minute.
 #[test]
 fn a_stack_ticks_by_its_own_rule_is_upgraded_in_the_middle_of_a_rollout_and_leaves_nothing_behind() {
-    let template = plain(&repository("template.yaml"));
+    let mut template = plain(&repository("template.yaml"));
+    template["Parameters"]["ReportsBucket"]["Default"] = BUCKET.into();
     let mut stage = Stage::set_up(47);
     let code_deploy = stage.environment()["AWS_ENDPOINT_URL_CODEDEPLOY"].clone();
     let first = stack("create", &stage.cloud, &code_deploy, &template);
@@ -73,6 +77,15 @@ fn a_stack_ticks_by_its_own_rule_is_upgraded_in_the_middle_of_a_rollout_and_leav
     // What docs/install.md asks before a stack is deleted.
     assert_eq!(stage.command(&json!({ "command": "list" }))["rollouts"], json!([]));
     assert_eq!(Scheduler::names(&stage.cloud.scheduler(), &group), [""; 0]);
+    let since = Instant::now();
+    let report = loop {
+        if let Some((_, report)) = stage.cloud.object(BUCKET, "coalmine/it.html") {
+            break report;
+        }
+        assert!(since.elapsed() < PATIENCE, "no report: {}", stage.cloud.log_group(&function(&first, "Logs")));
+        std::thread::sleep(Duration::from_millis(500));
+    };
+    assert!(report.contains("<title>PROMOTED: checkout:live v1 to v2 - Coalmine</title>"), "{report}");
     numbers_are_in_the_log(&stage.cloud.log_group(&function(&first, "Logs")), &tick);
 
     stack("delete", &stage.cloud, &code_deploy, &Value::Null);

@@ -10,11 +10,14 @@ use serde_json::{Value, json};
 use crate::harness::{allowed, handlers, needed, python, support};
 
 /// What the functions read.
-const ENVIRONMENT: [&str; 10] = [
+const ENVIRONMENT: [&str; 13] = [
     "COALMINE_EVENT_BUS",
     "COALMINE_LOG",
     "COALMINE_METRIC_LAG",
     "COALMINE_MODE",
+    "COALMINE_REPORTS_BUCKET",
+    "COALMINE_REPORTS_PREFIX",
+    "COALMINE_REPORTS_URL",
     "COALMINE_SPEC",
     "COALMINE_SWITCH",
     "COALMINE_SWITCH_GROUP",
@@ -235,6 +238,43 @@ fn the_switch_may_do_what_the_functions_may_and_outlives_them() {
     assert_eq!(environment["COALMINE_SWITCH_ROLE_ARN"], json!({ "Fn::GetAtt": ["SwitchRole", "Arn"] }));
 }
 
+/// Whoever has no bucket for reports has nothing of them; whoever has one has what hears of an end on the bus that ends are told to,
+/// and may write there and nowhere else.
+#[test]
+fn reports_are_there_with_a_bucket_and_written_to_it_alone() {
+    let plain = plain(&template());
+    let resources = plain["Resources"].as_object().unwrap();
+    let reports: Vec<&str> =
+        resources.iter().filter(|(_, one)| one["Condition"] == "HasReports").map(|(name, _)| name.as_str()).collect();
+    let parts =
+        ["Report", "ReportEventInvokeConfig", "ReportRole", "ReportRolloutEnded", "ReportRolloutEndedPermission"];
+    assert_eq!(reports, parts);
+    let rule = &resources["ReportRolloutEnded"]["Properties"];
+    let bus = json!({ "Fn::If": ["HasEventBus", { "Ref": "EventBusName" }, "default"] });
+    assert_eq!(rule["EventBusName"], bus);
+    let heard = json!({
+        "source": ["coalmine"],
+        "detail-type": ["Coalmine Rollout State Change"],
+        "detail": { "phase": ["promoted", "rolledBack", "superseded"] },
+    });
+    assert_eq!(rule["EventPattern"], heard);
+    let asynchronous = &resources["ReportEventInvokeConfig"]["Properties"];
+    assert_eq!(asynchronous["MaximumRetryAttempts"], 2);
+    let kept = json!({ "Fn::GetAtt": ["Undelivered", "Arn"] });
+    assert_eq!(
+        (
+            &asynchronous["DestinationConfig"]["OnFailure"]["Destination"],
+            &rule["Targets"][0]["DeadLetterConfig"]["Arn"]
+        ),
+        (&kept, &kept)
+    );
+    let policies = resources["ReportRole"]["Properties"]["Policies"].as_array().unwrap();
+    let statements = policies.iter().flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().unwrap());
+    let writes: Vec<&Value> = statements.filter(|one| one["Action"].to_string().contains("s3:")).collect();
+    let below = json!({ "Fn::Sub": "arn:${AWS::Partition}:s3:::${ReportsBucket}/${ReportsPrefix}/*" });
+    assert_eq!(writes, [&json!({ "Effect": "Allow", "Action": "s3:PutObject", "Resource": below })]);
+}
+
 /// Stands for a test in `tests/permissions.txt`.
 const ATTENDS: &str = "attend_all";
 
@@ -275,7 +315,7 @@ fn every_role_has_what_its_function_needs_and_nothing_else() {
     assert!(shown.keys().all(|handler| handlers().any(|known| known == *handler)), "{:?}", shown.keys());
     for handler in handlers() {
         let mut shown = shown.remove(handler).unwrap_or_default();
-        let receives = ["alarm", "hook", "resource"].contains(&handler);
+        let receives = ["alarm", "hook", "report", "resource"].contains(&handler);
         shown.extend(of_lambda[..if receives { 3 } else { 2 }].iter().map(|action| (*action).to_owned()));
         let granted = allowed(handler);
         let unneeded: Vec<_> = granted.difference(&shown).collect();

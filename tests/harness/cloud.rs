@@ -212,6 +212,28 @@ impl Cloud {
         succeeded(&path, self.send("POST", &path, "sns", None, &Value::Null));
     }
 
+    pub fn create_bucket(&self, name: &str) {
+        let path = format!("/{name}");
+        succeeded(&path, self.send("PUT", &path, "s3", None, &Value::Null));
+    }
+
+    /// What is in a bucket, as S3 lists it.
+    pub fn list_bucket(&self, name: &str) -> String {
+        let path = format!("/{name}?list-type=2");
+        let listed = succeeded(&path, self.send("GET", &path, "s3", None, &Value::Null));
+        listed.as_str().map_or_else(|| listed.to_string(), str::to_owned)
+    }
+
+    /// An object's content type and text; `None` where there is none.
+    pub fn object(&self, bucket: &str, key: &str) -> Option<(String, String)> {
+        let path = format!("/{bucket}/{key}");
+        let found = self.send("GET", &path, "s3", None, &Value::Null);
+        (found.status == 200).then(|| {
+            let text = found.body.as_str().unwrap_or_else(|| panic!("no text at {path}: {}", found.body));
+            (found.content_type, text.to_owned())
+        })
+    }
+
     pub fn delete_alias(&self, function: &str, alias: &str) {
         self.lambda("DELETE", &format!("/2015-03-31/functions/{function}/aliases/{alias}"), &Value::Null);
     }

@@ -43,7 +43,14 @@ impl Gate {
             is_endpoint.then(|| (name.clone(), port))
         });
         let told = |name: &str| environment[name].as_str().unwrap_or_default().to_owned();
-        let parameters = Parameters { event_bus: told("COALMINE_EVENT_BUS"), topic: told("COALMINE_TOPIC_ARN") };
+        let parameters = Parameters {
+            event_bus: told("COALMINE_EVENT_BUS"),
+            topic: told("COALMINE_TOPIC_ARN"),
+            reports_bucket: told("COALMINE_REPORTS_BUCKET"),
+            reports_prefix: Some(told("COALMINE_REPORTS_PREFIX"))
+                .filter(|told| !told.is_empty())
+                .unwrap_or("coalmine".to_owned()),
+        };
         let server = |port: u16| {
             let (asked, parameters) = (Arc::clone(&asked), parameters.clone());
             Server::start(move |received| answer(handler, port, &asked, &parameters, received))
@@ -137,6 +144,10 @@ fn permissions(received: &Received) -> (String, Vec<Permission>) {
     let found = match (service.as_str(), target) {
         ("dynamodb", Some(operation)) => of_dynamodb(operation, &body),
         ("lambda", None) => of_lambda(&received.method, path, query),
+        // The path is that of an endpoint of one's own: the bucket, then the key.
+        ("s3", None) if received.method == "PUT" => {
+            vec![on("s3:PutObject", &format!("arn:aws:s3:::{}", decoded(path.trim_start_matches('/'))))]
+        }
         ("scheduler", None) => of_scheduler(&received.method, path, query, &body),
         ("ecs", Some(operation)) => {
             let lists =
@@ -346,6 +357,10 @@ mod tests {
                     &metric,
                 ),
                 vec!["cloudwatch:PutMetricData * Coalmine".to_owned()],
+            ),
+            (
+                received("PUT", "/bucket/coalmine/a%2525.html", "s3", &[], b"<html>"),
+                vec!["s3:PutObject arn:aws:s3:::bucket/coalmine/a%25.html".to_owned()],
             ),
             (
                 received("POST", "/", "elasticloadbalancing", &[], form.as_bytes()),

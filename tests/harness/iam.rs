@@ -32,6 +32,8 @@ pub struct Permission {
 pub struct Parameters {
     pub event_bus: String,
     pub topic: String,
+    pub reports_bucket: String,
+    pub reports_prefix: String,
 }
 
 /// By handler: the statements of its role.
@@ -74,6 +76,7 @@ impl World<'_> {
         };
         let holds = match parts[0].as_str().unwrap_or_default() {
             "HasTopic" => !self.parameters.topic.is_empty(),
+            "HasReports" => !self.parameters.reports_bucket.is_empty(),
             "HasEventBus" => !self.parameters.event_bus.is_empty(),
             // Applications alone are not looked at by name: a deployment does not say its own.
             "AllApplications" => true,
@@ -148,6 +151,8 @@ impl World<'_> {
             "TargetServices" => format!("{}/{}", at(1), at(2)),
             "TargetApplications" => "*".to_owned(),
             "EventBusName" => self.parameters.event_bus.clone(),
+            "ReportsBucket" => self.parameters.reports_bucket.clone(),
+            "ReportsPrefix" => self.parameters.reports_prefix.clone(),
             "TopicArn" => self.parameters.topic.clone(),
             "Switches" => SWITCHES.to_owned(),
             "SwitchRole.Arn" => SWITCH_ROLE.to_owned(),
@@ -218,7 +223,13 @@ mod tests {
     fn may(handler: &str, action: &str, resource: &str, keys: &[(&'static str, &str)]) -> bool {
         let keys = keys.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
         let permission = Permission { action: action.to_owned(), resource: resource.to_owned(), keys };
-        let parameters = Parameters { event_bus: "releases".to_owned(), topic: String::new() };
+        let told = |text: &str| text.to_owned();
+        let parameters = Parameters {
+            event_bus: told("releases"),
+            topic: String::new(),
+            reports_bucket: told("bucket"),
+            reports_prefix: told("coalmine"),
+        };
         allows(handler, &permission, &parameters)
     }
 
@@ -262,6 +273,10 @@ mod tests {
             (true, may("tick", "events:PutEvents", "arn:aws:events:us-east-1:000000000000:event-bus/releases", &[])),
             (false, may("tick", "events:PutEvents", "arn:aws:events:us-east-1:000000000000:event-bus/default", &[])),
             (false, may("tick", "sns:Publish", "arn:aws:sns:us-east-1:000000000000:releases", &[])),
+            (true, may("report", "s3:PutObject", "arn:aws:s3:::bucket/coalmine/checkout-42.html", &[])),
+            (false, may("report", "s3:PutObject", "arn:aws:s3:::bucket/checkout-42.html", &[])),
+            (false, may("report", "s3:PutObject", "arn:aws:s3:::other/coalmine/checkout-42.html", &[])),
+            (false, may("report", "dynamodb:PutItem", "arn:aws:dynamodb:us-east-1:000000000000:table/coalmine", &[])),
             (true, may("tick", "dynamodb:PutItem", "arn:aws:dynamodb:us-east-1:000000000000:table/coalmine", &[])),
             (false, may("tick", "dynamodb:PutItem", "arn:aws:dynamodb:us-east-1:000000000000:table/orders", &[])),
         ] {

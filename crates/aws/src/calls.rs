@@ -15,6 +15,12 @@ use aws_smithy_types::config_bag::ConfigBag;
 pub(crate) struct Calls(Arc<Mutex<BTreeMap<String, u64>>>);
 
 impl Calls {
+    /// An attempt of a call that no SDK makes.
+    pub(crate) fn count(&self, operation: &str) {
+        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *calls.entry(operation.to_owned()).or_default() += 1;
+    }
+
     pub(crate) fn take(&self) -> BTreeMap<String, u64> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -32,8 +38,7 @@ impl Intercept for Calls {
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let operation = config.load::<Metadata>().map_or("unknown", Metadata::name);
-        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *calls.entry(operation.to_owned()).or_default() += 1;
+        self.count(operation);
         Ok(())
     }
 }

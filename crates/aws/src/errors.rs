@@ -77,6 +77,7 @@ impl Call {
                 " on services that match the stack's parameter TargetServices"
             }
             "ssm:GetParameter" => " on parameters below /coalmine/",
+            "s3:PutObject" => " below the stack's parameters ReportsBucket and ReportsPrefix",
             _ => "",
         }
     }
@@ -84,7 +85,7 @@ impl Call {
 
 /// Where a signature is refused AWS says what it has signed itself, which is every header with its value: a session token among
 /// them, and all of it would stand in the log.
-fn quotes_the_request(code: &str) -> bool {
+pub(crate) fn quotes_the_request(code: &str) -> bool {
     ["InvalidSignature", "IncompleteSignature", "SignatureDoesNotMatch"].iter().any(|kind| code.starts_with(kind))
 }
 
@@ -292,6 +293,11 @@ mod tests {
                 Call::new("GetParameter", "ssm:GetParameter"),
                 "no",
                 "it needs ssm:GetParameter on parameters below /coalmine/",
+            ),
+            (
+                Call::new("PutObject", "s3:PutObject"),
+                "no",
+                "it needs s3:PutObject below the stack's parameters ReportsBucket and ReportsPrefix",
             ),
             (Call::new("PutItem", "dynamodb:PutItem"), "no", "it needs dynamodb:PutItem"),
         ] {

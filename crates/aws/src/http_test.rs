@@ -65,7 +65,7 @@ async fn outcome(test: &HttpTest, answer: HttpResponse) -> TestOutcome {
 }
 
 /// What there is of the beginning. An answer that breaks off has its status all the same.
-async fn beginning(answer: HttpResponse) -> String {
+pub(crate) async fn beginning(answer: HttpResponse) -> String {
     let mut body = ByteStream::new(answer.into_body());
     let mut beginning = Vec::new();
     while beginning.len() < LARGEST_BODY_BYTES

@@ -32,6 +32,7 @@ mod lambda_alias;
 mod notify;
 #[cfg(any(test, feature = "probe"))]
 pub mod probe;
+mod reports;
 mod respond;
 mod router;
 mod stack;
@@ -42,6 +43,7 @@ mod switch;
 #[allow(clippy::unwrap_used, clippy::expect_used, reason = "clippy does not see that nothing else has it")]
 mod testing;
 
+pub use reports::ReportsConfig;
 pub use stack::CliCall;
 pub use survey::{Found, FoundAlarm, FoundAlias, FoundRule, FoundSchedule};
 
@@ -54,6 +56,8 @@ pub struct AwsConfig {
     pub event_bus: Option<String>,
     /// Where transitions are published for people; nowhere when absent.
     pub topic_arn: Option<String>,
+    /// Where the reports of rollouts that have ended are; nowhere when absent.
+    pub reports: Option<ReportsConfig>,
     /// What the dead man's switch needs.
     pub switch: Option<SwitchConfig>,
 }
@@ -79,7 +83,7 @@ pub struct Aws {
     ecs: OnceLock<aws_sdk_ecs::Client>,
     elb: OnceLock<aws_sdk_elasticloadbalancingv2::Client>,
     eventbridge: OnceLock<aws_sdk_eventbridge::Client>,
-    /// Carries the spec's own requests, and answers to CloudFormation.
+    /// Carries the spec's own requests, answers to CloudFormation, and reports.
     http: OnceLock<aws_smithy_http_client::Connector>,
     lambda: OnceLock<aws_sdk_lambda::Client>,
     scheduler: OnceLock<aws_sdk_scheduler::Client>,

@@ -6,6 +6,7 @@ use coalmine_core::ports::{Fault, FaultKind, Notifier};
 use coalmine_core::rollout::{Notice, PhaseName};
 use coalmine_core::spec::{LambdaTarget, Target};
 use coalmine_core::text;
+use serde::Serialize;
 
 use crate::Aws;
 use crate::errors::{Call, kind_of_answer};
@@ -26,7 +27,9 @@ const SUBJECT_LENGTH: usize = 100;
 impl Notifier for Aws {
     /// Both places get the notice again when one of them failed: receivers know a repetition by its key.
     async fn publish(&self, notice: &Notice) -> Result<(), Fault> {
-        let told = serde_json::to_string(notice);
+        // What is stored has no link: where reports are is the stack's own matter, and may change.
+        let report = notice.phase.is_terminal().then(|| self.report_link(&notice.rollout)).flatten();
+        let told = serde_json::to_string(&Told { notice, report });
         let message = told.map_err(|error| PUT_EVENTS.refusal(FaultKind::Rejected, error.to_string()))?;
         // In a mail or on a chat's page it stands as it is.
         let message = text::json(&message);
@@ -77,6 +80,16 @@ impl Aws {
         let message = failed.and_then(|entry| entry.error_message()).unwrap_or_default();
         Err(PUT_EVENTS.refusal(kind_of_answer(Some(code), None), format!("{code}: {message}")))
     }
+}
+
+/// A notice as it goes out.
+#[derive(Debug, Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    notice: &'a Notice,
+    /// Of a rollout that has ended: where its report is, or will be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<String>,
 }
 
 /// One line in an inbox: printable ASCII, because SNS takes nothing else.

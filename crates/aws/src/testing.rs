@@ -191,7 +191,7 @@ pub(crate) fn scripted_with(config: AwsConfig, replies: impl IntoIterator<Item =
 
 /// Whatever is asked beyond the replies breaks off.
 pub(crate) fn scripted_and_broken(replies: impl IntoIterator<Item = Reply>) -> Aws {
-    let config = AwsConfig { table: Some("coalmine".to_owned()), event_bus: None, topic_arn: None, switch: None };
+    let config = AwsConfig { table: Some("coalmine".to_owned()), ..AwsConfig::default() };
     on(config, replies, Script { otherwise: Some(Reply::Broken), ..Script::default() }).0
 }
 

@@ -111,6 +111,9 @@ shapes! {
         message: String,
         #[serde(default)]
         warnings: Vec<Problem>,
+        /// The address of its report, once it has ended, where the stack keeps reports.
+        #[serde(default)]
+        report: Option<String>,
         id: String,
         /// The old version.
         baseline: String,

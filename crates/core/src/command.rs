@@ -193,13 +193,16 @@ pub struct RolloutAnswer {
     pub message: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Problem>,
+    /// Where its report is, once it has ended; `None` where none is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report: Option<String>,
     #[serde(flatten)]
     pub rollout: Rollout,
 }
 
 impl RolloutAnswer {
     pub(crate) fn of(rollout: Rollout, warnings: Vec<Problem>) -> Self {
-        Self { message: message(&rollout), warnings, rollout }
+        Self { message: message(&rollout), warnings, report: None, rollout }
     }
 }
 
@@ -267,6 +270,17 @@ impl Answer {
     #[must_use]
     pub fn about(rollout: Rollout, warnings: Vec<Problem>) -> Self {
         Self::Rollout(Box::new(RolloutAnswer::of(rollout, warnings)))
+    }
+
+    /// With where the report of a rollout that has ended is, by its name.
+    #[must_use]
+    pub fn with_report(mut self, place: impl FnOnce(&str) -> Option<String>) -> Self {
+        if let Self::Rollout(answer) = &mut self
+            && answer.rollout.is_terminal()
+        {
+            answer.report = place(&answer.rollout.id);
+        }
+        self
     }
 }
 

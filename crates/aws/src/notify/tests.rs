@@ -2,8 +2,8 @@ use coalmine_core::units::Weight;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::AwsConfig;
 use crate::testing::{Reply, rollout, scripted_with, target};
+use crate::{AwsConfig, ReportsConfig};
 
 fn notice() -> Notice {
     rollout().outbox.remove(0)
@@ -50,6 +50,36 @@ async fn the_event_is_the_notice_and_the_message_too() {
     let form = String::from_utf8(asked[1].body.clone()).unwrap();
     assert!(form.contains("Subject=Coalmine%3A%20checkout%3Alive%20v42%20is%20watched%20%285%25%29"), "{form}");
     assert!(form.contains("Message=%7B%22key%22%3A%22checkout-42%2F2%22"), "{form}");
+}
+
+/// Whoever hears of an end has the address at hand, in whatever way it is heard; before an end there is nothing to read.
+#[tokio::test]
+async fn an_end_is_told_with_the_address_of_its_report() {
+    let reports = |url: Option<&str>| {
+        Some(ReportsConfig { bucket: "shop".to_owned(), prefix: "coalmine".to_owned(), url: url.map(str::to_owned) })
+    };
+    let link = "https://shop.s3.eu-west-1.amazonaws.com/coalmine/checkout-42.html";
+    let ends = [PhaseName::Promoted, PhaseName::RolledBack, PhaseName::Superseded];
+    let others = [PhaseName::Pending, PhaseName::Baking, PhaseName::Paused, PhaseName::RollingBack];
+    let rows = ends.map(|phase| (phase, reports(None), Some(link))).into_iter();
+    let rows = rows.chain(ends.map(|phase| (phase, None, None)));
+    let rows = rows.chain(others.map(|phase| (phase, reports(None), None)));
+    let elsewhere =
+        (PhaseName::RolledBack, reports(Some("https://r.example")), Some("https://r.example/checkout-42.html"));
+    for (phase, reports, expected) in rows.chain([elsewhere]) {
+        let config = AwsConfig { reports, ..config(true, true) };
+        let (aws, script) = scripted_with(config, [events(0, &json!({ "EventId": "1" })), published()]);
+        let notice = Notice { phase, ..notice() };
+        aws.publish(&notice).await.unwrap();
+        let asked = script.asked();
+        let detail = asked[0].json()["Entries"][0]["Detail"].as_str().unwrap().to_owned();
+        let message = asked[1].form().into_iter().find(|(name, _)| name == "Message").unwrap().1;
+        for told in [detail, message] {
+            let told: Value = serde_json::from_str(&told).unwrap();
+            assert_eq!(told.get("report").and_then(Value::as_str), expected, "{phase:?}");
+            assert_eq!(serde_json::from_value::<Notice>(told).unwrap(), notice, "it is the notice as it was");
+        }
+    }
 }
 
 /// A topic's message is read in a mail, an event's detail in whatever it goes to.

@@ -6,12 +6,12 @@ use std::fmt::Write;
 use coalmine_core::analysis::replay::{Judged, Total, Trace};
 use coalmine_core::analysis::{Comparison, Count, figure, grouped, percent};
 use coalmine_core::units::{Minute, plain_number};
+use coalmine_report::charts::{Chart, Glyph, Scale, most_of, ticks};
+use coalmine_report::html::{page, text};
+use coalmine_report::words::{bounds, times, verdict};
 
 use super::Tally;
 use super::screen::{data, headline, number};
-use crate::report::charts::{Chart, Glyph, Scale, most_of, ticks};
-use crate::report::html::{page, text};
-use crate::report::words::{bounds, times, verdict};
 
 /// Cases that are shown in full; of more, the others are counted.
 const CASES_MAX: usize = 100;

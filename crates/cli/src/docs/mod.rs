@@ -214,10 +214,12 @@ fn log_line(block: &str) {
     serde_json::from_value::<PhaseName>(line["rollout"]["phase"].clone()).unwrap();
 }
 
-/// It has every field of a notice, and no other.
+/// It has every field of a notice, and no other; of an end also where its report is.
 fn notice(block: &str) {
-    let shown: Value = serde_json::from_str(block).unwrap();
+    let mut shown: Value = serde_json::from_str(block).unwrap();
+    let report = shown.as_object_mut().unwrap().remove("report");
     let read: Notice = serde_json::from_value(shown.clone()).unwrap();
+    assert_eq!(report.is_some(), read.phase.is_terminal(), "{block}");
     assert_eq!(serde_json::to_value(read).unwrap(), shown);
 }
 

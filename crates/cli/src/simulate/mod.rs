@@ -16,10 +16,10 @@ use std::path::PathBuf;
 use coalmine_core::sim::invariants::Violation;
 use coalmine_core::sim::scenario::{RunError, run as run_scenario};
 use coalmine_core::sim::tour::{self, Ends};
+use coalmine_report::{sentence_case, words::quoted};
 use serde::Serialize;
 
 use crate::Exit;
-use crate::report::{sentence_case, words::quoted};
 use pages::Pages;
 use screen::Screen;
 use story::Story;

@@ -9,9 +9,9 @@ use coalmine_core::rollout::Rollout;
 use coalmine_core::sim::scenario::Outcome;
 use coalmine_core::text::shown;
 use coalmine_core::units::Timestamp;
+use coalmine_report::{self as report, Origin, Source};
 
 use crate::Exit;
-use crate::report::{self, Origin, Source};
 
 /// More make a page that no browser likes: each has some hundred kilobytes.
 const ROLLOUTS_MAX: usize = 50;

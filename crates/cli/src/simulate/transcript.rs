@@ -11,10 +11,10 @@ use coalmine_core::sim::scenario::{Happened, Outcome, RunError, Scenario, What};
 use coalmine_core::sim::traffic::Tally;
 use coalmine_core::spec::Version;
 use coalmine_core::units::{Span, Timestamp, Weight};
+use coalmine_report::label;
 use serde::Serialize;
 
 use super::story::Requests;
-use crate::report::label;
 
 /// A run that says more is cut short: nobody reads on.
 const LINES_MAX: usize = 400;

@@ -216,7 +216,7 @@ fn start(arguments: &StartArguments, out: &mut impl Write, err: &mut impl Write)
         if arguments.patience.wait {
             return wait(&stack, &rollout.id, &arguments.patience, &arguments.at, out, err);
         }
-        show(&arguments.at, &answer, &words::status(&rollout, &text_of(&answer)), out)?;
+        show(&arguments.at, &answer, &stands(&rollout, &answer), out)?;
         // The same may have been started, and have ended, before.
         Ok(ended(&rollout).unwrap_or(Exit::Fine))
     })
@@ -228,7 +228,7 @@ fn status(arguments: &StatusArguments, out: &mut impl Write, err: &mut impl Writ
         if arguments.patience.wait {
             return wait(&stack, &id, &arguments.patience, &arguments.at, out, err);
         }
-        let mut said = words::status(&rollout, &text_of(&answer));
+        let mut said = stands(&rollout, &answer);
         // Where the metrics cannot be read the rest is worth knowing, too.
         let mut watched = crate::watch::Watched::of(id);
         if let (Ok(()), Some(view)) = (watched.look(&stack), watched.view(crate::now())) {
@@ -287,7 +287,7 @@ fn order(command: &str, arguments: &OrderArguments, out: &mut impl Write, err: &
             answer => answer?,
         };
         let rollout = stack.rollout_in(&answer)?;
-        show(at, &answer, &words::status(&rollout, &text_of(&answer)), out)?;
+        show(at, &answer, &stands(&rollout, &answer), out)?;
         Ok(Exit::Fine)
     })
 }
@@ -338,7 +338,7 @@ fn wait(
             Ok((answer, rollout)) => {
                 failed = 0;
                 let exit = ended(&rollout).or_else(|| over.then_some(Exit::Undecided));
-                let line = words::status(&rollout, &text_of(&answer));
+                let line = stands(&rollout, &answer);
                 if at.json && exit.is_some() || !at.json && line != said {
                     show(at, &answer, &line, out)?;
                     said = line;
@@ -400,6 +400,13 @@ pub fn asking<O: Write, E: Write>(
 fn show(at: &Where, answer: &Value, said: &str, out: &mut impl Write) -> io::Result<()> {
     let said = if at.json { text::json(&answer.to_string()) } else { said.trim_end().to_owned() };
     writeln!(out, "{said}")
+}
+
+/// Where it stands, what is to be done, and where its report is.
+fn stands(rollout: &Rollout, answer: &Value) -> String {
+    let report = answer.get("report").and_then(Value::as_str);
+    let report = report.map(|report| format!("\n  report: {}", text::shown(report, 2_000))).unwrap_or_default();
+    words::status(rollout, &text_of(answer)) + &report
 }
 
 pub fn text_of(answer: &Value) -> String {

@@ -54,6 +54,17 @@ fn the_first_line_says_where_it_stands_and_a_script_sees_it_in_the_exit_status()
     }
 }
 
+#[test]
+fn where_the_report_is_stands_below_where_there_is_one() {
+    let ended = rollout(&json!({ "name": "promoted", "at": AT }));
+    let report = "https://releases-eu.s3.eu-west-1.amazonaws.com/coalmine/checkout-42.html";
+    let said = stands(&ended, &json!({ "message": "because", "report": report }));
+    assert!(said.ends_with(&format!("\n  because\n  report: {report}")), "{said}");
+    assert!(stands(&ended, &json!({ "message": "because" })).ends_with("\n  because"));
+    let evil = stands(&ended, &json!({ "message": "because", "report": "https://a\u{1b}[2J\n" }));
+    assert!(!evil.contains('\u{1b}') && evil.lines().count() == 3, "{evil:?}");
+}
+
 /// Two rollouts that run, one that needs somebody, one that goes back, one that has ended, and one that nobody can read.
 fn listed() -> Value {
     let one = |id: &str, phase: &str, more: Value| {

@@ -3,11 +3,11 @@
 use futures_util::future::join;
 
 use super::problems::{failed, problem};
-use super::{Context, sampling};
+use super::{Context, Settings, sampling};
 use crate::analysis::{MinuteSample, Samples};
 use crate::command::{Answer, MinutesAnswer, RolloutAnswer};
 use crate::observation::Seen;
-use crate::ports::{Budget, Ports};
+use crate::ports::{Budget, Fault, Ports};
 use crate::rollout::Rollout;
 use crate::spec::Problem;
 use crate::units::{Minute, Timestamp, Weight};
@@ -29,30 +29,58 @@ pub fn judged(rollout: &Rollout, minutes: &[MinuteSample], unread: &[String], no
     samples
 }
 
-/// The sealed minutes, and those that are not, as CloudWatch has them now. Nothing is written.
+/// A rollout that has ended with everything that was counted of it, at once; `None` where there is none of this name, or it
+/// goes on. Nothing is written.
+///
+/// # Errors
+/// When the rollout or its sealed minutes cannot be read. What CloudWatch does not tell is named in the answer.
+pub async fn ended(
+    ports: &impl Ports,
+    id: &str,
+    now: Timestamp,
+    budget: &impl Budget,
+    settings: &Settings,
+) -> Result<Option<MinutesAnswer>, Fault> {
+    let context = Context { ports, budget, settings, now };
+    let looking = async {
+        match ports.load(id).await? {
+            Some(rollout) if rollout.is_terminal() => looked_at(&context, rollout).await.map(Some),
+            Some(_) | None => Ok(None),
+        }
+    };
+    context.guarded(budget.remaining(), looking).await.unwrap_or_else(|cut| Err(cut.fault("minutes")))
+}
+
+/// As much of it as fits into an answer.
 pub(super) async fn minutes<P: Ports, B: Budget>(
     context: &Context<'_, P, B>,
     rollout: Rollout,
     from: Option<Minute>,
 ) -> Result<Answer, Vec<Problem>> {
+    let all = looked_at(context, rollout).await.map_err(failed)?;
+    let wanted = all.minutes.into_iter().filter(|sample| from.is_none_or(|from| sample.minute >= from));
+    let (minutes, next) = page(wanted).map_err(|error| problem("", error))?;
+    Ok(Answer::Minutes(Box::new(MinutesAnswer { minutes, next, ..all })))
+}
+
+/// The sealed minutes, and those that are not, as CloudWatch has them now.
+async fn looked_at<P: Ports, B: Budget>(context: &Context<'_, P, B>, rollout: Rollout) -> Result<MinutesAnswer, Fault> {
     let plan = sampling::plan_to_show(&rollout, context.now);
     let sealed = match rollout.sealed_before {
-        Some(_) => context.ports.sealed(&rollout.id).await.map_err(failed)?,
+        Some(_) => context.ports.sealed(&rollout.id).await?,
         None => Vec::new(),
     };
     let planned = [(rollout, plan)];
     let (series, alarms) = join(context.fetch(&planned), context.alarm_states(&planned)).await;
     let [(rollout, plan)] = planned;
     let (tail, unread) = plan.tail.map_or_else(Default::default, |tail| sampling::read_tail(&rollout, tail, &series));
-    let all = sampling::samples(&rollout, &sealed, &tail, &unread, context.now).minutes;
-    let wanted = all.into_iter().filter(|sample| from.is_none_or(|from| sample.minute >= from));
-    let (minutes, next) = page(wanted).map_err(|error| problem("", error))?;
+    let minutes = sampling::samples(&rollout, &sealed, &tail, &unread, context.now).minutes;
     let alarms = match alarms {
         Seen::Known(states) => Some(states),
         Seen::Missing(_) | Seen::NotAsked => None,
     };
     let rollout = RolloutAnswer::of(rollout, Vec::new());
-    Ok(Answer::Minutes(Box::new(MinutesAnswer { rollout, now: context.now, minutes, unread, alarms, next })))
+    Ok(MinutesAnswer { rollout, now: context.now, minutes, unread, alarms, next: None })
 }
 
 /// As many as fit into an answer, and the first that does not.

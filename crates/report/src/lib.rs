@@ -1,7 +1,9 @@
 //! The page about a rollout: what was decided and why, and everything it rests on. One file that needs nothing else.
+//!
+//! Architecture Invariant: a page is a function of the rollout and its minutes. It is the same page that the command line
+//! writes and that the function puts into a bucket.
 
 pub mod charts;
-mod command;
 mod events;
 pub mod html;
 mod latency;
@@ -14,9 +16,6 @@ mod series;
 mod tests;
 pub mod words;
 
-pub use command::{Arguments, run};
 pub use events::{label, sentence_case};
 pub use model::{Origin, Source};
 pub use page::{many, one};
-#[cfg(test)]
-pub use tests::counted_of_the_tour;

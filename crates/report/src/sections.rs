@@ -6,13 +6,13 @@ use coalmine_core::analysis::{figure, grouped, percent};
 use coalmine_core::spec::{self, Target};
 use coalmine_core::units::Timestamp;
 
-use super::charts::{Chart, Scale, ticks};
-use super::html::{lines, text};
-use super::latency;
-use super::model::{Check, Origin, Told};
-use super::page::{Article, seconds};
-use super::series::{Part, together};
-use super::words::{clock, day, exactly, in_address, quoted};
+use crate::charts::{Chart, Scale, ticks};
+use crate::html::{lines, text};
+use crate::latency;
+use crate::model::{Check, Origin, Told};
+use crate::page::{Article, seconds};
+use crate::series::{Part, together};
+use crate::words::{clock, day, exactly, in_address, quoted};
 
 /// Evidence beyond what is needed, and against, is not shown further than this.
 const EVIDENCE_MOST: f64 = 1.25;
@@ -112,7 +112,7 @@ fn rates(told: &Told<'_>, check: &Check<'_>) -> String {
         (None, false) => "How many of the requests",
     };
     let band = if check.is_level() { Vec::new() } else { band(told, check, high) };
-    let each = match super::series::stride(told.source.minutes.len()) * check.rows.len().div_ceil(drawn.len().max(1)) {
+    let each = match crate::series::stride(told.source.minutes.len()) * check.rows.len().div_ceil(drawn.len().max(1)) {
         1 => "Minute by minute".to_owned(),
         minutes => format!("{minutes} minutes a point"),
     };
@@ -125,7 +125,7 @@ fn rates(told: &Told<'_>, check: &Check<'_>) -> String {
     let mut chart = Chart::new(title, about, x, Scale::new(low, high));
     ticks(high).into_iter().filter(|tick| *tick >= low).for_each(|tick| chart.y_tick(tick, &written(tick)));
     chart.band("band", &band);
-    let middle = |row: &super::series::Row| 0.5 * (seconds(row.from.start()) + seconds(row.until.start()));
+    let middle = |row: &crate::series::Row| 0.5 * (seconds(row.from.start()) + seconds(row.until.start()));
     let rate = |part: Option<Part>| part.and_then(Part::rate);
     chart.line("old", "old", drawn.iter().map(|row| (middle(row), rate(row.old))));
     chart.line("new", "new", drawn.iter().map(|row| (middle(row), rate(row.new))));
@@ -182,7 +182,7 @@ fn evidence(told: &Told<'_>, check: &Check<'_>) -> String {
 
 /// The numbers behind the charts.
 fn minutes(told: &Told<'_>, check: &Check<'_>, html: &mut String) {
-    let stride = super::series::stride(told.source.minutes.len());
+    let stride = crate::series::stride(told.source.minutes.len());
     let each = if stride == 1 { "a row a minute".to_owned() } else { format!("{stride} minutes a row, added up") };
     let (all, some) = if check.is_level() { ("readings", "mean") } else { ("requests", "of them") };
     let _ = writeln!(

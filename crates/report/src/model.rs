@@ -10,12 +10,12 @@ use coalmine_core::rollout::{PauseReason, Phase, PhaseName, Rollout, Why};
 use coalmine_core::spec::CheckKind;
 use coalmine_core::units::{Minute, Timestamp, Weight};
 
-use super::charts::Glyph;
-use super::events::{Happened, happened};
-use super::html::Tone;
-use super::lead;
-use super::series::{Distribution, Part, Row, distribution, rows};
-use super::words::{clock, day};
+use crate::charts::Glyph;
+use crate::events::{Happened, happened};
+use crate::html::Tone;
+use crate::lead;
+use crate::series::{Distribution, Part, Row, distribution, rows};
+use crate::words::{clock, day};
 
 /// A rollout, and all that is known of it.
 #[derive(Debug, Clone, Copy)]

@@ -6,9 +6,9 @@ use coalmine_core::rollout::{Held, PauseReason, Phase, PhaseName, Rollout, Why};
 use coalmine_core::spec::{Advance, CheckKind, CheckMode, Ending};
 use coalmine_core::units::Weight;
 
-use super::events::capitalised;
-use super::model::{Cost, Told};
-use super::words::{clock, exactly, one_in, quoted, times};
+use crate::events::capitalised;
+use crate::model::{Cost, Told};
+use crate::words::{clock, exactly, one_in, quoted, times};
 
 /// What was seen; where the traffic is and since when; what it cost.
 pub fn sentences(told: &Told<'_>) -> Vec<String> {
@@ -220,7 +220,7 @@ fn where_the_traffic_is(rollout: &Rollout) -> Option<String> {
 fn costs(rollout: &Rollout, cost: Cost, proven: bool) -> String {
     let Cost { new, old, more, .. } = cost;
     let (version, before) = (&rollout.canary, &rollout.baseline);
-    let rate = |part: super::series::Part| percent(part.rate().unwrap_or(0.0));
+    let rate = |part: crate::series::Part| percent(part.rate().unwrap_or(0.0));
     match proven && more >= 1.0 {
         true => format!(
             "{} of the {} requests that {version} got failed, about {} of them because of {version}.",

@@ -11,10 +11,10 @@ use coalmine_core::rollout::Rollout;
 use coalmine_core::text::json;
 use coalmine_core::text::shown;
 use coalmine_core::units::Timestamp;
+use coalmine_report::{Origin, Source, one};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Origin, Source, one};
 use crate::Exit;
 #[cfg(feature = "aws")]
 use crate::stack::{Where, counted};
@@ -159,8 +159,11 @@ fn file_name(id: &str) -> String {
     format!("{}.html", id.chars().take(150).map(plain).collect::<String>().trim_start_matches('.'))
 }
 
-/// The page of what `minutes` answered.
+/// A release of the tour, as the command function tells of it.
 #[cfg(test)]
-pub fn page_of(answer: &Value) -> String {
-    html(&serde_json::from_value(answer.clone()).unwrap(), Some("eu-west-1".to_owned()))
+pub fn counted_of_the_tour(stop: usize) -> Value {
+    use coalmine_core::sim::scenario::{Outcome, run};
+    use coalmine_core::sim::tour;
+    let Outcome { rollout, minutes, stopped_at, .. } = run(&tour::stops()[stop].scenario, 1).unwrap();
+    serde_json::json!({ "rollout": *rollout, "minutes": minutes, "now": stopped_at })
 }

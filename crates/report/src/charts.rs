@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::html::text;
+use crate::html::text;
 
 /// Above the curves, of the curves, and below them.
 const TOP: f64 = 8.0;

@@ -5,12 +5,12 @@ use std::fmt::Write;
 use coalmine_core::analysis::grouped;
 use coalmine_core::units::plain_number;
 
-use super::charts::{Chart, Glyph, Scale, most_of};
-use super::html::text;
-use super::model::Check;
-use super::page::Article;
-use super::sections::rounded;
-use super::series::{Bin, Distribution, quantile};
+use crate::charts::{Chart, Glyph, Scale, most_of};
+use crate::html::text;
+use crate::model::Check;
+use crate::page::Article;
+use crate::sections::rounded;
+use crate::series::{Bin, Distribution, quantile};
 
 /// The quantiles that are compared.
 const QUANTILES: [f64; 8] = [0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999];

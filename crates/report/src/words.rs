@@ -3,7 +3,7 @@
 use coalmine_core::analysis::{Comparison, Doubt, Interval, Verdict};
 use coalmine_core::units::{Timestamp, plain_number};
 
-use super::html::Tone;
+use crate::html::Tone;
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 

@@ -5,13 +5,13 @@ use std::fmt::Write;
 use coalmine_core::analysis::{Interval, figure, grouped, percent};
 use coalmine_core::units::Timestamp;
 
-use super::charts::{Glyph, Shares, most_of};
-use super::events::{capitalised, sentence_case};
-use super::html::{page, state, text};
-use super::lead;
-use super::model::{Check, Origin, Source, Told};
-use super::sections;
-use super::words::{bounds, clock, exactly, times, verdict};
+use crate::charts::{Glyph, Shares, most_of};
+use crate::events::{capitalised, sentence_case};
+use crate::html::{page, state, text};
+use crate::lead;
+use crate::model::{Check, Origin, Source, Told};
+use crate::sections;
+use crate::words::{bounds, clock, exactly, times, verdict};
 
 /// A page about one rollout.
 pub fn one(source: Source<'_>) -> String {
