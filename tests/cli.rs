@@ -54,10 +54,12 @@ fn a_rollout_is_started_looked_at_held_and_stopped_from_the_command_line() {
     assert!(status.out.contains("\n  HOLDING AT 5 %: NO DATA YET. Nothing for you to do. "), "{status:?}");
     let list = run_in(&stage.cloud, &["list"]);
     assert!(
-        list.out.starts_with("NEEDS YOU 0 | ROLLING BACK 0 | PAUSED 0 | RUNNING 1   controller wrote "),
+        list.out.starts_with(
+            "NEEDS YOU 0 | ROLLING BACK 0 | PAUSED 0 | RUNNING 1 | LAST 24h: ROLLED BACK 0, PROMOTED 0\ncontroller wrote "
+        ),
         "{list:?}"
     );
-    let row = list.out.lines().nth(3).unwrap_or_else(|| panic!("{list:?}"));
+    let row = list.out.lines().nth(4).unwrap_or_else(|| panic!("{list:?}"));
     assert!(row.starts_with("> holding       checkout:live  v1 -> v2     5 %  "), "{list:?}");
     assert!(row.contains("it: bakes in step 1: ") && row.ends_with("mara"), "{list:?}");
     let holding =
@@ -78,7 +80,14 @@ fn a_rollout_is_started_looked_at_held_and_stopped_from_the_command_line() {
     let history = run_in(&stage.cloud, &["history", "it"]);
     assert!(history.out.contains("wrong totals") && history.out.contains("lunch"), "{history:?}");
     assert_eq!(json_of(&run_in(&stage.cloud, &["history", "it", "--json"]))["rollout"], "it");
-    assert_eq!(run_in(&stage.cloud, &["list"]).out, "no rollout is running\n");
+    let list = run_in(&stage.cloud, &["list"]);
+    assert!(list.out.contains("LAST 24h: ROLLED BACK 1, PROMOTED 0\n"), "{list:?}");
+    assert!(list.out.contains("\nx rolled back   checkout:live  v1 -> v2     0 %  "), "{list:?}");
+    let since = |time: &str| json_of(&run_in(&stage.cloud, &["list", "--since", time, "--state", "ended", "--json"]));
+    assert_eq!((&since("1h")["rollouts"][0]["id"], &since("1h")["ended"]["rolledBack"]), (&json!("it"), &json!(1)));
+    assert_eq!(since("2099-01-01T00:00:00Z")["rollouts"], json!([]));
+    // Nothing runs on the function any more: what was last there is meant.
+    assert_eq!(run_in(&stage.cloud, &["status", "checkout"]).exit, Some(1));
 }
 
 #[test]

@@ -42,8 +42,9 @@ mod switch;
 #[allow(clippy::unwrap_used, clippy::expect_used, reason = "clippy does not see that nothing else has it")]
 mod testing;
 
-pub use stack::CliCall;
+pub use stack::{CliCall, FoundFunctions};
 pub use survey::{Found, FoundAlarm, FoundAlias, FoundRule, FoundSchedule};
+pub use switch::is_switch_of;
 
 /// What is ours in this account. Whoever needs a part that is absent gets an error that names it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

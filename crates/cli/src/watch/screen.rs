@@ -147,7 +147,8 @@ fn tone(view: &View) -> Tone {
 fn head(view: &View, width: usize) -> Vec<Row> {
     let View { target, baseline, canary, .. } = view;
     let what = text::shown(&format!("{target}  {baseline} -> {canary}"), CHARS_MAX);
-    let (headline, time) = (text::shown(&view.headline, CHARS_MAX), clock_seconds(view.looked_at, view.looked_at));
+    let (headline, time) =
+        (text::shown(&view.headline, CHARS_MAX), format!("{} UTC", clock_seconds(view.looked_at, view.looked_at)));
     let (has, needs) = (width, what.chars().count() + headline.chars().count() + time.len() + 8);
     let mut rows = Vec::new();
     if needs <= has {
@@ -281,11 +282,13 @@ fn header(view: &View, layout: Layout) -> String {
         20.. => format!("  {:<times$}", format!("new/old ({sure} % sure)")),
         _ => format!("  {:<times$}", "new/old"),
     };
-    let bars = match bar {
-        12.. => "rollback <-- | --> promote",
-        _ => "back <- | -> go",
+    // The middle is above the bars' middle, and what stands behind a bar is how far it has come.
+    let (gap, bars) = match bar {
+        12.. => (" ", "rollback <-- | --> promote"),
+        _ => ("  ", "worse<|>fine "),
     };
-    format!("  {:<label$}{:>side$}{:>side$}{ratio}  {bars}", "", "new", "old")
+    let result = Layout::RESULT;
+    format!("  {:<label$}{:>side$}{:>side$}{ratio}{gap}{bars}{:>result$}", "", "new", "old", "so far")
 }
 
 fn row(check: &CheckView, layout: Layout) -> Row {
@@ -372,7 +375,7 @@ fn result(check: &CheckView) -> String {
         Found::ProvenWorse => "WORSE".to_owned(),
         Found::LooksWorse => format!("-{}", part(check.towards_rollback)),
         Found::LooksFine => part(check.towards_proof),
-        Found::CannotTell => "cannot".to_owned(),
+        Found::CannotTell => "unclear".to_owned(),
         Found::NoData => "no data".to_owned(),
         Found::ShownOnly => "shown".to_owned(),
     }
