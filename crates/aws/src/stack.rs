@@ -69,7 +69,9 @@ impl Aws {
     pub async fn functions_of_stack(&self, stack: &str, logical: &str) -> Result<FoundFunctions, Fault> {
         let alike = self.functions_like(logical, Some(stack)).await?;
         let prefix = format!("{stack}-{logical}-");
-        let named = |function: &&Alike| function.name.starts_with(&prefix);
+        // CodeDeploy invokes functions of such names only.
+        let hook = (logical == "Hook").then(|| format!("CodeDeployHook_{stack}"));
+        let named = |function: &&Alike| function.name.starts_with(&prefix) || Some(&function.name) == hook.as_ref();
         let meant: Vec<String> = alike.iter().filter(named).map(|function| function.name.clone()).collect();
         if meant.len() == 1 {
             return Ok(FoundFunctions { meant, others: Vec::new() });

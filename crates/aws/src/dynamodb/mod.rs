@@ -163,7 +163,7 @@ impl RolloutStore for Aws {
         listed.truncate(ENDED_A_PAGE);
         let mut states = self.states(&listed.iter().map(|(_, id)| id.clone()).collect()).await?;
         // What lists a rollout may outlive it.
-        let read = |(_, id)| {
+        let read = |(_, id): (String, String)| {
             let item = states.remove(&id)?;
             Some(shape::read_state(&item).map_err(|error| unreadable(id, &error)))
         };

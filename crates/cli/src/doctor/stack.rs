@@ -54,7 +54,7 @@ impl Told {
     /// The one that ended last there, promoted or rolled back.
     pub fn ended_last(&self, target: &str) -> Option<&Value> {
         let left = self.of(target).filter(|rollout| ["promoted", "rolledBack"].contains(&of(rollout, "phase")));
-        left.max_by_key(|rollout| of(rollout, "since"))
+        left.max_by_key(|rollout| of(rollout, "since").to_owned())
     }
 
     fn of(&self, target: &str) -> impl Iterator<Item = &Value> {

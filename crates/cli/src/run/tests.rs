@@ -69,7 +69,7 @@ fn what_ended_long_ago_is_forgotten_and_nothing_that_has_anything_left_to_do() {
     };
     let telling = Rollout { outbox: rollout().outbox, detach_at: Some(at(0)), ..over("telling", 0) };
     let runs = Rollout { id: "runs".to_owned(), ..rollout() };
-    for kept in [over("old", 0), over("older", -1), over("new", 10), telling, runs] {
+    for kept in [over("old", 0), over("older", 1), over("new", 10), telling, runs] {
         run_now(store.create(&kept)).unwrap().unwrap();
         let minute = coalmine_core::analysis::MinuteSample {
             minute: coalmine_core::units::Minute::from_index(7),

@@ -51,7 +51,9 @@ impl Stack {
             let aws = Aws::new(AwsConfig::default()).await;
             let found = match (&at.function, &at.tag) {
                 (Some(name), _) => Ok(FoundFunctions { meant: vec![name.clone()], others: Vec::new() }),
-                (None, Some(Tag { key, value })) => aws.functions_with_tag((key, value), logical).await,
+                (None, Some(Tag { key, value })) => {
+                    aws.functions_with_tag((key.as_str(), value.as_str()), logical).await
+                }
                 (None, None) => aws.functions_of_stack(&at.stack, logical).await,
             };
             (aws, found)

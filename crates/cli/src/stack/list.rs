@@ -314,9 +314,7 @@ pub fn table(entries: &[Entry], since: Option<Timestamp>, now: Timestamp) -> Str
     let hidden = entries.len() - listed.len();
     if let Some(since) = since.filter(|_| hidden > 0) {
         let span = short(now.since(since));
-        lines.push(format!(
-            "  {hidden} more that ended in the last {span} are not listed: coalmine list --since {span}"
-        ));
+        lines.push(format!("  not listed: {hidden} more that ended in the last {span} (coalmine list --since {span})"));
     }
     lines.join("\n")
 }

@@ -113,8 +113,8 @@ fn the_list_begins_with_what_needs_somebody() {
          x rolled back   back:live    v41 -> v42     5 %    6m  back: it failed  ada\n\
          > holding       cart:live    v41 -> v42    25 %    6m  cart: is baking  ci\n\
          ~ observing     thumbs:live  v41 -> v42     5 %   24h  thumbs: is baking  ci\n\
-         . promoted      done:live    v41 -> v42     5 %    6m  done: is promoted (something is left to tell or to..  ci\n  \
-         1 more that ended in the last 24h are not listed: coalmine list --since 24h"
+         . promoted      done:live    v41 -> v42     5 %    6m  done: is promoted (something is left to..  ci\n  \
+         not listed: 1 more that ended in the last 24h (coalmine list --since 24h)"
     );
     assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
 }
@@ -126,7 +126,7 @@ fn a_list_is_filtered_and_sorted_and_its_exit_status_is_that_of_what_is_left() {
         (&["--state", "needs-you"], &["search"], Exit::Undecided),
         (&["--target", "zoo:"], &["zoo"], Exit::Failed),
         (&["--target", "nothing"], &[], Exit::Fine),
-        (&["--sort", "started", "--target", "a"], &["cart", "search"], Exit::Undecided),
+        (&["--sort", "started", "--target", "a"], &["cart", "back", "search"], Exit::Undecided),
         (&["--sort", "share", "--state", "holding", "--state", "ended"], &["cart", "back", "done", "fine"], Exit::Fine),
         (&["--sort", "target"], &["old", "back", "cart", "done", "search", "thumbs", "zoo"], Exit::Failed),
         (&["--since", "24h", "--target", "fine"], &["fine"], Exit::Fine),
@@ -149,7 +149,7 @@ fn a_controller_that_writes_no_more_is_missed() {
     let entries: Vec<list::Entry> =
         list::select(&listed(), &list::Selection::default()).into_iter().map(|(one, _)| one).collect();
     let late = list::table(&entries, None, "2026-11-21T14:40:40Z".parse().unwrap());
-    assert_eq!(late.lines().nth(1), Some("NO CONTROLLER SINCE 14:10:40 (30m ago)"), "{late}");
+    assert!(late.lines().next().unwrap().ends_with("   NO CONTROLLER SINCE 14:10:40 (30m ago)"), "{late}");
     // Of what only waits nothing is written, and nothing follows from that.
     let waiting: Vec<list::Entry> = entries.into_iter().filter(|entry| entry.id == "search").collect();
     let said = list::table(&waiting, None, "2026-11-22T14:40:40Z".parse().unwrap());

@@ -17,6 +17,9 @@ pub const COLUMNS: usize = 100;
 /// What is narrower is cut.
 const LEAST_COLUMNS: usize = 40;
 
+/// With less than that, what is not needed is left out.
+const NARROW: usize = 64;
+
 /// Of a name or a sentence.
 const CHARS_MAX: usize = 1_000;
 
@@ -147,8 +150,10 @@ fn tone(view: &View) -> Tone {
 fn head(view: &View, width: usize) -> Vec<Row> {
     let View { target, baseline, canary, .. } = view;
     let what = text::shown(&format!("{target}  {baseline} -> {canary}"), CHARS_MAX);
-    let (headline, time) =
-        (text::shown(&view.headline, CHARS_MAX), format!("{} UTC", clock_seconds(view.looked_at, view.looked_at)));
+    // On a narrow screen the headline needs the room.
+    let zone = if width < NARROW { "" } else { " UTC" };
+    let time = format!("{}{zone}", clock_seconds(view.looked_at, view.looked_at));
+    let headline = text::shown(&view.headline, CHARS_MAX);
     let (has, needs) = (width, what.chars().count() + headline.chars().count() + time.len() + 8);
     let mut rows = Vec::new();
     if needs <= has {
