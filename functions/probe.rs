@@ -123,6 +123,7 @@ fn commanded(event: &Value, allowed: Allowed) -> Result<(), Broken> {
             told(&order.reason, 500)
         }
         Request::Status { rollout } | Request::Minutes { rollout, .. } => told(&rollout, 100),
-        Request::List | Request::Deployments => Ok(()),
+        Request::List { ended } => ended.and_then(|ended| ended.from).map_or(Ok(()), |from| told(&from, 200)),
+        Request::Check { .. } | Request::Deployments => Ok(()),
     }
 }

@@ -54,10 +54,12 @@ fn a_rollout_is_started_looked_at_held_and_stopped_from_the_command_line() {
     assert!(status.out.contains("\n  HOLDING AT 5 %: NO DATA YET. Nothing for you to do. "), "{status:?}");
     let list = run_in(&stage.cloud, &["list"]);
     assert!(
-        list.out.starts_with("NEEDS YOU 0 | ROLLING BACK 0 | PAUSED 0 | RUNNING 1   controller wrote "),
+        list.out.starts_with(
+            "NEEDS YOU 0 | ROLLING BACK 0 | PAUSED 0 | RUNNING 1 | LAST 24h: ROLLED BACK 0, PROMOTED 0\ncontroller wrote "
+        ),
         "{list:?}"
     );
-    let row = list.out.lines().nth(3).unwrap_or_else(|| panic!("{list:?}"));
+    let row = list.out.lines().nth(4).unwrap_or_else(|| panic!("{list:?}"));
     assert!(row.starts_with("> holding       checkout:live  v1 -> v2     5 %  "), "{list:?}");
     assert!(row.contains("it: bakes in step 1: ") && row.ends_with("mara"), "{list:?}");
     let holding =
@@ -78,7 +80,28 @@ fn a_rollout_is_started_looked_at_held_and_stopped_from_the_command_line() {
     let history = run_in(&stage.cloud, &["history", "it"]);
     assert!(history.out.contains("wrong totals") && history.out.contains("lunch"), "{history:?}");
     assert_eq!(json_of(&run_in(&stage.cloud, &["history", "it", "--json"]))["rollout"], "it");
-    assert_eq!(run_in(&stage.cloud, &["list"]).out, "no rollout is running\n");
+    let list = run_in(&stage.cloud, &["list"]);
+    assert!(list.out.contains("LAST 24h: ROLLED BACK 1, PROMOTED 0\n"), "{list:?}");
+    assert!(list.out.contains("\nx rolled back   checkout:live  v1 -> v2     0 %  "), "{list:?}");
+    let since = |time: &str| json_of(&run_in(&stage.cloud, &["list", "--since", time, "--state", "ended", "--json"]));
+    assert_eq!((&since("1h")["rollouts"][0]["id"], &since("1h")["ended"]["rolledBack"]), (&json!("it"), &json!(1)));
+    assert_eq!(since("2099-01-01T00:00:00Z")["rollouts"], json!([]));
+    let examined = ["doctor", "--function", "checkout", "--alias", "live", "--stack", "coalmine", "--json"];
+    let findings = json_of(&run_in(&stage.cloud, &examined))["findings"].clone();
+    for (about, grade, says) in [
+        ("target", "fine", "as rollout it left it, rolled back at "),
+        ("role", "fine", " may read all that a start reads"),
+        ("rollouts", "fine", "0 run, 1 ended lately"),
+        ("stack", "note", "stack coalmine has no function Macro: its template is older"),
+    ] {
+        let is_it = |finding: &Value| {
+            (&finding["about"], &finding["grade"]) == (&json!(about), &json!(grade))
+                && finding["said"].as_str().is_some_and(|said| said.contains(says))
+        };
+        assert!(findings.as_array().is_some_and(|all| all.iter().any(is_it)), "{says}: {findings:#}");
+    }
+    // Nothing runs on the function any more: what was last there is meant.
+    assert_eq!(run_in(&stage.cloud, &["status", "checkout"]).exit, Some(1));
 }
 
 #[test]
@@ -236,7 +259,7 @@ fn what_is_printed_for_scripts_is_as_its_schema_says() {
     assert_eq!(view["checks"][0]["found"], "looksFine", "{view}");
     let arm = |errors: u32| json!({ "requests": 1000, "errors": errors });
     let minutes =
-        (0..5).map(|minute| json!({ "minute": minute, "weight": "50%", "baseline": arm(1), "canary": arm(1) }));
+        (0..60).map(|minute| json!({ "minute": minute, "weight": "50%", "baseline": arm(1), "canary": arm(1) }));
     let recording = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{}-schemas.jsonl", std::process::id()));
     std::fs::write(&recording, minutes.map(|line| format!("{line}\n")).collect::<String>()).expect("it is written");
     let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/good-release.yaml");
@@ -250,6 +273,8 @@ fn what_is_printed_for_scripts_is_as_its_schema_says() {
         case("validate", &ask(&["validate", spec, "--show-effective"])),
         case("validate", &ask(&["validate", recording.to_str().unwrap()])),
         case("analyze", &ask(&["analyze", "--spec", spec, recording.to_str().unwrap()])),
+        case("simulate", &ask(&["simulate", "--reruns", "1"])),
+        case("backtest", &ask(&["backtest", spec, "--recording", recording.to_str().unwrap(), "--runs", "1"])),
         case("simulate-scenario", &ask(&["simulate", scenario.to_str().unwrap()])),
         case("status", &ask(&["abort", "it"])),
     ];

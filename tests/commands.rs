@@ -59,6 +59,16 @@ fn a_promotion_by_hand_needs_no_proof() {
     stage.command(&json!({ "command": "promote", "rollout": "it", "by": "mara", "reason": "fixes the outage" }));
     assert_eq!(stage.live(), Live::only("2"));
     assert_eq!(stage.pass_until_ended(&HEALTHY, 10), "promoted");
+    // Those that have ended are told where they are asked for, by when.
+    let listed = |more: &str| stage.command(&json!({ "command": "list", "since": more }))["rollouts"].clone();
+    assert_eq!((&listed("1h")[0]["id"], &listed("1h")[0]["phase"]), (&json!("it"), &json!("promoted")));
+    assert_eq!(listed("2099-01-01T00:00:00Z"), json!([]));
+    // What a start would come to is answered, and nothing is written.
+    let items = stage.items().len();
+    let next = stage.spec(&json!({ "name": "next", "version": "1" }));
+    let would = stage.command(&json!({ "command": "check", "spec": next }));
+    assert_eq!(would["message"], "rollout next would begin: v2 -> v1. It was only looked at");
+    assert_eq!(stage.items().len(), items);
 }
 
 #[test]

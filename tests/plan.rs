@@ -1,8 +1,10 @@
 //! `coalmine plan`, `fit` and `doctor`: the real command, which looks at an emulated account and changes nothing.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
-use crate::harness::{Live, Said, Served, Stage};
+use crate::harness::{Live, Said, Served, Stage, StageAlb};
 
 /// Minutes of the past: enough for hours, and for the history that a start reads.
 const MINUTES: i64 = 180;
@@ -53,6 +55,42 @@ fn what_a_start_would_be_refused_for_is_said() {
     let none = run_on(&stage, &["plan", "--function", "checkout", "--alias", "nobody"]);
     assert_eq!(none.exit, Some(2), "{none:?}");
     assert!(none.err.contains("has no alias nobody"), "{none:?}");
+}
+
+/// A rule with three hours of the same traffic, all of it on blue.
+fn behind_a_balancer(seed: u64) -> StageAlb {
+    let stage = StageAlb::without_history(seed);
+    let served = [Served { requests: 6000, errors: 24 }, Served::default()];
+    (1..=MINUTES).for_each(|ago| stage.serve(stage.minute.plus(-ago), served));
+    stage
+}
+
+#[test]
+fn a_plan_between_target_groups_is_of_their_traffic_and_changes_nothing() {
+    let stage = behind_a_balancer(75);
+    let before = stage.shop.elb.actions(&stage.shop.rule);
+    let spec = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("plan-{}-alb.json", std::process::id()));
+    std::fs::write(&spec, stage.spec(&json!({})).to_string()).expect("the spec is written");
+    let file = spec.to_str().expect("a path");
+    let said: Said =
+        stage.command_line(&["plan", file, "--runs", "1", "--json"]).output().expect("coalmine runs").into();
+    let plan = json_of(&said);
+    assert_eq!(said.exit, Some(0), "{plan:#}\n{}", said.err);
+    let number = |path: &str| plan.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("{path}: {plan:#}"));
+    assert!((number("/traffic/perSecond") - 100.0).abs() < 1.0, "{plan:#}");
+    assert!((number("/traffic/errorRate") - 0.004).abs() < 1e-6, "{plan:#}");
+    assert_eq!(plan["seen"]["versions"], "blue -> green", "{plan:#}");
+    assert_eq!(stage.shop.elb.actions(&stage.shop.rule), before);
+
+    // What the old group did is a past to try the spec on, too.
+    let tried = ["backtest", file, "--last", "2h", "--runs", "2", "--json"];
+    let said: Said = stage.command_line(&tried).output().expect("coalmine runs").into();
+    let study = &json_of(&said)["study"];
+    let traffic = &study["traffic"][0];
+    assert_eq!(said.exit, Some(0), "{study:#}\n{}", said.err);
+    assert!((100..=120).contains(&traffic["minutes"].as_u64().unwrap_or(0)), "{traffic:#}");
+    assert!((traffic["events"]["share"].as_f64().unwrap_or(1.0) - 0.004).abs() < 1e-6, "{traffic:#}");
+    assert!(study["worse"].as_array().is_some_and(|worse| worse.len() == 4), "{study:#}");
 }
 
 #[test]

@@ -50,6 +50,7 @@ pub fn command_in(cloud: &Cloud, arguments: &[&str]) -> Command {
         .envs([("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")])
         .env("USER", "mara")
         .env_remove("COALMINE_STACK")
+        .env_remove("COALMINE_TAG")
         .env_remove("COALMINE_FUNCTION");
     command
 }

@@ -44,8 +44,9 @@ mod switch;
 mod testing;
 
 pub use reports::ReportsConfig;
-pub use stack::CliCall;
+pub use stack::{CliCall, FoundFunctions};
 pub use survey::{Found, FoundAlarm, FoundAlias, FoundRule, FoundSchedule};
+pub use switch::is_switch_of;
 
 /// What is ours in this account. Whoever needs a part that is absent gets an error that names it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -15,6 +15,7 @@ use crate::{Aws, timeouts};
 
 const INVOKE: Call = Call::new("Invoke", "lambda:InvokeFunction");
 const LIST_FUNCTIONS: Call = Call::new("ListFunctions", "lambda:ListFunctions");
+const LIST_TAGS: Call = Call::new("ListTags", "lambda:ListTags");
 
 /// The functions take a minute at most, and a cold start.
 const LONGEST_ANSWER: Duration = Duration::from_secs(75);
@@ -24,6 +25,30 @@ const QUOTED_CHARS: usize = 500;
 
 /// Pages of fifty functions: 5,000 functions are looked through.
 const PAGES_MAX: usize = 100;
+
+/// Stacks of Coalmine in one region whose tags are read.
+const ALIKE_MAX: usize = 30;
+
+/// Every function of a stack has it.
+const TABLE_VARIABLE: &str = "COALMINE_TABLE";
+
+/// What CloudFormation says of whose a resource is.
+const STACK_TAG: &str = "aws:cloudformation:stack-name";
+
+/// Functions that were looked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FoundFunctions {
+    /// One, where it is clear.
+    pub meant: Vec<String>,
+    /// What looks like the same function of another stack.
+    pub others: Vec<String>,
+}
+
+/// A function that may be meant.
+struct Alike {
+    name: String,
+    arn: String,
+}
 
 /// A call to AWS, as `aws SERVICE COMMAND --cli-input-json INPUT` makes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,20 +60,57 @@ pub struct CliCall {
 }
 
 impl Aws {
-    /// The functions that a stack has for one of its logical names, by how CloudFormation names what has no name:
-    /// `STACK-LOGICALNAME-RANDOM`. More than one where another stack's name begins with this one's.
+    /// The functions that may be one of a stack's, by how CloudFormation names what has no name:
+    /// `STACK-LOGICALNAME-RANDOM`. More than one where another stack's name begins with this one's. Where there is not exactly
+    /// one, tags decide: CloudFormation's own, for it shortens long names.
     ///
     /// # Errors
     /// When Lambda cannot be asked.
-    pub async fn functions_of_stack(&self, stack: &str, logical: &str) -> Result<Vec<String>, Fault> {
+    pub async fn functions_of_stack(&self, stack: &str, logical: &str) -> Result<FoundFunctions, Fault> {
+        let alike = self.functions_like(logical, Some(stack)).await?;
         let prefix = format!("{stack}-{logical}-");
+        // CodeDeploy invokes functions of such names only.
+        let hook = (logical == "Hook").then(|| format!("CodeDeployHook_{stack}"));
+        let named = |function: &&Alike| function.name.starts_with(&prefix) || Some(&function.name) == hook.as_ref();
+        let meant: Vec<String> = alike.iter().filter(named).map(|function| function.name.clone()).collect();
+        if meant.len() == 1 {
+            return Ok(FoundFunctions { meant, others: Vec::new() });
+        }
+        // Whoever may not read tags goes by the names.
+        let tagged = self.tagged(&alike, STACK_TAG, stack).await.unwrap_or_default();
+        let meant = if tagged.is_empty() { meant } else { tagged };
+        let others = alike.into_iter().map(|function| function.name).filter(|name| !meant.contains(name)).collect();
+        Ok(FoundFunctions { meant, others })
+    }
+
+    /// The same of any stack whose functions have a tag: whoever deploys a stack with tags has them on its functions, too.
+    ///
+    /// # Errors
+    /// When Lambda cannot be asked, for tags either.
+    pub async fn functions_with_tag(&self, tag: (&str, &str), logical: &str) -> Result<FoundFunctions, Fault> {
+        let alike = self.functions_like(logical, None).await?;
+        let meant = self.tagged(&alike, tag.0, tag.1).await?;
+        let others = alike.into_iter().map(|function| function.name).filter(|name| !meant.contains(name)).collect();
+        Ok(FoundFunctions { meant, others })
+    }
+
+    /// Those that are called as the stack's would be, and those that look like one of any Coalmine: its handler, and a table.
+    async fn functions_like(&self, logical: &str, stack: Option<&str>) -> Result<Vec<Alike>, Fault> {
+        let (prefix, handler) = (stack.map(|stack| format!("{stack}-{logical}-")), logical.to_lowercase());
         let mut found = Vec::new();
         let mut marker = None;
         for _ in 0..PAGES_MAX {
             let page = self.lambda().list_functions().set_marker(marker).send().await;
             let page = page.map_err(|error| LIST_FUNCTIONS.fault(error))?;
-            let names = page.functions().iter().filter_map(|function| function.function_name());
-            found.extend(names.filter(|name| name.starts_with(&prefix)).map(str::to_owned));
+            found.extend(page.functions().iter().filter_map(|function| {
+                let name = function.function_name()?;
+                let variables = function.environment().and_then(|environment| environment.variables());
+                let is_ours = function.handler() == Some(handler.as_str())
+                    && variables.is_some_and(|variables| variables.contains_key(TABLE_VARIABLE));
+                let named = prefix.as_ref().is_some_and(|prefix| name.starts_with(prefix));
+                let arn = function.function_arn().unwrap_or_default().to_owned();
+                (is_ours || named).then(|| Alike { name: name.to_owned(), arn })
+            }));
             marker = page.next_marker().map(str::to_owned);
             if marker.is_none() {
                 return Ok(found);
@@ -56,6 +118,19 @@ impl Aws {
         }
         let detail = format!("there are more than {} functions; name the one to ask", PAGES_MAX * 50);
         Err(LIST_FUNCTIONS.refusal(FaultKind::Rejected, detail))
+    }
+
+    /// Those of a few functions that have a tag.
+    async fn tagged(&self, functions: &[Alike], key: &str, value: &str) -> Result<Vec<String>, Fault> {
+        let mut tagged = Vec::new();
+        for function in functions.iter().take(ALIKE_MAX) {
+            let answer = self.lambda().list_tags().resource(&function.arn).send().await;
+            let tags = answer.map_err(|error| LIST_TAGS.fault(error))?.tags.unwrap_or_default();
+            if tags.get(key).is_some_and(|tagged| tagged == value) {
+                tagged.push(function.name.clone());
+            }
+        }
+        Ok(tagged)
     }
 
     /// The region that is asked, where one is configured.
@@ -103,5 +178,80 @@ impl Aws {
                 Ok(rules.into_iter().flatten().map(call).collect())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{Reply, scripted};
+
+    const ARN: &str = "arn:aws:lambda:eu-west-1:123456789012:function:";
+
+    fn function(name: &str, handler: &str, ours: bool) -> Value {
+        let variables = if ours { json!({ "COALMINE_TABLE": "table" }) } else { json!({}) };
+        json!({
+            "FunctionName": name, "FunctionArn": format!("{ARN}{name}"), "Handler": handler,
+            "Environment": { "Variables": variables },
+        })
+    }
+
+    /// A Coalmine, one whose long name was shortened, another one's function, and what is none.
+    fn account() -> [Reply; 2] {
+        let first = [function("coalmine-Command-1A", "command", true), function("coalmine-Abort-2B", "abort", true)];
+        let second = [
+            function("coalmine-of-a-team-with-a-lo-Command-3C", "command", true),
+            function("shop-api", "command", false),
+        ];
+        [
+            Reply::json(200, &json!({ "Functions": first, "NextMarker": "more" })),
+            Reply::json(200, &json!({ "Functions": second })),
+        ]
+    }
+
+    fn tags(key: &str, value: &str) -> Reply {
+        Reply::json(200, &json!({ "Tags": { key: value } }))
+    }
+
+    #[tokio::test]
+    async fn a_stack_is_found_by_the_names_of_its_functions_and_else_by_its_own_tag() {
+        let (aws, script) = scripted(account());
+        let found = aws.functions_of_stack("coalmine", "Command").await.unwrap();
+        assert_eq!((found.meant, found.others), (vec!["coalmine-Command-1A".to_owned()], Vec::new()));
+        assert_eq!(script.asked().len(), 2);
+
+        let long = "coalmine-of-a-team-with-a-long-name";
+        let tagged = [tags(STACK_TAG, "coalmine"), tags(STACK_TAG, long)];
+        let (aws, script) = scripted(account().into_iter().chain(tagged));
+        let found = aws.functions_of_stack(long, "Command").await.unwrap();
+        assert_eq!(found.meant, ["coalmine-of-a-team-with-a-lo-Command-3C"]);
+        assert_eq!(script.unused(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_else_looks_like_it_is_told_where_it_is_not_found() {
+        let others = ["coalmine-Command-1A", "coalmine-of-a-team-with-a-lo-Command-3C"];
+        let denied = || Reply::error(403, "AccessDeniedException");
+        for tagged in [vec![tags("a", "b"), tags("a", "b")], vec![denied()]] {
+            let (aws, _) = scripted(account().into_iter().chain(tagged));
+            let found = aws.functions_of_stack("canary", "Command").await.unwrap();
+            assert_eq!((found.meant.len(), found.others), (0, others.map(str::to_owned).to_vec()));
+        }
+        // A tag was asked for: whoever may not read it is told so.
+        let (aws, _) = scripted(account().into_iter().chain([denied()]));
+        let fault = aws.functions_with_tag(("team", "shop"), "Command").await.unwrap_err();
+        assert!(fault.to_string().contains("lambda:ListTags"), "{fault}");
+    }
+
+    #[tokio::test]
+    async fn a_tag_finds_the_function_that_has_it() {
+        let tagged = [tags("team", "cart"), tags("team", "shop")];
+        let (aws, script) = scripted(account().into_iter().chain(tagged));
+        let found = aws.functions_with_tag(("team", "shop"), "Command").await.unwrap();
+        assert_eq!(found.meant, ["coalmine-of-a-team-with-a-lo-Command-3C"]);
+        assert_eq!(found.others, ["coalmine-Command-1A"]);
+        assert_eq!(script.unused(), 0);
     }
 }

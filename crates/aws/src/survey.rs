@@ -1,5 +1,7 @@
 //! An account looked at from outside, for `plan`, `fit` and `doctor`. Everything here reads, and nothing else needs it.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_cloudwatch::types::{AlarmType, DimensionFilter, StateValue};
 use coalmine_core::ports::{Fault, FaultKind};
 use coalmine_core::spec::{LambdaTarget, Target, Version};
@@ -19,6 +21,7 @@ const DESCRIBE_RULE: Call = Call::new("DescribeRule", "events:DescribeRule");
 const DESCRIBE_BALANCERS: Call = Call::new("DescribeLoadBalancers", "elasticloadbalancing:DescribeLoadBalancers");
 const DESCRIBE_LISTENERS: Call = Call::new("DescribeListeners", "elasticloadbalancing:DescribeListeners");
 const DESCRIBE_RULES: Call = Call::new("DescribeRules", "elasticloadbalancing:DescribeRules");
+const LIST_SCHEDULES: Call = Call::new("ListSchedules", "scheduler:ListSchedules");
 const GET_CONFIGURATION: Call = Call::new("GetFunctionConfiguration", "lambda:GetFunctionConfiguration");
 
 /// Lambda's control plane allows an account 15 calls a second, and others need some.
@@ -29,6 +32,9 @@ const ALARMS_A_PAGE: i32 = 100;
 
 /// 5,000 alarms in all.
 const ALARM_PAGES_MAX: usize = 50;
+
+/// One for each rule of each rollout with traffic.
+const SWITCHES_MAX: usize = 5_000;
 
 /// As many as ListMetrics has on twenty pages: nobody publishes more versions in two weeks.
 const VERSIONS_MAX: usize = 10_000;
@@ -297,6 +303,32 @@ impl Aws {
             schedules.push(FoundSchedule { rule, enabled, expression });
         }
         Ok(schedules)
+    }
+
+    /// What a function of Coalmine's is told by its environment.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn settings_of(&self, function: &str) -> Result<BTreeMap<String, String>, Fault> {
+        let configuration = self.lambda().get_function_configuration().function_name(function).send().await;
+        let environment = configuration.map_err(|error| GET_CONFIGURATION.fault(error))?.environment;
+        let variables = environment.and_then(|environment| environment.variables).unwrap_or_default();
+        Ok(variables.into_iter().filter(|(name, _)| name.starts_with("COALMINE_")).collect())
+    }
+
+    /// The names of the schedules that wait in the group of the dead man's switches.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub async fn switches_waiting(&self, group: &str) -> Result<Vec<String>, Fault> {
+        let mut pages = self.scheduler().list_schedules().group_name(group).into_paginator().items().send();
+        let mut names = Vec::new();
+        while names.len() < SWITCHES_MAX
+            && let Some(schedule) = pages.next().await
+        {
+            names.extend(schedule.map_err(|error| LIST_SCHEDULES.fault(error))?.name);
+        }
+        Ok(names)
     }
 
     /// The concurrency that is reserved for a function, if any is.

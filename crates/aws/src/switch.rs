@@ -179,14 +179,25 @@ pub(crate) fn put_back_alias(LambdaTarget { function, alias, .. }: &LambdaTarget
     })
 }
 
-/// The schedule's name, of the characters that one may have.
+/// Whether a schedule of this name is the rollout's switch, or a part of it.
+#[must_use]
+pub fn is_switch_of(schedule: &str, rollout: &str) -> bool {
+    schedule.rsplit_once('.').is_some_and(|(named, _)| named == stem(rollout))
+}
+
+/// The schedule's name.
 fn name(rollout: &str, place: usize) -> String {
+    format!("{}.{place}", stem(rollout))
+}
+
+/// Of the characters that a schedule's name may have.
+fn stem(rollout: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if rollout.len() <= NAME_LENGTH && rollout.chars().all(allowed) {
-        return format!("{rollout}.{place}");
+        return rollout.to_owned();
     }
     let kept: String = rollout.chars().map(|c| if allowed(c) { c } else { '_' }).take(KEPT_OF_NAME).collect();
-    format!("{kept}-{:016x}.{place}", digest(rollout))
+    format!("{kept}-{:016x}", digest(rollout))
 }
 
 /// In UTC, which is what a schedule without a time zone is in.

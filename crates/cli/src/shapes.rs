@@ -179,6 +179,17 @@ shapes! {
 
     struct List {
         rollouts: Vec<Summary>,
+        /// How many have ended how; left out where the stack does not tell.
+        #[serde(default)]
+        ended: Option<Ended>,
+    }
+
+    /// Those that are counted and not listed among them.
+    struct Ended {
+        since: String,
+        promoted: usize,
+        rolled_back: usize,
+        superseded: usize,
     }
 
     /// A rollout in one line. One that cannot be read has only a name and a message.
@@ -212,6 +223,9 @@ shapes! {
         /// Others move its traffic.
         #[serde(default)]
         follows: Option<bool>,
+        /// A tick has something to do with it, if only to tell or to tidy up.
+        #[serde(default)]
+        active: Option<bool>,
         /// When anything of it was last written.
         #[serde(default)]
         written_at: Option<String>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::analysis::MinuteSample;
 use crate::engine::{Order, OrderKind};
@@ -16,14 +16,17 @@ use crate::spec::decode::Leaf;
 use crate::spec::leaves::PublishedVersion;
 use crate::spec::{Problem, Target, Validated, Version};
 use crate::text;
-use crate::units::{Minute, Timestamp, Weight};
+use crate::units::{Minute, Since, Timestamp, Weight};
 
 /// Longest name of a rollout: by default a function's name (64), a dash and a version (18 digits).
 const ID_LIMIT: usize = 64 + 1 + 18;
 
+/// Longest place of a page: a time, and a name.
+const PLACE_LIMIT: usize = 21 + ID_LIMIT;
+
 /// What can be asked, in the words of the event.
-pub const COMMANDS: [&str; 10] =
-    ["start", "pause", "resume", "approve", "promote", "abort", "status", "minutes", "list", "deployments"];
+pub const COMMANDS: [&str; 11] =
+    ["start", "check", "pause", "resume", "approve", "promote", "abort", "status", "minutes", "list", "deployments"];
 
 /// Longest word that is compared with the known ones.
 const WORD_BYTES_MAX: usize = 64;
@@ -38,6 +41,10 @@ pub enum Request {
         spec: Box<Validated>,
         by: String,
     },
+    /// A start that is only looked at, with the rights of whoever is asked.
+    Check {
+        spec: Box<Validated>,
+    },
     Order {
         rollout: String,
         order: Order,
@@ -50,9 +57,20 @@ pub enum Request {
         rollout: String,
         from: Option<Minute>,
     },
-    List,
+    /// Those that are active; with `ended` those that have ended, too.
+    List {
+        ended: Option<Ended>,
+    },
     /// What became of other services' deployments, and what Coalmine did or would have done.
     Deployments,
+}
+
+/// Which of the rollouts that have ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    pub since: Since,
+    /// The page to go on with, as `next` of an answer has it. Then the active ones are not told again.
+    pub from: Option<String>,
 }
 
 impl Request {
@@ -76,10 +94,17 @@ impl Request {
             Some(_) | None => Err(vec![Problem::at("rollout", "missing; name the rollout, as `list` shows it")]),
         };
         let kind = match command {
-            "start" => return start(fields.get("spec"), fields.get("version"), by),
+            "start" => {
+                let spec = wanted(fields, command)?;
+                return Ok(Self::Start { spec: Box::new(spec), by });
+            }
+            "check" => {
+                let spec = wanted(fields, command)?;
+                return Ok(Self::Check { spec: Box::new(spec) });
+            }
             "status" => return rollout().map(|rollout| Self::Status { rollout }),
             "minutes" => return Ok(Self::Minutes { rollout: rollout()?, from: minute(fields.get("from"))? }),
-            "list" => return Ok(Self::List),
+            "list" => return Ok(Self::List { ended: ended(fields.get("since"), fields.get("from"))? }),
             "deployments" => return Ok(Self::Deployments),
             "pause" => OrderKind::Pause,
             "resume" => OrderKind::Resume,
@@ -100,9 +125,10 @@ impl Request {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Start { .. } => "start",
+            Self::Check { .. } => "check",
             Self::Status { .. } => "status",
             Self::Minutes { .. } => "minutes",
-            Self::List => "list",
+            Self::List { .. } => "list",
             Self::Deployments => "deployments",
             Self::Order { order, .. } => match order.kind {
                 OrderKind::Pause => "pause",
@@ -115,17 +141,18 @@ impl Request {
     }
 }
 
-fn start(spec: Option<&Value>, version: Option<&Value>, by: String) -> Result<Request, Vec<Problem>> {
-    let mut spec = match spec {
+/// The spec of a start, or of what is only looked at.
+fn wanted(fields: &Map<String, Value>, command: &str) -> Result<Validated, Vec<Problem>> {
+    let mut spec = match fields.get("spec") {
         // A spec file's text is accepted as it is, YAML or JSON: no caller needs a YAML parser of its own.
         Some(Value::String(text)) => crate::spec::parse(text)?,
         Some(value) => crate::spec::from_value(value)?,
-        None => return Err(vec![Problem::at("spec", "missing; start needs the rollout spec")]),
+        None => return Err(vec![Problem::at("spec", format!("missing; {command} needs the rollout spec"))]),
     };
-    if let Some(version) = version {
+    if let Some(version) = fields.get("version") {
         spec.spec.version = Some(published(version, &spec.spec.target)?);
     }
-    Ok(Request::Start { spec: Box::new(spec), by })
+    Ok(spec)
 }
 
 /// A version beside the spec, for pipelines, which know it only when they have published it. It goes before the spec's.
@@ -152,6 +179,27 @@ fn minute(from: Option<&Value>) -> Result<Option<Minute>, Vec<Problem>> {
     from.as_i64().map(|minute| Some(Minute::from_index(minute))).ok_or_else(wrong)
 }
 
+/// `since` asks for those that have ended; `from` is the page, as `next` of an answer says it.
+fn ended(since: Option<&Value>, from: Option<&Value>) -> Result<Option<Ended>, Vec<Problem>> {
+    let wrong = |path: &str, message: &str| Err(vec![Problem::at(path, message)]);
+    let given = |value: Option<&Value>| value.filter(|value| !value.is_null()).cloned();
+    let from = match given(from) {
+        Some(Value::String(from)) if from.len() <= PLACE_LIMIT && !from.chars().any(text::is_harmful) => Some(from),
+        Some(_) => return wrong("from", "must be a page as `next` of an answer has it"),
+        None => None,
+    };
+    let since = match given(since) {
+        Some(Value::String(since)) if since.len() <= WORD_BYTES_MAX => since.parse().ok(),
+        Some(_) => None,
+        None if from.is_some() => return wrong("since", "missing; a page is asked for with the `since` of the first"),
+        None => return Ok(None),
+    };
+    match since {
+        Some(since) => Ok(Some(Ended { since, from })),
+        None => wrong("since", "must be a length of time or a time, such as `24h` or `2026-11-21T14:02:00Z`"),
+    }
+}
+
 fn closest(word: &str) -> String {
     // The distance takes time and memory by the length of both. What is longer is near to none.
     let word = if word.len() <= WORD_BYTES_MAX { word } else { "" };
@@ -176,9 +224,7 @@ pub enum Answer {
     Nothing {
         message: String,
     },
-    List {
-        rollouts: Vec<Summary>,
-    },
+    List(Box<List>),
     /// Oldest first.
     Deployments {
         deployments: Vec<Evidence>,
@@ -204,6 +250,13 @@ impl RolloutAnswer {
     pub(crate) fn of(rollout: Rollout, warnings: Vec<Problem>) -> Self {
         Self { message: message(&rollout), warnings, report: None, rollout }
     }
+
+    /// One that was only looked at.
+    pub(crate) fn imagined(rollout: Rollout, warnings: Vec<Problem>) -> Self {
+        let Rollout { id, baseline, canary, .. } = &rollout;
+        let message = format!("rollout {id} would begin: {baseline} -> {canary}. It was only looked at");
+        Self { message, warnings, report: None, rollout }
+    }
 }
 
 /// A rollout with everything that was counted of it: whoever has this can judge for themselves, with
@@ -225,6 +278,20 @@ pub struct MinutesAnswer {
     /// There are more: from this minute on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<Minute>,
+}
+
+/// Many rollouts, a line each.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct List {
+    /// The active ones, by name; after them those that have ended, where they were asked for, the last one first.
+    pub rollouts: Vec<Summary>,
+    /// Those that ended at this time or after it are among them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_since: Option<Timestamp>,
+    /// There are more that have ended: from this place on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// A rollout in one line.
@@ -260,6 +327,8 @@ pub struct Stand {
     pub needs_you: bool,
     /// Others move its traffic.
     pub follows: bool,
+    /// A tick has something to do with it; of one that has ended, something is left to tell or to tidy up.
+    pub active: bool,
     /// When anything of it was last written. While traffic is split, whoever attends to it writes every few minutes.
     pub written_at: Timestamp,
     pub release: crate::spec::Release,
@@ -298,6 +367,7 @@ impl Summary {
             until: report::until(&rollout.phase),
             needs_you: report::needs_you(rollout),
             follows: rollout.follows(),
+            active: rollout.is_active(),
             written_at: rollout.now,
             release: rollout.spec.release.clone(),
         };

@@ -196,6 +196,44 @@ pub struct Unreadable {
     pub fault: Fault,
 }
 
+/// As many ended rollouts as one page has: as many as one BatchGetItem reads.
+pub const ENDED_A_PAGE: usize = 100;
+
+/// Rollouts that have ended, a page of them.
+#[derive(Debug)]
+pub struct EndedPage {
+    pub rollouts: Vec<Result<Rollout, Unreadable>>,
+    /// Where the next page begins; nothing after the last one.
+    pub next: Option<String>,
+}
+
+impl EndedPage {
+    /// Where a rollout stands among those that have ended: by when, and by its name.
+    #[must_use]
+    pub fn place(at: Timestamp, id: &str) -> String {
+        format!("{at}#{id}")
+    }
+
+    /// The page of all rollouts that are stored. What cannot be read is listed among the active ones.
+    #[must_use]
+    pub fn of(
+        all: impl IntoIterator<Item = Result<Rollout, Unreadable>>,
+        since: Timestamp,
+        from: Option<&str>,
+    ) -> Self {
+        let placed = |rollout: Rollout| {
+            let at = rollout.ended_at().filter(|at| *at >= since)?;
+            Some((Self::place(at, &rollout.id), rollout))
+        };
+        let mut ended: Vec<(String, Rollout)> = all.into_iter().flatten().filter_map(placed).collect();
+        ended.retain(|(place, _)| from.is_none_or(|from| place.as_str() <= from));
+        ended.sort_by(|(one, _), (other, _)| other.cmp(one));
+        let next = ended.get(ENDED_A_PAGE).map(|(place, _)| place.clone());
+        ended.truncate(ENDED_A_PAGE);
+        Self { rollouts: ended.into_iter().map(|(_, rollout)| Ok(rollout)).collect(), next }
+    }
+}
+
 /// Keeps rollouts. The revision's compare-and-swap is the only mutex there is.
 pub trait RolloutStore {
     /// Every rollout with [`Rollout::is_active`], read consistently, by id. One that cannot be read does not hide the
@@ -232,6 +270,11 @@ pub trait RolloutStore {
     /// Every rollout that judges or judged another service's deployment, ended ones included as long as they are kept,
     /// oldest first.
     fn judged(&self) -> impl Future<Output = Result<Vec<Result<Rollout, Unreadable>>, Fault>> + Send;
+
+    /// The rollouts that ended at a time or after it, as long as they are kept: those that ended last come first. A page of
+    /// them, from where the one before [ends](EndedPage::next). What is read grows with what is asked for, and not with all
+    /// that ever ended.
+    fn ended(&self, since: Timestamp, from: Option<&str>) -> impl Future<Output = Result<EndedPage, Fault>> + Send;
 
     /// Keeps a hook until it is [dropped](Self::drop_hook). The first one of an execution counts.
     fn keep_hook(&self, hook: &Hook) -> impl Future<Output = Result<(), Fault>> + Send;

@@ -385,6 +385,34 @@ serde_as_text!(Weight, Weight::spec_form);
 serde_as_text!(Span, Span::spec_form);
 serde_as_text!(Timestamp, |t: Timestamp| t.to_string());
 
+/// A time, or how long ago it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    At(Timestamp),
+    Ago(Span),
+}
+
+impl Since {
+    #[must_use]
+    pub fn before(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(at) => at,
+            Self::Ago(span) => now - span,
+        }
+    }
+}
+
+impl FromStr for Since {
+    type Err = UnitError;
+
+    /// `24h`, `2026-11-21T14:02:00Z`.
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let wrong =
+            |_| UnitError(format!("`{text}` is no length of time and no time; write `24h` or `2026-11-21T14:02:00Z`"));
+        text.parse().map(Self::Ago).or_else(|_| text.parse().map(Self::At)).map_err(wrong)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -430,6 +458,16 @@ mod tests {
         for text in ["", "5", "m", "5m1h", "5m5m", "-5m", "5 m", "1.5h", "999999999999d"] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_time_is_written_as_such_or_by_how_long_ago_it_was() {
+        let now: Timestamp = "2026-11-21T14:00:00Z".parse().unwrap();
+        for (text, at) in [("24h", "2026-11-20T14:00:00Z"), ("2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z")] {
+            assert_eq!(text.parse::<Since>().unwrap().before(now).to_string(), at);
+        }
+        let wrong = "yesterday".parse::<Since>().unwrap_err().to_string();
+        assert_eq!(wrong, "`yesterday` is no length of time and no time; write `24h` or `2026-11-21T14:02:00Z`");
     }
 
     #[test]

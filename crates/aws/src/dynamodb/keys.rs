@@ -11,12 +11,15 @@
 //! | `HOOK` | `<deployment>#<digest of the execution>` | a hook that waits for its answer |
 //! | `RESOURCE` | `<digest of the stack>#<digest of the resource>` | a stack's `Custom::Rollout`, and what was asked of it last |
 //! | `JUDGED` | `<id>` | a rollout that judges another service's deployment, or did |
+//! | `ENDED` | `<when>#<id>` | a rollout that has ended |
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use coalmine_core::cloudformation::Caller;
 use coalmine_core::deployment::Hook;
+use coalmine_core::ports::EndedPage;
+use coalmine_core::rollout::Rollout;
 use coalmine_core::spec::Target;
 use coalmine_core::units::Minute;
 
@@ -33,6 +36,9 @@ pub(super) const RESOURCE: &str = "RESOURCE";
 
 /// Partition of the rollouts that judge another service's deployment, ended ones among them.
 pub(super) const JUDGED: &str = "JUDGED";
+
+/// Partition of the rollouts that have ended, by when: a time's are read without the others.
+pub(super) const ENDED: &str = "ENDED";
 
 /// What a sealed block's sort key begins with.
 pub(super) const SEALED: &str = "SEALED#";
@@ -85,6 +91,12 @@ impl Key {
 
     pub fn judged(id: &str) -> Self {
         Self { pk: JUDGED.to_owned(), sk: id.to_owned() }
+    }
+
+    /// `None` while it goes on.
+    pub fn ended(rollout: &Rollout) -> Option<Self> {
+        let at = rollout.ended_at()?;
+        Some(Self { pk: ENDED.to_owned(), sk: EndedPage::place(at, &rollout.id) })
     }
 
     pub fn attributes(&self) -> HashMap<String, AttributeValue> {

@@ -11,9 +11,12 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
 use coalmine_core::analysis::MinuteSample;
 use coalmine_core::deployment::Hook;
-use coalmine_core::ports::{CreateError, Fault, FaultKind, RolloutStore, SaveError, Unreadable};
+use coalmine_core::ports::{
+    CreateError, ENDED_A_PAGE, EndedPage, Fault, FaultKind, RolloutStore, SaveError, Unreadable,
+};
 use coalmine_core::rollout::{DecisionRecord, Rollout};
 use coalmine_core::spec::Target;
+use coalmine_core::units::Timestamp;
 
 use crate::Aws;
 use crate::errors::Call;
@@ -149,6 +152,24 @@ impl RolloutStore for Aws {
         Ok(judged)
     }
 
+    async fn ended(&self, since: Timestamp, from: Option<&str>) -> Result<EndedPage, Fault> {
+        let since = since.to_string();
+        // DynamoDB refuses what lies between a later and an earlier place, instead of finding nothing there.
+        if from.is_some_and(|from| from < since.as_str()) {
+            return Ok(EndedPage { rollouts: Vec::new(), next: None });
+        }
+        let mut listed = self.ended_places(&since, from).await?;
+        let next = listed.get(ENDED_A_PAGE).map(|(place, _)| place.clone());
+        listed.truncate(ENDED_A_PAGE);
+        let mut states = self.states(&listed.iter().map(|(_, id)| id.clone()).collect()).await?;
+        // What lists a rollout may outlive it.
+        let read = |(_, id): (String, String)| {
+            let item = states.remove(&id)?;
+            Some(shape::read_state(&item).map_err(|error| unreadable(id, &error)))
+        };
+        Ok(EndedPage { rollouts: listed.into_iter().filter_map(read).collect(), next })
+    }
+
     async fn keep_hook(&self, hook: &Hook) -> Result<(), Fault> {
         let item = shape::hook_item(hook).map_err(|error| shaped(PUT_ITEM, "a hook", error))?;
         self.put_if_absent(item).await.map(drop)
@@ -210,6 +231,29 @@ impl Aws {
             items.extend(page.map_err(|error| self.store_fault(QUERY, error))?.items.unwrap_or_default());
         }
         Ok(items)
+    }
+
+    /// One more than a page of the rollouts that have ended, with their places, the last one first.
+    async fn ended_places(&self, since: &str, from: Option<&str>) -> Result<Vec<(String, String)>, Fault> {
+        let condition =
+            if from.is_some() { "pk = :pk AND sk BETWEEN :since AND :place" } else { "pk = :pk AND sk >= :since" };
+        let value = |text: &str| AttributeValue::S(text.to_owned());
+        let mut request = self
+            .dynamodb()
+            .query()
+            .table_name(self.table(QUERY)?)
+            .consistent_read(true)
+            .scan_index_forward(false)
+            .limit(i32::try_from(ENDED_A_PAGE + 1).unwrap_or(i32::MAX))
+            .key_condition_expression(condition)
+            .expression_attribute_values(":pk", value(keys::ENDED))
+            .expression_attribute_values(":since", value(since));
+        if let Some(from) = from {
+            request = request.expression_attribute_values(":place", value(from));
+        }
+        let answer = request.send().await.map_err(|error| self.store_fault(QUERY, error))?;
+        let place = |item: &Item| Some((text(item, "sk").ok()?.to_owned(), text(item, "rollout").ok()?.to_owned()));
+        Ok(answer.items.unwrap_or_default().iter().filter_map(place).collect())
     }
 
     /// The rollouts that a partition lists.
@@ -313,6 +357,8 @@ fn pointer_changes(before: Option<&Rollout>, next: &Rollout) -> Vec<Write> {
         (true, false) => writes.extend(claims.map(|claim| Write::free(claim, id))),
         (true, true) | (false, false) => {}
     }
+    let ends = before.is_none_or(|before| !before.is_terminal());
+    writes.extend(shape::ended_item(next).filter(|_| ends).map(Write::put));
     let begins_to_judge = before.is_none() && next.guest.is_some();
     writes.extend(begins_to_judge.then(|| Write::put(shape::judged_item(next))));
     writes

@@ -81,6 +81,14 @@ pub(super) fn judged_item(rollout: &Rollout) -> Item {
     item
 }
 
+/// Says when the rollout ended; `None` while it goes on. It is gone when the rollout is.
+pub(super) fn ended_item(rollout: &Rollout) -> Option<Item> {
+    let (key, at) = (Key::ended(rollout)?, rollout.ended_at()?);
+    let mut item = pointer_item(&key, &rollout.id);
+    item.insert("ttl".to_owned(), number((at + KEEP_ENDED).epoch_seconds()));
+    Some(item)
+}
+
 pub(super) fn hook_item(hook: &Hook) -> Result<Item, ShapeError> {
     let mut item = new_item(&Key::hook(hook));
     item.insert("doc".to_owned(), AttributeValue::S(serde_json::to_string(hook)?));

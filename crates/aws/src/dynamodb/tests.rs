@@ -66,6 +66,7 @@ fn write(item: &Value) -> String {
 const STATE: &str = "put ROLLOUT#checkout-42 STATE if";
 const CLAIM: &str = "put TARGET#checkout:live CLAIM if attribute_not_exists(pk) OR rollout = checkout-42";
 const FREE: &str = "delete TARGET#checkout:live CLAIM if attribute_not_exists(pk) OR rollout = checkout-42";
+const ENDED: &str = "put ENDED 2026-11-21T14:09:00Z#checkout-42";
 const LIST: [&str; 3] =
     ["put ACTIVE checkout-42", "put ALARM#checkout-5xx checkout-42", "put ALARM#checkout-slow checkout-42"];
 const UNLIST: [&str; 3] =
@@ -85,6 +86,9 @@ async fn creating_lists_the_rollout_and_claims_the_target_in_one_transaction() {
                 expected.push(CLAIM);
             }
             _ => {}
+        }
+        if !["waiting", "holding"].contains(&name) {
+            expected.push(ENDED);
         }
         assert_eq!(writes(&script.asked()[0]), expected, "{name}");
     }
@@ -109,6 +113,10 @@ async fn saving_changes_exactly_the_pointers_that_change() {
                 ("holding", _) => expected.push(FREE),
                 (_, "holding") => expected.push(CLAIM),
                 _ => {}
+            }
+            let runs = |name: &str| ["waiting", "holding"].contains(&name);
+            if runs(from) && !runs(to) {
+                expected.push(ENDED);
             }
             assert_eq!(writes(&script.asked()[0]), expected, "{from} -> {to}");
         }
@@ -166,6 +174,51 @@ async fn what_was_judged_is_read_oldest_first_and_what_is_gone_is_not_missed() {
     assert_eq!(told.collect::<Vec<_>>(), ["rollout d cannot be read", "c", "a"]);
     assert_eq!(script.asked()[0].json()["ExpressionAttributeValues"], json!({ ":pk": { "S": "JUDGED" } }));
     assert_eq!(script.unused(), 0);
+}
+
+#[tokio::test]
+async fn what_has_ended_is_listed_by_when_for_as_long_as_it_is_kept() {
+    let (aws, script) = scripted([done()]);
+    let at = rollout().now;
+    let over = Rollout { phase: Phase::Promoted { at }, outbox: Vec::new(), ..rollout() };
+    aws.save(&rollout(), &next(over), None).await.unwrap();
+    let asked = script.asked()[0].json();
+    let mut puts = asked["TransactItems"].as_array().unwrap().iter().map(|item| &item["Put"]["Item"]);
+    let ttl = |pk: &str| puts.find(|item| item["pk"]["S"] == pk).unwrap()["ttl"]["N"].clone();
+    let kept = json!((at + Span::from_hours(90 * 24)).epoch_seconds().to_string());
+    assert_eq!(["ROLLOUT#checkout-42", "ENDED"].map(ttl), [kept.clone(), kept]);
+}
+
+#[tokio::test]
+async fn what_has_ended_is_read_by_pages_the_last_one_first_and_nothing_else_is() {
+    let at = |minute: i64| Timestamp::from_epoch_seconds(1_795_269_600 + 60 * minute);
+    let over = |minute: i64| {
+        let id = format!("r{minute}");
+        Rollout { id, phase: Phase::Promoted { at: at(minute) }, outbox: Vec::new(), ..rollout() }
+    };
+    // More than a page, as DynamoDB answers; of one nothing else is left.
+    let listed: Vec<Item> = (0..=100).rev().map(|minute| shape::ended_item(&over(minute)).unwrap()).collect();
+    let stored: Vec<Item> = (1..=100).filter(|it| *it != 7).map(|it| shape::state_item(&over(it)).unwrap()).collect();
+    let (aws, script) = scripted([found(&listed), got(&stored, &[])]);
+    let page = aws.ended(at(0), None).await.unwrap();
+    let ids: Vec<String> = page.rollouts.into_iter().map(|read| read.unwrap().id).collect();
+    let wanted: Vec<String> = (1..=100).rev().filter(|it| *it != 7).map(|it| format!("r{it}")).collect();
+    assert_eq!((ids, page.next.as_deref()), (wanted, Some("2026-11-21T14:00:00Z#r0")));
+    let asked = script.asked()[0].json();
+    assert_eq!((&asked["ScanIndexForward"], &asked["Limit"]), (&json!(false), &json!(101)));
+    assert_eq!(asked["KeyConditionExpression"], "pk = :pk AND sk >= :since");
+
+    let (aws, script) = scripted([found(&listed[100..]), got(&[shape::state_item(&over(0)).unwrap()], &[])]);
+    let page = aws.ended(at(0), page.next.as_deref()).await.unwrap();
+    assert_eq!((page.rollouts.len(), page.next), (1, None));
+    let asked = script.asked()[0].json();
+    assert_eq!(asked["KeyConditionExpression"], "pk = :pk AND sk BETWEEN :since AND :place");
+    let values = json!({ ":pk": { "S": "ENDED" }, ":since": { "S": "2026-11-21T14:00:00Z" }, ":place": { "S": "2026-11-21T14:00:00Z#r0" } });
+    assert_eq!(asked["ExpressionAttributeValues"], values);
+    // DynamoDB is not asked for what it would refuse.
+    let (aws, script) = scripted([]);
+    assert!(aws.ended(at(1), Some("2026-11-21T14:00:00Z#r0")).await.unwrap().rollouts.is_empty());
+    assert!(script.asked().is_empty());
 }
 
 fn hook(execution: &str, minute: i64) -> Hook {

@@ -261,3 +261,12 @@ async fn all_rules_of_a_target_are_disarmed() {
     let name = |place| format!("DELETE /schedules/shop-green.{place}?groupName=coalmine");
     assert_eq!(lines(&script), [name(0), name(1)]);
 }
+
+#[test]
+fn a_schedule_is_told_to_be_a_rollouts() {
+    let long = "a rollout / with a name that is longer than what a schedule may be called by everybody";
+    for rollout in ["checkout-42", "a.b", long] {
+        assert!(is_switch_of(&name(rollout, 0), rollout) && is_switch_of(&name(rollout, 4), rollout), "{rollout}");
+        assert!(!is_switch_of(&name(rollout, 0), "checkout") && !is_switch_of(rollout, "checkout"));
+    }
+}

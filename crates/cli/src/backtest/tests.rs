@@ -188,20 +188,47 @@ fn a_release_in_the_recording_is_judged_as_it_happened() {
     }
 }
 
+/// Levels say nothing of single requests, so both halves of a split have the same ones; two versions have their own.
+#[test]
+fn a_gauge_is_left_alone_by_the_split_and_holds_a_release_as_it_happened() {
+    let scratch = Scratch::new("gauge");
+    let metric = "{ namespace: Shop, metric: Memory, dimensions: { Version: '{version}' } }";
+    let gauge = format!("  - gauge: {{ name: memory, metric: {metric}, tolerate: 10% }}\n");
+    let spec = SPEC.replace("checks: [errors: {}]\n", &format!("checks:\n  - errors: {{}}\n{gauge}"));
+    scratch.write("spec.yaml", &spec);
+    let arm = |requests: i64, sum: i64, minute: i64| {
+        let errors = requests / 250 + minute.rem_euclid(2);
+        let levels = format!("{{\"memory\":{{\"readings\":10,\"sum\":{}}}}}", sum + minute.rem_euclid(7));
+        format!("{{\"requests\":{requests},\"errors\":{errors},\"levels\":{levels}}}")
+    };
+    let one = |minute: i64| format!("{{\"minute\":{minute},\"baseline\":{}}}\n", arm(2_400, 1_000, minute));
+    let alone = scratch.write("alone.jsonl", &(0..900).map(one).collect::<String>());
+    let (exit, document) = scratch.json(&["--recording", &alone, "--runs", "4"]);
+    assert_eq!((exit, &document["study"]["same"]["promoted"]), (Exit::Fine, &Value::from(4)), "{document:#}");
+    let worse = document["study"]["worse"].as_array().unwrap();
+    assert!(worse.iter().all(|row| row["release"].as_str().unwrap().starts_with("errors ")), "{document:#}");
+    assert_eq!(document["study"]["traffic"][0]["leftOut"], serde_json::json!([]), "it has data");
+
+    let both = |minute: i64, sum: i64| {
+        let (old, new) = (arm(1_800, 1_000, minute), arm(600, sum, minute));
+        format!("{{\"minute\":{minute},\"baseline\":{old},\"canary\":{new}}}\n")
+    };
+    for (sum, verdict) in [(1_000, "pass"), (1_500, "inconclusive")] {
+        let lines = (-120..0).map(one).chain((0..90).map(|minute| both(minute, sum)));
+        let recording = scratch.write("both.jsonl", &lines.collect::<String>());
+        let (_, document) = scratch.json(&["--recording", &recording, "--runs", "1"]);
+        assert_eq!(document["happened"][0]["verdict"], verdict, "{document:#}");
+    }
+}
+
 #[test]
 fn what_cannot_be_tried_says_why_and_what_it_is_to_a_script() {
     let scratch = Scratch::new("refused");
     let recording = scratch.write("r.jsonl", &days(600, 0.004));
-    for (spec, said) in [
-        ("strategy: { allAtOnce: {} }\n", "no step at which both versions have traffic"),
-        ("strategy: { auto: {} }\n", "the judge chooses the weights"),
-    ] {
-        scratch.write("spec.yaml", &format!("{SPEC}{spec}"));
-        let (exit, out, _) = scratch.backtest(&["--recording", &recording]);
-        assert!(exit == Exit::Undecided && out.contains(said), "{out}");
-    }
+    scratch.write("spec.yaml", &format!("{SPEC}strategy: {{ allAtOnce: {{}} }}\n"));
+    let (exit, out, _) = scratch.backtest(&["--recording", &recording]);
+    assert!(exit == Exit::Undecided && out.contains("no step at which both versions have traffic"), "{out}");
     // Nor is it fine where both versions were judged, and the spec was not tried.
-    scratch.write("spec.yaml", &format!("{SPEC}strategy: {{ auto: {{}} }}\n"));
     let both = scratch.write("both.jsonl", &release(0.02));
     let (exit, out, _) = scratch.backtest(&["--recording", &both]);
     assert!(exit == Exit::Undecided && out.contains("NOT TRIED") && out.contains("AS IT HAPPENED"), "{out}");

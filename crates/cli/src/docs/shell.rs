@@ -145,6 +145,9 @@ fn check_command(document: &str, words: &[&str]) -> Result<(), String> {
             check_command(document, rest)
         }
         ["cargo", rest @ ..] => cargo(rest),
+        // Over accounts.
+        ["for", "profile", "in", .., "do"] | ["done"] => Ok(()),
+        ["AWS_PROFILE=$profile", "coalmine", rest @ ..] => coalmine(rest),
         ["jq", "-Rs", REQUEST, "spec.yaml"] => Ok(()),
         ["aws", "ecs", "wait", what, rest @ ..] => {
             holds(*what == "services-stable" && options(rest).eq(["--cluster", "--services"]), "other options")

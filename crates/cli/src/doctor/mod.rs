@@ -125,6 +125,12 @@ impl Findings {
         }
     }
 
+    fn append(&mut self, other: Self) {
+        self.list.extend(other.list);
+        self.unanswered += other.unanswered;
+        self.answered += other.answered;
+    }
+
     fn fault(&mut self, about: &'static str, fault: &Fault) {
         let right = match fault.kind {
             FaultKind::Denied => {
@@ -179,12 +185,18 @@ pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) ->
             Some(region) => findings.fine("region", region),
             None => findings.wrong("region", "no region is set", "set AWS_REGION, or one in the profile"),
         }
-        if let Some(spec) = &spec {
-            target::examine(&aws, spec, now, &mut findings).await;
-        }
+        // What the stack tells is needed to understand what is seen of the target.
+        let (mut of_stack, mut told) = (Findings::default(), stack::Told::default());
         if let Some(stack) = &arguments.stack {
-            stack::examine(&aws, stack, now, &mut findings).await;
+            told = stack::examine(&aws, stack, now, &mut of_stack).await;
         }
+        if let Some(spec) = &spec {
+            target::examine(&aws, spec, &told, now, &mut findings).await;
+            if let Some(command) = &told.command {
+                stack::may(&aws, command, spec, &mut of_stack).await;
+            }
+        }
+        findings.append(of_stack);
     });
     print(arguments, spec.as_ref(), &findings, out)?;
     Ok(findings.exit())

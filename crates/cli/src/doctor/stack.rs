@@ -2,47 +2,83 @@
 
 use std::collections::BTreeMap;
 
-use coalmine_aws::Aws;
+use coalmine_aws::{Aws, is_switch_of};
 use coalmine_core::metrics::{Period, SeriesQuery, Stat};
 use coalmine_core::ports::{Fault, MetricSource};
-use coalmine_core::spec::MetricRef;
-use coalmine_core::units::Timestamp;
+use coalmine_core::spec::{MetricRef, RolloutSpec};
+use coalmine_core::units::{Span, Timestamp};
+use serde_json::{Value, json};
 
 use super::Findings;
+use crate::stack::asked::sentences;
 
-/// The functions that every stack has, by their logical names.
-const FUNCTIONS: [&str; 5] = ["Tick", "Alarm", "Command", "Abort", "Hook"];
+/// How a denial reads, whatever was denied.
+const DENIED: &str = " was denied: ";
+
+/// The functions that every stack has, by their logical names; and those that the first ones did not have.
+const FUNCTIONS: [(&str, bool); 7] = [
+    ("Tick", true),
+    ("Alarm", true),
+    ("Command", true),
+    ("Abort", true),
+    ("Hook", true),
+    ("Resource", false),
+    ("Macro", false),
+];
 
 /// A tick comes every minute, and its metric some minutes later.
 const LOOKED_BACK_MINUTES: i64 = 10;
 const TICKS_LEAST: f64 = 5.0;
 
-pub async fn examine(aws: &Aws, stack: &str, now: Timestamp, findings: &mut Findings) {
-    let (mut tick, mut missing) = (None, false);
-    for logical in FUNCTIONS {
-        let Some(found) = findings.of("stack", aws.functions_of_stack(stack, logical).await) else { return };
-        match found.as_slice() {
-            [] => {
-                missing = true;
-                findings.wrong(
-                    "stack",
-                    format!("stack {stack} has no function {logical}"),
-                    "deploy it (docs/install.md), or name the stack that is: --stack NAME",
-                );
-            }
-            [one] if logical == "Tick" => tick = Some(one.clone()),
-            [_] => {}
-            several => findings.note(
-                "stack",
-                format!("{} functions may be {logical} of stack {stack}: {}", several.len(), several.join(", ")),
-                "nothing need be done, unless one of them is left over",
-            ),
-        }
+/// As long as what a rollout left is worth comparing with.
+const ENDED_WITHIN: Span = Span::from_hours(30 * 24);
+
+/// Switches that are listed by name.
+const NAMED_MAX: usize = 5;
+
+/// What the stack told.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// The function that takes commands.
+    pub command: Option<String>,
+    /// The active rollouts, and those that have ended lately, as `list` answers; nothing where it did not answer.
+    pub rollouts: Option<Vec<Value>>,
+}
+
+impl Told {
+    /// The active rollout of a target.
+    pub fn running(&self, target: &str) -> Option<&Value> {
+        self.of(target).find(|rollout| !has_ended(rollout))
     }
-    let Some(tick) = tick else { return };
-    if !missing {
-        findings.fine("stack", format!("stack {stack} has its functions; {tick} ticks"));
+
+    /// The one that ended last there, promoted or rolled back.
+    pub fn ended_last(&self, target: &str) -> Option<&Value> {
+        let left = self.of(target).filter(|rollout| ["promoted", "rolledBack"].contains(&of(rollout, "phase")));
+        left.max_by_key(|rollout| of(rollout, "since").to_owned())
     }
+
+    fn of(&self, target: &str) -> impl Iterator<Item = &Value> {
+        self.rollouts.iter().flatten().filter(move |rollout| of(rollout, "target") == target)
+    }
+}
+
+/// A field of a rollout's summary.
+pub fn of<'a>(rollout: &'a Value, field: &str) -> &'a str {
+    rollout.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn has_ended(rollout: &Value) -> bool {
+    ["promoted", "rolledBack", "superseded"].contains(&of(rollout, "phase"))
+}
+
+pub async fn examine(aws: &Aws, stack: &str, now: Timestamp, findings: &mut Findings) -> Told {
+    let mut told = Told::default();
+    let Some((tick, command)) = functions(aws, stack, findings).await else { return told };
+    told.command = command;
+    if let Some(command) = &told.command {
+        told.rollouts = rollouts(aws, command, now, findings).await;
+    }
+    let Some(tick) = tick else { return told };
     schedule(aws, &tick, findings).await;
     if let Some(Some(reserved)) = findings.of("stack", aws.reserved_concurrency(&tick).await) {
         match reserved {
@@ -55,6 +91,129 @@ pub async fn examine(aws: &Aws, stack: &str, now: Timestamp, findings: &mut Find
         }
     }
     alive(aws, &tick, now, findings).await;
+    if let Some(settings) = findings.of("stack", aws.settings_of(&tick).await) {
+        settled(&settings, findings);
+        switches(aws, &settings, &told, findings).await;
+    }
+    told
+}
+
+/// The functions that tick and that take commands, as far as they are there.
+async fn functions(aws: &Aws, stack: &str, findings: &mut Findings) -> Option<(Option<String>, Option<String>)> {
+    let (mut tick, mut command, mut missing) = (None, None, false);
+    for (logical, always) in FUNCTIONS {
+        let found = findings.of("stack", aws.functions_of_stack(stack, logical).await)?;
+        match found.meant.as_slice() {
+            [] if always => {
+                missing = true;
+                findings.wrong(
+                    "stack",
+                    format!("stack {stack} has no function {logical}"),
+                    "deploy it (docs/install.md), or name the stack that is: --stack NAME",
+                );
+            }
+            [] => findings.note(
+                "stack",
+                format!("stack {stack} has no function {logical}: its template is older than this coalmine"),
+                "deploy the newer template, if you want what it brings (CHANGELOG.md)",
+            ),
+            [one] if logical == "Tick" => tick = Some(one.clone()),
+            [one] if logical == "Command" => command = Some(one.clone()),
+            [_] => {}
+            several => findings.note(
+                "stack",
+                format!("{} functions may be {logical} of stack {stack}: {}", several.len(), several.join(", ")),
+                "nothing need be done, unless one of them is left over",
+            ),
+        }
+    }
+    if let (Some(tick), false) = (&tick, missing) {
+        findings.fine("stack", format!("stack {stack} has its functions; {tick} ticks"));
+    }
+    Some((tick, command))
+}
+
+/// Those that run, and those that have ended lately: of the newest a page, which is enough to know what was left.
+async fn rollouts(aws: &Aws, command: &str, now: Timestamp, findings: &mut Findings) -> Option<Vec<Value>> {
+    let request = json!({ "command": "list", "since": now - ENDED_WITHIN });
+    let answer = findings.of("rollouts", aws.ask_function(command, &request).await)?;
+    let Some(rollouts) = answer.get("rollouts").and_then(Value::as_array) else {
+        let said = format!("{command} does not list rollouts: {}", sentences(&answer, "errors").join("; "));
+        findings.wrong("rollouts", said, "see the log of the function");
+        return None;
+    };
+    if answer.get("endedSince").is_none() {
+        let said = "the stack's functions are older than this coalmine: they do not tell what has ended";
+        findings.note("stack", said, "deploy the newer build over it (docs/install.md)");
+    }
+    let (active, ended): (Vec<&Value>, Vec<&Value>) = rollouts.iter().partition(|rollout| !has_ended(rollout));
+    findings.fine("rollouts", format!("{} run, {} ended lately", active.len(), ended.len()));
+    let needing = active.iter().filter(|rollout| rollout.get("needsYou").and_then(Value::as_bool) == Some(true));
+    for rollout in needing {
+        findings.note("rollouts", format!("{} needs you: {}", of(rollout, "id"), of(rollout, "message")), "decide");
+    }
+    Some(rollouts.clone())
+}
+
+/// What was chosen, and is easily forgotten.
+fn settled(settings: &BTreeMap<String, String>, findings: &mut Findings) {
+    if settings.get("COALMINE_MODE").is_some_and(|mode| mode == "observe") {
+        let said = "COALMINE_MODE is observe: everything is decided and reported, and nothing is moved";
+        findings.note("stack", said, "deploy with Mode=enforce when it is to move traffic");
+    }
+    if settings.get("COALMINE_SWITCH").is_some_and(|switch| switch == "off") {
+        let said = "there is no dead man's switch: traffic stays split while no tick comes";
+        findings.note("switch", said, "deploy with Switch=15m (docs/switch.md)");
+    }
+}
+
+/// What waits to put traffic back, of rollouts that are no more.
+async fn switches(aws: &Aws, settings: &BTreeMap<String, String>, told: &Told, findings: &mut Findings) {
+    let group = settings.get("COALMINE_SWITCH_GROUP").filter(|group| !group.is_empty());
+    let (Some(group), Some(rollouts)) = (group, &told.rollouts) else { return };
+    let Some(waiting) = findings.of("switch", aws.switches_waiting(group).await) else { return };
+    // One that has ended, and whose switch is not removed yet, is active.
+    let active: Vec<&str> = rollouts
+        .iter()
+        .filter(|rollout| rollout.get("active").and_then(Value::as_bool).unwrap_or(!has_ended(rollout)))
+        .map(|rollout| of(rollout, "id"))
+        .collect();
+    let left: Vec<&String> =
+        waiting.iter().filter(|name| !active.iter().any(|rollout| is_switch_of(name, rollout))).collect();
+    if left.is_empty() {
+        return findings.fine("switch", format!("{} wait, each of a rollout that runs", waiting.len()));
+    }
+    let names: Vec<&str> = left.iter().take(NAMED_MAX).map(|name| name.as_str()).collect();
+    let more = if left.len() > NAMED_MAX { ", ..." } else { "" };
+    findings.wrong(
+        "switch",
+        format!("{} dead man's switches wait for rollouts that do not run: {}{more}", left.len(), names.join(", ")),
+        &format!(
+            "each puts all traffic back at its time: see `aws scheduler get-schedule --group-name {group} --name NAME`, and \
+             delete it if that version is not to come back"
+        ),
+    );
+}
+
+/// Whether the deployed role may look at what a start looks at: the function is asked, and nothing is written.
+pub async fn may(aws: &Aws, command: &str, spec: &RolloutSpec, findings: &mut Findings) {
+    let request = json!({ "command": "check", "spec": coalmine_core::spec::effective(spec) });
+    let Some(answer) = findings.of("role", aws.ask_function(command, &request).await) else { return };
+    let problems = sentences(&answer, "errors");
+    if problems.iter().any(|problem| problem.starts_with("command: ")) {
+        let said = "the stack's functions are older than this coalmine: they cannot be asked what they may";
+        return findings.note("role", said, "deploy the newer build over it (docs/install.md)");
+    }
+    let problems = [problems, sentences(&answer, "warnings")].concat();
+    let denied: Vec<&String> = problems.iter().filter(|problem| problem.contains(DENIED)).collect();
+    for problem in &denied {
+        let right = "widen TargetFunctions or TargetLoadBalancers of the stack, or its permissions boundary";
+        findings.wrong("role", format!("of {command}: {problem}"), right);
+    }
+    if denied.is_empty() {
+        findings
+            .fine("role", format!("{command} may read all that a start reads; what it may write shows when it does"));
+    }
 }
 
 async fn schedule(aws: &Aws, tick: &str, findings: &mut Findings) {

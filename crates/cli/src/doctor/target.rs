@@ -11,6 +11,7 @@ use coalmine_core::spec::{LambdaTarget, Owner, RolloutSpec, Target, Version};
 use coalmine_core::units::Timestamp;
 
 use super::Findings;
+use super::stack::{Told, of};
 
 /// CloudWatch is complete up to three minutes ago.
 const LAG_MINUTES: i64 = 3;
@@ -22,13 +23,13 @@ const MANY_REQUESTS: f64 = 100_000.0;
 /// Alarms that are listed by name.
 const NAMED_MAX: usize = 5;
 
-pub async fn examine(aws: &Aws, spec: &RolloutSpec, now: Timestamp, findings: &mut Findings) {
+pub async fn examine(aws: &Aws, spec: &RolloutSpec, told: &Told, now: Timestamp, findings: &mut Findings) {
     let target = &spec.target;
     if let Some(place) = findings.of("credentials", aws.place(target).await) {
         findings.fine("credentials", format!("account and region {place}"));
     }
     let Some(routing) = findings.look("target", aws.look(target).await) else { return };
-    routed(target, &routing, findings);
+    routed(target, &routing, told, findings);
     match target {
         Target::Lambda(alias) => owners(aws, target, alias, findings).await,
         Target::Alb(balancer) => {
@@ -50,7 +51,7 @@ pub async fn examine(aws: &Aws, spec: &RolloutSpec, now: Timestamp, findings: &m
     alarms(aws, spec, findings).await;
 }
 
-fn routed(target: &Target, routing: &Routing, findings: &mut Findings) {
+fn routed(target: &Target, routing: &Routing, told: &Told, findings: &mut Findings) {
     let key = target.key();
     let is_alias = matches!(target, Target::Lambda(_));
     if is_alias && routing.primary.0 == "$LATEST" {
@@ -60,9 +61,14 @@ fn routed(target: &Target, routing: &Routing, findings: &mut Findings) {
     }
     if let Some((version, weight)) = &routing.additional {
         let said = format!("{key} is divided: {} with {weight} on {version}", routing.primary);
-        match is_codedeploys(target) {
-            true => findings.note("target", said, "nothing need be done while CodeDeploy is shifting it"),
-            false => findings.wrong(
+        match (is_codedeploys(target), told.running(&key)) {
+            (true, _) => findings.note("target", said, "nothing need be done while CodeDeploy is shifting it"),
+            (false, Some(rollout)) => findings.fine("target", format!("{said}, by rollout {}", of(rollout, "id"))),
+            (false, None) if told.rollouts.is_some() => {
+                let said = format!("{said}, and no rollout runs there: these weights are left over");
+                findings.wrong("target", said, "give all traffic to one version");
+            }
+            (false, None) => findings.wrong(
                 "target",
                 said,
                 "if no rollout runs (`coalmine list`), these weights are left over: give all traffic to one version",
@@ -70,10 +76,33 @@ fn routed(target: &Target, routing: &Routing, findings: &mut Findings) {
         }
     } else {
         findings.fine("target", format!("{key} has all traffic on {}", routing.primary));
+        drifted(&key, routing, told, findings);
     }
     for lost in &routing.lost {
         findings.wrong("target", lost.clone(), "make the rule forward to the two groups");
     }
+}
+
+/// Whether the target is as the last rollout left it.
+fn drifted(key: &str, routing: &Routing, told: &Told, findings: &mut Findings) {
+    let (None, Some(last)) = (told.running(key), told.ended_last(key)) else { return };
+    let (did, left) = match of(last, "phase") {
+        "promoted" => ("promoted", "canary"),
+        _ => ("rolled back", "baseline"),
+    };
+    let (id, since, left) = (of(last, "id"), of(last, "since"), Version(of(last, left).to_owned()));
+    if left == routing.primary {
+        return findings.fine("target", format!("as rollout {id} left it, {did} at {since}"));
+    }
+    let said = format!(
+        "rollout {id}, {did} at {since}, left {left} live on {key}; since then others made it {}",
+        routing.primary
+    );
+    findings.note(
+        "target",
+        said,
+        "nothing need be done if you know who did it; the next rollout begins from what is live",
+    );
 }
 
 /// Whether CodeDeploy moves the weights, as the spec says.
@@ -257,6 +286,46 @@ fn watches(alarm: &FoundAlarm, target: &Target) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::Grade;
+
+    #[test]
+    fn what_others_did_since_the_last_rollout_is_told() {
+        let text = "coalmine: v1\ntarget: { lambda: { function: shop, alias: live } }\n";
+        let target = coalmine_core::spec::parse(text).unwrap().spec.target;
+        let one = |id: &str, phase: &str, since: &str| {
+            serde_json::json!({
+                "id": id, "target": "shop:live", "phase": phase, "since": since, "baseline": "41", "canary": "42",
+            })
+        };
+        let (early, late) = ("2026-11-20T14:00:00Z", "2026-11-21T14:00:00Z");
+        let on = |primary: &str, additional| Routing {
+            primary: Version(primary.to_owned()),
+            additional,
+            revision: None,
+            in_transition: false,
+            others: Vec::new(),
+            lost: Vec::new(),
+            attached: true,
+            at_zero: Vec::new(),
+            sticky: None,
+            fingerprint: None,
+        };
+        let ten = coalmine_core::units::Weight::from_basis_points(1_000).unwrap();
+        let split = Some((Version("42".to_owned()), ten));
+        for (rollouts, routing, grade, says) in [
+            (vec![one("a", "promoted", late)], on("42", None), Grade::Fine, "as rollout a left it, promoted at"),
+            (vec![one("a", "rolledBack", late)], on("41", None), Grade::Fine, "as rollout a left it, rolled back at"),
+            (vec![one("a", "promoted", late)], on("43", None), Grade::Note, "left v42 live on shop:live; since then"),
+            (vec![one("a", "promoted", early), one("b", "rolledBack", late)], on("42", None), Grade::Note, "left v41"),
+            (vec![one("a", "baking", late)], on("41", split.clone()), Grade::Fine, "by rollout a"),
+            (vec![one("a", "promoted", late)], on("41", split), Grade::Wrong, "these weights are left over"),
+        ] {
+            let mut findings = Findings::default();
+            routed(&target, &routing, &Told { command: None, rollouts: Some(rollouts) }, &mut findings);
+            let last = findings.list.last().unwrap();
+            assert!(last.grade == grade && last.said.contains(says), "{last:?} is not {says}");
+        }
+    }
 
     #[test]
     fn an_alarm_watches_what_its_dimensions_name() {

@@ -12,8 +12,8 @@ use coalmine_core::metrics::week::{Week, queries, week};
 use coalmine_core::metrics::{Series, SeriesQuery};
 use coalmine_core::observation::{AlarmState, Health, Readiness, Routing, Surroundings, TestOutcome, VersionInfo};
 use coalmine_core::ports::{
-    AlarmSource, Attach, Budget, CreateError, DeadMansSwitch, Deployments, Detach, Fault, FaultKind, LookError,
-    MetricSource, Notifier, RolloutStore, SaveError, SetError, SetWeight, Switch, TestRunner, TrafficRouter,
+    AlarmSource, Attach, Budget, CreateError, DeadMansSwitch, Deployments, Detach, EndedPage, Fault, FaultKind,
+    LookError, MetricSource, Notifier, RolloutStore, SaveError, SetError, SetWeight, Switch, TestRunner, TrafficRouter,
     Unreadable,
 };
 use coalmine_core::rollout::{DecisionRecord, Notice, Rollout};
@@ -259,6 +259,10 @@ impl RolloutStore for Reader<'_> {
 
     async fn judged(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
         Ok(Vec::new())
+    }
+
+    async fn ended(&self, _: Timestamp, _: Option<&str>) -> Result<EndedPage, Fault> {
+        Ok(EndedPage { rollouts: Vec::new(), next: None })
     }
 
     async fn keep_hook(&self, _: &Hook) -> Result<(), Fault> {

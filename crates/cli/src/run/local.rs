@@ -9,11 +9,12 @@ use coalmine_core::deployment::{Deployment, DeploymentRef, FoundSpec, Hook, Hook
 use coalmine_core::metrics::{Series, SeriesQuery};
 use coalmine_core::observation::{AlarmState, Health, Routing, Surroundings, TestOutcome, VersionInfo};
 use coalmine_core::ports::{
-    AlarmSource, Attach, CreateError, DeadMansSwitch, Deployments, Detach, Fault, LookError, MetricSource, Notifier,
-    RolloutStore, SaveError, SetError, SetWeight, Switch, TestRunner, TrafficRouter, Unreadable,
+    AlarmSource, Attach, CreateError, DeadMansSwitch, Deployments, Detach, EndedPage, Fault, LookError, MetricSource,
+    Notifier, RolloutStore, SaveError, SetError, SetWeight, Switch, TestRunner, TrafficRouter, Unreadable,
 };
 use coalmine_core::rollout::{DecisionRecord, Notice, Rollout};
 use coalmine_core::spec::{Target, Test, Version};
+use coalmine_core::units::Timestamp;
 
 use super::store::FileStore;
 
@@ -148,6 +149,10 @@ impl RolloutStore for Local {
 
     async fn judged(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
         self.store.judged().await
+    }
+
+    async fn ended(&self, since: Timestamp, from: Option<&str>) -> Result<EndedPage, Fault> {
+        self.store.ended(since, from).await
     }
 
     async fn keep_hook(&self, hook: &Hook) -> Result<(), Fault> {

@@ -35,6 +35,9 @@ const LOOK: Duration = Duration::from_secs(50);
 /// How long the dead man's switch waits, where there is one.
 const SWITCH: Span = Span::from_minutes(15);
 
+/// What ended longer ago is forgotten.
+const KEEP_ENDED: Span = Span::from_hours(30 * 24);
+
 /// Roll out from here, without a deployed stack, until the rollout has ended.
 ///
 /// What is known of it is in the state file: stopped or killed at any moment, the same command goes on where it was. While
@@ -167,6 +170,10 @@ struct Here<'a> {
 
 impl Here<'_> {
     async fn work(&self, valid: Validated, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+        // A file that keeps more than it must is no reason to look after nothing.
+        if let Err(fault) = self.local.store.forget(crate::now() - KEEP_ENDED) {
+            tell(err, &format!("what ended long ago could not be removed: {fault}"));
+        }
         let id = match self.begin(valid, err).await {
             Ok(Begun::Rollout(id)) => id,
             Ok(Begun::Nothing(message)) => {
@@ -219,7 +226,7 @@ impl Here<'_> {
                 Ok(Begun::Rollout(answer.rollout.id))
             }
             Answer::Nothing { message } => Ok(Begun::Nothing(message)),
-            Answer::Minutes(_) | Answer::List { .. } | Answer::Deployments { .. } => Ok(Begun::Nothing(String::new())),
+            Answer::Minutes(_) | Answer::List(_) | Answer::Deployments { .. } => Ok(Begun::Nothing(String::new())),
         }
     }
 

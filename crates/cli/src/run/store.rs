@@ -5,9 +5,10 @@ use std::path::Path;
 
 use coalmine_core::analysis::MinuteSample;
 use coalmine_core::deployment::Hook;
-use coalmine_core::ports::{CreateError, Fault, FaultKind, RolloutStore, SaveError, Unreadable};
+use coalmine_core::ports::{CreateError, EndedPage, Fault, FaultKind, RolloutStore, SaveError, Unreadable};
 use coalmine_core::rollout::{DecisionRecord, Rollout};
 use coalmine_core::spec::Target;
+use coalmine_core::units::Timestamp;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
 /// What the file says of itself.
@@ -73,6 +74,28 @@ impl FileStore {
             Err(Changing::Refused(refused)) => Err(refused),
             Err(Changing::Failed(error)) => Err(failed(error)),
         }
+    }
+
+    /// Forgets the rollouts that ended before a time, with all that was kept of them, and tells how many. What has anything
+    /// left to do stays, and what cannot be read.
+    pub fn forget(&self, before: Timestamp) -> Result<usize, Fault> {
+        let over = |rollout: &Rollout| !rollout.is_active() && rollout.ended_at().is_some_and(|at| at < before);
+        let ended: Vec<Rollout> = self.all()?.into_iter().flatten().filter(over).collect();
+        if ended.is_empty() {
+            return Ok(0);
+        }
+        self.write::<_, Fault>(|transaction| {
+            let mut rollouts = transaction.open_table(ROLLOUTS)?;
+            let (mut sealed, mut records) = (transaction.open_table(SEALED)?, transaction.open_table(RECORDS)?);
+            for Rollout { id, .. } in &ended {
+                let id = id.as_str();
+                rollouts.remove(id)?;
+                sealed.retain_in((id, i64::MIN)..=(id, i64::MAX), |_, _| false)?;
+                records.retain_in((id, u64::MIN)..=(id, u64::MAX), |_, _| false)?;
+            }
+            Ok(())
+        })?;
+        Ok(ended.len())
     }
 
     fn all(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
@@ -269,6 +292,10 @@ impl RolloutStore for FileStore {
         judged.retain(|stored| stored.as_ref().map_or(true, |rollout| rollout.guest.is_some()));
         judged.sort_by_key(|stored| stored.as_ref().ok().map(|rollout| rollout.started_at));
         Ok(judged)
+    }
+
+    async fn ended(&self, since: Timestamp, from: Option<&str>) -> Result<EndedPage, Fault> {
+        Ok(EndedPage::of(self.all()?, since, from))
     }
 
     /// Nobody calls a process that runs in a pipeline.

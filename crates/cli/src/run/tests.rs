@@ -57,6 +57,39 @@ fn what_was_saved_is_there_after_the_file_was_opened_again() {
 }
 
 #[test]
+fn what_ended_long_ago_is_forgotten_and_nothing_that_has_anything_left_to_do() {
+    let path = state("forgets");
+    let store = FileStore::open(&path).unwrap();
+    let at = |minutes| rollout().now + Span::from_minutes(minutes);
+    let over = |id: &str, minutes| Rollout {
+        id: id.to_owned(),
+        phase: Phase::Promoted { at: at(minutes) },
+        outbox: Vec::new(),
+        ..rollout()
+    };
+    let telling = Rollout { outbox: rollout().outbox, detach_at: Some(at(0)), ..over("telling", 0) };
+    let runs = Rollout { id: "runs".to_owned(), ..rollout() };
+    for kept in [over("old", 0), over("older", 1), over("new", 10), telling, runs] {
+        run_now(store.create(&kept)).unwrap().unwrap();
+        let minute = coalmine_core::analysis::MinuteSample {
+            minute: coalmine_core::units::Minute::from_index(7),
+            weight: coalmine_core::units::Weight::ZERO,
+            pairs: Vec::new(),
+        };
+        run_now(store.seal(&kept.id, &[minute])).unwrap().unwrap();
+    }
+    assert_eq!((store.forget(at(5)).unwrap(), store.forget(at(5)).unwrap()), (2, 0));
+    drop(store);
+    let store = FileStore::open(&path).unwrap();
+    for (id, kept) in [("old", false), ("older", false), ("new", true), ("telling", true), ("runs", true)] {
+        assert_eq!(run_now(store.load(id)).unwrap().unwrap().is_some(), kept, "{id}");
+        assert_eq!(run_now(store.sealed(id)).unwrap().unwrap().len(), usize::from(kept), "{id}");
+    }
+    // The target is still held by the one that runs.
+    assert_eq!(run_now(store.holder(&rollout().spec.target)).unwrap().unwrap().as_deref(), Some("runs"));
+}
+
+#[test]
 fn two_processes_do_not_share_a_file() {
     let path = state("shared");
     let _held = FileStore::open(&path).unwrap();

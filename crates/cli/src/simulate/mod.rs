@@ -46,6 +46,9 @@ pub struct Arguments {
     /// Where all chance comes from: the same seed gives the same run.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// How often each release of the tour is run once more, with other seeds.
+    #[arg(long, value_name = "N", default_value_t = RERUNS, conflicts_with = "scenarios")]
+    reruns: u32,
     /// Print one JSON document, of scenarios a line each, and nothing else on standard output.
     #[arg(long)]
     json: bool,
@@ -96,9 +99,9 @@ fn tour(
 ) -> io::Result<Exit> {
     let progress = io::stderr().is_terminal() && !arguments.json;
     let result = match arguments.json {
-        true => document(arguments.seed, RERUNS, pages, out),
-        false => show(arguments.seed, RERUNS, screen, pages, out, &mut |done| {
-            if progress { screen::progress(err, done, 3 * RERUNS) } else { Ok(()) }
+        true => document(arguments.seed, arguments.reruns, pages, out),
+        false => show(arguments.seed, arguments.reruns, screen, pages, out, &mut |done| {
+            if progress { screen::progress(err, done, arguments.reruns.saturating_mul(3)) } else { Ok(()) }
         }),
     };
     match result {

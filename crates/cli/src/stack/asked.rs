@@ -1,17 +1,22 @@
 //! The functions of a stack, and what they answer.
 
+use std::collections::BTreeSet;
 use std::io;
 
-use coalmine_aws::{Aws, AwsConfig, CliCall};
+use coalmine_aws::{Aws, AwsConfig, CliCall, FoundFunctions};
 use coalmine_core::deployment::DeploymentRef;
 use coalmine_core::ports::{Fault, Switch};
 use coalmine_core::rollout::Rollout;
 use coalmine_core::text;
-use coalmine_core::units::Minute;
+use coalmine_core::units::{Minute, Span, Timestamp};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+use super::{Tag, Where};
 use crate::watch::Minutes;
+
+/// Whoever names a function or a target means the last rollout there, if it ended no longer ago than this.
+const LOOKED_BACK: Span = Span::from_hours(7 * 24);
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -38,19 +43,24 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// The function of the stack with this logical name, or the one that is named.
-    pub fn find(stack: &str, function: Option<&str>, logical: &str) -> Result<Self, Refused> {
+    /// The function that is named; or the one with this logical name, of the stack that has the tag, or of the stack.
+    pub fn find(at: &Where, logical: &str) -> Result<Self, Refused> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Refused::Fault(format!("cannot start: {error}")))?;
         let (aws, found) = runtime.block_on(async {
             let aws = Aws::new(AwsConfig::default()).await;
-            let found = match function {
-                Some(name) => Ok(vec![name.to_owned()]),
-                None => aws.functions_of_stack(stack, logical).await,
+            let found = match (&at.function, &at.tag) {
+                (Some(name), _) => Ok(FoundFunctions { meant: vec![name.clone()], others: Vec::new() }),
+                (None, Some(Tag { key, value })) => {
+                    aws.functions_with_tag((key.as_str(), value.as_str()), logical).await
+                }
+                (None, None) => aws.functions_of_stack(&at.stack, logical).await,
             };
             (aws, found)
         });
-        let function = one_of(found.map_err(|fault| Refused::Fault(fault.to_string()))?, stack, logical)?;
+        let found = found.map_err(|fault| Refused::Fault(fault.to_string()))?;
+        let function =
+            one_of(&found, at, logical, aws.region().as_deref()).map_err(|problem| Refused::Problems(vec![problem]))?;
         Ok(Self { runtime, aws, function })
     }
 
@@ -134,7 +144,28 @@ impl Stack {
         self.read(answer.clone())
     }
 
-    /// The rollout of this name, or else the running one of this function or target; with its answer.
+    /// The active rollouts, and those that ended since then, of as many answers as it takes: `{"rollouts":[...]}`, with
+    /// `endedSince` unless the stack is too old to tell.
+    pub fn list(&self, since: Timestamp) -> Result<Value, Refused> {
+        let mut all = self.ask(&json!({ "command": "list", "since": since }))?;
+        let mut known: BTreeSet<String> = rollouts_in(&all).iter().filter_map(id_of).collect();
+        let mut following = next_of(&all);
+        while let Some(next) = following {
+            let more = self.ask(&json!({ "command": "list", "since": since, "from": next }))?;
+            // What still has something to tidy up is among the active ones, too.
+            let news = rollouts_in(&more).iter().filter(|rollout| id_of(rollout).is_some_and(|id| known.insert(id)));
+            let news: Vec<Value> = news.cloned().collect();
+            if let Some(rollouts) = all.get_mut("rollouts").and_then(Value::as_array_mut) {
+                rollouts.extend(news);
+            }
+            // Answers that lead nowhere would have no end.
+            following = next_of(&more).filter(|another| *another != next);
+        }
+        Ok(all)
+    }
+
+    /// The rollout of this name, or else the running one of this function or target, or else the one there that ended last;
+    /// with its answer.
     pub fn named(&self, name: &str) -> Result<(String, Value, Rollout), Refused> {
         let problems = match self.status(name) {
             Ok((answer, rollout)) => return Ok((name.to_owned(), answer, rollout)),
@@ -142,9 +173,19 @@ impl Stack {
             Err(refused) => return Err(refused),
         };
         let listed = self.ask(&json!({ "command": "list" }))?;
-        let id = running(&listed, name)?.ok_or(Refused::Problems(problems))?;
+        let id = match running(&listed, name)? {
+            Some(id) => id,
+            None => ended_last(&self.list(crate::now() - LOOKED_BACK)?, name).ok_or(Refused::Problems(problems))?,
+        };
         let (answer, rollout) = self.status(&id)?;
         Ok((id, answer, rollout))
+    }
+
+    /// The name of the running rollout of this function or target.
+    pub fn running(&self, name: &str) -> Result<String, Refused> {
+        let listed = self.ask(&json!({ "command": "list" }))?;
+        let none = || Refused::Problems(vec![format!("no rollout of {} is running", text::shown(name, 200))]);
+        running(&listed, name)?.ok_or_else(none)
     }
 
     pub fn calls_to_undo(&self, rollout: &Rollout) -> Result<Vec<CliCall>, Refused> {
@@ -162,18 +203,33 @@ pub async fn calls_to_undo(aws: &Aws, rollout: &Rollout) -> Result<Vec<CliCall>,
     aws.calls_to_undo(&Switch { rollout: id, target: &spec.target, baseline, canary, at: *now }).await
 }
 
-fn one_of(found: Vec<String>, stack: &str, logical: &str) -> Result<String, Refused> {
-    match found.as_slice() {
-        [one] => Ok(one.clone()),
-        [] => Err(Refused::Problems(vec![format!(
-            "no function {stack}-{logical}-... is in this account and region: deploy the stack, or name another one with \
-             --stack or its function with --function"
-        )])),
-        several => Err(Refused::Problems(vec![format!(
-            "several functions may be meant: {}; name one with --function",
-            several.join(", ")
-        )])),
+/// What is to be asked, or what to do where that is not clear.
+pub fn one_of(found: &FoundFunctions, at: &Where, logical: &str, region: Option<&str>) -> Result<String, String> {
+    let list = |names: &[String]| text::shown(&names.join(", "), 500);
+    match found.meant.as_slice() {
+        [one] => return Ok(one.clone()),
+        [] => {}
+        several => return Err(format!("several functions may be meant: {}; name one with --function", list(several))),
     }
+    let place =
+        format!("in this account and region{}", region.map(|region| format!(" ({region})")).unwrap_or_default());
+    let missing = match &at.tag {
+        Some(Tag { key, value }) => {
+            format!("no function {logical} of a Coalmine with the tag {key}={value} is {place}")
+        }
+        None => format!("no function {}-{logical}-... is {place}", at.stack),
+    };
+    Err(match found.others.as_slice() {
+        [] => format!(
+            "{missing}, and nothing else that looks like Coalmine: see that AWS_PROFILE and AWS_REGION are those of the \
+             stack, or deploy it (docs/install.md); without a stack there is `coalmine run`"
+        ),
+        others => format!(
+            "{missing}. What looks like it: {}; name its stack with --stack, a tag of it with --tag, or the function itself \
+             with --function",
+            list(others)
+        ),
+    })
 }
 
 /// What has the service that shifts the traffic shift it back.
@@ -194,13 +250,8 @@ fn stop(deployment: &DeploymentRef) -> CliCall {
 
 /// The only running rollout of this function or target.
 pub fn running(listed: &Value, name: &str) -> Result<Option<String>, Refused> {
-    let rollouts = listed.get("rollouts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let of = |rollout: &Value, field: &str| rollout.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let on_target = |rollout: &&Value| {
-        let target = of(rollout, "target");
-        target == name || target.split_once(':').is_some_and(|(function, _)| function == name)
-    };
-    let meant: Vec<String> = rollouts.iter().filter(on_target).map(|rollout| of(rollout, "id")).collect();
+    let of_target = rollouts_in(listed).iter().filter(|rollout| is_of(rollout, name));
+    let meant: Vec<String> = of_target.filter_map(id_of).collect();
     match meant.as_slice() {
         [] => Ok(None),
         [one] => Ok(Some(one.clone())),
@@ -209,6 +260,31 @@ pub fn running(listed: &Value, name: &str) -> Result<Option<String>, Refused> {
             text::shown(&several.join(", "), 500)
         )])),
     }
+}
+
+/// Of this function or target.
+pub fn ended_last(listed: &Value, name: &str) -> Option<String> {
+    let of_target = rollouts_in(listed).iter().filter(|rollout| is_of(rollout, name));
+    // RFC 3339 in UTC sorts by time.
+    let since = |rollout: &&Value| rollout.get("since").and_then(Value::as_str).map(str::to_owned);
+    of_target.max_by_key(since).and_then(id_of)
+}
+
+fn rollouts_in(listed: &Value) -> &[Value] {
+    listed.get("rollouts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+fn id_of(rollout: &Value) -> Option<String> {
+    rollout.get("id").and_then(Value::as_str).map(str::to_owned)
+}
+
+fn next_of(listed: &Value) -> Option<Value> {
+    listed.get("next").filter(|next| !next.is_null()).cloned()
+}
+
+fn is_of(rollout: &Value, name: &str) -> bool {
+    let target = rollout.get("target").and_then(Value::as_str).unwrap_or_default();
+    target == name || target.split_once(':').is_some_and(|(function, _)| function == name)
 }
 
 /// The version is live already: there is something to say, and no rollout.

@@ -1,8 +1,8 @@
 //! Many rollouts, one line each.
 
 use coalmine_core::text;
-use coalmine_core::units::{Span, Timestamp};
-use serde_json::Value;
+use coalmine_core::units::{Since, Span, Timestamp};
+use serde_json::{Value, json};
 
 use crate::Exit;
 
@@ -11,6 +11,9 @@ const COLUMNS: usize = 100;
 
 /// Of a name or a sentence.
 const CHARS_MAX: usize = 200;
+
+/// Without `--since`, those that have ended since then are counted.
+const LOOKED_BACK: Span = Span::from_hours(24);
 
 /// Whoever attends to traffic that is split writes at least every quarter of an hour, when minutes are sealed; with the dead
 /// man's switch three times as often. After this nobody does.
@@ -25,6 +28,13 @@ pub struct Selection {
     /// Only those on this function, alias or target group, or of this name; a part is enough.
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
+    /// Only those that this one has started, or whose release belongs to this one.
+    #[arg(long, value_name = "WHO")]
+    owner: Option<String>,
+    /// All that have ended since then, too: `7d`, or a time. Without it those of the last 24 hours are counted, and those of
+    /// them that were rolled back are listed.
+    #[arg(long, value_name = "TIME")]
+    since: Option<Since>,
     /// What comes first.
     #[arg(long, value_enum, default_value_t)]
     sort: Sort,
@@ -38,6 +48,7 @@ pub enum State {
     /// It cannot be read.
     Unreadable,
     RollingBack,
+    RolledBack,
     /// A person has paused it.
     Paused,
     /// It waits for another one, or gets ready.
@@ -48,14 +59,17 @@ pub enum State {
     Observing,
     /// At 100 %.
     Watched,
-    /// It has ended, and has something left to tell or to tidy up.
+    Promoted,
+    /// Another one, or somebody else, has taken its target.
+    Superseded,
+    /// Promoted, rolled back or superseded.
     Ended,
 }
 
 /// The order of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Sort {
-    /// Who needs somebody first, then who has waited longest.
+    /// Who needs somebody first, then who has waited longest; of those that have ended, who has ended last.
     #[default]
     Urgency,
     /// The newest first.
@@ -79,7 +93,22 @@ pub struct Entry {
     since: Option<Timestamp>,
     written: Option<Timestamp>,
     by: String,
+    owner: String,
     message: String,
+    /// Counted in the first line, and not listed, where this is false.
+    pub listed: bool,
+}
+
+impl Selection {
+    /// Those that have ended since then are asked for.
+    pub fn ended_since(&self, now: Timestamp) -> Timestamp {
+        self.since.unwrap_or(Since::Ago(LOOKED_BACK)).before(now)
+    }
+
+    /// Whether it makes no sense without those that have ended.
+    pub fn looks_back(&self) -> bool {
+        self.since.is_some()
+    }
 }
 
 impl State {
@@ -93,7 +122,9 @@ impl State {
             ("shifting", _) => Self::Moving,
             ("baking", _) => Self::Holding,
             ("promoting", _) => Self::Watched,
-            ("promoted" | "rolledBack" | "superseded", _) => Self::Ended,
+            ("promoted", _) => Self::Promoted,
+            ("rolledBack", _) => Self::RolledBack,
+            ("superseded", _) => Self::Superseded,
             _ => Self::Unreadable,
         }
     }
@@ -103,12 +134,15 @@ impl State {
             Self::NeedsYou => "needs you",
             Self::Unreadable => "unreadable",
             Self::RollingBack => "rolling back",
+            Self::RolledBack => "rolled back",
             Self::Paused => "paused",
             Self::Pending => "pending",
             Self::Moving => "moving",
             Self::Holding => "holding",
             Self::Observing => "observing",
             Self::Watched => "watched",
+            Self::Promoted => "promoted",
+            Self::Superseded => "superseded",
             Self::Ended => "ended",
         }
     }
@@ -117,16 +151,24 @@ impl State {
     fn mark(self) -> char {
         match self {
             Self::NeedsYou | Self::Unreadable => '!',
-            Self::RollingBack => 'x',
+            Self::RollingBack | Self::RolledBack => 'x',
             Self::Paused => '=',
             Self::Pending | Self::Moving | Self::Holding | Self::Watched => '>',
             Self::Observing => '~',
-            Self::Ended => '.',
+            Self::Promoted | Self::Superseded | Self::Ended => '.',
         }
     }
 
     fn runs(self) -> bool {
         self.mark() == '>' || self == Self::Observing
+    }
+
+    fn has_ended(self) -> bool {
+        self == Self::RolledBack || self.mark() == '.'
+    }
+
+    fn is(self, wanted: Self) -> bool {
+        self == wanted || wanted == Self::Ended && self.has_ended()
     }
 }
 
@@ -144,8 +186,15 @@ impl Entry {
             version.map(|version| text::shown(&version.to_string(), CHARS_MAX)).unwrap_or_default()
         };
         let (old, new) = (version("baseline"), version("canary"));
+        let state = State::of(&phase, flag("needsYou"), flag("follows"));
+        let message = message.strip_prefix(&format!("rollout {id} ")).unwrap_or(&message);
+        // When it was stands in a column of its own.
+        let message =
+            Some(message).filter(|_| state.has_ended()).and_then(|it| it.split_once("Z: ")).map_or(message, |it| it.1);
+        let left = if state.has_ended() && flag("active") { " (something is left to tell or to tidy up)" } else { "" };
         Self {
-            state: State::of(&phase, flag("needsYou"), flag("follows")),
+            listed: true,
+            state,
             target: of("target"),
             release: if new.is_empty() { String::new() } else { format!("{old} -> {new}") },
             share: of("weight").replace('%', " %"),
@@ -153,7 +202,8 @@ impl Entry {
             since: time("since"),
             written: time("writtenAt"),
             by: of("startedBy"),
-            message: message.strip_prefix(&format!("rollout {id} ")).unwrap_or(&message).to_owned(),
+            owner: owner_of(rollout),
+            message: format!("{message}{left}"),
             phase,
             id,
         }
@@ -169,18 +219,32 @@ impl Entry {
     }
 }
 
-/// Those that are wanted, in their order.
+fn owner_of(rollout: &Value) -> String {
+    let owner = rollout.get("release").and_then(|release| release.get("owner")).and_then(Value::as_str);
+    text::shown(owner.unwrap_or_default(), CHARS_MAX)
+}
+
+/// Those that are wanted, in their order; and those that are only counted.
 pub fn select(answer: &Value, selection: &Selection) -> Vec<(Entry, Value)> {
     let rollouts = answer.get("rollouts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let wanted = |entry: &Entry| {
         let named = |target: &String| entry.target.contains(target.as_str()) || entry.id.contains(target.as_str());
-        (selection.state.is_empty() || selection.state.contains(&entry.state))
+        (selection.state.is_empty() || selection.state.iter().any(|state| entry.state.is(*state)))
             && selection.target.as_ref().is_none_or(named)
+            && selection.owner.as_ref().is_none_or(|who| [&entry.by, &entry.owner].contains(&who))
+    };
+    let listed = |entry: &Entry, rollout: &Value| {
+        let active = rollout.get("active").and_then(Value::as_bool).unwrap_or(true);
+        active || entry.state == State::RolledBack || selection.since.is_some() || !selection.state.is_empty()
     };
     let all = rollouts.iter().map(|rollout| (Entry::of(rollout), rollout.clone()));
     let mut chosen: Vec<(Entry, Value)> = all.filter(|(entry, _)| wanted(entry)).collect();
+    for (entry, rollout) in &mut chosen {
+        entry.listed = listed(entry, rollout);
+    }
     chosen.sort_by(|(one, _), (other, _)| {
         let first = match selection.sort {
+            Sort::Urgency if one.state.has_ended() => one.state.cmp(&other.state).then(other.since.cmp(&one.since)),
             Sort::Urgency => one.state.cmp(&other.state).then(one.since.cmp(&other.since)),
             Sort::Started => other.started.cmp(&one.started),
             Sort::Target => one.target.cmp(&other.target),
@@ -189,6 +253,15 @@ pub fn select(answer: &Value, selection: &Selection) -> Vec<(Entry, Value)> {
         first.then(one.id.cmp(&other.id))
     });
     chosen
+}
+
+/// How many have ended how, for programs.
+pub fn ended(entries: &[Entry], since: Timestamp) -> Value {
+    let count = |state| entries.iter().filter(|entry| entry.state == state).count();
+    json!({
+        "since": since, "promoted": count(State::Promoted), "rolledBack": count(State::RolledBack),
+        "superseded": count(State::Superseded),
+    })
 }
 
 /// What a script hears of: a rollout that needs somebody, or one that goes back.
@@ -202,16 +275,21 @@ pub fn exit<'a>(entries: impl Iterator<Item = &'a Entry>) -> Exit {
         | State::Holding
         | State::Observing
         | State::Watched
+        | State::RolledBack
+        | State::Promoted
+        | State::Superseded
         | State::Ended => Exit::Fine,
     };
     entries.map(exit).fold(Exit::Fine, Exit::worse)
 }
 
-/// How many are how, who is there to look after them, then a line each.
-pub fn table(entries: &[Entry], now: Timestamp) -> String {
-    let mut lines = vec![totals(entries, now), String::new()];
+/// How many are how, who is there to look after them, then a line each. Those that have ended are told where it is known
+/// since when.
+pub fn table(entries: &[Entry], since: Option<Timestamp>, now: Timestamp) -> String {
+    let mut lines = vec![totals(entries, since, now), String::new()];
+    let listed: Vec<&Entry> = entries.iter().filter(|entry| entry.listed).collect();
     let width = |of: fn(&Entry) -> &String, least: usize, most: usize| {
-        entries.iter().map(|entry| of(entry).chars().count()).max().unwrap_or(0).clamp(least, most)
+        listed.iter().map(|entry| of(entry).chars().count()).max().unwrap_or(0).clamp(least, most)
     };
     let (targets, releases) = (width(|entry| &entry.target, 6, 30), width(|entry| &entry.release, 7, 24));
     let row = |mark: char, cells: [&str; 7]| {
@@ -222,27 +300,41 @@ pub fn table(entries: &[Entry], now: Timestamp) -> String {
         let room = COLUMNS.saturating_sub(head.chars().count() + by.chars().count()).max(20);
         format!("{head}{}{by}", cut(why, room)).trim_end().to_owned()
     };
-    lines.push(row(' ', ["STATE", "TARGET", "RELEASE", "SHARE", "FOR", "NAME, AND WHY", ""]));
-    lines.extend(entries.iter().map(|entry| {
+    if listed.is_empty() {
+        lines.push("no rollout is running".to_owned());
+    } else {
+        lines.push(row(' ', ["STATE", "TARGET", "RELEASE", "SHARE", "FOR", "NAME, AND WHY", ""]));
+    }
+    lines.extend(listed.iter().map(|entry| {
         let time = entry.since.map(|since| short(now.since(since))).unwrap_or_default();
         let Entry { state, target, release, share, message, id, by, .. } = entry;
         let why = format!("{id}: {message}");
         row(state.mark(), [state.words(), target, release, share, &time, &why, by])
     }));
+    let hidden = entries.len() - listed.len();
+    if let Some(since) = since.filter(|_| hidden > 0) {
+        let span = short(now.since(since));
+        lines.push(format!("  not listed: {hidden} more that ended in the last {span} (coalmine list --since {span})"));
+    }
     lines.join("\n")
 }
 
-/// `NEEDS YOU 1 | ROLLING BACK 0 | PAUSED 0 | RUNNING 14   controller wrote 14:22:01 (20s ago)`
-fn totals(entries: &[Entry], now: Timestamp) -> String {
+/// `NEEDS YOU 1 | RUNNING 14 | LAST 24h: ROLLED BACK 2, PROMOTED 61   controller wrote 14:22:01 (20s ago)`
+fn totals(entries: &[Entry], since: Option<Timestamp>, now: Timestamp) -> String {
     let count = |holds: fn(State) -> bool| entries.iter().filter(|entry| holds(entry.state)).count();
-    let ended = count(|state| state == State::Ended);
     let mut parts = vec![
         format!("NEEDS YOU {}", count(|state| matches!(state, State::NeedsYou | State::Unreadable))),
         format!("ROLLING BACK {}", count(|state| state == State::RollingBack)),
         format!("PAUSED {}", count(|state| state == State::Paused)),
         format!("RUNNING {}", count(State::runs)),
     ];
-    parts.extend((ended > 0).then(|| format!("ENDED {ended}")));
+    if let Some(since) = since {
+        let (back, promoted) = (count(|it| it == State::RolledBack), count(|it| it == State::Promoted));
+        let superseded = Some(count(|it| it == State::Superseded)).filter(|many| *many > 0);
+        let superseded = superseded.map(|many| format!(", SUPERSEDED {many}")).unwrap_or_default();
+        let span = short(now.since(since));
+        parts.push(format!("LAST {span}: ROLLED BACK {back}, PROMOTED {promoted}{superseded}"));
+    }
     let (totals, controller) = (parts.join(" | "), controller(entries, now));
     let gap = if totals.chars().count() + 3 + controller.chars().count() > COLUMNS { "\n" } else { "   " };
     format!("{totals}{gap}{controller}").trim_end().to_owned()

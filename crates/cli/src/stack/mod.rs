@@ -55,12 +55,33 @@ pub struct Where {
     /// The stack that Coalmine was deployed as.
     #[arg(long, default_value = "coalmine", env = "COALMINE_STACK")]
     stack: String,
+    /// A tag of the stack instead of its name, as it was deployed with: `team=shop`.
+    #[arg(long, env = "COALMINE_TAG", value_name = "KEY=VALUE")]
+    tag: Option<Tag>,
     /// The function to ask by its name, instead of looking for the stack's.
     #[arg(long, env = "COALMINE_FUNCTION", value_name = "NAME")]
     function: Option<String>,
     /// Print the answer as one JSON document; `watch` prints one for every look, a line each.
     #[arg(long)]
     pub json: bool,
+}
+
+/// A tag of a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tag {
+    pub key: String,
+    pub value: String,
+}
+
+impl std::str::FromStr for Tag {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok(Self { key: key.to_owned(), value: value.to_owned() }),
+            Some(_) | None => Err("a tag is a key and a value, such as `team=shop`".to_owned()),
+        }
+    }
 }
 
 /// How long to wait for an end.
@@ -110,7 +131,7 @@ pub struct StartArguments {
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct StatusArguments {
-    /// The rollout's name, or the function whose rollout is running: `checkout-42`, `checkout`, `checkout:live`.
+    /// The rollout's name, or the function whose rollout is running, or was last: `checkout-42`, `checkout`, `checkout:live`.
     rollout: String,
     #[command(flatten)]
     patience: Patience,
@@ -118,7 +139,7 @@ pub struct StatusArguments {
     at: Where,
 }
 
-/// Every rollout that is running; those that need somebody come first.
+/// Every rollout that is running, and what became of those before; those that need somebody come first.
 ///
 /// Exit status, the worst of all that are listed only with --exit-code:
 ///   0  nobody has to do anything
@@ -242,18 +263,29 @@ fn status(arguments: &StatusArguments, out: &mut impl Write, err: &mut impl Writ
 
 fn list(arguments: &ListArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
     asking(&arguments.at, "Command", out, err, |stack, out, _| {
-        let answer = stack.ask(&json!({ "command": "list" }))?;
-        let (entries, rollouts): (Vec<list::Entry>, Vec<Value>) =
-            list::select(&answer, &arguments.selection).into_iter().unzip();
-        let document = json!({ "rollouts": rollouts });
+        let (now, selection) = (crate::now(), &arguments.selection);
+        let answer = stack.list(selection.ended_since(now))?;
+        let since = answer.get("endedSince").and_then(Value::as_str).and_then(|since| since.parse().ok());
+        if selection.looks_back() && since.is_none() {
+            let older = "this stack is older than this coalmine and does not tell what has ended; update it";
+            return Err(Refused::Problems(vec![older.to_owned()]));
+        }
+        let (entries, rollouts): (Vec<list::Entry>, Vec<Value>) = list::select(&answer, selection).into_iter().unzip();
+        let listed: Vec<&Value> =
+            entries.iter().zip(&rollouts).filter(|(entry, _)| entry.listed).map(|(_, rollout)| rollout).collect();
+        let mut document = json!({ "rollouts": listed });
+        if let Some(since) = since {
+            document["ended"] = list::ended(&entries, since);
+        }
         let any = answer.get("rollouts").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
         let said = match (entries.is_empty(), any) {
             (true, true) => "no rollout is like that".to_owned(),
             (true, false) => "no rollout is running".to_owned(),
-            (false, _) => list::table(&entries, crate::now()),
+            (false, _) => list::table(&entries, since, now),
         };
         show(&arguments.at, &document, &said, out)?;
-        Ok(if arguments.exit_code { list::exit(entries.iter()) } else { Exit::Fine })
+        let listed = entries.iter().filter(|entry| entry.listed);
+        Ok(if arguments.exit_code { list::exit(listed) } else { Exit::Fine })
     })
 }
 
@@ -278,10 +310,10 @@ fn order(command: &str, arguments: &OrderArguments, out: &mut impl Write, err: &
             // The function that only stops does not list. Whoever may ask no other one names the rollout itself.
             Err(Refused::Problems(problems)) if asked::is_unknown(&problems) => {
                 let found = match at.function {
-                    Some(_) => stack.named(name),
-                    None => Stack::find(&at.stack, None, "Command").and_then(|stack| stack.named(name)),
+                    Some(_) => stack.running(name),
+                    None => Stack::find(at, "Command").and_then(|stack| stack.running(name)),
                 };
-                let (id, ..) = found.map_err(|_| Refused::Problems(problems))?;
+                let id = found.map_err(|_| Refused::Problems(problems))?;
                 stack.ask(&request(&id))?
             }
             answer => answer?,
@@ -382,7 +414,7 @@ pub fn asking<O: Write, E: Write>(
     err: &mut E,
     ask: impl FnOnce(Stack, &mut O, &mut E) -> Result<Exit, Refused>,
 ) -> io::Result<Exit> {
-    let answered = Stack::find(&at.stack, at.function.as_deref(), logical).and_then(|stack| ask(stack, out, err));
+    let answered = Stack::find(at, logical).and_then(|stack| ask(stack, out, err));
     let (said, exit) = match answered {
         Ok(exit) => return Ok(exit),
         Err(Refused::Unwritten(error)) => return Err(error),

@@ -1,4 +1,4 @@
-use super::asked::{is_nothing, running, sentences};
+use super::asked::{ended_last, is_nothing, running, sentences};
 use super::*;
 
 /// A rollout as the table has it, in this phase.
@@ -65,7 +65,8 @@ fn where_the_report_is_stands_below_where_there_is_one() {
     assert!(!evil.contains('\u{1b}') && evil.lines().count() == 3, "{evil:?}");
 }
 
-/// Two rollouts that run, one that needs somebody, one that goes back, one that has ended, and one that nobody can read.
+/// Two rollouts that run, one that needs somebody, one that goes back, three that have ended, of which one has something left
+/// to tell, and one that nobody can read.
 fn listed() -> Value {
     let one = |id: &str, phase: &str, more: Value| {
         let mut rollout = json!({
@@ -84,8 +85,12 @@ fn listed() -> Value {
         one("search", "paused", json!({ "needsYou": true, "message": "rollout search is paused until noon \u{1b}[2J" })),
         one("zoo", "rollingBack", json!({ "writtenAt": "2026-11-21T14:10:40Z" })),
         one("thumbs", "baking", json!({ "follows": true, "since": "2026-11-20T14:05:00Z" })),
-        one("done", "promoted", json!({})),
-    ]})
+        one("done", "promoted", json!({ "active": true, "release": { "owner": "shop" } })),
+        one("fine", "promoted", json!({ "active": false })),
+        one("back", "rolledBack", json!({
+            "active": false, "startedBy": "ada", "message": "rollout back was rolled back at 2026-11-21T14:05:00Z: it failed",
+        })),
+    ], "endedSince": "2026-11-20T14:11:00Z" })
 }
 
 fn listing(arguments: &[&str]) -> (Vec<String>, String, Exit) {
@@ -98,8 +103,10 @@ fn listing(arguments: &[&str]) -> (Vec<String>, String, Exit) {
     let (entries, rollouts): (Vec<list::Entry>, Vec<Value>) =
         list::select(&listed(), &parsed.selection).into_iter().unzip();
     assert!(entries.iter().zip(&rollouts).all(|(entry, rollout)| rollout["id"] == entry.id.as_str()));
-    let ids = entries.iter().map(|entry| entry.id.clone()).collect();
-    (ids, list::table(&entries, AT.parse().unwrap()), list::exit(entries.iter()))
+    let ids = entries.iter().filter(|entry| entry.listed).map(|entry| entry.id.clone()).collect();
+    let now = AT.parse().unwrap();
+    let since = Some(parsed.selection.ended_since(now));
+    (ids, list::table(&entries, since, now), list::exit(entries.iter()))
 }
 
 #[test]
@@ -108,14 +115,17 @@ fn the_list_begins_with_what_needs_somebody() {
     assert_eq!(exit, Exit::Failed);
     assert_eq!(
         table,
-        "NEEDS YOU 2 | ROLLING BACK 1 | PAUSED 0 | RUNNING 2 | ENDED 1   controller wrote 14:10:40 (20s ago)\n\n  \
+        "NEEDS YOU 2 | ROLLING BACK 1 | PAUSED 0 | RUNNING 2 | LAST 24h: ROLLED BACK 1, PROMOTED 2\n\
+         controller wrote 14:10:40 (20s ago)\n\n  \
          STATE         TARGET       RELEASE      SHARE   FOR  NAME, AND WHY\n\
          ! needs you     search:live  v41 -> v42     5 %    6m  search: is paused until noon \\u{1b}[2J  ci\n\
          ! unreadable                                           old: cannot be read: written by a newer ver..\n\
          x rolling back  zoo:live     v41 -> v42     5 %    6m  zoo: is rollingBack  ci\n\
+         x rolled back   back:live    v41 -> v42     5 %    6m  back: it failed  ada\n\
          > holding       cart:live    v41 -> v42    25 %    6m  cart: is baking  ci\n\
          ~ observing     thumbs:live  v41 -> v42     5 %   24h  thumbs: is baking  ci\n\
-         . ended         done:live    v41 -> v42     5 %    6m  done: is promoted  ci"
+         . promoted      done:live    v41 -> v42     5 %    6m  done: is promoted (something is left to..  ci\n  \
+         not listed: 1 more that ended in the last 24h (coalmine list --since 24h)"
     );
     assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
 }
@@ -127,9 +137,14 @@ fn a_list_is_filtered_and_sorted_and_its_exit_status_is_that_of_what_is_left() {
         (&["--state", "needs-you"], &["search"], Exit::Undecided),
         (&["--target", "zoo:"], &["zoo"], Exit::Failed),
         (&["--target", "nothing"], &[], Exit::Fine),
-        (&["--sort", "started", "--target", "a"], &["cart", "search"], Exit::Undecided),
-        (&["--sort", "share", "--state", "holding", "--state", "ended"], &["cart", "done"], Exit::Fine),
-        (&["--sort", "target"], &["old", "cart", "done", "search", "thumbs", "zoo"], Exit::Failed),
+        (&["--sort", "started", "--target", "a"], &["cart", "back", "search"], Exit::Undecided),
+        (&["--sort", "share", "--state", "holding", "--state", "ended"], &["cart", "back", "done", "fine"], Exit::Fine),
+        (&["--sort", "target"], &["old", "back", "cart", "done", "search", "thumbs", "zoo"], Exit::Failed),
+        (&["--since", "24h", "--target", "fine"], &["fine"], Exit::Fine),
+        (&["--state", "promoted"], &["done", "fine"], Exit::Fine),
+        (&["--state", "rolled-back", "--since", "7d"], &["back"], Exit::Fine),
+        (&["--owner", "ada"], &["back"], Exit::Fine),
+        (&["--owner", "shop"], &["done"], Exit::Fine),
     ] {
         let (listed, _, status) = listing(arguments);
         assert_eq!(
@@ -144,11 +159,11 @@ fn a_list_is_filtered_and_sorted_and_its_exit_status_is_that_of_what_is_left() {
 fn a_controller_that_writes_no_more_is_missed() {
     let entries: Vec<list::Entry> =
         list::select(&listed(), &list::Selection::default()).into_iter().map(|(one, _)| one).collect();
-    let late = list::table(&entries, "2026-11-21T14:40:40Z".parse().unwrap());
-    assert_eq!(late.lines().nth(1), Some("NO CONTROLLER SINCE 14:10:40 (30m ago)"), "{late}");
+    let late = list::table(&entries, None, "2026-11-21T14:40:40Z".parse().unwrap());
+    assert!(late.lines().next().unwrap().ends_with("   NO CONTROLLER SINCE 14:10:40 (30m ago)"), "{late}");
     // Of what only waits nothing is written, and nothing follows from that.
     let waiting: Vec<list::Entry> = entries.into_iter().filter(|entry| entry.id == "search").collect();
-    let said = list::table(&waiting, "2026-11-22T14:40:40Z".parse().unwrap());
+    let said = list::table(&waiting, None, "2026-11-22T14:40:40Z".parse().unwrap());
     assert_eq!(said.lines().next(), Some("NEEDS YOU 1 | ROLLING BACK 0 | PAUSED 0 | RUNNING 0"));
 }
 
@@ -179,6 +194,56 @@ fn a_running_rollout_is_found_by_its_target_or_its_function() {
     }
     let Err(Refused::Problems(several)) = running(&listed, "cart") else { panic!("one of two was taken") };
     assert_eq!(several, ["cart has several rollouts: cart-7, cart-8; name one of them"]);
+}
+
+#[test]
+fn where_no_stack_is_found_it_is_said_what_to_do() {
+    #[derive(clap::Parser)]
+    struct Parsed {
+        #[command(flatten)]
+        at: Where,
+    }
+    let at = |arguments: &[&str]| <Parsed as clap::Parser>::parse_from([&["coalmine"], arguments].concat()).at;
+    let found = |meant: &[&str], others: &[&str]| {
+        let [meant, others] = [meant, others].map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+        coalmine_aws::FoundFunctions { meant, others }
+    };
+    let (named, tagged) = (at(&["--stack", "canary"]), at(&["--tag", "team=shop=1"]));
+    let said = |found, at| asked::one_of(&found, at, "Command", Some("eu-west-1"));
+    assert_eq!(said(found(&["a"], &["b"]), &named).as_deref(), Ok("a"));
+    for (found, at, says) in [
+        (found(&["a", "b"], &[]), &named, "several functions may be meant: a, b; name one with --function"),
+        (
+            found(&[], &[]),
+            &named,
+            "no function canary-Command-... is in this account and region (eu-west-1), and nothing else that looks like \
+             Coalmine: see that AWS_PROFILE and AWS_REGION are those of the stack, or deploy it (docs/install.md); without a \
+             stack there is `coalmine run`",
+        ),
+        (
+            found(&[], &["shop-Command-1\u{7}"]),
+            &tagged,
+            "no function Command of a Coalmine with the tag team=shop=1 is in this account and region (eu-west-1). What looks \
+             like it: shop-Command-1\\u{7}; name its stack with --stack, a tag of it with --tag, or the function itself with \
+             --function",
+        ),
+    ] {
+        assert_eq!(said(found, at), Err(says.to_owned()));
+    }
+}
+
+#[test]
+fn what_was_last_on_a_target_is_found_by_it_too() {
+    let one = |id: &str, target: &str, since: &str| json!({ "id": id, "target": target, "since": since });
+    let listed = json!({ "rollouts": [
+        one("cart-7", "cart:live", "2026-11-20T14:00:00Z"), one("cart-8", "cart:live", "2026-11-21T09:00:00Z"),
+        one("cart-b", "cart:beta", "2026-11-19T09:00:00Z"),
+    ]});
+    for (name, found) in [("cart", Some("cart-8")), ("cart:beta", Some("cart-b")), ("car", None)] {
+        assert_eq!(ended_last(&listed, name).as_deref(), found);
+    }
+    let Value::Object(ended) = list::ended(&[], AT.parse().unwrap()) else { panic!("no object") };
+    assert_eq!(ended.keys().collect::<Vec<_>>(), ["promoted", "rolledBack", "since", "superseded"]);
 }
 
 #[test]

@@ -263,7 +263,7 @@ fn expected(look: &Look<'_>, outlook: &Outlook) -> Vec<String> {
             });
         }
         (Phase::Baking { .. }, Some(weight), None) => {
-            said.push(format!("When it goes to {weight} is not to be told yet."))
+            said.push(format!("When it goes to {weight} cannot be said yet."))
         }
         (Phase::Promoting { .. } | Phase::Shifting { .. } | Phase::Paused { .. } | Phase::RollingBack { .. }, _, _)
         | (Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. }, _, _) => {}

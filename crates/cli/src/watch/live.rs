@@ -244,7 +244,13 @@ impl Shown {
             Some(order) => {
                 rows.extend(row(&format!("{} [y]es, any other key: no", order.question(&self.view)), Tone::Ask));
             }
-            None => rows.extend(row(&self.keys(), Tone::Faint)),
+            // What is to be pasted is not broken where that can be helped.
+            None => {
+                let (keys, by_hand) = (self.keys(), format!("by hand: {}", self.view.by_hand));
+                let both = format!("{keys}   {by_hand}");
+                let lines = if both.chars().count() <= width { vec![both] } else { vec![keys, by_hand] };
+                lines.iter().for_each(|line| rows.extend(row(line, Tone::Faint)));
+            }
         }
         rows
     }
@@ -252,7 +258,7 @@ impl Shown {
     fn keys(&self) -> String {
         let orders = Order::ALL.into_iter().rev().filter(|order| order.fits(&self.view)).map(Order::label);
         let keys: Vec<&str> = orders.chain(["[w]hy", "[q]uit"]).collect();
-        format!("{}   by hand: {}", keys.join("  "), self.view.by_hand)
+        keys.join("  ")
     }
 }
 

@@ -17,6 +17,9 @@ pub const COLUMNS: usize = 100;
 /// What is narrower is cut.
 const LEAST_COLUMNS: usize = 40;
 
+/// With less than that, what is not needed is left out.
+const NARROW: usize = 64;
+
 /// Of a name or a sentence.
 const CHARS_MAX: usize = 1_000;
 
@@ -147,7 +150,10 @@ fn tone(view: &View) -> Tone {
 fn head(view: &View, width: usize) -> Vec<Row> {
     let View { target, baseline, canary, .. } = view;
     let what = text::shown(&format!("{target}  {baseline} -> {canary}"), CHARS_MAX);
-    let (headline, time) = (text::shown(&view.headline, CHARS_MAX), clock_seconds(view.looked_at, view.looked_at));
+    // On a narrow screen the headline needs the room.
+    let zone = if width < NARROW { "" } else { " UTC" };
+    let time = format!("{}{zone}", clock_seconds(view.looked_at, view.looked_at));
+    let headline = text::shown(&view.headline, CHARS_MAX);
     let (has, needs) = (width, what.chars().count() + headline.chars().count() + time.len() + 8);
     let mut rows = Vec::new();
     if needs <= has {
@@ -281,11 +287,13 @@ fn header(view: &View, layout: Layout) -> String {
         20.. => format!("  {:<times$}", format!("new/old ({sure} % sure)")),
         _ => format!("  {:<times$}", "new/old"),
     };
-    let bars = match bar {
-        12.. => "rollback <-- | --> promote",
-        _ => "back <- | -> go",
+    // The middle is above the bars' middle, and what stands behind a bar is how far it has come.
+    let (gap, bars) = match bar {
+        12.. => (" ", "rollback <-- | --> promote"),
+        _ => ("  ", "worse<|>fine "),
     };
-    format!("  {:<label$}{:>side$}{:>side$}{ratio}  {bars}", "", "new", "old")
+    let result = Layout::RESULT;
+    format!("  {:<label$}{:>side$}{:>side$}{ratio}{gap}{bars}{:>result$}", "", "new", "old", "so far")
 }
 
 fn row(check: &CheckView, layout: Layout) -> Row {
@@ -372,7 +380,7 @@ fn result(check: &CheckView) -> String {
         Found::ProvenWorse => "WORSE".to_owned(),
         Found::LooksWorse => format!("-{}", part(check.towards_rollback)),
         Found::LooksFine => part(check.towards_proof),
-        Found::CannotTell => "cannot".to_owned(),
+        Found::CannotTell => "unclear".to_owned(),
         Found::NoData => "no data".to_owned(),
         Found::ShownOnly => "shown".to_owned(),
     }

@@ -118,6 +118,51 @@ fn the_screen_in_the_document_is_one_that_was_seen() {
     assert_eq!(shown, text(&view("good-release", 12), 100, None).trim_end());
 }
 
+/// Of which `docs/pictures/watch` has captures: what runs, what was rolled back, what needs somebody.
+const CAPTURED: [(&str, u64); 3] =
+    [("good-release", 12), ("ten-times-the-errors", 15), ("undecided-too-little-traffic", 130)];
+
+/// Columns, and lines.
+const TERMINALS: [(usize, usize); 2] = [(100, 30), (80, 24)];
+
+/// For the real command, which asks whoever reads these files.
+#[test]
+fn what_a_stack_would_answer_is_read_as_what_it_was() {
+    let folder = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("watch/answers");
+    std::fs::create_dir_all(&folder).unwrap();
+    for (name, minutes) in CAPTURED {
+        let outcome = stopped(name, minutes);
+        let mut status = serde_json::to_value(&*outcome.rollout).unwrap();
+        status["message"] = "so it stands".into();
+        let alarms: BTreeMap<&String, AlarmState> =
+            outcome.rollout.spec.alarms.names.iter().map(|name| (name, AlarmState::Ok)).collect();
+        let mut answer =
+            serde_json::json!({ "rollout": status, "minutes": outcome.minutes, "now": outcome.stopped_at });
+        if !outcome.rollout.is_terminal() {
+            answer["alarms"] = serde_json::json!(alarms);
+        }
+        let read: Rollout = serde_json::from_value(answer["rollout"].clone()).unwrap();
+        assert_eq!(read, *outcome.rollout);
+        let at = outcome.stopped_at.to_string().replace('T', " ").replace('Z', "");
+        let answers = serde_json::json!({ "at": at, "rollout": read.id, "status": status, "minutes": answer });
+        std::fs::write(folder.join(format!("{name}.json")), answers.to_string()).unwrap();
+    }
+}
+
+#[test]
+fn the_captures_of_a_terminal_are_what_is_shown_there() {
+    for (name, minutes) in CAPTURED {
+        for (columns, rows) in TERMINALS {
+            let shown = shown(view(name, minutes));
+            let now = shown.view.looked_at;
+            let wanted: String = shown.lines(columns, rows, now).iter().map(|row| plain(row) + "\n").collect();
+            let path = repository(&format!("docs/pictures/watch-{name}-{columns}.txt"));
+            let captured = std::fs::read_to_string(&path).unwrap_or_default();
+            assert_eq!(captured.trim_end(), wanted.trim_end(), "{}: docs/pictures/watch makes it anew", path.display());
+        }
+    }
+}
+
 #[test]
 fn every_screen_fits_and_begins_with_the_headline() {
     for (name, looks) in LOOKS {

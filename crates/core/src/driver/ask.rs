@@ -33,7 +33,7 @@ pub async fn would_start(
         Checked::Begins(rollout, warnings) => Ok(WouldStart::Begins(rollout, warnings)),
         Checked::Answered(Answer::Nothing { message }) => Ok(WouldStart::Nothing(message)),
         Checked::Answered(Answer::Rollout(answer)) => Ok(WouldStart::Nothing(answer.message)),
-        Checked::Answered(Answer::Minutes(_) | Answer::List { .. } | Answer::Deployments { .. }) => {
+        Checked::Answered(Answer::Minutes(_) | Answer::List(_) | Answer::Deployments { .. }) => {
             Ok(WouldStart::Nothing(String::new()))
         }
     }

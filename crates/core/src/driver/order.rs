@@ -1,9 +1,12 @@
 //! Commands: start, steer, look.
 
+use std::collections::BTreeSet;
+
 use super::attend::Visits;
 use super::problems::{failed, problem};
+use super::start::Checked;
 use super::{Context, Settings, minutes, start};
-use crate::command::{Answer, Request, Summary};
+use crate::command::{Answer, Ended, List, Request, RolloutAnswer, Summary};
 use crate::engine::{self, Order, OrderKind};
 use crate::evidence::Evidence;
 use crate::ports::{Budget, Fault, Ports, SaveError};
@@ -36,11 +39,16 @@ async fn answer<P: Ports, B: Budget>(context: &Context<'_, P, B>, request: Reque
     let ports = context.ports;
     match request {
         Request::Start { spec, by } => start::start(context, *spec, by).await,
+        Request::Check { spec } => Ok(match start::check(context, *spec, "nobody".to_owned()).await? {
+            Checked::Answered(answer) => answer,
+            Checked::Begins(rollout, warnings) => {
+                Answer::Rollout(Box::new(RolloutAnswer::imagined(*rollout, warnings)))
+            }
+        }),
         Request::Status { rollout } => Ok(Answer::about(stored(ports, &rollout).await?, Vec::new())),
         Request::Minutes { rollout, from } => minutes::minutes(context, stored(ports, &rollout).await?, from).await,
-        Request::List => {
-            let rollouts = ports.active().await.map_err(failed)?;
-            Ok(Answer::List { rollouts: rollouts.iter().map(Summary::of_stored).collect() })
+        Request::List { ended } => {
+            list(ports, ended, context.now).await.map(|list| Answer::List(Box::new(list))).map_err(failed)
         }
         Request::Deployments => {
             let judged = ports.judged().await.map_err(failed)?;
@@ -48,6 +56,19 @@ async fn answer<P: Ports, B: Budget>(context: &Context<'_, P, B>, request: Reque
         }
         Request::Order { rollout, order } => steer(context, &rollout, &order).await,
     }
+}
+
+async fn list(ports: &impl Ports, ended: Option<Ended>, now: Timestamp) -> Result<List, Fault> {
+    let goes_on = ended.as_ref().is_some_and(|ended| ended.from.is_some());
+    let active = if goes_on { Vec::new() } else { ports.active().await? };
+    let mut rollouts: Vec<Summary> = active.iter().map(Summary::of_stored).collect();
+    let Some(Ended { since, from }) = ended else { return Ok(List { rollouts, ended_since: None, next: None }) };
+    let since = since.before(now);
+    let page = ports.ended(since, from.as_deref()).await?;
+    let told: BTreeSet<String> = rollouts.iter().map(|told| told.id.clone()).collect();
+    // What still has something to tell is among the active ones, too.
+    rollouts.extend(page.rollouts.iter().map(Summary::of_stored).filter(|ended| !told.contains(&ended.id)));
+    Ok(List { rollouts, ended_since: Some(since), next: page.next })
 }
 
 async fn stored(ports: &impl Ports, id: &str) -> Result<Rollout, Vec<Problem>> {

@@ -308,7 +308,7 @@ impl<P: Ports + Stacks, B: Budget> Context<'_, P, B> {
                 line.did.push(message);
                 Ok(Started::Nothing)
             }
-            Ok(command::Answer::Minutes(_) | command::Answer::List { .. } | command::Answer::Deployments { .. }) => {
+            Ok(command::Answer::Minutes(_) | command::Answer::List(_) | command::Answer::Deployments { .. }) => {
                 Ok(Started::Nothing)
             }
             Err(problems) => Err(told(&problems)),

@@ -8,8 +8,8 @@ use crate::cloudformation::Resource;
 use crate::deployment::{DeploymentRef, Hook};
 use crate::observation::{Routing, Split};
 use crate::ports::{
-    Attach, CreateError, DeadMansSwitch, KeepError, RolloutStore, SaveError, SetError, SetWeight, Stacks, Switch,
-    TrafficRouter,
+    Attach, CreateError, DeadMansSwitch, EndedPage, KeepError, RolloutStore, SaveError, SetError, SetWeight, Stacks,
+    Switch, TrafficRouter,
 };
 use crate::rollout::{DecisionRecord, Guest, Phase, Rollout};
 use crate::spec::{Target, Version};
@@ -125,7 +125,47 @@ async fn ending(store: &impl RolloutStore, last: &Rollout) -> Result<(), Broken>
         expect("an alarm does not find what has ended", !naming.contains(&last.id), &naming)?;
     }
     let next = Rollout { id: format!("{}-next", last.id), phase: last.phase.clone(), ..ended.clone() };
-    works("the next rollout takes the target", store.create(&next).await)
+    works("the next rollout takes the target", store.create(&next).await)?;
+    looking_back(store, &ended, &next).await
+}
+
+/// `first` has ended, and `second` has not.
+async fn looking_back(store: &impl RolloutStore, first: &Rollout, second: &Rollout) -> Result<(), Broken> {
+    let at = first.now;
+    let later = at + Span::from_seconds(1);
+    equal(
+        "what has ended is listed, and what runs is not",
+        &since(store, first, at, None).await?,
+        &vec![first.clone()],
+    )?;
+    equal("what ended before is not asked for", &since(store, first, later, None).await?, &Vec::new())?;
+    let over = Rollout { phase: Phase::Promoted { at: later }, ..ended(second) };
+    works("save", store.save(second, &over, None).await)?;
+    let both = vec![over.clone(), first.clone()];
+    equal("what ended last comes first, whole", &since(store, first, at, None).await?, &both)?;
+    equal("at a time, and after it", &since(store, first, later, None).await?, &vec![over.clone()])?;
+    for (place, listed) in
+        [(EndedPage::place(later, &over.id), both), (EndedPage::place(at, &first.id), vec![first.clone()])]
+    {
+        equal("a page begins where it was said", &since(store, first, at, Some(&place)).await?, &listed)?;
+    }
+    let place = EndedPage::place(at, &first.id);
+    equal("a page that lies before all of it is empty", &since(store, first, later, Some(&place)).await?, &Vec::new())
+}
+
+/// `of` and those that were named after it: others may have ended, too.
+async fn since(
+    store: &impl RolloutStore,
+    of: &Rollout,
+    since: Timestamp,
+    from: Option<&str>,
+) -> Result<Vec<Rollout>, Broken> {
+    let page = works("ended", store.ended(since, from).await)?;
+    equal("there is one page", &page.next, &None)?;
+    let read = page.rollouts.into_iter().map(|one| works("every one can be read", one));
+    let mut all = read.collect::<Result<Vec<Rollout>, Broken>>()?;
+    all.retain(|rollout| rollout.id.starts_with(&of.id));
+    Ok(all)
 }
 
 /// What a store keeps of stacks. `resource` was asked for and is not stored yet, and neither is any other.

@@ -12,8 +12,9 @@ use crate::deployment::{Deployment, DeploymentRef, FoundSpec, Hook, HookAnswer};
 use crate::metrics::{Series, SeriesQuery};
 use crate::observation::{AlarmState, Health, Routing, Surroundings, TestOutcome, VersionInfo};
 use crate::ports::{
-    AlarmSource, Attach, CreateError, DeadMansSwitch, Deployments, Detach, Fault, FaultKind, LookError, MetricSource,
-    Notifier, Ports, RolloutStore, SaveError, SetError, SetWeight, Switch, TestRunner, TrafficRouter, Unreadable,
+    AlarmSource, Attach, CreateError, DeadMansSwitch, Deployments, Detach, EndedPage, Fault, FaultKind, LookError,
+    MetricSource, Notifier, Ports, RolloutStore, SaveError, SetError, SetWeight, Switch, TestRunner, TrafficRouter,
+    Unreadable,
 };
 use crate::rollout::{DecisionRecord, Notice, Rollout};
 use crate::sim::executor::yield_once;
@@ -21,7 +22,7 @@ use crate::sim::rng::Rng;
 use crate::sim::timed::{Clock, Service};
 use crate::spec::decode::camel_case;
 use crate::spec::{AlbTarget, Target, Test, Version};
-use crate::units::Weight;
+use crate::units::{Timestamp, Weight};
 
 /// A call takes fewer polls than this. A tick makes some dozens of calls, and a sleep ends after 1 000 polls.
 const MOST_WAITING_POLLS: u64 = 4;
@@ -61,6 +62,9 @@ pub enum Operation {
     Shifting,
     Arm,
     Disarm,
+    /// For people alone: no scenario looks back.
+    #[serde(skip)]
+    Ended,
     #[serde(skip)]
     Resources,
     #[serde(skip)]
@@ -132,6 +136,7 @@ impl Operation {
             Self::Publish => "publish",
             Self::RunTest => "run",
             Self::Judged => "judged",
+            Self::Ended => "ended",
             Self::KeepHook => "keep_hook",
             Self::Hooks => "hooks",
             Self::DropHook => "drop_hook",
@@ -165,7 +170,8 @@ impl Operation {
             Self::Arm | Self::Disarm | Self::KeepResource | Self::Respond => true,
             Self::Look | Self::Version | Self::Health | Self::Survey | Self::Fetch | Self::States => false,
             Self::Active | Self::Load | Self::Holder | Self::NamedByAlarm | Self::Sealed | Self::RunTest => false,
-            Self::Judged | Self::Hooks | Self::Deployment | Self::SpecFor | Self::Shifting | Self::Resources => false,
+            Self::Judged | Self::Ended | Self::Hooks => false,
+            Self::Deployment | Self::SpecFor | Self::Shifting | Self::Resources => false,
         }
     }
 }
@@ -623,6 +629,10 @@ impl<P: Ports> RolloutStore for Faulty<'_, P> {
 
     async fn judged(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
         self.read(Operation::Judged, |ports| ports.judged()).await
+    }
+
+    async fn ended(&self, since: Timestamp, from: Option<&str>) -> Result<EndedPage, Fault> {
+        self.read(Operation::Ended, |ports| ports.ended(since, from)).await
     }
 
     async fn keep_hook(&self, hook: &Hook) -> Result<(), Fault> {

@@ -304,7 +304,7 @@ impl<'a> Run<'a> {
         let event = json!({ "command": "start", "spec": self.scenario.spec, "by": "simulate" });
         match self.command(&event)?.map_err(RunError::Refused)? {
             Answer::Rollout(answer) => Ok(answer.rollout.id),
-            Answer::Minutes(_) | Answer::Nothing { .. } | Answer::List { .. } | Answer::Deployments { .. } => {
+            Answer::Minutes(_) | Answer::Nothing { .. } | Answer::List(_) | Answer::Deployments { .. } => {
                 Err(RunError::Nothing)
             }
         }
@@ -480,7 +480,7 @@ impl<'a> Run<'a> {
         let asked = driver::command(self.world, request, self.world.now(), &budget, &self.scenario.settings);
         match run_now(asked)?.map_err(RunError::Refused)? {
             Answer::Minutes(answer) => Ok(answer.minutes),
-            Answer::Rollout(_) | Answer::Nothing { .. } | Answer::List { .. } | Answer::Deployments { .. } => {
+            Answer::Rollout(_) | Answer::Nothing { .. } | Answer::List(_) | Answer::Deployments { .. } => {
                 Err(RunError::Nothing)
             }
         }
@@ -570,7 +570,7 @@ fn said(answer: Answer) -> String {
         Answer::Rollout(answer) => answer.message,
         Answer::Minutes(answer) => format!("{} minutes", answer.minutes.len()),
         Answer::Nothing { message } => message,
-        Answer::List { rollouts } => format!("{} rollouts", rollouts.len()),
+        Answer::List(list) => format!("{} rollouts", list.rollouts.len()),
         Answer::Deployments { deployments } => format!("{} deployments", deployments.len()),
     }
 }

@@ -599,7 +599,7 @@ fn the_table_of_deployments_says_what_each_came_to() {
         let request = Request::parse(&json!({ "command": "deployments" })).unwrap();
         match run_now(command(world, request, start(), &SimBudget::plenty(), &settings())).unwrap().unwrap() {
             Answer::Deployments { deployments } => deployments,
-            other @ (Answer::Rollout(_) | Answer::Minutes(_) | Answer::Nothing { .. } | Answer::List { .. }) => {
+            other @ (Answer::Rollout(_) | Answer::Minutes(_) | Answer::Nothing { .. } | Answer::List(_)) => {
                 panic!("{other:?}")
             }
         }

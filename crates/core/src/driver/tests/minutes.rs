@@ -99,8 +99,7 @@ fn what_cannot_be_read_is_said_and_nothing_is_written(on: On) {
         let request = Request::Minutes { rollout: "checkout-42".to_owned(), from };
         match run_now(command(&ports, request, now, &SimBudget::plenty(), &settings())).unwrap().unwrap() {
             Answer::Minutes(answer) => *answer,
-            other
-            @ (Answer::Rollout(_) | Answer::Nothing { .. } | Answer::List { .. } | Answer::Deployments { .. }) => {
+            other @ (Answer::Rollout(_) | Answer::Nothing { .. } | Answer::List(_) | Answer::Deployments { .. }) => {
                 panic!("{other:?}")
             }
         }

@@ -5,7 +5,7 @@ use crate::command::{Answer, Request};
 use crate::driver::start::check_size;
 use crate::driver::{Settings, command};
 use crate::observation::{AlarmState, Readiness, VersionInfo};
-use crate::ports::RolloutStore;
+use crate::ports::{EndedPage, RolloutStore};
 use crate::rollout::{Phase, Rollout};
 use crate::sim::budget::SimBudget;
 use crate::sim::executor::run_now;
@@ -33,8 +33,12 @@ fn world(per_second: f64) -> World {
 }
 
 fn ask(world: &World, spec: &Value) -> Result<Answer, Vec<String>> {
+    said(world, &json!({ "command": "start", "spec": spec, "by": "ci" }))
+}
+
+fn said(world: &World, request: &Value) -> Result<Answer, Vec<String>> {
     let told = |problems: Vec<crate::spec::Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let request = Request::parse(&json!({ "command": "start", "spec": spec, "by": "ci" })).map_err(told)?;
+    let request = Request::parse(request).map_err(told)?;
     let settings = Settings { mode: Mode::Enforce, metric_lag: minutes(3), switch: None, deployment_spec: None };
     run_now(command(world, request, start(), &SimBudget::plenty(), &settings)).unwrap().map_err(told)
 }
@@ -111,6 +115,53 @@ fn a_deadline_that_the_proof_cannot_meet_is_said_with_the_numbers() {
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(problems[0].starts_with("deadline: at "), "{problems:?}");
     assert!(problems[0].contains("longer than the deadline of 1h"), "{problems:?}");
+}
+
+#[test]
+fn what_is_only_looked_at_gets_the_same_answer_and_nothing_is_written() {
+    let look = |world: &World, spec: &Value| said(world, &json!({ "command": "check", "spec": spec }));
+    let fine = world(40.0);
+    let Answer::Rollout(answer) = look(&fine, &spec()).unwrap() else { panic!("not a rollout") };
+    assert_eq!(answer.message, "rollout checkout-42 would begin: v41 -> v42. It was only looked at");
+    assert!(fine.rollouts().is_empty());
+    let red = world(40.0);
+    red.set_alarm("red", AlarmState::Alarm);
+    assert_eq!(look(&red, &spec()).unwrap_err(), refused(&red, &spec()));
+    let live = changed(|spec| spec["version"] = "41".into());
+    assert_eq!(look(&fine, &live), ask(&fine, &live));
+}
+
+#[test]
+fn what_has_ended_is_listed_where_it_is_asked_for() {
+    let world = world(40.0);
+    let Answer::Rollout(answer) = ask(&world, &spec()).unwrap() else { panic!("not a rollout") };
+    let begun = answer.rollout;
+    let at = start() + minutes(1);
+    let over =
+        Rollout { phase: Phase::Promoted { at }, outbox: Vec::new(), revision: begun.revision + 1, ..begun.clone() };
+    run_now(world.save(&begun, &over, None)).unwrap().unwrap();
+    let listed = |more: &Value| {
+        let mut request = json!({ "command": "list" });
+        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let Answer::List(list) = said(&world, &request).unwrap() else { panic!("no list") };
+        let told = list.rollouts.iter().map(|one| (one.id.clone(), one.stand.as_ref().map(|stand| stand.active)));
+        (told.collect::<Vec<_>>(), list.ended_since)
+    };
+    let one = vec![("checkout-42".to_owned(), Some(false))];
+    assert_eq!(listed(&json!({})), (vec![], None));
+    assert_eq!(listed(&json!({ "since": "1h" })), (one.clone(), Some(start() - minutes(60))));
+    assert_eq!(listed(&json!({ "since": "2026-11-21T14:01:00Z" })), (one.clone(), Some(at)));
+    assert_eq!(listed(&json!({ "since": "2026-11-21T14:01:01Z" })), (vec![], Some(at + Span::from_seconds(1))));
+    let place = EndedPage::place(at, "checkout-42");
+    assert_eq!(listed(&json!({ "since": "1h", "from": place })).0, one);
+    for (request, path) in [
+        (json!({ "command": "list", "since": "yesterday" }), "since: "),
+        (json!({ "command": "list", "since": 24 }), "since: "),
+        (json!({ "command": "list", "from": "2026" }), "since: "),
+        (json!({ "command": "list", "since": "1h", "from": "\u{1b}" }), "from: "),
+    ] {
+        assert!(said(&world, &request).unwrap_err()[0].starts_with(path), "{request}");
+    }
 }
 
 #[test]
@@ -214,7 +265,7 @@ fn provisioned_concurrency_widens_the_split_check_and_says_so() {
             let warnings = answer.warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
             (answer.rollout.plan.split_tolerance, warnings)
         }
-        other @ (Answer::Minutes(_) | Answer::Nothing { .. } | Answer::List { .. } | Answer::Deployments { .. }) => {
+        other @ (Answer::Minutes(_) | Answer::Nothing { .. } | Answer::List(_) | Answer::Deployments { .. }) => {
             panic!("{other:?}")
         }
     };

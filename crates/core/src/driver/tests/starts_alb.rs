@@ -60,7 +60,7 @@ fn ask(world: &World, spec: &Value) -> Result<RolloutAnswer, Vec<String>> {
     let settings = Settings { mode: Mode::Enforce, metric_lag: minutes(3), switch: None, deployment_spec: None };
     match run_now(command(world, request, start(), &SimBudget::plenty(), &settings)).unwrap().map_err(told)? {
         Answer::Rollout(answer) => Ok(*answer),
-        other @ (Answer::Minutes(_) | Answer::Nothing { .. } | Answer::List { .. } | Answer::Deployments { .. }) => {
+        other @ (Answer::Minutes(_) | Answer::Nothing { .. } | Answer::List(_) | Answer::Deployments { .. }) => {
             panic!("{other:?}")
         }
     }

@@ -17,10 +17,10 @@ pub use tally::{Interval, Tally, exact_interval};
 pub use traffic::{Start, Traffic};
 pub use trial::{End, Trial};
 
-use crate::analysis::{History, JudgePlan, learn, plan};
+use crate::analysis::{History, JudgePlan, learn, plan, plan_auto};
 use crate::metrics::past::{preceded, tells_little};
 use crate::recording::Line;
-use crate::spec::RolloutSpec;
+use crate::spec::{CheckKind, RolloutSpec};
 use crate::units::Span;
 
 use super::rng::Rng;
@@ -51,8 +51,6 @@ pub struct Delay {
 pub enum Refused {
     #[error("it has no step at which both versions have traffic, so there is nothing to compare")]
     NoSteps,
-    #[error("with `auto` the judge chooses the weights while it goes, which is not tried yet; write `steps` to try it")]
-    Auto,
     #[error("no check has data of the old version, so there is no traffic to split")]
     NoTraffic,
     #[error(
@@ -84,9 +82,6 @@ impl Backtest {
     where
         C: IntoIterator<Item = &'l [Line]>,
     {
-        if spec.auto.is_some() {
-            return Err(Refused::Auto);
-        }
         if spec.steps.is_empty() {
             return Err(Refused::NoSteps);
         }
@@ -156,8 +151,17 @@ impl Backtest {
         })
     }
 
-    /// As before a rollout: a day, and more where that tells too little.
     fn learned(&self, traffic: &Traffic, start: Start) -> JudgePlan {
+        let mut plan = self.learned_of_past(traffic, start);
+        let errors = self.spec.checks.iter().position(|check| matches!(check.kind, CheckKind::Errors { .. }));
+        let load = errors.and_then(|errors| traffic.load_before(start, errors));
+        // A budget that is too small for this traffic is refused by a start. Here it is seen what comes of it.
+        let _ = plan_auto(&mut plan, &self.spec, load.as_ref(), self.delay.lag.plus(self.delay.timeout));
+        plan
+    }
+
+    /// As before a rollout: a day, and more where that tells too little.
+    fn learned_of_past(&self, traffic: &Traffic, start: Start) -> JudgePlan {
         let plan = traffic.plan();
         let day = History { minutes: traffic.day_before(start), stretched: vec![None; plan.checks.len()] };
         let places = tells_little(plan, &day);

@@ -244,7 +244,28 @@ fn a_short_recording_is_gone_round_and_one_that_says_nothing_is_refused() {
     assert_eq!(of("", none), Some(Refused::NoTraffic));
     assert_eq!(of("", &short[..5]), Some(Refused::NoTraffic));
     assert_eq!(of("strategy: { allAtOnce: {} }\n", &short), Some(Refused::NoSteps));
-    assert_eq!(of("strategy: { auto: {} }\n", &short), Some(Refused::Auto));
+}
+
+/// The weight follows what is proven: what a bad release costs is what `auto` is for.
+#[test]
+fn auto_promotes_what_is_no_worse_and_spends_less_on_what_is() {
+    let long = recorded(2880, 2_400, 0.004, 1, 31);
+    let runs = 20;
+    let of = |strategy: &str, change: Option<Change>| {
+        let spec = spec(&format!("{strategy}checks: [ errors: {{ tolerate: 0.5pt }} ]\n"));
+        let backtest = Backtest::new(&spec, [long.as_slice()], DELAY, 7).unwrap();
+        tried(&backtest, runs, change)
+    };
+    let (auto, half) =
+        ("strategy: { auto: { harmBudget: 40 } }\n", "strategy: { canary: { weight: 50%, bake: 5m } }\n");
+    let same = of(auto, None);
+    assert!(same.rolled_back <= 1 && same.promoted >= 18, "{same:?}");
+    let worse = |strategy: &str| of(strategy, Some(Change::Points { check: 0, points: 0.1 }));
+    let (careful, careless) = (worse(auto), worse(half));
+    assert_eq!((careful.rolled_back, careless.rolled_back), (runs, runs));
+    // A tenth of them failed: about the budget, where half of all traffic costs many times as much.
+    let failed = |tally: &Tally| tally.requests_until_back[tally.requests_until_back.len() / 2] * 0.1;
+    assert!(failed(&careful) < 80.0 && failed(&careless) > 240.0, "{careful:?} {careless:?}");
 }
 
 /// A handful of lines may be weeks apart, and a recording may have thousands of such cases.

@@ -1,7 +1,7 @@
 //! What one version did, minute by minute, and where in it a release may begin.
 
 use crate::analysis::replay::past;
-use crate::analysis::{HistoryMinute, JudgePlan, Measured};
+use crate::analysis::{HistoryMinute, JudgePlan, Load, Measured};
 use crate::metrics::past::{DAY, FARTHEST};
 use crate::recording::{Line, When};
 use crate::spec::CheckMode;
@@ -16,6 +16,9 @@ const AFTER_DEADLINE: i64 = 3;
 /// Minutes that are kept of a case, from its first one on: a recording with a hole of years is no recording of minutes that
 /// would have to be kept.
 pub(super) const LONGEST: i64 = FARTHEST + DAY;
+
+/// What a start looks at to know the traffic.
+const HOUR: i64 = 60;
 
 /// Fewer minutes with data are no traffic.
 const MINUTES_LEAST: usize = 10;
@@ -147,6 +150,19 @@ impl Traffic {
 
     pub(super) fn day_before(&self, start: Start) -> Vec<HistoryMinute> {
         self.before(start, self.past, |_, measured| measured.clone())
+    }
+
+    /// What a start knows of the traffic: the hour before it, of a check that counts events.
+    pub(super) fn load_before(&self, start: Start, check: usize) -> Option<Load> {
+        let hour = self.before(start, HOUR.min(self.past), |_, measured| measured.clone());
+        let counts = hour.iter().filter_map(|minute| match minute.measured.get(check)? {
+            Some(Measured::Count(count)) => Some((1.0, count.requests, count.events)),
+            Some(Measured::Bins(_) | Measured::Level(_)) | None => None,
+        });
+        let (minutes, requests, events) = counts.fold((0.0, 0.0, 0.0), |(minutes, requests, events), one| {
+            (minutes + one.0, requests + one.1, events + one.2)
+        });
+        (requests > 0.0).then(|| Load { requests_per_minute: requests / minutes, error_rate: events / requests })
     }
 
     /// What was before that day, of some checks.

@@ -1,6 +1,6 @@
 //! One release of the pretended new version, from its first weight to its end.
 
-use crate::analysis::{Asked, Doubt, Judge, JudgePlan, Measured, MinuteSample, Samples};
+use crate::analysis::{Asked, AutoPlan, Doubt, Judge, JudgePlan, Measured, MinuteSample, Samples, Verdict};
 use crate::engine::CLOSED_AFTER;
 use crate::spec::{Advance, Ending, RolloutSpec, Step};
 use crate::units::{Minute, Span, Weight};
@@ -13,6 +13,9 @@ const LOOKS_AT: Span = Span::from_seconds(20);
 
 /// A version may go this long without data before a step that asks for no proof holds.
 const SILENCE_MINUTES: i64 = 15;
+
+/// Minutes without data of both versions with which a chosen weight may still rise.
+const QUIET_MINUTES: i64 = 3;
 
 /// How a release ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +54,18 @@ struct Release<'a> {
     passes: Vec<bool>,
     /// The newest minute with data of both versions.
     newest: Option<i64>,
+    auto: Option<Chooser>,
+}
+
+/// With `auto` the one step's weight is chosen minute by minute.
+struct Chooser {
+    plan: AutoPlan,
+    /// The weight now.
+    weight: Weight,
+    /// The brake was pulled at a high weight.
+    dropped: bool,
+    /// Minutes from one raise to the next.
+    rest: i64,
 }
 
 /// What happens to a step at a look.
@@ -70,8 +85,14 @@ pub(super) fn run<'m>(
 ) -> Trial {
     let (start, _) = minutes(0);
     let judge = Judge::new(plan, Asked::EveryStep);
+    let auto = plan.auto.map(|auto| Chooser {
+        plan: auto,
+        weight: spec.target.settable(auto.first()),
+        dropped: false,
+        rest: i64::try_from(plan.minutes_between_raises()).unwrap_or(i64::MAX),
+    });
     let mut release =
-        Release { spec, delay, judge, start, step: 0, since: 0, proof: None, passes: Vec::new(), newest: None };
+        Release { spec, delay, judge, start, step: 0, since: 0, proof: None, passes: Vec::new(), newest: None, auto };
     let (mut waiting, mut requests) = (Vec::new(), 0.0);
     let deadline = spec.deadline.minutes_ceil();
     for now in 0.. {
@@ -106,6 +127,9 @@ pub(super) fn run<'m>(
 
 impl Release<'_> {
     fn weight(&self) -> Weight {
+        if let Some(Chooser { weight, .. }) = self.auto {
+            return weight;
+        }
         let step = self.spec.steps.get(self.step);
         self.spec.target.settable(step.map_or(Weight::ZERO, |step| step.weight))
     }
@@ -123,6 +147,9 @@ impl Release<'_> {
     fn next(&mut self, now: i64) -> Next {
         let Some(step) = self.spec.steps.get(self.step) else { return Next::Leave };
         let spent = Span::from_minutes(u64::try_from(now - self.since).unwrap_or(0));
+        if self.auto.is_some() {
+            return self.choose(now);
+        }
         let may_leave = match step.advance {
             Advance::OnProof => self.is_proven(now),
             Advance::UnlessHarm => spent >= step.bake && !self.holds(now),
@@ -131,6 +158,34 @@ impl Release<'_> {
             return Next::Leave;
         }
         if is_over(step, spent) && !may_leave { Next::GiveUp } else { Next::Stay }
+    }
+
+    /// As `engine::auto` does: up when what is proven allows, down when it does not, and at the largest weight the proof.
+    fn choose(&mut self, now: i64) -> Next {
+        let proven = self.is_proven(now);
+        let (advice, missing) = (self.judge.advice(), self.is_missing(now));
+        let analysis = self.judge.analysis(&self.samples());
+        let (Some(auto), Some(advice)) = (&mut self.auto, advice) else { return Next::Stay };
+        let largest = self.spec.target.settable(auto.plan.largest);
+        if auto.weight >= largest && (proven || analysis.verdict == Verdict::Pass && !advice.brake) {
+            return if proven { Next::Leave } else { Next::Stay };
+        }
+        let wanted = auto.plan.next(&advice, auto.weight, auto.dropped).map(|weight| self.spec.target.settable(weight));
+        let Some(next) = wanted.filter(|next| *next != auto.weight) else { return Next::Stay };
+        let blind = matches!(analysis.doubt, Some(Doubt::Blind | Doubt::SplitUnexpected));
+        let rests = now - self.since < if next > auto.weight { auto.rest } else { 1 };
+        if rests || next > auto.weight && (missing || blind) {
+            return Next::Stay;
+        }
+        auto.dropped |= AutoPlan::is_drop(auto.weight, next);
+        auto.weight = next;
+        (self.since, self.proof) = (now, None);
+        Next::Stay
+    }
+
+    /// Whether the newest of the minutes whose metrics must have come have none of both versions.
+    fn is_missing(&self, now: i64) -> bool {
+        self.newest.is_none_or(|newest| newest + QUIET_MINUTES < self.settled_before(now))
     }
 
     /// Whether settled minutes prove the step, and, where much more traffic follows, those that had passed when they first

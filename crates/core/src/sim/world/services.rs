@@ -9,12 +9,13 @@ use crate::deployment::Hook;
 use crate::metrics::{Series, SeriesQuery, Stat};
 use crate::observation::{AlarmState, TestOutcome};
 use crate::ports::{
-    AlarmSource, CreateError, Fault, FaultKind, MetricSource, Notifier, RolloutStore, SaveError, TestRunner, Unreadable,
+    AlarmSource, CreateError, EndedPage, Fault, FaultKind, MetricSource, Notifier, RolloutStore, SaveError, TestRunner,
+    Unreadable,
 };
 use crate::rollout::{DecisionRecord, Notice, Rollout};
 use crate::sim::durations::{self, Durations};
 use crate::spec::{Target, Test, Version};
-use crate::units::Minute;
+use crate::units::{Minute, Timestamp};
 
 /// CloudWatch refuses more queries than this in one GetMetricData call; the port takes any number and splits them, so
 /// here it is only a limit on nonsense: 1 000 rollouts with 20 series each.
@@ -171,6 +172,11 @@ impl RolloutStore for World {
             state.rollouts.values().filter(|rollout| rollout.guest.is_some()).collect();
         judged.sort_by_key(|rollout| (rollout.started_at, &rollout.id));
         Ok(judged.into_iter().map(|rollout| state.read(rollout)).collect())
+    }
+
+    async fn ended(&self, since: Timestamp, from: Option<&str>) -> Result<EndedPage, Fault> {
+        let state = self.lock();
+        Ok(EndedPage::of(state.rollouts.values().map(|rollout| state.read(rollout)), since, from))
     }
 
     async fn keep_hook(&self, hook: &Hook) -> Result<(), Fault> {
