@@ -133,3 +133,37 @@ fn numbers(value: &Value) -> Vec<f64> {
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| value.as_str().unwrap().parse().unwrap())
 }
+
+/// By halving alone, which needs no start and no slope.
+fn closest_by_halves([r, d]: [f64; 2], guess: Rates, share: f64) -> f64 {
+    let (mut low, mut high) = (((guess.canary - d) / r).max(0.0), guess.baseline.min((1.0 - d) / r));
+    for _ in 0..200 {
+        let s = 0.5 * (low + high);
+        let a = r * s + d;
+        let of_canary = r * share * (a - guess.canary) * s * (1.0 - s);
+        let of_baseline = (1.0 - share) * (s - guess.baseline) * a * (1.0 - a);
+        if of_canary + of_baseline < 0.0 { low = s } else { high = s }
+    }
+    0.5 * (low + high)
+}
+
+#[test]
+fn the_closest_pair_is_found_whatever_the_margin_and_the_rates_are() {
+    let mut found = 0;
+    for margin in [[1.0, 1e-9], [1.0, 1e-5], [1.0, 0.005], [1.0, 0.5], [1.5, 0.0], [2.0, 0.01], [0.7, 0.02], [1e4, 0.0]]
+    {
+        for baseline in [1e-12, 1e-6, 1e-3, 0.01, 0.3, 0.5, 0.9, 0.999] {
+            for canary in [0.2, 0.9, 1.0, 1.2].map(|times| times * baseline) {
+                for share in [1e-6, 0.05, 0.5, 0.95, 0.999_999] {
+                    let guess = Rates { baseline, canary };
+                    let Some(closest) = Margin::new(margin[0], margin[1]).closest(guess, share) else { continue };
+                    let expected = closest_by_halves(margin, guess, share);
+                    let differs = (closest.baseline - expected).abs();
+                    assert!(differs <= 1e-9 * expected, "{margin:?} {guess:?} {share}: {closest:?}, {expected}");
+                    found += 1;
+                }
+            }
+        }
+    }
+    assert!(found > 500, "{found}");
+}
