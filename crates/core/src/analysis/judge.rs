@@ -13,7 +13,7 @@ use super::digest::settled_digest;
 use super::outside::Together;
 use super::split::SplitWatch;
 use super::{
-    Advice, Analysis, Comparison, Doubt, Evidence, JudgePlan, MinuteSample, PlannedCheck, Samples, Verdict, words,
+    Advice, Analysis, Comparison, Doubt, Evidence, JudgePlan, MinuteSample, Pair, PlannedCheck, Samples, Verdict, words,
 };
 
 /// Evidence for harm, as a factor, from which a canary that is not proven worse *looks* worse. Three times as likely
@@ -128,14 +128,14 @@ impl<'p> Judge<'p> {
         let look = Look { minute: sample.minute, weight: sample.weight, raised, mixed: self.mixed, in_step, settled };
         self.split.see(sample, self.moving);
         for (index, (course, level)) in self.courses.iter_mut().zip(&mut self.levels).enumerate() {
-            let pair = sample.pairs.get(index).cloned().unwrap_or_default();
+            let pair = sample.pairs.get(index).unwrap_or(&Pair::NOTHING);
             if let Some(course) = course {
-                course.see(look, &pair);
+                course.see(look, pair);
             }
             if let Some(level) = level {
-                level.see(look, &pair);
+                level.see(look, pair);
             }
-            self.together[index].see(&pair);
+            self.together[index].see(pair);
         }
     }
 
@@ -176,7 +176,7 @@ impl<'p> Judge<'p> {
             any = true;
             course.as_ref().is_some_and(proven)
         });
-        proven && any && self.split.found().is_none() && !self.levels_hold()
+        proven && any && !self.split.is_unexpected() && !self.levels_hold()
     }
 
     /// Whether a gauge that counts looks worse, or has no data.

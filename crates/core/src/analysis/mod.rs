@@ -385,6 +385,9 @@ pub struct Pair {
 }
 
 impl Pair {
+    /// Both are missing.
+    const NOTHING: Self = Self { baseline: None, canary: None };
+
     #[must_use]
     pub fn of(baseline: Option<Count>, canary: Option<Count>) -> Self {
         Self { baseline: baseline.map(Measured::Count), canary: canary.map(Measured::Count) }

@@ -57,8 +57,8 @@ pub(super) struct SplitWatch {
     /// Requests of the last minute, canary first, until the next one has the same weight.
     last: Option<(f64, f64)>,
     changed: Option<Minute>,
-    /// The stretch whose share was furthest off.
-    furthest: Option<(f64, Stretch)>,
+    /// Each stretch as it was after each of its minutes that counts.
+    seen: Vec<Stretch>,
 }
 
 /// Minutes at one weight.
@@ -89,7 +89,7 @@ impl Stretch {
 impl SplitWatch {
     pub fn new(plan: &JudgePlan) -> Self {
         let tolerated = plan.split_tolerance.clamp(0.0, 1.0);
-        Self { tolerated, before: 0.0, now: Stretch::at(Weight::ZERO), last: None, changed: None, furthest: None }
+        Self { tolerated, before: 0.0, now: Stretch::at(Weight::ZERO), last: None, changed: None, seen: Vec::new() }
     }
 
     /// Takes one minute in. `moving`: its weight is not known.
@@ -121,18 +121,40 @@ impl SplitWatch {
         }
         self.now.canary += canary;
         self.now.baseline += baseline;
-        let evidence = self.now.ln_e(self.tolerated);
-        if self.furthest.is_none_or(|(most, _)| evidence > most) {
-            self.furthest = Some((evidence, self.now));
-        }
+        self.seen.push(self.now);
     }
 
-    /// What is wrong with the split now. One that has become right again outweighs it in time.
+    /// ln of the evidence that something is wrong with the split now. One that has become right again outweighs it in
+    /// time.
+    fn evidence(&self) -> f64 {
+        if self.seen.is_empty() { 0.0 } else { self.before + self.now.ln_e(self.tolerated) }
+    }
+
+    pub fn is_unexpected(&self) -> bool {
+        self.evidence() >= threshold()
+    }
+
+    /// The stretch whose share was furthest off. Only a split that is wrong has somebody ask.
+    fn furthest(&self) -> Option<Stretch> {
+        let mut most: Option<(f64, Stretch)> = None;
+        for stretch in &self.seen {
+            let evidence = stretch.ln_e(self.tolerated);
+            if most.is_none_or(|(most, _)| evidence > most) {
+                most = Some((evidence, *stretch));
+            }
+        }
+        most.map(|(_, stretch)| stretch)
+    }
+
+    /// What is wrong with the split now.
     pub fn found(&self) -> Option<SplitFound> {
-        let (_, stretch) = self.furthest?;
-        let (evidence, threshold) = (self.before + self.now.ln_e(self.tolerated), -ALPHA.ln());
+        let (evidence, threshold) = (self.evidence(), threshold());
+        if evidence < threshold {
+            return None;
+        }
+        let stretch = self.furthest()?;
         let all = stretch.canary + stretch.baseline;
-        (evidence >= threshold && all > 0.0).then(|| SplitFound {
+        (all > 0.0).then(|| SplitFound {
             weight: stretch.weight,
             canary: stretch.canary,
             baseline: stretch.baseline,
@@ -149,6 +171,11 @@ impl SplitWatch {
             ),
         })
     }
+}
+
+/// What the evidence must reach, as a logarithm.
+fn threshold() -> f64 {
+    -ALPHA.ln()
 }
 
 /// Requests of both versions, canary first.

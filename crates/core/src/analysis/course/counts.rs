@@ -1,9 +1,9 @@
 //! Events out of requests.
 
 use super::excess::{Excess, Risk};
-use super::harm::{Bet, Evident, Lanes, Weighing, guard_bar};
+use super::harm::{Bet, Evident, Lanes, Second, Weighing, guard_bar};
 use super::proof::{Exposure, Proofs, Worth, predicted};
-use super::{Asked, Harm, Look, Newest, Prospect, Reading, StepMinutes, Warmth};
+use super::{Asked, Look, Newest, Prospect, Reading, StepMinutes, Warmth};
 use crate::analysis::bars::Bars;
 use crate::analysis::stats::{
     CanaryScatter, Dispersion, Guard, HarmBets, HarmNull, HarmProcess, Margin, PredictedShare, Rates, RatioInterval,
@@ -44,9 +44,24 @@ struct CountsHarm {
     bets: HarmBets,
     lanes: Lanes,
     catastrophe: HarmProcess,
-    guard: Guard,
     past: Option<Past>,
+    second: CountsSecond,
+}
+
+/// What the second key is made of.
+#[derive(Debug)]
+struct CountsSecond {
+    guard: Guard,
     scatter: CanaryScatter,
+    /// Of the newest minute.
+    dispersion: f64,
+}
+
+impl CountsSecond {
+    fn now(&self) -> Second {
+        let Self { guard, scatter, dispersion } = self;
+        Second { guard: guard.ln_e(), dispersion: *dispersion, excess: scatter.dispersion() / dispersion }
+    }
 }
 
 /// What the history says, and how it goes on.
@@ -83,8 +98,12 @@ impl CountsCourse {
         self.harm.lanes.bars()
     }
 
-    pub fn harm(&self) -> &Harm {
-        self.harm.lanes.harm()
+    pub fn proven_worse(&self) -> Option<Minute> {
+        self.harm.lanes.proven().map(|(minute, _)| minute)
+    }
+
+    pub fn harm_now(&self) -> f64 {
+        self.harm.lanes.now()
     }
 
     pub fn see(&mut self, look: Look, pair: &Pair) {
@@ -145,7 +164,7 @@ impl CountsCourse {
             canary: self.canary,
             baseline: self.baseline,
             events_over_tolerance: self.strata.iter().map(|stratum| over_tolerance(stratum, tolerance)).sum(),
-            harm: *self.harm(),
+            harm: self.harm.lanes.harm(|| self.harm.second.now()),
             promotion,
             requests_missing,
             prospect: self.prospect(step, requests_missing),
@@ -214,9 +233,8 @@ impl CountsHarm {
             null,
             bets: HarmBets::new(null),
             catastrophe: HarmProcess::new(HarmNull::NO_CATASTROPHE, plan.begins()),
-            guard: Guard::default(),
             past,
-            scatter: CanaryScatter::default(),
+            second: CountsSecond { guard: Guard::default(), scatter: CanaryScatter::default(), dispersion: 1.0 },
         }
     }
 
@@ -226,19 +244,14 @@ impl CountsHarm {
     }
 
     fn observe(&mut self, minute: Minute, stratum: &Stratum) {
-        self.guard.observe(&self.null.as_exposed(stratum));
-        self.scatter.observe(stratum.n_c, stratum.x_c);
+        self.second.guard.observe(&self.null.as_exposed(stratum));
+        self.second.scatter.observe(stratum.n_c, stratum.x_c);
         let dispersion = self.past.as_mut().map_or(1.0, |past| past.next(stratum));
+        self.second.dispersion = dispersion;
         self.catastrophe.observe_dispersed(stratum, dispersion);
         let bets = self.bets.ln_e(stratum).map(|ln_e| Bet { ln_e, dispersion });
-        self.lanes.observe(&Evident {
-            minute,
-            bets: &bets,
-            dispersion,
-            excess: self.scatter.dispersion() / dispersion,
-            guard: self.guard.ln_e(),
-            catastrophe: self.catastrophe.ln_e(),
-        });
+        let evident = Evident { minute, bets: &bets, catastrophe: self.catastrophe.ln_e() };
+        self.lanes.observe(&evident, || self.second.now());
     }
 }
 

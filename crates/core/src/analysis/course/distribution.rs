@@ -6,7 +6,7 @@
 //! when the canary has few environments, so harm takes two minutes here; what times out is an error, and seen as that.
 
 use super::excess::Risk;
-use super::harm::{Bet, Evident, Lanes, Weighing, guard_bar};
+use super::harm::{Bet, Evident, Lane, Lanes, Second, Weighing, guard_bar};
 use super::proof::{Exposure, Worth};
 use super::thresholds::{Quantile, Threshold, edge_for};
 use super::warming::Warming;
@@ -89,21 +89,6 @@ struct Compared {
     guards: [Guard; 3],
 }
 
-/// What one minute says of harm.
-struct Weighed {
-    bets: Vec<Bet>,
-    dispersion: f64,
-    excess: f64,
-    guard: f64,
-}
-
-impl Weighed {
-    fn evident(&self, minute: Minute) -> Evident<'_> {
-        let Self { bets, dispersion, excess, guard } = self;
-        Evident { minute, bets, dispersion: *dispersion, excess: *excess, guard: *guard, catastrophe: 0.0 }
-    }
-}
-
 impl DistributionCourse {
     pub fn new(plan: &JudgePlan, check: &PlannedCheck, asked: Asked) -> Option<Self> {
         let planned = check.distribution.clone()?;
@@ -146,15 +131,21 @@ impl DistributionCourse {
     }
 
     /// Harm of a canary that may only be cold is proven once it is proven again, by later requests.
-    pub fn harm(&self) -> Harm {
-        match &self.again {
-            None => *self.lanes.harm(),
-            Some(again) => {
-                let first = self.lanes.harm();
-                let now = if self.is_suspended() { first.most } else { first.now };
-                Harm { proven: again.lanes.harm().proven, now, ..*first }
-            }
-        }
+    fn harm(&self) -> Harm {
+        let first = self.lanes.harm(|| self.compared.as_ref().map_or(Second::NOTHING, Compared::second));
+        Harm { proven: self.proven(), now: self.harm_now(), ..first }
+    }
+
+    fn proven(&self) -> Option<(Minute, Lane)> {
+        self.again.as_ref().map_or(&self.lanes, |again| &again.lanes).proven()
+    }
+
+    pub fn proven_worse(&self) -> Option<Minute> {
+        self.proven().map(|(minute, _)| minute)
+    }
+
+    pub fn harm_now(&self) -> f64 {
+        if self.is_suspended() { self.lanes.most() } else { self.lanes.now() }
     }
 
     /// Whether harm that was proven once may still be proven again.
@@ -193,12 +184,13 @@ impl DistributionCourse {
                 let all = minute.above(0);
                 self.exposure.add(&all);
                 self.judged += all.n_c;
-                let weighed = compared.weigh(&minute, &self.reference, self.weighing.map(|weighing| weighing.z));
-                let was_proven = self.lanes.harm().proven.is_some();
-                self.lanes.observe(&weighed.evident(look.minute));
+                let bets = compared.weigh(&minute, &self.reference, self.weighing.map(|weighing| weighing.z));
+                let evident = Evident { minute: look.minute, bets: &bets, catastrophe: 0.0 };
+                let was_proven = self.lanes.proven().is_some();
+                self.lanes.observe(&evident, || compared.second());
                 if let Some(again) = &mut self.again {
-                    again.lanes.observe(&weighed.evident(look.minute));
-                } else if !was_proven && self.lanes.harm().proven.is_some() && self.is_cold(look.weight) {
+                    again.lanes.observe(&evident, || compared.second());
+                } else if !was_proven && self.lanes.proven().is_some() && self.is_cold(look.weight) {
                     self.again = Some(Again { lanes: self.fresh.clone(), requests: self.judged });
                 }
             }
@@ -291,7 +283,8 @@ impl DistributionCourse {
             let higher = rebinned(&plain, edges, &stretched(edges, self.planned.stretch));
             (plain.clone(), higher.unwrap_or(plain))
         });
-        let odds = |bins: &[f64], edge: usize| logit(Reference::starting_from(bins.to_vec()).share_above(edge));
+        let [plain, stretched] = [plain, stretched].map(Reference::starting_from);
+        let odds = |reference: &Reference, edge: usize| logit(reference.share_above(edge));
         (0..edges.len()).map(|edge| odds(&stretched, edge) - odds(&plain, edge)).collect()
     }
 
@@ -329,7 +322,7 @@ impl DistributionCourse {
     }
 
     fn warmth(&self) -> Warmth {
-        if self.is_suspended() && self.harm().proven.is_none() {
+        if self.is_suspended() && self.proven().is_none() {
             Warmth::Cold
         } else if self.warming.is_over(self.planned.warm_up) {
             Warmth::Warm
@@ -387,9 +380,9 @@ impl Compared {
     }
 
     /// Evidence for harm. The bets know the past minutes only; `z` is how careful the history is read, if there is one.
-    fn weigh(&mut self, minute: &Pairing<'_>, reference: &Reference, z: Option<f64>) -> Weighed {
+    fn weigh(&mut self, minute: &Pairing<'_>, reference: &Reference, z: Option<f64>) -> [Bet; Dictionary::BETS] {
         for threshold in &mut self.thresholds {
-            threshold.observe(minute.above(threshold.edge));
+            threshold.observe(minute.above(threshold.edge), z);
         }
         let [ranks, p95, p99] = &mut self.guards;
         if let Some(score) = minute.rank_score() {
@@ -400,34 +393,25 @@ impl Compared {
                 guard.observe(&minute.above(*edge));
             }
         }
-        let worth = |edge: usize| {
-            let threshold = self.threshold(edge).zip(z);
-            threshold.map_or(1.0, |(threshold, z)| threshold.worth(&minute.above(edge), z))
-        };
-        let by_edge: Vec<(usize, f64)> =
-            self.thresholds.iter().map(|threshold| (threshold.edge, worth(threshold.edge))).collect();
-        let of_edge = |edge: usize| by_edge.iter().find(|(known, _)| *known == edge).map_or(1.0, |(_, worth)| *worth);
         let contrast = request_contrast(&minute.above(0));
         let of_ranks = self.ranks.zip(z).map_or(1.0, |(ranks, z)| ranks.of_contrast(contrast, z));
-        let ln_e = self.dictionary.ln_e(minute, reference);
-        let bets: Vec<Bet> = ln_e
-            .into_iter()
-            .zip(self.dictionary.scored())
-            .map(|(ln_e, scored)| {
-                let dispersion = match scored {
-                    Scored::Above(edge) => of_edge(edge),
-                    Scored::Ranks => of_ranks,
-                };
-                Bet { ln_e, dispersion }
-            })
-            .collect();
-        let excess = [P50, P95, P99].into_iter().filter_map(|place| self.at_place(place));
-        let excess = excess.map(|threshold| threshold.scatter.dispersion() / of_edge(threshold.edge));
-        Weighed {
-            bets,
-            dispersion: self.telling().map_or(1.0, |threshold| of_edge(threshold.edge)),
-            excess: excess.fold(1.0, f64::max),
+        let mut bets = self.dictionary.ln_e(minute, reference).map(|ln_e| Bet { ln_e, dispersion: of_ranks });
+        for (bet, scored) in bets.iter_mut().zip(self.dictionary.scored()).filter(|_| z.is_some()) {
+            if let Scored::Above(edge) = scored {
+                bet.dispersion = self.threshold(edge).map_or(1.0, |threshold| threshold.worth);
+            }
+        }
+        bets
+    }
+
+    /// What else the minutes so far say.
+    fn second(&self) -> Second {
+        let watched = [P50, P95, P99].into_iter().filter_map(|place| self.at_place(place));
+        let excess = watched.map(|threshold| threshold.scatter.dispersion() / threshold.worth);
+        Second {
             guard: ln_mean_exp(&self.guards.each_ref().map(Guard::ln_e)),
+            dispersion: self.telling().map_or(1.0, |threshold| threshold.worth),
+            excess: excess.fold(1.0, f64::max),
         }
     }
 

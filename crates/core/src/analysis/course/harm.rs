@@ -70,14 +70,25 @@ pub(in crate::analysis) struct Evident<'b> {
     pub minute: Minute,
     /// One per bet, always in the same order.
     pub bets: &'b [Bet],
-    /// The dispersion that is shown.
+    /// ln E against a catastrophe, this minute included; 0 where nothing could be one.
+    pub catastrophe: f64,
+}
+
+/// What else there is to know after a minute. Nothing is decided by it without the plain key, so it is only worked out
+/// for minutes that have that, and for people.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::analysis) struct Second {
+    /// ln G of the t-test over minutes.
+    pub guard: f64,
+    /// The newest minute's dispersion that is shown.
     pub dispersion: f64,
     /// How much more the canary scatters than that, as a factor; at most 1 where it does not.
     pub excess: f64,
-    /// ln G of the t-test over minutes, this one included.
-    pub guard: f64,
-    /// ln E against a catastrophe, this minute included; 0 where nothing could be one.
-    pub catastrophe: f64,
+}
+
+impl Second {
+    /// Before there is anything to compare.
+    pub const NOTHING: Self = Self { guard: 0.0, dispersion: 1.0, excess: 1.0 };
 }
 
 /// One bet's minute.
@@ -158,8 +169,27 @@ impl Lanes {
         }
     }
 
-    pub fn harm(&self) -> &Harm {
-        &self.harm
+    /// All of it, as of now.
+    pub fn harm(&self, second: impl FnOnce() -> Second) -> Harm {
+        let mut harm = self.harm;
+        if harm.proven.is_none() {
+            self.weigh(&mut harm, &second());
+        }
+        harm
+    }
+
+    /// First minute at which harm was proven, and how.
+    pub fn proven(&self) -> Option<(Minute, Lane)> {
+        self.harm.proven
+    }
+
+    /// ln E: now, and at most so far.
+    pub fn now(&self) -> f64 {
+        self.harm.now
+    }
+
+    pub fn most(&self) -> f64 {
+        self.harm.most
     }
 
     pub fn bars(&self) -> &Bars {
@@ -175,8 +205,8 @@ impl Lanes {
         }
     }
 
-    /// Takes one comparable minute in.
-    pub fn observe(&mut self, seen: &Evident<'_>) {
+    /// Takes one comparable minute in. `second` is as of after it.
+    pub fn observe(&mut self, seen: &Evident<'_>, second: impl FnOnce() -> Second) {
         let Self { bars, weighing, cap, plain, tempered, harm } = self;
         plain.observe(|bet| seen.bets.get(bet).map_or(0.0, |bet| bet.ln_e));
         harm.now = plain.ln_e();
@@ -185,15 +215,26 @@ impl Lanes {
         if harm.proven.is_some() {
             return;
         }
-        harm.guard = seen.guard;
-        if let Some(weighing) = weighing {
+        if weighing.is_some() {
             let worth = |bet: &Bet| (bet.ln_e / bet.dispersion.max(1.0)).min(*cap);
             tempered.observe(|bet| seen.bets.get(bet).map_or(0.0, worth));
-            harm.tempered = tempered.ln_e();
-            harm.tempered_bar = bars.harm * if weighing.careful { seen.excess.max(1.0) } else { 1.0 };
-            harm.dispersion = seen.dispersion;
         }
-        harm.proven = harm.lane(bars, seen.catastrophe).map(|lane| (seen.minute, lane));
+        let is_catastrophe = seen.catastrophe >= bars.catastrophe;
+        if is_catastrophe || harm.most >= bars.harm {
+            let mut harm = self.harm;
+            self.weigh(&mut harm, &second());
+            harm.proven = harm.lane(&self.bars, seen.catastrophe).map(|lane| (seen.minute, lane));
+            self.harm = harm;
+        }
+    }
+
+    fn weigh(&self, harm: &mut Harm, second: &Second) {
+        harm.guard = second.guard;
+        if let Some(weighing) = &self.weighing {
+            harm.tempered = self.tempered.ln_e();
+            harm.tempered_bar = self.bars.harm * if weighing.careful { second.excess.max(1.0) } else { 1.0 };
+            harm.dispersion = second.dispersion;
+        }
     }
 }
 

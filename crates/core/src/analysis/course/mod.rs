@@ -177,8 +177,8 @@ impl Course {
     /// First minute at which harm was proven.
     pub fn proven_worse(&self) -> Option<Minute> {
         match self {
-            Self::Counts(course) => course.harm().proven.map(|(minute, _)| minute),
-            Self::Distribution(course) => course.harm().proven.map(|(minute, _)| minute),
+            Self::Counts(course) => course.proven_worse(),
+            Self::Distribution(course) => course.proven_worse(),
         }
     }
 
@@ -208,8 +208,8 @@ impl Course {
     /// ln E of harm, now.
     pub fn harm_now(&self) -> f64 {
         match self {
-            Self::Counts(course) => course.harm().now,
-            Self::Distribution(course) => course.harm().now,
+            Self::Counts(course) => course.harm_now(),
+            Self::Distribution(course) => course.harm_now(),
         }
     }
 }

@@ -19,9 +19,11 @@ pub struct Threshold {
     pub edge: usize,
     /// Of the requests above it, by history.
     pub dispersion: Option<Dispersion>,
-    /// The canary's own scatter.
+    /// The canary's own scatter, which counts beside a history only.
     pub scatter: CanaryScatter,
     pub strata: Vec<Stratum>,
+    /// The dispersion of the newest minute's contrast; 1 without history.
+    pub worth: f64,
     /// How many more requests above it the canary had than by chance, and the variance of that.
     surplus: f64,
     variance: f64,
@@ -31,27 +33,26 @@ impl Threshold {
     pub fn new(edge: usize, history: Option<&DistributionHistory>) -> Self {
         let dispersion = history.and_then(|history| history.above.get(edge).copied());
         let scatter = CanaryScatter::default();
-        Self { edge, dispersion, scatter, strata: Vec::new(), surplus: 0.0, variance: 0.0 }
+        Self { edge, dispersion, scatter, strata: Vec::new(), worth: 1.0, surplus: 0.0, variance: 0.0 }
     }
 
-    pub fn observe(&mut self, stratum: Stratum) {
+    /// Takes one minute in; `z` is how careful the history is read, if there is one.
+    pub fn observe(&mut self, stratum: Stratum, z: Option<f64>) {
+        if let Some((past, z)) = self.dispersion.zip(z) {
+            self.worth = past.of_contrast(request_contrast(&stratum), z);
+            self.scatter.observe(stratum.n_c, stratum.x_c);
+        }
         let (rho, events, requests) = (stratum.canary_share(), stratum.events(), stratum.n_c + stratum.n_b);
         self.surplus += stratum.x_c - events * rho;
         if requests > 1.0 {
             self.variance += events * rho * (1.0 - rho) * (requests - events) / (requests - 1.0);
         }
-        self.scatter.observe(stratum.n_c, stratum.x_c);
         self.strata.push(stratum);
     }
 
     /// How much worse the canary looks above this edge, in standard deviations of chance.
     pub fn score(&self) -> f64 {
         if self.variance > 0.0 { self.surplus / self.variance.sqrt() } else { 0.0 }
-    }
-
-    /// The dispersion of a minute's contrast.
-    pub fn worth(&self, stratum: &Stratum, z: f64) -> f64 {
-        self.dispersion.map_or(1.0, |dispersion| dispersion.of_contrast(request_contrast(stratum), z))
     }
 }
 

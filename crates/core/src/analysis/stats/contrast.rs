@@ -2,8 +2,8 @@
 
 use super::Stratum;
 
-/// Minutes after which the past counts half.
-const HALF_LIFE: f64 = 10.0;
+/// What is left after a minute of what the past counts: one half after ten, that is 2^-0.1.
+const DECAY: f64 = 0.933_032_991_536_807_4;
 const MOST_RATE: f64 = 0.999;
 
 /// Exposure of the contrast in events per minute, at the baseline's rate of events: `2 rho (1 - rho) n rate / (1 - rate)`.
@@ -40,9 +40,8 @@ impl RecentRate {
 
     /// Takes the baseline's next minute in.
     pub fn observe(&mut self, requests: f64, events: f64) {
-        let decay = (-1.0 / HALF_LIFE).exp2();
-        self.requests = self.requests * decay + requests;
-        self.events = self.events * decay + events;
+        self.requests = self.requests * DECAY + requests;
+        self.events = self.events * DECAY + events;
     }
 
     /// Between 0 and 1; little traffic counts as one request.

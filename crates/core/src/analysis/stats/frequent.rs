@@ -1,6 +1,7 @@
 //! Evidence for harm where events are frequent.
 
 use super::Stratum;
+use super::many::ln_1p_all;
 
 /// Share of the requests with events from which on the form for rare events wastes data: it takes the variance of a
 /// Poisson law for that of a binomial one.
@@ -48,9 +49,11 @@ impl FrequentSplit {
         Some(Self { events: minute.x_c, certain: least + certain, others: most - certain, probability })
     }
 
-    /// ln e of the minute for a bet on the odds ratio `theta` > 1.
-    pub fn ln_e(&self, theta: f64) -> f64 {
-        (self.events - self.certain) * theta.ln() - self.others * (self.probability * (theta - 1.0)).ln_1p()
+    /// ln e of the minute for bets on odds ratios above 1, which are given with their logarithms.
+    pub fn ln_e<const BETS: usize>(&self, thetas: &[f64; BETS], ln_thetas: &[f64; BETS]) -> [f64; BETS] {
+        let mut ln_others = thetas.map(|theta| self.probability * (theta - 1.0));
+        ln_1p_all(&mut ln_others);
+        std::array::from_fn(|bet| (self.events - self.certain) * ln_thetas[bet] - self.others * ln_others[bet])
     }
 }
 
@@ -97,7 +100,7 @@ mod tests {
     #[test]
     fn frequent_events_are_worth_more_than_in_the_form_for_rare_ones() {
         let minute = Stratum { n_c: 500.0, x_c: 280.0, n_b: 500.0, x_b: 220.0 };
-        let rare = FREQUENT_THETAS.map(|theta| HarmNull::NO_WORSE.ln_e(&minute, theta, theta.ln()));
+        let rare = HarmNull::NO_WORSE.ln_e(&minute, &FREQUENT_THETAS, &FREQUENT_THETAS.map(f64::ln));
         let frequent = HarmBets::new(HarmNull::NO_WORSE).ln_e(&minute);
         assert!(rare.iter().zip(frequent).all(|(rare, frequent)| frequent >= *rare), "{rare:?} {frequent:?}");
         let most = |bets: [f64; HarmBets::COUNT]| bets.into_iter().fold(0.0, f64::max);

@@ -136,7 +136,7 @@ fn tempered(input: &Value, expected: &Value) -> Pairs {
     let mut bets = Restarts::new(THETAS.len(), Begins::evenly(u32::try_from(input["H"].as_u64().unwrap()).unwrap()));
     let ours = rows(input).into_iter().zip(dispersions).map(|(minute, dispersion)| {
         bets.observe(|bet| {
-            let plain = HarmNull::NO_WORSE.ln_e(&minute, THETAS[bet], THETAS[bet].ln());
+            let plain = HarmNull::NO_WORSE.ln_e(&minute, &THETAS, &THETAS.map(f64::ln))[bet];
             (plain / dispersion).min(cap)
         });
         bets.ln_e()

@@ -3,6 +3,7 @@
 use std::f64::consts::LN_2;
 
 use super::Stratum;
+use super::many::{exp_all, ln_1p_all};
 
 /// At the edges of which quantiles is bet, and how many times the baseline's odds of a request above them the canary's
 /// are bet to be. The middle cannot become much worse without the tail showing it, so most bets are on the tail: there a
@@ -20,6 +21,13 @@ const BETS_ABOVE: [(f64, &[f64]); 8] = [
 
 /// How strongly the canary's requests are bet to rank higher, all over.
 const TILTS: [f64; 3] = [0.3, 0.7, 1.5];
+
+/// e to each of the tilts, from e to a tenth: a multiplication is a tenth of an exponential.
+fn tilts_from_a_tenth(tenth: f64) -> [f64; TILTS.len()] {
+    let third = tenth * tenth * tenth;
+    let fourth = third * tenth;
+    [third, third * fourth, third * (fourth * fourth) * fourth]
+}
 
 /// The quantiles of [`Dictionary::thresholds`].
 pub const THRESHOLD_QUANTILES: [f64; BETS_ABOVE.len()] = {
@@ -40,10 +48,12 @@ const HALF_LIFE_MINUTES: f64 = 10.0;
 /// The caller sees to it that both have the same number of bins and that all counts are finite, not negative, and below
 /// about 1e12. Fractions are fine: an interpolated count is a request with a fixed part in either bin, and the
 /// inequality that the bets rest on goes through term by term.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Pairing<'a> {
     canary: &'a [f64],
     baseline: &'a [f64],
+    /// Requests in each bin and those above it, the canary's first.
+    from: Vec<[f64; 2]>,
     n_c: f64,
     n_b: f64,
 }
@@ -52,15 +62,23 @@ impl<'a> Pairing<'a> {
     /// `None` when there is nothing to compare: a version without requests, or bins that do not match.
     #[must_use]
     pub fn new(canary: &'a [f64], baseline: &'a [f64]) -> Option<Self> {
-        let (n_c, n_b) = (canary.iter().sum(), baseline.iter().sum());
-        (canary.len() == baseline.len() && n_c > 0.0 && n_b > 0.0).then_some(Self { canary, baseline, n_c, n_b })
+        if canary.len() != baseline.len() {
+            return None;
+        }
+        let mut from = vec![[0.0; 2]; canary.len()];
+        let mut sums = [0.0; 2];
+        for ((place, c), b) in from.iter_mut().zip(canary).zip(baseline).rev() {
+            sums = [sums[0] + c, sums[1] + b];
+            *place = sums;
+        }
+        let [n_c, n_b] = sums;
+        (n_c > 0.0 && n_b > 0.0).then_some(Self { canary, baseline, from, n_c, n_b })
     }
 
     /// Requests above an edge as events.
     #[must_use]
     pub fn above(&self, edge: usize) -> Stratum {
-        let above = |bins: &[f64], n: f64| bins.iter().skip(edge + 1).sum::<f64>().min(n);
-        let (x_c, x_b) = (above(self.canary, self.n_c), above(self.baseline, self.n_b));
+        let [x_c, x_b] = self.from.get(edge + 1).copied().unwrap_or_default();
         Stratum { n_c: self.n_c, x_c, n_b: self.n_b, x_b }
     }
 
@@ -69,58 +87,83 @@ impl<'a> Pairing<'a> {
     #[must_use]
     pub fn rank_score(&self) -> Option<f64> {
         let n = self.n_c + self.n_b;
-        let pooled: Vec<f64> = self.canary.iter().zip(self.baseline).map(|(c, b)| c + b).collect();
-        let ranks = mid_ranks(&pooled);
-        let mean: f64 = ranks.iter().zip(&pooled).map(|(rank, m)| rank * m).sum::<f64>() / n;
-        let scatter: f64 = ranks.iter().zip(&pooled).map(|(rank, m)| m * (rank - mean).powi(2)).sum();
-        let sum: f64 = ranks.iter().zip(self.canary).map(|(rank, c)| c * (rank - mean)).sum();
+        // Mid-ranks, less one half, which is what they are on average whatever the bins are.
+        let (mut scatter, mut sum, mut below) = (0.0, 0.0, 0.0);
+        for (c, b) in self.canary.iter().zip(self.baseline) {
+            let pooled = c + b;
+            let rank = (below + 0.5 * pooled) / n - 0.5;
+            scatter += pooled * rank * rank;
+            sum += c * rank;
+            below += pooled;
+        }
         let variance = self.n_c * self.n_b * scatter / (n * (n - 1.0));
         (n > 1.0 && variance > 0.0).then(|| sum / variance.sqrt())
     }
 
-    /// ln e of one minute for density ratios `ln r` of the bins, which must not fall from bin to bin and must have
-    /// been chosen before the minute.
+    /// ln e of one minute for bets on density ratios `r` of the bins, which are given with their logarithms, must not fall
+    /// from bin to bin and must have been chosen before the minute. Leaves something else in their place.
     ///
     /// Given the pooled bins, each request was served by the canary with probability `rho = n_c / n` if both
     /// versions have the same distribution; the bet says `rho r / (1 - rho + rho r)` instead. For any common
     /// distribution, with A and B the means of one canary and one baseline factor, `rho A + (1 - rho) B = 1`, so the
     /// mean of e is `A^n_c B^n_b <= 1` (weighted arithmetic and geometric means; Turner, Ly and Grünwald,
     /// arXiv:2106.02693). Because r does not fall, a canary that is stochastically no slower only lowers it.
-    #[must_use]
-    pub fn ln_e(&self, ln_r: impl Iterator<Item = f64>) -> f64 {
+    pub(super) fn ln_e<const BETS: usize>(
+        &self,
+        ratios: &mut [[f64; BETS]],
+        ln_r: impl Iterator<Item = [f64; BETS]>,
+    ) -> [f64; BETS] {
         let rho = self.n_c / (self.n_c + self.n_b);
-        let bins = self.canary.iter().zip(self.baseline).zip(ln_r);
-        bins.map(|((c, b), ln_r)| c * ln_r - (c + b) * (rho * ln_r.exp_m1()).ln_1p()).sum()
+        ratios.as_flattened_mut().iter_mut().for_each(|r| *r = rho * (*r - 1.0));
+        ln_1p_all(ratios.as_flattened_mut());
+        let mut all = [0.0; BETS];
+        for (((c, b), factors), ln_r) in self.canary.iter().zip(self.baseline).zip(ratios).zip(ln_r) {
+            all = std::array::from_fn(|bet| all[bet] + (c * ln_r[bet] - (c + b) * factors[bet]));
+        }
+        all
     }
-}
 
-/// ln e of one minute for a bet on a threshold: two bins, below and above.
-fn ln_e_above(minute: &Stratum, odds: f64, share: f64) -> f64 {
-    // Normalised so that a baseline with that share gains nothing on average.
-    let ln_below = -(share * (odds - 1.0)).ln_1p();
-    let rho = minute.canary_share();
-    let side = |c: f64, b: f64, ln_r: f64| c * ln_r - (c + b) * (rho * ln_r.exp_m1()).ln_1p();
-    side(minute.x_c, minute.x_b, ln_below + odds.ln())
-        + side(minute.n_c - minute.x_c, minute.n_b - minute.x_b, ln_below)
+    /// The same for bets on the ranks of all requests.
+    fn ln_e_of_ranks(&self, reference: &Reference) -> [f64; TILTS.len()] {
+        let tilted = || reference.mid_ranks().map(|rank| TILTS.map(|tilt| tilt * (rank - 0.5)));
+        let mut tenths: Vec<f64> = reference.mid_ranks().map(|rank| 0.1 * (rank - 0.5)).collect();
+        exp_all(&mut tenths);
+        let mut ratios: Vec<[f64; TILTS.len()]> = tenths.into_iter().map(tilts_from_a_tenth).collect();
+        // Normalised so that the baseline gains nothing on average.
+        let mut norms = [0.0; TILTS.len()];
+        for (ratios, known) in ratios.iter().zip(reference.bins()) {
+            norms = std::array::from_fn(|bet| norms[bet] + known * ratios[bet]);
+        }
+        let norms = norms.map(|norm| if norm > 0.0 { norm / reference.requests() } else { 1.0 });
+        for ratios in &mut ratios {
+            *ratios = std::array::from_fn(|bet| ratios[bet] / norms[bet]);
+        }
+        let ln_norms = norms.map(f64::ln);
+        self.ln_e(&mut ratios, tilted().map(|ln| std::array::from_fn(|bet| ln[bet] - ln_norms[bet])))
+    }
 }
 
 /// What is expected of the baseline's bins: its past minutes, decayed.
 #[derive(Debug, Clone)]
 pub struct Reference {
     bins: Vec<f64>,
+    /// Requests in each bin and those above it.
+    from: Vec<f64>,
 }
 
 impl Reference {
     /// Starts from decayed bins of the past; from zeros if there is none.
     #[must_use]
     pub fn starting_from(bins: Vec<f64>) -> Self {
-        Self { bins }
+        let mut reference = Self { from: vec![0.0; bins.len()], bins };
+        reference.sum();
+        reference
     }
 
     /// The decayed sum of minutes in rising order, given with their number.
     #[must_use]
     pub fn of<'a>(bins: usize, minutes: impl Iterator<Item = (i64, &'a [f64])>) -> Self {
-        let mut reference = Self { bins: vec![0.0; bins] };
+        let mut reference = Self::starting_from(vec![0.0; bins]);
         let mut last = None;
         for (minute, counts) in minutes {
             // A minute without data ages what is known all the same.
@@ -136,12 +179,21 @@ impl Reference {
     pub fn observe(&mut self, baseline: &[f64]) {
         self.age(1);
         self.bins.iter_mut().zip(baseline).for_each(|(sum, count)| *sum += count);
+        self.sum();
+    }
+
+    fn sum(&mut self) {
+        let mut sum = 0.0;
+        for (from, bin) in self.from.iter_mut().zip(&self.bins).rev() {
+            sum += bin;
+            *from = sum;
+        }
     }
 
     fn age(&mut self, minutes: i64) {
         #[allow(clippy::cast_precision_loss, reason = "beyond 2^53 minutes nothing is left anyway")]
         let kept = (-LN_2 * minutes as f64 / HALF_LIFE_MINUTES).exp();
-        self.bins.iter_mut().for_each(|sum| *sum *= kept);
+        self.bins.iter_mut().chain(&mut self.from).for_each(|sum| *sum *= kept);
     }
 
     #[must_use]
@@ -152,13 +204,20 @@ impl Reference {
     /// Decayed requests.
     #[must_use]
     pub fn requests(&self) -> f64 {
-        self.bins.iter().sum()
+        self.from.first().copied().unwrap_or_default()
+    }
+
+    /// For each bin the share of requests below it and half of those in it; one half everywhere without requests.
+    fn mid_ranks(&self) -> impl Iterator<Item = f64> {
+        let all = self.requests();
+        let rank = move |(from, bin): (&f64, &f64)| if all > 0.0 { (all - from + 0.5 * bin) / all } else { 0.5 };
+        self.from.iter().zip(&self.bins).map(rank)
     }
 
     /// The share of requests above an edge, a little shrunk, so that it is never 0 or 1.
     #[must_use]
     pub fn share_above(&self, edge: usize) -> f64 {
-        let above: f64 = self.bins.iter().skip(edge + 1).sum();
+        let above = self.from.get(edge + 1).copied().unwrap_or_default();
         (above + 0.5) / (self.requests() + 1.0)
     }
 
@@ -196,12 +255,17 @@ pub enum Scored {
 #[derive(Debug, Clone)]
 pub struct Dictionary {
     thresholds: Vec<usize>,
+    /// Logarithms of the odds that are bet on.
+    ln_odds: [f64; Self::ABOVE],
 }
 
 impl Dictionary {
     /// How many bets there are.
-    pub const BETS: usize = {
-        let (mut bets, mut place) = (TILTS.len(), 0);
+    pub const BETS: usize = Self::ABOVE + TILTS.len();
+
+    /// How many of them are on thresholds.
+    const ABOVE: usize = {
+        let (mut bets, mut place) = (0, 0);
         while place < BETS_ABOVE.len() {
             bets += BETS_ABOVE[place].1.len();
             place += 1;
@@ -214,7 +278,12 @@ impl Dictionary {
     #[must_use]
     pub fn choose(reference: &Reference) -> Option<Self> {
         let thresholds = reference.edges_at(&THRESHOLD_QUANTILES);
-        (thresholds.len() == THRESHOLD_QUANTILES.len()).then_some(Self { thresholds })
+        (thresholds.len() == THRESHOLD_QUANTILES.len()).then(|| {
+            let mut ln_odds = [0.0; Self::ABOVE];
+            let odds = BETS_ABOVE.iter().flat_map(|(_, odds)| *odds);
+            ln_odds.iter_mut().zip(odds).for_each(|(ln, odds)| *ln = odds.ln());
+            Self { thresholds, ln_odds }
+        })
     }
 
     /// Numbers of edges, by quantile.
@@ -225,26 +294,45 @@ impl Dictionary {
 
     /// What each bet looks at.
     pub fn scored(&self) -> impl Iterator<Item = Scored> {
-        let of_threshold = |(edge, (_, odds)): (&usize, (f64, &[f64]))| vec![Scored::Above(*edge); odds.len()];
+        let of_threshold =
+            |(edge, (_, odds)): (&usize, (f64, &'static [f64]))| std::iter::repeat_n(Scored::Above(*edge), odds.len());
         let above = self.thresholds.iter().zip(BETS_ABOVE).flat_map(of_threshold);
         above.chain([Scored::Ranks; TILTS.len()])
     }
 
     /// ln e of every bet for one minute, by what was known of the baseline before it.
     #[must_use]
-    pub fn ln_e(&self, minute: &Pairing<'_>, reference: &Reference) -> Vec<f64> {
-        let mut all = Vec::with_capacity(Self::BETS);
-        for (edge, (_, odds)) in self.thresholds.iter().zip(BETS_ABOVE) {
-            let (stratum, share) = (minute.above(*edge), reference.share_above(*edge));
-            all.extend(odds.iter().map(|odds| ln_e_above(&stratum, *odds, share)));
+    pub fn ln_e(&self, minute: &Pairing<'_>, reference: &Reference) -> [f64; Self::BETS] {
+        let mut all = [0.0; Self::BETS];
+        let (above, ranks) = all.split_at_mut(Self::ABOVE);
+        above.copy_from_slice(&self.ln_e_above(minute, reference));
+        ranks.copy_from_slice(&minute.ln_e_of_ranks(reference));
+        all
+    }
+
+    /// ln e of every bet on a threshold: two bins, below and above, by [`Pairing::ln_e`] with
+    /// `r = odds / (1 + norm)` above and `1 / (1 + norm)` below, the logarithms of `1 + norm` put together.
+    fn ln_e_above(&self, minute: &Pairing<'_>, reference: &Reference) -> [f64; Self::ABOVE] {
+        let of_threshold = |(edge, (_, odds)): (&usize, (f64, &'static [f64]))| {
+            let edge = *edge;
+            odds.iter().map(move |odds| (edge, *odds))
+        };
+        let bets = || self.thresholds.iter().zip(BETS_ABOVE).flat_map(of_threshold);
+        let rho = minute.n_c / (minute.n_c + minute.n_b);
+        let mut lns = [[0.0; 3]; Self::ABOVE];
+        for (ln, (edge, odds)) in lns.iter_mut().zip(bets()) {
+            // A baseline with that share gains nothing on average.
+            let norm = reference.share_above(edge) * (odds - 1.0);
+            let below = (1.0 - rho) * norm;
+            *ln = [norm, below + rho * (odds - 1.0), below];
         }
-        let (ranks, requests) = (mid_ranks(reference.bins()), reference.requests());
-        all.extend(TILTS.map(|tilt| {
-            let weighed = ranks.iter().zip(reference.bins()).map(|(rank, h)| h * (tilt * (rank - 0.5)).exp());
-            let norm: f64 = weighed.sum::<f64>() / requests;
-            let ln_norm = if norm > 0.0 { norm.ln() } else { 0.0 };
-            minute.ln_e(ranks.iter().map(|rank| tilt * (rank - 0.5) - ln_norm))
-        }));
+        ln_1p_all(lns.as_flattened_mut());
+        let mut all = [0.0; Self::ABOVE];
+        for (((ln_e, ln), ln_odds), (edge, _)) in all.iter_mut().zip(lns).zip(self.ln_odds).zip(bets()) {
+            let Stratum { n_c, x_c, n_b, x_b } = minute.above(edge);
+            let ([norm, above, below], events) = (ln, x_c + x_b);
+            *ln_e = x_c * ln_odds - events * (above - norm) - (n_c + n_b - events) * (below - norm) - n_c * norm;
+        }
         all
     }
 }

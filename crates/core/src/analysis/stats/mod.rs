@@ -24,6 +24,7 @@ mod interval;
 mod label;
 #[cfg(test)]
 mod label_validity;
+mod many;
 #[cfg(test)]
 mod means;
 mod paired;

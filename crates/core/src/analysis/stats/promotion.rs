@@ -1,5 +1,6 @@
 //! Evidence that the canary is no worse than tolerated: the e-value of the closest world in which it is.
 
+use super::many::ln_ratio_all;
 use super::special::ln_sum_exp;
 use super::{RecentRate, Stratum};
 
@@ -45,40 +46,48 @@ impl Margin {
     /// Nurminen 1985, here with a factor). The closed form by cosines loses all digits for rates below 1e-5.
     #[must_use]
     pub fn closest(&self, guess: Rates, share: f64) -> Option<Rates> {
-        let Self { factor: r, points: d } = *self;
-        let Rates { baseline: q_b, canary: q_c } = guess;
+        let [closest] = self.closest_to_each([guess], share);
+        closest
+    }
+
+    /// Of several guesses side by side: each step waits for the one before it, and a processor does four in the time of one.
+    fn closest_to_each<const GUESSES: usize>(&self, guesses: [Rates; GUESSES], share: f64) -> [Option<Rates>; GUESSES] {
         let possible = |rate: f64| (LEAST_RATE..=1.0 - LEAST_RATE).contains(&rate);
-        let keeps = possible(q_b) && possible(q_c) && q_c < r * q_b + d;
-        if !keeps || share <= 0.0 || share >= 1.0 || share.is_nan() {
-            return None;
-        }
-        let (mut low, mut high) = (((q_c - d) / r).max(0.0), q_b.min((1.0 - d) / r));
-        let mut s = 0.5 * (low + high);
-        // Newton takes 5 to 8 steps; the limit is what bisection alone would need.
+        let is_split = share > 0.0 && share < 1.0;
+        let keeps = guesses.map(|Rates { baseline, canary }| {
+            is_split && possible(baseline) && possible(canary) && canary < self.factor * baseline + self.points
+        });
+        let mut searches = guesses.map(|guess| Search::new(self, guess, share));
+        // Halley takes 2 to 4 steps; the limit is what bisection alone would need.
         for _ in 0..200 {
-            let a = r * s + d;
-            let (of_canary, of_baseline) = (r * share, 1.0 - share);
-            let g = of_canary * (a - q_c) * s * (1.0 - s) + of_baseline * (s - q_b) * a * (1.0 - a);
-            if g < 0.0 {
-                low = s;
-            } else {
-                high = s;
-            }
-            let slope = of_canary * (r * s * (1.0 - s) + (a - q_c) * (1.0 - 2.0 * s))
-                + of_baseline * (a * (1.0 - a) + (s - q_b) * r * (1.0 - 2.0 * a));
-            let newton = s - g / slope;
-            let next = if newton > low && newton < high { newton } else { 0.5 * (low + high) };
-            let step = (next - s).abs();
-            s = next;
-            if step <= 1e-15 * s {
+            searches.iter_mut().for_each(|search| search.step(self, share));
+            if searches.iter().zip(keeps).all(|(search, keeps)| search.is_over || !keeps) {
                 break;
             }
         }
-        let closest = Rates { baseline: s, canary: r * s + d };
-        (closest.baseline > 0.0 && closest.canary > q_c && closest.canary < 1.0).then_some(closest)
+        std::array::from_fn(|at| {
+            let s = searches[at].s;
+            let closest = Rates { baseline: s, canary: self.factor * s + self.points };
+            let is_one = s > 0.0 && closest.canary > guesses[at].canary && closest.canary < 1.0;
+            (keeps[at] && is_one).then_some(closest)
+        })
     }
 
-    /// ln e of one minute for a guess: the likelihood of the guess over that of the closest pair under the hypothesis.
+    /// The baseline's rate in the closest pair if no rate were far above 0: the larger root of what the cubic becomes where
+    /// `1 - s` and `1 - a` are 1.
+    fn closest_if_rare(&self, guess: Rates, share: f64) -> f64 {
+        let Self { factor: r, points: d } = *self;
+        let Rates { baseline: q_b, canary: q_c } = guess;
+        let (of_canary, of_baseline) = (r * share, 1.0 - share);
+        let square = r * (of_canary + of_baseline);
+        let linear = of_canary * (d - q_c) + of_baseline * (d - r * q_b);
+        let constant = of_baseline * q_b * d;
+        let root = (linear * linear + 4.0 * square * constant).sqrt();
+        // Of the two forms the one in which nothing cancels.
+        if linear > 0.0 { 2.0 * constant / (linear + root) } else { (root - linear) / (2.0 * square) }
+    }
+
+    /// ln e of one minute for each guess: the likelihood of the guess over that of the closest pair under the hypothesis.
     ///
     /// Its mean is at most 1 under the hypothesis, for any baseline rate, any split, and independent requests with any
     /// probabilities of their own: the mean of a factor is linear in the rate, the first-order condition makes the sum of
@@ -86,14 +95,79 @@ impl Margin {
     /// (Turner, Ly and Grünwald 2024, generic e-variables for two streams). Nothing that is guessed better than this is
     /// told by a minute: the expected growth at the guess is the information bound.
     #[must_use]
-    pub fn ln_e(&self, minute: &Stratum, guess: Rates) -> f64 {
+    pub fn ln_e<const GUESSES: usize>(&self, minute: &Stratum, guesses: [Rates; GUESSES]) -> [f64; GUESSES] {
         if !minute.is_comparable() {
-            return 0.0;
+            return [0.0; GUESSES];
         }
-        let Some(null) = self.closest(guess, minute.canary_share()) else { return 0.0 };
-        let term = |n: f64, x: f64, q: f64, p: f64| x * (q / p).ln() + (n - x) * ((-q).ln_1p() - (-p).ln_1p());
-        term(minute.n_c, minute.x_c, guess.canary, null.canary)
-            + term(minute.n_b, minute.x_b, guess.baseline, null.baseline)
+        let share = minute.canary_share();
+        // Ratios of a guess's probabilities and the closest pair's, of events and of the others; 1 where the guess itself
+        // keeps no margin.
+        let ratios_of = |q: f64, p: f64| [(q - p) / q.min(p), (p - q) / (1.0 - q.max(p))];
+        let nulls = self.closest_to_each(guesses, share);
+        let mut ln_ratios: [[[f64; 2]; 2]; GUESSES] = std::array::from_fn(|at| match nulls[at] {
+            Some(null) => [ratios_of(guesses[at].canary, null.canary), ratios_of(guesses[at].baseline, null.baseline)],
+            None => [[0.0; 2]; 2],
+        });
+        ln_ratio_all(ln_ratios.as_flattened_mut().as_flattened_mut());
+        ln_ratios.map(|[canary, baseline]| {
+            let term = |n: f64, x: f64, [events, others]: [f64; 2]| x * events + (n - x) * others;
+            term(minute.n_c, minute.x_c, canary) + term(minute.n_b, minute.x_b, baseline)
+        })
+    }
+}
+
+/// The search for the baseline's rate in a closest pair: the root of a cubic between two ends.
+#[derive(Debug, Clone, Copy)]
+struct Search {
+    guess: Rates,
+    low: f64,
+    high: f64,
+    s: f64,
+    /// From the first place to the nearer end.
+    narrow: f64,
+    is_over: bool,
+}
+
+impl Search {
+    fn new(margin: &Margin, guess: Rates, share: f64) -> Self {
+        let Margin { factor: r, points: d } = *margin;
+        let (low, high) = (((guess.canary - d) / r).max(0.0), guess.baseline.min((1.0 - d) / r));
+        let rare = margin.closest_if_rare(guess, share);
+        let s = if rare > low && rare < high { rare } else { 0.5 * (low + high) };
+        Self { guess, low, high, s, narrow: (s - low).min(high - s), is_over: false }
+    }
+
+    /// Goes nearer by Halley's method, or halves the way.
+    #[inline]
+    fn step(&mut self, margin: &Margin, share: f64) {
+        if self.is_over {
+            return;
+        }
+        let Margin { factor: r, points: d } = *margin;
+        let s = self.s;
+        let a = r * s + d;
+        let (of_canary, of_baseline) = (r * share, 1.0 - share);
+        let (above, below) = (a - self.guess.canary, s - self.guess.baseline);
+        let (spread, spread_c) = (s * (1.0 - s), a * (1.0 - a));
+        let (steep, steep_c) = (1.0 - 2.0 * s, r * (1.0 - 2.0 * a));
+        let g = of_canary * above * spread + of_baseline * below * spread_c;
+        let slope = of_canary * (r * spread + above * steep) + of_baseline * (spread_c + below * steep_c);
+        let half_bend = of_canary * (r * steep - above) + of_baseline * (steep_c - r * r * below);
+        if g < 0.0 {
+            self.low = s
+        } else {
+            self.high = s
+        }
+        let change = g * slope / (slope * slope - g * half_bend);
+        let halley = s - change;
+        let is_inside = halley > self.low && halley < self.high;
+        let is_there = change.abs() <= 1e-15 * s;
+        if !is_there {
+            self.s = if is_inside { halley } else { 0.5 * (self.low + self.high) };
+        }
+        // The next step would be the cube of this one, in units of the way to the nearer end.
+        let is_near = is_inside && change.abs() <= 1e-6 * self.narrow.min(s);
+        self.is_over = is_there || is_near || self.high - self.low <= 1e-15 * s;
     }
 }
 
@@ -140,8 +214,8 @@ impl NonInferiority {
         ];
         // What is not at least 1 is no dispersion, NaN included.
         let divisor = if dispersion > 1.0 { dispersion } else { 1.0 };
-        for (ln_bet, bet) in self.ln_bets.iter_mut().zip(bets) {
-            *ln_bet += self.margin.ln_e(minute, bet) / divisor;
+        for (ln_bet, ln_e) in self.ln_bets.iter_mut().zip(self.margin.ln_e(minute, bets)) {
+            *ln_bet += ln_e / divisor;
         }
     }
 

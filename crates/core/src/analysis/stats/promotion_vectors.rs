@@ -16,7 +16,7 @@ fn formulas_agree_with_golden_values() {
         let (input, expected) = (&vector["input"], &vector["expected"]);
         let pairs = match vector["group"].as_str().unwrap() {
             "null_projection" => projection(input, expected),
-            "ln_e_noninferiority" => vec![(margin(input).ln_e(&stratum(input), rates(input)), number(expected))],
+            "ln_e_noninferiority" => vec![(margin(input).ln_e(&stratum(input), [rates(input)])[0], number(expected))],
             "exact_expectation" => expectation(input, expected),
             "predicted_share" => predicted(input, expected),
             "tempered_mixture" => mixture(input, expected),
@@ -49,7 +49,7 @@ fn expectation(input: &Value, expected: &Value) -> Pairs {
     let [n_c, n_b] = ["n_c", "n_b"].map(|key| u32::try_from(input[key].as_u64().unwrap()).unwrap());
     let (margin, guess) = (margin(input), rates(input));
     let mean = super::validity::expectation(n_c, n_b, number(&input["p_c"]), number(&input["p_b"]), |minute| {
-        margin.ln_e(minute, guess)
+        margin.ln_e(minute, [guess])[0]
     });
     assert!(mean <= 1.0);
     vec![(mean, number(expected))]
@@ -132,4 +132,38 @@ fn numbers(value: &Value) -> Vec<f64> {
 /// Most are decimal strings, for their digits.
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| value.as_str().unwrap().parse().unwrap())
+}
+
+/// By halving alone, which needs no start and no slope.
+fn closest_by_halves([r, d]: [f64; 2], guess: Rates, share: f64) -> f64 {
+    let (mut low, mut high) = (((guess.canary - d) / r).max(0.0), guess.baseline.min((1.0 - d) / r));
+    for _ in 0..200 {
+        let s = 0.5 * (low + high);
+        let a = r * s + d;
+        let of_canary = r * share * (a - guess.canary) * s * (1.0 - s);
+        let of_baseline = (1.0 - share) * (s - guess.baseline) * a * (1.0 - a);
+        if of_canary + of_baseline < 0.0 { low = s } else { high = s }
+    }
+    0.5 * (low + high)
+}
+
+#[test]
+fn the_closest_pair_is_found_whatever_the_margin_and_the_rates_are() {
+    let mut found = 0;
+    for margin in [[1.0, 1e-9], [1.0, 1e-5], [1.0, 0.005], [1.0, 0.5], [1.5, 0.0], [2.0, 0.01], [0.7, 0.02], [1e4, 0.0]]
+    {
+        for baseline in [1e-12, 1e-6, 1e-3, 0.01, 0.3, 0.5, 0.9, 0.999] {
+            for canary in [0.2, 0.9, 1.0, 1.2].map(|times| times * baseline) {
+                for share in [1e-6, 0.05, 0.5, 0.95, 0.999_999] {
+                    let guess = Rates { baseline, canary };
+                    let Some(closest) = Margin::new(margin[0], margin[1]).closest(guess, share) else { continue };
+                    let expected = closest_by_halves(margin, guess, share);
+                    let differs = (closest.baseline - expected).abs();
+                    assert!(differs <= 1e-9 * expected, "{margin:?} {guess:?} {share}: {closest:?}, {expected}");
+                    found += 1;
+                }
+            }
+        }
+    }
+    assert!(found > 500, "{found}");
 }

@@ -1,6 +1,7 @@
 //! A mixture of bets that may begin in any minute.
 
-use super::special::{ln_add_exp, ln_mean_exp};
+use super::many::exp_all;
+use super::special::ln_add_exp;
 
 /// Staked before the first minute, for a regression that is there from the start.
 const AT_THE_START: f64 = 0.5;
@@ -8,6 +9,10 @@ const AT_THE_START: f64 = 0.5;
 const LIKELY: f64 = 0.75;
 /// At each raise of the weight, how much of what is not staked yet.
 const AT_A_RAISE: f64 = 0.125;
+
+/// A bet's worth is kept as it is while its logarithm is at most this, either way, and a minute's worth is taken as it is
+/// likewise: the product of both is far from overflowing.
+const PLAIN: f64 = 300.0;
 
 /// When a regression may begin, in minutes with data: how the stakes that are not placed at the start are spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +49,10 @@ impl Begins {
 /// known before it, the total is 1, and no new bets are begun beyond the horizon.
 #[derive(Debug, Clone)]
 pub struct Restarts {
-    /// ln of each bet's worth, over all starts so far.
-    ln_bets: Vec<f64>,
+    /// Of each bet, over all starts so far.
+    worths: Vec<Worth>,
+    /// What the minute is worth to each bet; kept so that no minute needs new memory.
+    minute: Vec<f64>,
     /// Not staked yet: over the likely minutes that are left, and over the others.
     likely: f64,
     unlikely: f64,
@@ -55,13 +62,63 @@ pub struct Restarts {
     begun: bool,
 }
 
+/// What a bet is worth: as a logarithm only where it has to be, for adding to one takes an exponential and a logarithm.
+#[derive(Debug, Clone, Copy)]
+enum Worth {
+    Plain(f64),
+    Ln(f64),
+}
+
+impl Worth {
+    fn of_ln(ln: f64) -> Self {
+        if ln.abs() <= PLAIN { Self::Plain(ln.exp()) } else { Self::Ln(ln) }
+    }
+
+    fn ln(self) -> f64 {
+        match self {
+            Self::Plain(worth) => worth.ln(),
+            Self::Ln(ln) => ln,
+        }
+    }
+
+    fn plain(self) -> Option<f64> {
+        match self {
+            Self::Plain(worth) => Some(worth),
+            Self::Ln(_) => None,
+        }
+    }
+
+    fn staked(self, stake: f64) -> Self {
+        match self {
+            Self::Plain(worth) => Self::Plain(worth + stake),
+            Self::Ln(ln) => Self::of_ln(ln_add_exp(ln, stake.ln())),
+        }
+    }
+
+    /// After a minute that is worth `e`, whose logarithm is `ln_e`.
+    fn after(self, e: f64, ln_e: f64) -> Self {
+        match self {
+            Self::Plain(worth) if ln_e.abs() <= PLAIN => {
+                let product = worth * e;
+                let is_plain = (LEAST_PLAIN..=1.0 / LEAST_PLAIN).contains(&product);
+                if is_plain { Self::Plain(product) } else { Self::Ln(worth.ln() + ln_e) }
+            }
+            Self::Plain(_) | Self::Ln(_) => Self::of_ln(self.ln() + ln_e),
+        }
+    }
+}
+
+/// About e^-300.
+const LEAST_PLAIN: f64 = 1e-130;
+
 impl Restarts {
     #[must_use]
     pub fn new(bets: usize, begins: Begins) -> Self {
         let rest = 1.0 - AT_THE_START;
         let likely = if begins.unlikely == 0 { rest } else { LIKELY * rest };
         Self {
-            ln_bets: vec![AT_THE_START.ln(); bets.max(1)],
+            worths: vec![Worth::Plain(AT_THE_START); bets.max(1)],
+            minute: vec![0.0; bets.max(1)],
             likely,
             unlikely: rest - likely,
             left: begins,
@@ -78,10 +135,12 @@ impl Restarts {
 
     /// Takes one minute in: `increment` says ln e of each bet, by its number from 0 on; 0 for a minute that compares
     /// nothing.
-    pub fn observe(&mut self, mut increment: impl FnMut(usize) -> f64) {
-        let ln_stake = self.stake().ln();
-        for (bet, ln_bet) in self.ln_bets.iter_mut().enumerate() {
-            *ln_bet = ln_add_exp(*ln_bet, ln_stake) + increment(bet);
+    pub fn observe(&mut self, increment: impl Fn(usize) -> f64) {
+        let stake = self.stake();
+        self.minute.iter_mut().enumerate().for_each(|(bet, e)| *e = increment(bet));
+        exp_all(&mut self.minute);
+        for (bet, (worth, e)) in self.worths.iter_mut().zip(&self.minute).enumerate() {
+            *worth = worth.staked(stake).after(*e, increment(bet));
         }
         self.begun = true;
     }
@@ -111,7 +170,13 @@ impl Restarts {
     /// ln E: the bets' mean worth plus the mass that is not staked yet.
     #[must_use]
     pub fn ln_e(&self) -> f64 {
-        ln_add_exp(ln_mean_exp(&self.ln_bets), (self.likely + self.unlikely).ln())
+        // Bets are few, so the cast is exact.
+        #[allow(clippy::cast_precision_loss)]
+        let bets = self.worths.len() as f64;
+        let plain: f64 = self.worths.iter().filter_map(|worth| worth.plain()).sum();
+        let logarithms = self.worths.iter().filter(|worth| worth.plain().is_none()).map(|worth| worth.ln());
+        let most = (plain / bets + self.likely + self.unlikely).ln();
+        logarithms.fold(most, |sum, ln| ln_add_exp(sum, ln - bets.ln()))
     }
 }
 

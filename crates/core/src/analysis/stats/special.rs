@@ -7,7 +7,8 @@ use statrs::function::erf::erfc;
 /// ln(e^a + e^b) without overflow; minus infinity stands for zero.
 pub(super) fn ln_add_exp(a: f64, b: f64) -> f64 {
     let (low, high) = if a < b { (a, b) } else { (b, a) };
-    if low == f64::NEG_INFINITY { high } else { high + (low - high).exp().ln_1p() }
+    // So far below it adds nothing: e^-746 is zero.
+    if low == f64::NEG_INFINITY || low - high < -746.0 { high } else { high + (low - high).exp().ln_1p() }
 }
 
 /// ln of the sum of e^x.

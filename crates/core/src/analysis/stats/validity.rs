@@ -129,7 +129,8 @@ fn harm_evidence_of_a_minute_has_mean_at_most_one_under_its_null() {
                 let limit: f64 = (null.factor * p_b + null.points).min(1.0);
                 for p_c in [limit, 0.5 * limit] {
                     for theta in THETAS {
-                        let mean = expectation(n_c, n_b, p_c, p_b, |minute| null.ln_e(minute, theta, theta.ln()));
+                        let mean =
+                            expectation(n_c, n_b, p_c, p_b, |minute| null.ln_e(minute, &[theta], &[theta.ln()])[0]);
                         assert!(mean <= 1.0 + 1e-12, "{null:?} theta {theta} n {n_c} {n_b} p {p_c} {p_b}: {mean}");
                         largest = largest.max(mean);
                     }
@@ -143,7 +144,7 @@ fn harm_evidence_of_a_minute_has_mean_at_most_one_under_its_null() {
 #[test]
 fn harm_evidence_exceeds_one_on_average_where_the_canary_is_worse() {
     let null = HarmNull::NO_WORSE;
-    assert!(expectation(8, 8, 0.3, 0.1, |minute| null.ln_e(minute, 2.0, 2_f64.ln())) > 1.0);
+    assert!(expectation(8, 8, 0.3, 0.1, |minute| null.ln_e(minute, &[2.0], &[2_f64.ln()])[0]) > 1.0);
 }
 
 /// Whatever is guessed, the mean is at most 1 at the margin and beyond it, also where every request fails.
@@ -158,7 +159,7 @@ fn promotion_evidence_of_a_minute_has_mean_at_most_one_at_and_beyond_the_margin(
                     let limit: f64 = factor * p_b + points;
                     for p_c in [limit, 0.5 * (1.0 + limit), 1.0].into_iter().filter(|p_c| *p_c <= 1.0 && limit <= *p_c)
                     {
-                        let mean = expectation(n_c, n_b, p_c, p_b, |minute| margin.ln_e(minute, guess));
+                        let mean = expectation(n_c, n_b, p_c, p_b, |minute| margin.ln_e(minute, [guess])[0]);
                         assert!(mean <= 1.0 + 1e-12, "{margin:?} {guess:?} n {n_c} {n_b} p {p_c} {p_b}: {mean}");
                         largest = largest.max(mean);
                     }
@@ -191,7 +192,7 @@ fn divided_evidence_is_valid_for_clusters() {
         let clustered = |minute: &Stratum, divisor: f64| {
             let all = |n: f64, x: f64| (3.0 * n, 3.0 * x);
             let ((n_c, x_c), (n_b, x_b)) = (all(minute.n_c, minute.x_c), all(minute.n_b, minute.x_b));
-            margin.ln_e(&Stratum { n_c, x_c, n_b, x_b }, guess) / divisor
+            margin.ln_e(&Stratum { n_c, x_c, n_b, x_b }, [guess])[0] / divisor
         };
         let mean = expectation(10, 20, 0.15, 0.05, |minute| clustered(minute, size));
         assert_eq!(mean <= 1.0, size >= 3.0, "divided by {size}: {mean}");
@@ -406,7 +407,7 @@ fn what_is_no_guess_proves_nothing() {
     let margin = Margin::new(1.0, 0.01);
     for bad in [f64::NAN, f64::INFINITY, -1.0, 0.0, 1.0, 2.0] {
         for guess in [Rates { baseline: bad, canary: 0.01 }, Rates { baseline: 0.01, canary: bad }] {
-            assert!(margin.ln_e(&minute, guess).abs() < f64::EPSILON, "{guess:?}");
+            assert!(margin.ln_e(&minute, [guess])[0].abs() < f64::EPSILON, "{guess:?}");
         }
         assert!(
             PredictedShare::new(bad, 1.0, RecentRate::from(bad, 1.0))
@@ -416,7 +417,7 @@ fn what_is_no_guess_proves_nothing() {
     }
     for (factor, points) in [(f64::NAN, f64::NAN), (-1.0, -1.0), (1.0, 0.0), (0.0, f64::INFINITY)] {
         let guess = Rates { baseline: 0.01, canary: 0.01 };
-        assert!(Margin::new(factor, points).ln_e(&minute, guess).is_finite());
+        assert!(Margin::new(factor, points).ln_e(&minute, [guess])[0].is_finite());
     }
     assert_eq!(PredictedShare::unknown().share(), None);
 }

@@ -37,7 +37,9 @@ fn computed(id: &str, input: &Value, expected: &Value) -> Pairs {
     } else if name("label_bet") {
         let [canary, baseline, ln_r] = ["hc", "hb", "log_r"].map(|key| numbers(&input[key]));
         let minute = Pairing::new(&canary, &baseline).unwrap();
-        vec![(minute.ln_e(ln_r.into_iter()), number(&expected["log_e"]))]
+        let mut ratios: Vec<[f64; 1]> = ln_r.iter().map(|ln_r| [ln_r.exp()]).collect();
+        let [ln_e] = minute.ln_e(&mut ratios, ln_r.into_iter().map(|ln_r| [ln_r]));
+        vec![(ln_e, number(&expected["log_e"]))]
     } else if name("seq_t") {
         let [t2, nu, phi, z2] = ["t2", "nu", "phi", "z2"].map(|key| number(&input[key]));
         vec![(guard::ln_bayes_factor(t2, nu, phi, z2), number(&expected["log_e"]))]
@@ -75,7 +77,7 @@ fn normal_mixture(input: &Value, expected: &Value) -> Pairs {
 fn harm_one_theta(input: &Value, expected: &Value) -> Pairs {
     let [theta, factor, points, cluster] = ["theta", "r0", "d0", "phi"].map(|key| number(&input[key]));
     let null = HarmNull { factor, points, cluster };
-    let ours = rows(input).iter().map(|minute| null.ln_e(minute, theta, theta.ln())).sum();
+    let ours = rows(input).iter().map(|minute| null.ln_e(minute, &[theta], &[theta.ln()])[0]).sum();
     vec![(ours, number(&expected["log_e"]))]
 }
 
