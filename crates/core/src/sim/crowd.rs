@@ -297,10 +297,8 @@ mod tests {
     /// Lambda answers one look a second.
     fn crawling(operation: Operation) -> Service {
         let usual = usual(operation);
-        match operation {
-            Operation::Look => Service { answers_in: Duration::from_secs(2), per_second: Some(1.0), ..usual },
-            _ => usual,
-        }
+        let looks = Service { answers_in: Duration::from_secs(2), per_second: Some(1.0), ..usual };
+        if operation == Operation::Look { looks } else { usual }
     }
 
     #[test]

@@ -392,7 +392,7 @@ impl<'a, P: Ports> Faulty<'a, P> {
             When::Always => true,
             When::Call(k) => k == overall,
             When::Every(of) => of == operation,
-            When::Half(of) => of == operation && Rng::new(before() as u64).next_u64() % 2 == 0,
+            When::Half(of) => of == operation && Rng::new(before() as u64).next_u64().is_multiple_of(2),
             When::Nth(of, k) => of == operation && k == before(),
         };
         let way = state.rules.iter().find(fits).map(|rule| rule.way);
