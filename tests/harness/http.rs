@@ -51,8 +51,9 @@ fn parse(text: &str) -> Response {
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     let fields = head.lines().filter_map(|line| line.split_once(": "));
-    let content_type = fields.filter(|(name, _)| name.eq_ignore_ascii_case("content-type")).map(|(_, value)| value);
-    let content_type = content_type.next_back().unwrap_or_default().to_owned();
+    let mut content_types =
+        fields.filter(|(name, _)| name.eq_ignore_ascii_case("content-type")).map(|(_, value)| value);
+    let content_type = content_types.next_back().unwrap_or_default().to_owned();
     let function_error = head.to_ascii_lowercase().contains("\r\nx-amz-function-error:");
     let body = if body.is_empty() { Value::Null } else { serde_json::from_str(body).unwrap_or_else(|_| body.into()) };
     Response { status: status.unwrap_or_else(|| panic!("not HTTP: {text}")), function_error, content_type, body }
