@@ -158,24 +158,19 @@ async fn refused(answer: HttpResponse) -> Fault {
     let status = answer.status().as_u16();
     let place = answer.headers().get("x-amz-bucket-region").map(str::to_owned);
     let (code, message) = reason(&beginning(answer).await);
-    let kind = match kind_of_answer(code.as_deref(), Some(status)) {
-        // The bucket is somewhere else.
-        FaultKind::Failed if (300..400).contains(&status) => FaultKind::Rejected,
-        kind => kind,
-    };
+    let moved = (300..400).contains(&status);
+    // The bucket is somewhere else.
+    let kind = if moved { FaultKind::Rejected } else { kind_of_answer(code.as_deref(), Some(status)) };
     let said = match (code, message) {
         (Some(code), _) if quotes_the_request(&code) => format!("{code}: the signature was refused"),
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(code), None) => code,
         (None, _) => format!("answered {status}"),
     };
-    let elsewhere = place.filter(|_| (300..400).contains(&status) || status == 400);
+    let elsewhere = place.filter(|_| moved || status == 400);
     let said = elsewhere.map_or(said.clone(), |region| format!("{said} (the bucket is in {region})"));
-    match kind {
-        // Whoever encrypts with a key of their own has to let the function use it, too.
-        FaultKind::Denied if said.contains("kms:") => Fault::new(PUT_OBJECT.operation, kind, said),
-        kind => PUT_OBJECT.refusal(kind, said),
-    }
+    // Whoever encrypts with a key of their own has to let the function use it, too: that is not S3's permission.
+    if said.contains("kms:") { Fault::new(PUT_OBJECT.operation, kind, said) } else { PUT_OBJECT.refusal(kind, said) }
 }
 
 /// Code and sentence of an error in S3's words.
