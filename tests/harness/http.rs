@@ -50,10 +50,9 @@ pub fn send(port: u16, request: &Request<'_>) -> Response {
 fn parse(text: &str) -> Response {
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    let fields = head.lines().filter_map(|line| line.split_once(": "));
-    let mut content_types =
-        fields.filter(|(name, _)| name.eq_ignore_ascii_case("content-type")).map(|(_, value)| value);
-    let content_type = content_types.next_back().unwrap_or_default().to_owned();
+    let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+    let content_type = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let content_type = content_type.map_or("", |(_, value)| value).to_owned();
     let function_error = head.to_ascii_lowercase().contains("\r\nx-amz-function-error:");
     let body = if body.is_empty() { Value::Null } else { serde_json::from_str(body).unwrap_or_else(|_| body.into()) };
     Response { status: status.unwrap_or_else(|| panic!("not HTTP: {text}")), function_error, content_type, body }
