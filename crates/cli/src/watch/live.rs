@@ -93,7 +93,7 @@ fn watch(
         let (columns, rows) = terminal::size()?;
         let lines = shown.lines(columns.into(), rows.into(), now());
         if drawn.as_ref() != Some(&lines) {
-            draw(&lines, out)?;
+            draw(&lines, rows, out)?;
             drawn = Some(lines);
         }
         if !event::poll(BEAT)? {
@@ -116,14 +116,19 @@ fn watch(
     Ok(())
 }
 
-fn draw(lines: &[Row], out: &mut impl Write) -> io::Result<()> {
-    queue!(out, terminal::BeginSynchronizedUpdate, cursor::MoveTo(0, 0))?;
-    for (place, row) in lines.iter().enumerate() {
-        let gap = if place > 0 { "\r\n" } else { "" };
-        write!(out, "{gap}{}", screen::painted(row, wants_colours()))?;
-        queue!(out, Clear(ClearType::UntilNewLine))?;
+/// What was there is cleared before a line is written and not after it: behind a line as wide as the terminal the cursor still
+/// stands on its last character, which would go, too.
+fn draw(lines: &[Row], rows: u16, out: &mut impl Write) -> io::Result<()> {
+    queue!(out, terminal::BeginSynchronizedUpdate)?;
+    for (place, row) in (0..rows).zip(lines) {
+        queue!(out, cursor::MoveTo(0, place), Clear(ClearType::UntilNewLine))?;
+        write!(out, "{}", screen::painted(row, wants_colours()))?;
     }
-    queue!(out, Clear(ClearType::FromCursorDown), terminal::EndSynchronizedUpdate)?;
+    let below = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+    if below < rows {
+        queue!(out, cursor::MoveTo(0, below), Clear(ClearType::FromCursorDown))?;
+    }
+    queue!(out, terminal::EndSynchronizedUpdate)?;
     out.flush()
 }
 
