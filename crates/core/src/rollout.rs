@@ -74,11 +74,22 @@ pub struct Rollout {
     /// Newest last; the oldest are dropped beyond [`HISTORY_LIMIT`].
     pub history: Vec<Event>,
     /// All events ever, so that keys stay unique when old ones are dropped.
+    #[serde(deserialize_with = "counted")]
     pub events_total: u64,
     /// Newest moment acted on. Time never runs backwards for a rollout.
     pub now: Timestamp,
     /// Compare-and-swap token: the only mutex.
+    #[serde(deserialize_with = "counted")]
     pub revision: u64,
+}
+
+/// One a second for a century: whoever counts on from more would come to an end of numbers.
+const MOST_COUNTED: u64 = 100 * 366 * 24 * 3_600;
+
+fn counted<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let count = u64::deserialize(deserializer)?;
+    let refused = || serde::de::Error::custom(format!("{count} is more than can have been counted"));
+    if count <= MOST_COUNTED { Ok(count) } else { Err(refused()) }
 }
 
 /// What a rollout knows of the deployment that it judges.

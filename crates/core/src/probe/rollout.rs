@@ -76,6 +76,27 @@ mod tests {
         rollout(late.as_bytes()).unwrap();
     }
 
+    /// Found by fuzzing: what counts its events or its revisions was the largest number there is, and was counted on from.
+    #[test]
+    fn a_rollout_that_was_changed_more_often_than_there_was_time_for_is_not_read() {
+        let golden = include_str!("../../../aws/src/dynamodb/golden/rollout-v1.json");
+        let stored: serde_json::Value = serde_json::from_str(golden).unwrap();
+        for name in ["eventsTotal", "revision"] {
+            for (count, reads) in [(0, true), (1_000_000_000, true), (u64::MAX - 1, false), (u64::MAX, false)] {
+                let mut stored = stored.clone();
+                stored[name] = count.into();
+                rollout(stored.to_string().as_bytes()).unwrap();
+                let read = serde_json::from_value::<Rollout>(stored).map(drop);
+                let expected = format!("{count} is more than can have been counted");
+                assert_eq!(
+                    read.map_err(|error| error.to_string()),
+                    if reads { Ok(()) } else { Err(expected) },
+                    "{name}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn mutated_rollouts_break_no_promise() {
         let document = include_bytes!("../../../aws/src/dynamodb/golden/rollout-v1.json");
