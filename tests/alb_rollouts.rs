@@ -106,7 +106,7 @@ fn what_goes_through_the_other_rule_is_put_back_when_somebody_takes_one() {
     stage.shop.elb.set_actions(&listener, &json!([Shop::forward(&[(&purple, 1)])]));
     stage.next();
     assert_eq!(alone(&stage), "blue");
-    for _ in 0..2 {
+    for _ in 0..4 {
         stage.next();
     }
     assert_eq!(stage.shop.elb.weights(&listener), [("purple".to_owned(), 1)].into());
@@ -206,7 +206,7 @@ fn an_alarm_takes_the_requests_back_in_the_invocation_that_brings_it() {
     stage.cloud.set_alarm("checkout-5xx", "ALARM");
     let answer = stage.invoke("alarm", &event);
     assert_eq!(alone(&stage), "blue", "{answer}");
-    for _ in 0..3 {
+    for _ in 0..5 {
         stage.pass(&HEALTHY);
     }
     assert_eq!(stage.phase(), "rolledBack", "{:#}", stage.status());

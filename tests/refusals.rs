@@ -208,7 +208,7 @@ fn a_second_rollout_is_refused_where_the_spec_says_so() {
 fn a_command_that_makes_no_sense_is_refused() {
     let stage = Stage::set_up(58);
     let before = (stage.items(), stage.alias_revision());
-    let list = "start, pause, resume, approve, promote, abort, status, minutes, list, deployments";
+    let list = "start, check, pause, resume, approve, promote, abort, status, minutes, list, deployments";
     for (function, event, path, message) in [
         ("command", json!([]), "", "the request is not a JSON object; send {\"command\": ..., ...}".to_owned()),
         ("command", json!({}), "command", format!("missing; it is one of {list}")),
