@@ -91,7 +91,7 @@ fn rules_that_nobody_looks_after_any_more_are_put_back() {
     }
     stage.minute = stage.minute.plus(DEAD_FOR_MINUTES);
     stage.tick();
-    (0..2).for_each(|_| {
+    (0..4).for_each(|_| {
         stage.next();
     });
     let status = stage.status();
