@@ -103,6 +103,10 @@ impl RolloutStore for Aws {
             let item = shape::decision_item(&next.id, next.revision, record);
             writes.push(Write::put(item.map_err(|error| unwritable(next, error))?));
         }
+        // However many alarms it names it must be able to end: what a list of the past shows it can do without.
+        if !before.is_terminal() && writes.len() < transaction::WRITES_PER_TRANSACTION {
+            writes.extend(shape::ended_item(next).map(Write::put));
+        }
         match self.write(writes).await {
             Ok(()) => Ok(()),
             Err(Refusal::Changed) => Err(SaveError::Conflict),
@@ -357,8 +361,6 @@ fn pointer_changes(before: Option<&Rollout>, next: &Rollout) -> Vec<Write> {
         (true, false) => writes.extend(claims.map(|claim| Write::free(claim, id))),
         (true, true) | (false, false) => {}
     }
-    let ends = before.is_none_or(|before| !before.is_terminal());
-    writes.extend(shape::ended_item(next).filter(|_| ends).map(Write::put));
     let begins_to_judge = before.is_none() && next.guest.is_some();
     writes.extend(begins_to_judge.then(|| Write::put(shape::judged_item(next))));
     writes

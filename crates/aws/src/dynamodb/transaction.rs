@@ -15,7 +15,7 @@ use crate::errors::{Call, kind_of_answer};
 const WRITE: Call = Call::new("TransactWriteItems", "dynamodb:PutItem");
 
 /// DynamoDB's own limit.
-const WRITES_PER_TRANSACTION: usize = 100;
+pub(super) const WRITES_PER_TRANSACTION: usize = 100;
 
 /// A write and the condition under which it is allowed.
 #[derive(Debug)]
