@@ -87,6 +87,7 @@ impl RolloutStore for Aws {
         let state = shape::state_item(rollout).map_err(|error| unwritable(rollout, error))?;
         let mut writes = vec![Write::put_new(state)];
         writes.extend(pointer_changes(None, rollout));
+        list_end(None, rollout, &mut writes);
         match self.write(writes).await {
             Ok(()) => Ok(()),
             Err(Refusal::Changed) => Err(CreateError::Exists),
@@ -103,10 +104,7 @@ impl RolloutStore for Aws {
             let item = shape::decision_item(&next.id, next.revision, record);
             writes.push(Write::put(item.map_err(|error| unwritable(next, error))?));
         }
-        // However many alarms it names it must be able to end: what a list of the past shows it can do without.
-        if !before.is_terminal() && writes.len() < transaction::WRITES_PER_TRANSACTION {
-            writes.extend(shape::ended_item(next).map(Write::put));
-        }
+        list_end(Some(before), next, &mut writes);
         match self.write(writes).await {
             Ok(()) => Ok(()),
             Err(Refusal::Changed) => Err(SaveError::Conflict),
@@ -364,6 +362,15 @@ fn pointer_changes(before: Option<&Rollout>, next: &Rollout) -> Vec<Write> {
     let begins_to_judge = before.is_none() && next.guest.is_some();
     writes.extend(begins_to_judge.then(|| Write::put(shape::judged_item(next))));
     writes
+}
+
+/// The last of a transaction's writes. However many alarms a rollout names it must be able to end: what a list of the past shows
+/// it can do without.
+fn list_end(before: Option<&Rollout>, next: &Rollout, writes: &mut Vec<Write>) {
+    let ends = before.is_none_or(|before| !before.is_terminal());
+    if ends && writes.len() < transaction::WRITES_PER_TRANSACTION {
+        writes.extend(shape::ended_item(next).map(Write::put));
+    }
 }
 
 /// The places where a rollout is listed. One that still has something to tell is active; its target is free already.
