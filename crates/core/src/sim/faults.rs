@@ -386,7 +386,6 @@ impl<'a, P: Ports> Faulty<'a, P> {
             state.calls.push(operation);
             return Some(Way::KilledBefore);
         }
-        // Only where it matters: of a crowd there are hundreds of thousands.
         let before = || state.calls.iter().filter(|call| **call == operation).count();
         let fits = |rule: &&Rule| match rule.when {
             When::Always => true,
