@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn runs_of_zeros_are_digested_as_if_byte_by_byte() {
-        let counts = [0.0, 1.0, 150.0, 2700.0, 0.1, 1e12, 1234.567_89].map(f64::to_bits);
+        let counts = [0.0, 1.0, 150.0, 2700.0, 0.1, 1e12, 1_234.567_89].map(f64::to_bits);
         let words = [0, 1, u64::MAX, 1 << 63, 0x0100_0000_0000_0001, 0x00ff_00ff_00ff_00ff].into_iter().chain(counts);
         let (mut digest, mut plain) = (Digest::default(), 0xcbf2_9ce4_8422_2325_u64);
         for word in words.clone().chain([0; 3]).chain(words) {
