@@ -87,11 +87,11 @@ impl<'a> Pairing<'a> {
     #[must_use]
     pub fn rank_score(&self) -> Option<f64> {
         let n = self.n_c + self.n_b;
-        // Mid-ranks, less one half, which is what they are on average whatever the bins are.
-        let (mut scatter, mut sum, mut below) = (0.0, 0.0, 0.0);
+        // Mid-ranks, less half of all, which is what they are on average whatever the bins are.
+        let (mut scatter, mut sum, mut below) = (0.0, 0.0, -0.5 * n);
         for (c, b) in self.canary.iter().zip(self.baseline) {
             let pooled = c + b;
-            let rank = (below + 0.5 * pooled) / n - 0.5;
+            let rank = below + 0.5 * pooled;
             scatter += pooled * rank * rank;
             sum += c * rank;
             below += pooled;
@@ -125,21 +125,22 @@ impl<'a> Pairing<'a> {
 
     /// The same for bets on the ranks of all requests.
     fn ln_e_of_ranks(&self, reference: &Reference) -> [f64; TILTS.len()] {
-        let tilted = || reference.mid_ranks().map(|rank| TILTS.map(|tilt| tilt * (rank - 0.5)));
-        let mut tenths: Vec<f64> = reference.mid_ranks().map(|rank| 0.1 * (rank - 0.5)).collect();
+        let ranks: Vec<f64> = reference.mid_ranks().map(|rank| rank - 0.5).collect();
+        let mut tenths: Vec<f64> = ranks.iter().map(|rank| 0.1 * rank).collect();
         exp_all(&mut tenths);
         let mut ratios: Vec<[f64; TILTS.len()]> = tenths.into_iter().map(tilts_from_a_tenth).collect();
         // Normalised so that the baseline gains nothing on average.
-        let mut norms = [0.0; TILTS.len()];
+        let mut sums = [0.0; TILTS.len()];
         for (ratios, known) in ratios.iter().zip(reference.bins()) {
-            norms = std::array::from_fn(|bet| norms[bet] + known * ratios[bet]);
+            sums = std::array::from_fn(|bet| sums[bet] + known * ratios[bet]);
         }
-        let norms = norms.map(|norm| if norm > 0.0 { norm / reference.requests() } else { 1.0 });
+        let norms = sums.map(|sum| if sum > 0.0 { reference.requests() / sum } else { 1.0 });
         for ratios in &mut ratios {
-            *ratios = std::array::from_fn(|bet| ratios[bet] / norms[bet]);
+            *ratios = std::array::from_fn(|bet| ratios[bet] * norms[bet]);
         }
         let ln_norms = norms.map(f64::ln);
-        self.ln_e(&mut ratios, tilted().map(|ln| std::array::from_fn(|bet| ln[bet] - ln_norms[bet])))
+        let ln_r = |rank: &f64| std::array::from_fn(|bet| TILTS[bet] * rank + ln_norms[bet]);
+        self.ln_e(&mut ratios, ranks.iter().map(ln_r))
     }
 }
 
