@@ -175,11 +175,9 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             line.phase = current.phase.name();
             line.weight = current.desired_weight();
             line.holding = decision.holding;
-            // What a stop brings about takes its time: it is seen by the next tick, and not asked for again before that.
-            let stops = decision.effects.iter().any(|effect| matches!(effect, Effect::Stop { told: false, .. }));
             // The next tick tries again, and nothing else waits for it but the switch.
             let stuck = told == SwitchTold::Failed && !decision.effects.iter().any(Effect::is_retreat);
-            if settled || stops || stuck {
+            if settled || stuck || decision.effects.iter().any(is_seen_later) {
                 break;
             }
         }
@@ -532,6 +530,12 @@ const TOO_LATE: &str = "too little time left to set a weight safely; the next in
 /// The switch can be told at any time: it sets no weight.
 fn needs_time(effect: &Effect) -> bool {
     !effect.is_retreat() && !matches!(effect, Effect::Arm { .. } | Effect::Disarm)
+}
+
+/// What a stop or an attachment brings about takes its time. A look right after it may well be one of before: at health checks of
+/// an earlier attachment, say. So the next tick looks, and nothing follows before that.
+fn is_seen_later(effect: &Effect) -> bool {
+    matches!(effect, Effect::Stop { told: false, .. } | Effect::Attach { .. })
 }
 
 impl Looked {

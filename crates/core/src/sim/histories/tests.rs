@@ -104,6 +104,10 @@ fn what_was_found_before() {
             "2 observe, 36 newer, 47 writesOld, 58 enforce answerLost@7",
             "a release gave way as promoted in a tick that could not see the target",
         ),
+        (
+            "6 newer, 11 lost, 12 writesOld old@13",
+            "a group was attached and, on the word of a stale look at its health, got traffic in the same tick",
+        ),
         ("2 outlived slow@7", "a raise came late, and the rollback behind a load balancer had just ended"),
     ] {
         for release in RELEASES {
