@@ -55,7 +55,7 @@ pub fn sentence(why: &Why) -> String {
         }
         Why::PartlyTaken { found } => {
             format!(
-                "somebody else took some of the rules, they are now on {found}; the others go back to the old group"
+                "the target is on {found}, which is not what is on record; what of it is this rollout's own goes back to the old version"
             )
         }
         Why::NobodyToGoBackTo { sentence } => sentence.clone(),

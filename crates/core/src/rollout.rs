@@ -401,7 +401,8 @@ pub enum Why {
     TakenOver {
         found: String,
     },
-    /// Somebody else took some of the rules; what goes through the others is put back.
+    /// What is live is not what is on record: others took a part of it, a write of this rollout's own came late, or the table was
+    /// put back. What of it is this rollout's own goes back.
     PartlyTaken {
         found: String,
     },

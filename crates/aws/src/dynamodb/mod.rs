@@ -47,13 +47,18 @@ const FIRST_BATCH_WAIT: Duration = Duration::from_millis(50);
 /// Two writers that seal from the same minute differ in how far; more than this many blocks in a row are a mistake.
 const SEALED_BLOCKS_PASSED: usize = 16;
 
+/// Places with the rollouts there, and the next page's first place.
+type EndedPlaces = (Vec<(String, String)>, Option<String>);
+
 impl RolloutStore for Aws {
     async fn active(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
         let ids = self.pointed_at(keys::ACTIVE).await?;
-        let mut states = self.states(&ids).await?;
-        let read = |id: String| match states.remove(&id) {
-            Some(item) => shape::read_state(&item).map_err(|error| unreadable(id, &error)),
-            None => {
+        // One that was left out must not keep the others from being attended to.
+        let (mut states, left) = self.states(&ids).await?;
+        let read = |id: String| match (states.remove(&id), &left) {
+            (Some(item), _) => shape::read_state(&item).map_err(|error| unreadable(id, &error)),
+            (None, Some(fault)) => Err(Unreadable { id, fault: fault.clone() }),
+            (None, None) => {
                 let detail = "it is listed as active and is not stored";
                 Err(Unreadable { id, fault: BATCH_GET.refusal(FaultKind::Failed, detail) })
             }
@@ -146,7 +151,7 @@ impl RolloutStore for Aws {
     async fn judged(&self) -> Result<Vec<Result<Rollout, Unreadable>>, Fault> {
         let ids = self.pointed_at(keys::JUDGED).await?;
         // What lists a rollout outlives it.
-        let states = self.states(&ids).await?;
+        let states = self.all_states(&ids).await?;
         let read = |(id, item)| shape::read_state(&item).map_err(|error| unreadable(id, &error));
         let mut judged: Vec<Result<Rollout, Unreadable>> = states.into_iter().map(read).collect();
         // What nobody can read comes first.
@@ -160,10 +165,8 @@ impl RolloutStore for Aws {
         if from.is_some_and(|from| from < since.as_str()) {
             return Ok(EndedPage { rollouts: Vec::new(), next: None });
         }
-        let mut listed = self.ended_places(&since, from).await?;
-        let next = listed.get(ENDED_A_PAGE).map(|(place, _)| place.clone());
-        listed.truncate(ENDED_A_PAGE);
-        let mut states = self.states(&listed.iter().map(|(_, id)| id.clone()).collect()).await?;
+        let (listed, next) = self.ended_places(&since, from).await?;
+        let mut states = self.all_states(&listed.iter().map(|(_, id)| id.clone()).collect()).await?;
         // What lists a rollout may outlive it.
         let read = |(_, id): (String, String)| {
             let item = states.remove(&id)?;
@@ -235,8 +238,8 @@ impl Aws {
         Ok(items)
     }
 
-    /// One more than a page of the rollouts that have ended, with their places, the last one first.
-    async fn ended_places(&self, since: &str, from: Option<&str>) -> Result<Vec<(String, String)>, Fault> {
+    /// A page of the rollouts that have ended, with their places, the last one first; and the place at which the next begins.
+    async fn ended_places(&self, since: &str, from: Option<&str>) -> Result<EndedPlaces, Fault> {
         let condition =
             if from.is_some() { "pk = :pk AND sk BETWEEN :since AND :place" } else { "pk = :pk AND sk >= :since" };
         let value = |text: &str| AttributeValue::S(text.to_owned());
@@ -254,8 +257,13 @@ impl Aws {
             request = request.expression_attribute_values(":place", value(from));
         }
         let answer = request.send().await.map_err(|error| self.store_fault(QUERY, error))?;
-        let place = |item: &Item| Some((text(item, "sk").ok()?.to_owned(), text(item, "rollout").ok()?.to_owned()));
-        Ok(answer.items.unwrap_or_default().iter().filter_map(place).collect())
+        let items = answer.items.unwrap_or_default();
+        let place = |item: &Item| text(item, "sk").ok().map(str::to_owned);
+        let next = items.get(ENDED_A_PAGE).and_then(place);
+        // One that names no rollout must not hide those before it.
+        let listed = items.iter().take(ENDED_A_PAGE);
+        let listed = listed.filter_map(|item| place(item).zip(text(item, "rollout").ok().map(str::to_owned)));
+        Ok((listed.collect(), next))
     }
 
     /// The rollouts that a partition lists.
@@ -265,26 +273,39 @@ impl Aws {
     }
 
     /// The stored items of rollouts, by id.
-    async fn states(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, Item>, Fault> {
+    async fn all_states(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, Item>, Fault> {
+        match self.states(ids).await? {
+            (states, None) => Ok(states),
+            (_, Some(fault)) => Err(fault),
+        }
+    }
+
+    /// The stored items of rollouts, by id, and why some of them were left out, if any were.
+    async fn states(&self, ids: &BTreeSet<String>) -> Result<(BTreeMap<String, Item>, Option<Fault>), Fault> {
         let table = self.table(BATCH_GET)?;
         let keys: Vec<Item> = ids.iter().map(|id| Key::state(id).attributes()).collect();
-        let mut states = BTreeMap::new();
+        let (mut states, mut left_out) = (BTreeMap::new(), 0);
         for chunk in keys.chunks(ITEMS_PER_BATCH) {
-            for item in self.batch(table, chunk.to_vec()).await? {
+            let (items, left) = self.batch(table, chunk.to_vec()).await?;
+            left_out += left;
+            for item in items {
                 let id = text(&item, "pk").ok().and_then(|pk| pk.strip_prefix(&keys::rollout("")));
                 if let Some(id) = id.map(str::to_owned) {
                     states.insert(id, item);
                 }
             }
         }
-        Ok(states)
+        let detail = format!("{left_out} rollouts were left out of {BATCH_ROUNDS} answers in a row");
+        let left = (left_out > 0).then(|| BATCH_GET.refusal(FaultKind::Throttled, detail));
+        Ok((states, left))
     }
 
-    async fn batch(&self, table: &str, mut keys: Vec<Item>) -> Result<Vec<Item>, Fault> {
+    /// What was answered, and how many items were not.
+    async fn batch(&self, table: &str, mut keys: Vec<Item>) -> Result<(Vec<Item>, usize), Fault> {
         let mut items = Vec::new();
         for round in 0..BATCH_ROUNDS {
             if keys.is_empty() {
-                return Ok(items);
+                break;
             }
             if round > 0 {
                 tokio::time::sleep(FIRST_BATCH_WAIT * (1 << (round - 1))).await;
@@ -296,13 +317,7 @@ impl Aws {
             items.extend(answer.responses.unwrap_or_default().into_values().flatten());
             keys = answer.unprocessed_keys.unwrap_or_default().into_values().flat_map(|left| left.keys).collect();
         }
-        match keys.len() {
-            0 => Ok(items),
-            left => {
-                let detail = format!("{left} rollouts were left out of {BATCH_ROUNDS} answers in a row");
-                Err(BATCH_GET.refusal(FaultKind::Throttled, detail))
-            }
-        }
+        Ok((items, keys.len()))
     }
 
     /// Stores an item unless there is one of the same key, which it returns.

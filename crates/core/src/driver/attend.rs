@@ -143,6 +143,16 @@ enum Outcome {
     Stands(SwitchTold),
     /// It could not be recorded: nothing of it counts.
     Dropped,
+    /// There is no time left for it.
+    TooLate,
+}
+
+/// What is stored of a rollout that a decision leaves as it is.
+enum Stored {
+    AsKnown,
+    /// It cannot be known: traffic may go back, and nothing else may be done.
+    Unknown,
+    Changed,
 }
 
 impl<P: Ports, B: Budget> Context<'_, P, B> {
@@ -164,11 +174,11 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
                 decision = self.decide(&current, &mut looked, minutes.as_ref(), &mut line).await;
             }
             let settled = decision.next == current && decision.effects.iter().all(Effect::is_only_unsaved);
-            let Outcome::Stands(told) = self.carry_out(&current, &decision, &mut line).await else {
-                line.unsaved = true;
-                return line;
+            looked.switch_told = match self.carry_out(&current, &decision, &mut line).await {
+                Outcome::Stands(told) => told,
+                Outcome::Dropped => return Line { unsaved: true, ..line },
+                Outcome::TooLate => return self.put_off(&current, line).await,
             };
-            looked.switch_told = told;
             let tells_the_switch = |effect: &Effect| matches!(effect, Effect::Arm { .. } | Effect::Disarm);
             looked.live = looked.live.filter(|_| decision.effects.iter().all(tells_the_switch));
             current = decision.next;
@@ -176,7 +186,7 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
             line.weight = current.desired_weight();
             line.holding = decision.holding;
             // The next tick tries again, and nothing else waits for it but the switch.
-            let stuck = told == SwitchTold::Failed && !decision.effects.iter().any(Effect::is_retreat);
+            let stuck = looked.switch_told == SwitchTold::Failed && !decision.effects.iter().any(Effect::is_retreat);
             if settled || stuck || decision.effects.iter().any(is_seen_later) {
                 break;
             }
@@ -319,6 +329,15 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
         Seen::from(outcomes)
     }
 
+    /// It waits for a tick with more time, like one that this tick did not get round to.
+    async fn put_off(&self, rollout: &Rollout, mut line: Line) -> Line {
+        line.holding.push(TOO_LATE.to_owned());
+        if let Some(pushed) = self.push_on(rollout).await {
+            line.faults.extend(pushed.faults);
+        }
+        Line { unsaved: true, ..line }
+    }
+
     /// Ticks come, and so the dead man's switch of a rollout that waits for one with time does not fire. No line where
     /// nothing was done.
     pub(super) async fn push_on(&self, rollout: &Rollout) -> Option<Line> {
@@ -339,15 +358,15 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
     /// Saves the intent, then acts.
     async fn carry_out(&self, before: &Rollout, decision: &Decision, line: &mut Line) -> Outcome {
         if self.is_too_late_for(decision) {
-            line.holding.push(TOO_LATE.to_owned());
-            return Outcome::Dropped;
+            return Outcome::TooLate;
         }
         let mut only_retreat = false;
         if decision.next == *before {
-            let raises = decision.effects.iter().any(|effect| !effect.is_retreat());
             let acts = !decision.effects.iter().all(Effect::is_only_unsaved);
-            if acts && !self.is_current(before, raises, line).await {
-                return Outcome::Dropped;
+            match if acts { self.standing(before, line).await } else { Stored::AsKnown } {
+                Stored::AsKnown => {}
+                Stored::Unknown => only_retreat = true,
+                Stored::Changed => return Outcome::Dropped,
             }
         } else {
             match self.ports.save(before, &decision.next, decision.record.as_ref()).await {
@@ -388,17 +407,18 @@ impl<P: Ports, B: Budget> Context<'_, P, B> {
     /// stale.
     ///
     /// Nor is a target set back once more for a rollout that has ended meanwhile; but where that cannot be known it is.
-    async fn is_current(&self, rollout: &Rollout, raises: bool, line: &mut Line) -> bool {
+    async fn standing(&self, rollout: &Rollout, line: &mut Line) -> Stored {
         match self.ports.load(&rollout.id).await {
-            Ok(Some(stored)) if stored.revision == rollout.revision => return true,
-            Ok(Some(stored)) if !raises && stored.revision < rollout.revision => return true,
-            Ok(stored) => {
+            Ok(Some(stored)) if stored.revision == rollout.revision => return Stored::AsKnown,
+            Ok(Some(stored)) if stored.revision > rollout.revision => {
                 line.faults.push(SaveError::Conflict.to_string());
-                return !raises && stored.is_none();
+                return Stored::Changed;
             }
+            // It is from before what this tick knows, or gone.
+            Ok(_) => line.faults.push(SaveError::Conflict.to_string()),
             Err(fault) => line.faults.push(fault.to_string()),
         }
-        !raises
+        Stored::Unknown
     }
 
     /// What became of it if it was for the dead man's switch.

@@ -156,18 +156,22 @@ pub async fn tick_told(
     // Before anything else, which may take all the time there is.
     context.settle_all(context.look_at(due).await, &Attended::new(), &mut first).await;
     let calls = context.look_at(others).await;
-    let (mut rollouts, mut unreadable) = (Vec::new(), Vec::new());
+    let (mut rollouts, mut unreadable, mut all) = (Vec::new(), Vec::new(), true);
     let listed = context.guarded(budget.remaining(), ports.active()).await;
     let listed = listed.unwrap_or_else(|cut| Err(cut.fault("active"))).map(|stored| {
         for stored in stored {
             match stored {
                 Ok(rollout) => rollouts.push(rollout),
-                Err(error) => unreadable.push(described(error)),
+                Err(error) => {
+                    // It will be read again. What is damaged stays so, and nobody waits for that.
+                    all &= error.fault.kind != FaultKind::Throttled;
+                    unreadable.push(described(error));
+                }
             }
         }
     });
     rotate(&mut rollouts, now);
-    let attending = context.attend_all(rollouts, true, &hooks::visits(&calls)).await;
+    let attending = context.attend_all(rollouts, all, &hooks::visits(&calls)).await;
     let attended = attending.lines.iter().map(|line| (line.rollout.clone(), !line.unsaved)).collect();
     let lines = [first.lines, attending.lines].concat();
     let mut report = TickReport { unreadable, faults, hooks: first.hooks, lines, ..attending };
@@ -220,18 +224,23 @@ fn described(unreadable: Unreadable) -> String {
     format!("{unreadable}: {}", unreadable.fault)
 }
 
-/// Starts elsewhere every minute, so that none starves when time runs out, and nothing need be stored for it. Steps of the
-/// golden ratio spread the beginnings evenly, however many of the rollouts a tick gets round to.
-///
 /// Those that have begun come first: where there is no time for all whose traffic is split, no more of them begin.
+///
+/// Among them, and among the others, each minute starts elsewhere, so that none starves when time runs out, and nothing need be
+/// stored for it. Steps of the golden ratio spread the beginnings evenly, however many of the rollouts a tick gets round to;
+/// they would not if it were among all, for those that wait give whole stretches of the way to the same one.
 fn rotate(rollouts: &mut [Rollout], now: Timestamp) {
     /// 2^64 over the golden ratio.
     const STEP: u64 = 11_400_714_819_323_198_485;
-    rollouts.sort_by(|one, other| one.id.cmp(&other.id));
+    let waits = |rollout: &Rollout| !rollout.has_begun() && rollout.guest.is_none();
+    rollouts.sort_by(|one, other| (waits(one), &one.id).cmp(&(waits(other), &other.id)));
+    let begun = rollouts.partition_point(|rollout| !waits(rollout));
     let place = now.minute().index().cast_unsigned().wrapping_mul(STEP);
-    let first = (u128::from(place) * rollouts.len() as u128) >> 64;
-    rollouts.rotate_left(usize::try_from(first).unwrap_or(0));
-    rollouts.sort_by_key(|rollout| !rollout.has_begun() && rollout.guest.is_none());
+    let (begun, waiting) = rollouts.split_at_mut(begun);
+    for part in [begun, waiting] {
+        let first = (u128::from(place) * part.len() as u128) >> 64;
+        part.rotate_left(usize::try_from(first).unwrap_or(0));
+    }
 }
 
 /// A rollout in a tick.

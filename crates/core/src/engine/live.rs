@@ -63,9 +63,8 @@ fn taken_over(draft: &mut Draft<'_>) -> bool {
             draft.roll_back(Why::PartlyTaken { found }, RollBackEnd::Superseded);
         }
         Some(_) | None if split != Split::Foreign && !seen_again(draft, &found) => {}
-        // Nor would anybody look after what the other rules send where one was put back, which a write of our own may have
-        // done that was thought to be lost.
-        Some(_) | None if was_wanted(draft, split) => {
+        // Nor after what a write of our own does that was thought to be lost, or of which the table has forgotten.
+        Some(_) | None if is_stray(draft, split) => {
             draft.roll_back(Why::PartlyTaken { found }, RollBackEnd::Superseded);
         }
         Some(_) | None => draft.supersede(Why::TakenOver { found }),
@@ -73,14 +72,20 @@ fn taken_over(draft: &mut Draft<'_>) -> bool {
     true
 }
 
-/// Whether rules differ, and each has a weight that this rollout wanted so lately that a write of it may have come late.
-fn was_wanted(draft: &Draft<'_>, split: Split) -> bool {
-    let Split::Uneven { low, high } = split else { return false };
+/// Whether it is our own all the same: a weight that this rollout wanted so lately that a write of it may have come late, or
+/// one of its steps, of which a table that was put back does not know.
+fn is_stray(draft: &Draft<'_>, split: Split) -> bool {
+    let (low, high) = match split {
+        Split::Uneven { low, high } => (low, high),
+        Split::Ours(weight) if weight > Weight::ZERO && weight < Weight::FULL => (weight, weight),
+        Split::Ours(_) | Split::Foreign => return false,
+    };
     let since = draft.next.strange_since.unwrap_or(draft.now()) - QUIET;
     let history = &draft.next.history;
     let first = history.iter().rposition(|event| event.at <= since).unwrap_or(0);
     let lately = |weight| history.iter().skip(first).any(|event| event.weight == weight);
-    lately(low) && lately(high)
+    let is_own = |weight| lately(weight) || draft.next.spec.steps.iter().any(|step| step.weight == weight);
+    is_own(low) && is_own(high)
 }
 
 /// A look may be answered from before our own last write, and whoever left on its word would leave the traffic split.
@@ -164,9 +169,9 @@ fn sentences(draft: &Draft<'_>, verdict: Verdict) -> Vec<String> {
 fn give_way(draft: &mut Draft<'_>) -> bool {
     let Some(newer) = draft.seen.newer.clone() else { return false };
     let why = Why::NewerRollout { rollout: newer };
-    if let Phase::Promoting { live_since, .. } = &draft.next.phase {
+    if let Phase::Promoting { live_since, since, .. } = &draft.next.phase {
         // Others may have taken it back by now: that it still has all of it must be seen.
-        if live_since.is_none() || draft.split().is_none() {
+        if live_since.is_none() || draft.split().is_none() || may_be_overwritten(draft, *since) {
             return false;
         }
         draft.enter(Phase::Promoted { at: draft.now() }, why);
@@ -174,6 +179,12 @@ fn give_way(draft: &mut Draft<'_>) -> bool {
         draft.roll_back(why, RollBackEnd::Superseded);
     }
     true
+}
+
+/// Whether an earlier write, of less, could still arrive after the promotion: rules have no revision that would refuse it.
+fn may_be_overwritten(draft: &Draft<'_>, since: Timestamp) -> bool {
+    let has_revisions = draft.seen.routing.known().is_none_or(|routing| routing.revision.is_some());
+    !has_revisions && draft.now().since(since) < QUIET
 }
 
 /// Pauses, steps and rollouts all end.
@@ -544,6 +555,9 @@ fn promoting(draft: &mut Draft<'_>, since: Timestamp, live_since: Option<Timesta
     let rest = watch.minus(now.since(live_since));
     if rest > Span::ZERO {
         draft.hold(format!("watched at 100 % for another {rest}"));
+    }
+    if may_be_overwritten(draft, since) {
+        draft.hold("all traffic is on the new version; an earlier write could still arrive");
     }
     // What cannot be seen holds the end back, but not for ever: nothing more can rise.
     let waited_enough = now.since(live_since) >= watch.plus(draft.next.spec.deadline);

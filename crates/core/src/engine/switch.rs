@@ -177,6 +177,8 @@ fn is_split(phase: &Phase) -> bool {
 pub(super) fn has_fired(draft: &Draft<'_>, expected: &[Weight]) -> bool {
     let due = draft.before.switch.is_some_and(|armed| draft.now() >= armed.earliest);
     let back = match draft.split() {
+        // Lambda itself holds all traffic on the old version while it readies a promoted one.
+        Some((routing, _)) if routing.in_transition => false,
         Some((_, Split::Ours(weight))) => weight == Weight::ZERO,
         Some((_, Split::Uneven { low, .. })) => low == Weight::ZERO,
         Some((_, Split::Foreign)) | None => false,
