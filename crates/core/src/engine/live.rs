@@ -73,7 +73,7 @@ fn taken_over(draft: &mut Draft<'_>) -> bool {
 }
 
 /// Whether it is our own all the same: a weight that this rollout wanted so lately that a write of it may have come late, or
-/// one of its steps, of which a table that was put back does not know.
+/// one of its steps, of which a table that was put back does not know; with `auto` that may be any.
 fn is_stray(draft: &Draft<'_>, split: Split) -> bool {
     let (low, high) = match split {
         Split::Uneven { low, high } => (low, high),
@@ -84,7 +84,8 @@ fn is_stray(draft: &Draft<'_>, split: Split) -> bool {
     let history = &draft.next.history;
     let first = history.iter().rposition(|event| event.at <= since).unwrap_or(0);
     let lately = |weight| history.iter().skip(first).any(|event| event.weight == weight);
-    let is_own = |weight| lately(weight) || draft.next.spec.steps.iter().any(|step| step.weight == weight);
+    let chosen = draft.next.plan.auto.is_some();
+    let is_own = |weight| chosen || lately(weight) || draft.next.spec.steps.iter().any(|step| step.weight == weight);
     is_own(low) && is_own(high)
 }
 

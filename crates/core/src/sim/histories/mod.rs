@@ -30,8 +30,10 @@ pub enum Act {
     Twice,
     /// Two controllers tick at the same time, their calls interleaved.
     Rival,
-    /// While a call of the tick is slow, a person aborts, and the next tick comes.
+    /// While a call of the tick is slow, a person aborts, and the next ticks come.
     Outlived,
+    /// While a call of the tick is slow, a person promotes, and the next ticks come.
+    Hurried,
     /// The tick says that it is two minutes earlier than it is.
     Late,
     /// It says that it is two minutes later.
@@ -64,12 +66,13 @@ pub enum Act {
 }
 
 impl Act {
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Tick,
         Self::Lost,
         Self::Twice,
         Self::Rival,
         Self::Outlived,
+        Self::Hurried,
         Self::Late,
         Self::Early,
         Self::Asleep,
@@ -100,6 +103,7 @@ impl Act {
             Self::Twice => "twice",
             Self::Rival => "rival",
             Self::Outlived => "outlived",
+            Self::Hurried => "hurried",
             Self::Late => "late",
             Self::Early => "early",
             Self::Asleep => "asleep",
@@ -133,8 +137,9 @@ pub struct Mishap {
 }
 
 /// The ways in which a call goes wrong, with their names.
-pub const WAYS: [(Way, &str); 10] = [
+pub const WAYS: [(Way, &str); 11] = [
     (Way::Fails(FaultKind::Throttled), "throttled"),
+    (Way::Fails(FaultKind::Denied), "denied"),
     (Way::KilledAfter, "killedAfter"),
     (Way::AnswerLost, "answerLost"),
     (Way::Stale, "stale"),

@@ -1,5 +1,6 @@
 //! A world in the middle of a release, from which anything may happen next.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use futures_util::future::join;
@@ -12,7 +13,7 @@ use crate::driver::{self, Settings, TickReport};
 use crate::engine::OrderKind;
 use crate::observation::AlarmState;
 use crate::ports::Fault;
-use crate::rollout::{Rollout, Why};
+use crate::rollout::{PhaseName, Rollout};
 use crate::sim::budget::SimBudget;
 use crate::sim::executor::{Stalled, run_now};
 use crate::sim::faults::{Faulty, Operation, Rule, Way, When};
@@ -26,6 +27,10 @@ use crate::units::{Span, Timestamp, Weight};
 const REQUESTS_A_MINUTE: f64 = 6_000.0;
 const PAST: i64 = 60;
 const SLEEP_MINUTES: u64 = 25;
+/// An event may be two minutes old, and a write ends with its invocation, a minute later at most.
+const LATEST_WRITE_MINUTES: u64 = 3;
+/// So many minutes in a row of three failed requests in ten, with everything in order, and it is rolled back.
+const HARM_SHOWS_IN: u64 = 10;
 /// How far the time of a tick may be wrong.
 const SKEW: Span = Span::from_minutes(2);
 /// Every release has ended by then, and every pause: its deadline and pauses come to less.
@@ -38,6 +43,12 @@ enum Mood {
     Worse,
     Silent,
 }
+
+/// The calls of an invocation.
+type Done = Result<Vec<Operation>, Stalled>;
+
+/// What a command answers.
+type Answered = Result<(), Vec<crate::spec::Problem>>;
 
 /// A release at one moment.
 #[derive(Debug)]
@@ -54,8 +65,10 @@ pub struct Stage<'a> {
     /// The world a minute ago: what stale reads see, and what the table may be put back to.
     past: Option<Box<World>>,
     backup: Option<Table>,
-    /// Somebody else has written the target.
+    /// Somebody else has split the traffic, and it still is.
     written: bool,
+    /// Minutes in a row in which anybody could see that the new version is worse, and it kept its traffic.
+    harmful: u64,
     /// Writers were off, and no tick has come to its end since.
     observed: bool,
     /// The table was put back: what was told before may be told otherwise.
@@ -87,6 +100,7 @@ impl<'a> Stage<'a> {
             past: None,
             backup: None,
             written: false,
+            harmful: 0,
             observed: false,
             restored: false,
             invocations: 0,
@@ -96,7 +110,7 @@ impl<'a> Stage<'a> {
             stage.tell_minute(started_at.minute().plus(-minute).start());
         }
         stage.world.set_now(started_at);
-        stage.start(&scenario.spec, &[]).0?.map_err(RunError::Refused)?;
+        stage.start(&scenario.spec, None)?.0.map_err(RunError::Refused)?;
         Ok(stage)
     }
 
@@ -130,7 +144,8 @@ impl<'a> Stage<'a> {
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let past = self.past.as_ref().map(|past| past.fingerprint());
-        let flags = (self.mood, self.told, self.settings.mode, self.written, self.observed, self.restored);
+        let flags =
+            (self.mood, self.told, self.settings.mode, self.written, self.harmful, self.observed, self.restored);
         hash_of(&(self.minute, past, flags, &self.watchdog, self.world.fingerprint()))
     }
 
@@ -162,7 +177,8 @@ impl<'a> Stage<'a> {
                 first
             }
             Act::Rival => self.rivals(rest)?,
-            Act::Outlived => self.outlived(rest)?,
+            Act::Outlived => self.outlived(OrderKind::Abort, rest)?,
+            Act::Hurried => self.outlived(OrderKind::Promote, rest)?,
             Act::Tick
             | Act::Red
             | Act::Quiet
@@ -180,6 +196,8 @@ impl<'a> Stage<'a> {
             | Act::Enforce => self.tick(rest, self.world.now(), true)?,
         };
         self.past = Some(Box::new(ago));
+        self.written &= self.is_split();
+        self.watch_harm(act, mishap);
         Ok(own.unwrap_or(ticked))
     }
 
@@ -221,18 +239,26 @@ impl<'a> Stage<'a> {
         if let Some((rollout, armed)) = self.world.switches().into_iter().next() {
             self.broken("no switch is left at the end", format!("{rollout}'s at {}", armed.at));
         }
-        let shares: Vec<_> = self.world.shares(&self.scenario.target).into_iter().filter(|(_, at)| *at > 0.0).collect();
-        // A table from the past does not know of the last weight: to it that is one that others have set, and it says so.
-        if shares.len() != 1 && !self.written && !self.given_up_after_restore() {
-            self.broken("no traffic stays split", format!("{shares:?}"));
+        if self.is_split() && !self.written {
+            self.broken("no traffic stays split", format!("{:?}", self.world.shares(&self.scenario.target)));
         }
     }
 
-    fn given_up_after_restore(&self) -> bool {
-        let gives_up = |rollout: &Arc<Rollout>| {
-            rollout.history.last().is_some_and(|event| matches!(event.why, Why::TakenOver { .. }))
-        };
-        self.restored && self.world.rollouts().values().any(gives_up)
+    fn is_split(&self) -> bool {
+        self.world.shares(&self.scenario.target).iter().any(|(_, share)| *share > 0.0 && *share < 1.0)
+    }
+
+    /// An engine that does not hear the judge would otherwise be noticed by nothing here: what is worse calms down in the end.
+    fn watch_harm(&mut self, act: Act, mishap: Option<Mishap>) {
+        let goes_back = |rollout: &Rollout| matches!(rollout.phase.name(), PhaseName::RollingBack);
+        let judged =
+            self.rollout().is_some_and(|rollout| rollout.is_active() && rollout.has_begun() && !goes_back(&rollout));
+        let in_order = matches!(act, Act::Tick) && mishap.is_none() && self.settings.mode == Mode::Enforce;
+        let shows = judged && in_order && self.mood == Mood::Worse && self.is_split() && !self.written;
+        self.harmful = if shows { self.harmful + 1 } else { 0 };
+        if self.harmful > HARM_SHOWS_IN {
+            self.broken("proven harm is rolled back", format!("after {HARM_SHOWS_IN} minutes: {:?}", self.rollout()));
+        }
     }
 
     fn broken(&mut self, invariant: &'static str, detail: String) {
@@ -273,7 +299,8 @@ impl<'a> Stage<'a> {
         backup: Option<Table>,
     ) -> Result<Option<Vec<Operation>>, Stalled> {
         match act {
-            Act::Tick | Act::Lost | Act::Twice | Act::Rival | Act::Outlived | Act::Late | Act::Early => {}
+            Act::Tick | Act::Lost | Act::Twice | Act::Rival | Act::Outlived | Act::Hurried | Act::Late | Act::Early => {
+            }
             Act::Asleep => (1..SLEEP_MINUTES).for_each(|_| self.pass_minute()),
             Act::Red => {
                 self.world.set_alarm(ALARM, AlarmState::Alarm);
@@ -287,9 +314,7 @@ impl<'a> Stage<'a> {
                 if spec.get("version").is_some() {
                     spec["version"] = json!("43");
                 }
-                let rules = rules(mishap);
-                let (answer, calls) = self.start(&spec, &rules);
-                let _refused = answer?;
+                let (_refused, calls) = self.start(&spec, mishap)?;
                 return Ok(Some(calls));
             }
             Act::WritesThird => self.write("40", None),
@@ -328,24 +353,33 @@ impl<'a> Stage<'a> {
         })
     }
 
-    fn outlived(&mut self, mishap: Option<Mishap>) -> Result<Vec<Operation>, Stalled> {
-        let abort = Request::parse(&order_of(OrderKind::Abort));
-        self.watched(mishap, true, |world, past, settings| {
+    fn outlived(&mut self, kind: OrderKind, mishap: Option<Mishap>) -> Done {
+        let order = Request::parse(&order_of(kind));
+        let outlived = Cell::new(false);
+        let calls = self.watched(mishap, true, |world, past, settings| {
             let ports = ports(world, past, &rules(mishap));
             let (now, budget) = (world.now(), SimBudget::plenty());
             let meanwhile = async {
-                if let Ok(abort) = abort {
-                    let _answer = driver::command(world, abort, now, &budget, settings).await;
+                outlived.set(true);
+                if let Ok(order) = order {
+                    let _answer = driver::command(world, order, now, &budget, settings).await;
                 }
-                next_tick(world, settings).await;
+                for _ in 0..LATEST_WRITE_MINUTES {
+                    world.set_now(world.now() + Span::from_minutes(1));
+                    let _report = driver::tick(world, world.now(), &SimBudget::plenty(), settings).await;
+                }
             };
             let done = overtaken(&ports, meanwhile, driver::tick(&ports, now, &budget, settings));
             finished(done, mishap).map(|()| ports.calls())
-        })
+        })?;
+        if outlived.get() {
+            (0..LATEST_WRITE_MINUTES).for_each(|_| self.pass_minute());
+        }
+        Ok(calls)
     }
 
     fn rivals(&mut self, mishap: Option<Mishap>) -> Result<Vec<Operation>, Stalled> {
-        let seed = self.minute;
+        let (seed, mut calls) = (self.minute, Vec::new());
         self.watched(mishap, true, |world, past, settings| {
             let one = ports(world, past, &rules(mishap)).interleaved(2 * seed);
             let two = Faulty::healthy(world).interleaved(2 * seed + 1);
@@ -355,8 +389,11 @@ impl<'a> Stage<'a> {
                 one.go_on();
             });
             let done = run_now(both).map(|(one, ())| one);
-            finished(done, mishap).map(|()| one.calls())
-        })
+            calls = one.calls();
+            // What the one could not see the other may have seen.
+            finished(done, mishap).map(|()| Vec::new())
+        })?;
+        Ok(calls)
     }
 
     fn ended(&self) -> usize {
@@ -397,55 +434,52 @@ impl<'a> Stage<'a> {
         })
     }
 
-    #[allow(clippy::type_complexity, reason = "what a command answers")]
+    /// What it answered, and its calls.
     fn start(
         &mut self,
         spec: &serde_json::Value,
-        rules: &[Rule],
-    ) -> (Result<Result<(), Vec<crate::spec::Problem>>, Stalled>, Vec<Operation>) {
+        mishap: Option<Mishap>,
+    ) -> Result<(Answered, Vec<Operation>), Stalled> {
         let event = json!({ "command": "start", "spec": spec, "by": "mara" });
         let request = match Request::parse(&event) {
             Ok(request) => request,
-            Err(problems) => return (Ok(Err(problems)), Vec::new()),
+            Err(problems) => return Ok((Err(problems), Vec::new())),
         };
-        let mut calls = Vec::new();
-        let done = self.checked(None, |world, past, settings| {
-            let ports = ports(world, past, rules);
+        let mut answered = Ok(());
+        let calls = self.checked(mishap, |world, past, settings| {
+            let ports = ports(world, past, &rules(mishap));
             let budget = SimBudget::plenty();
             let command = driver::command(&ports, request, world.now(), &budget, settings);
-            let done = overtaken(&ports, next_tick(world, settings), command);
-            calls = ports.calls();
-            match done {
-                Ok(answer) => Ok(answer.map(|_| ())),
-                Err(_) if rules.iter().any(|rule| rule.way == Way::Hangs) => Ok(Ok(())),
-                Err(stalled) => Err(stalled),
+            match overtaken(&ports, next_tick(world, settings), command) {
+                Ok(answer) => answered = answer.map(drop),
+                Err(stalled) => expected(stalled, mishap)?,
             }
-        });
-        (done, calls)
+            Ok(ports.calls())
+        })?;
+        Ok((answered, calls))
     }
 
     /// Whatever is done, the promises of one invocation hold.
-    fn checked<T>(
+    fn checked(
         &mut self,
         mishap: Option<Mishap>,
-        invocation: impl FnOnce(&World, Option<&World>, &Settings) -> Result<T, Stalled>,
-    ) -> Result<T, Stalled> {
+        invocation: impl FnOnce(&World, Option<&World>, &Settings) -> Done,
+    ) -> Done {
         self.invocations += 1;
-        let blind = Blind { stale: mishap.is_some_and(|mishap| mishap.way == Way::Old), ..Blind::default() };
         let before = Snapshot::of(&self.world);
-        let done = invocation(&self.world, self.past.as_deref(), &self.settings)?;
+        let calls = invocation(&self.world, self.past.as_deref(), &self.settings)?;
         let after = Snapshot::of(&self.world);
-        self.violations.extend(invariants::check(&before, &after, &self.world, blind));
-        Ok(done)
+        self.violations.extend(invariants::check(&before, &after, &self.world, blind(mishap, &calls)));
+        Ok(calls)
     }
 
     /// And those of several ticks together.
-    fn watched<T>(
+    fn watched(
         &mut self,
         mishap: Option<Mishap>,
         on_time: bool,
-        invocation: impl FnOnce(&World, Option<&World>, &Settings) -> Result<T, Stalled>,
-    ) -> Result<T, Stalled> {
+        invocation: impl FnOnce(&World, Option<&World>, &Settings) -> Done,
+    ) -> Done {
         let before = Snapshot::of(&self.world);
         let done = self.checked(mishap, invocation)?;
         let after = Snapshot::of(&self.world);
@@ -457,6 +491,20 @@ impl<'a> Stage<'a> {
         let (mode, fault_free) = (self.settings.mode, mishap.is_none() && on_time);
         self.violations.extend(self.watchdog.after_tick(&before, &after, &self.world, fault_free, mode));
         Ok(done)
+    }
+}
+
+/// What an invocation cannot have seen when it set a weight, since the call for it failed and there was no other.
+fn blind(mishap: Option<Mishap>, calls: &[Operation]) -> Blind {
+    let Some(Mishap { call, way }) = mishap else { return Blind::default() };
+    let set = calls.iter().position(|call| *call == Operation::Set).unwrap_or(calls.len());
+    let asked_again = |hit: &Operation| calls.iter().take(set).skip(call + 1).any(|later| later == hit);
+    let hit = calls.get(call).filter(|hit| matches!(way, Way::Fails(_)) && call < set && !asked_again(hit));
+    Blind {
+        target: matches!(hit, Some(Operation::Look | Operation::States)),
+        metrics: hit == Some(&Operation::Fetch),
+        sealed: hit == Some(&Operation::Sealed),
+        stale: way == Way::Old,
     }
 }
 
