@@ -57,7 +57,7 @@ impl RolloutStore for Aws {
         let (mut states, left) = self.states(&ids).await?;
         let read = |id: String| match (states.remove(&id), &left) {
             (Some(item), _) => shape::read_state(&item).map_err(|error| unreadable(id, &error)),
-            (None, Some(fault)) => Err(Unreadable { id, fault: fault.clone() }),
+            (None, Some(left)) => Err(Unreadable { id, fault: BATCH_GET.refusal(FaultKind::Throttled, left) }),
             (None, None) => {
                 let detail = "it is listed as active and is not stored";
                 Err(Unreadable { id, fault: BATCH_GET.refusal(FaultKind::Failed, detail) })
@@ -276,12 +276,12 @@ impl Aws {
     async fn all_states(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, Item>, Fault> {
         match self.states(ids).await? {
             (states, None) => Ok(states),
-            (_, Some(fault)) => Err(fault),
+            (_, Some(left)) => Err(BATCH_GET.refusal(FaultKind::Throttled, left)),
         }
     }
 
     /// The stored items of rollouts, by id, and why some of them were left out, if any were.
-    async fn states(&self, ids: &BTreeSet<String>) -> Result<(BTreeMap<String, Item>, Option<Fault>), Fault> {
+    async fn states(&self, ids: &BTreeSet<String>) -> Result<(BTreeMap<String, Item>, Option<String>), Fault> {
         let table = self.table(BATCH_GET)?;
         let keys: Vec<Item> = ids.iter().map(|id| Key::state(id).attributes()).collect();
         let (mut states, mut left_out) = (BTreeMap::new(), 0);
@@ -295,9 +295,8 @@ impl Aws {
                 }
             }
         }
-        let detail = format!("{left_out} rollouts were left out of {BATCH_ROUNDS} answers in a row");
-        let left = (left_out > 0).then(|| BATCH_GET.refusal(FaultKind::Throttled, detail));
-        Ok((states, left))
+        let left = format!("{left_out} rollouts were left out of {BATCH_ROUNDS} answers in a row");
+        Ok((states, (left_out > 0).then_some(left)))
     }
 
     /// What was answered, and how many items were not.

@@ -215,6 +215,12 @@ async fn what_has_ended_is_read_by_pages_the_last_one_first_and_nothing_else_is(
     assert_eq!(asked["KeyConditionExpression"], "pk = :pk AND sk BETWEEN :since AND :place");
     let values = json!({ ":pk": { "S": "ENDED" }, ":since": { "S": "2026-11-21T14:00:00Z" }, ":place": { "S": "2026-11-21T14:00:00Z#r0" } });
     assert_eq!(asked["ExpressionAttributeValues"], values);
+    // One that names no rollout hides none.
+    let mut nameless = listed.clone();
+    nameless[3].remove("rollout");
+    let (aws, _) = scripted([found(&nameless), got(&stored, &[])]);
+    let page = aws.ended(at(0), None).await.unwrap();
+    assert_eq!((page.rollouts.len(), page.next.as_deref()), (98, Some("2026-11-21T14:00:00Z#r0")));
     // DynamoDB is not asked for what it would refuse.
     let (aws, script) = scripted([]);
     assert!(aws.ended(at(1), Some("2026-11-21T14:00:00Z#r0")).await.unwrap().rollouts.is_empty());
@@ -430,11 +436,17 @@ async fn what_dynamodb_leaves_out_is_asked_again_within_bounds() {
     let keys = script.asked()[2].json()["RequestItems"]["coalmine"]["Keys"].clone();
     assert_eq!(keys, json!([wire(&Key::state("b").attributes())]));
 
-    let never = std::iter::repeat_n(got(&[], &["a"]), 5);
-    let (aws, script) = scripted([pointers(&["a"])].into_iter().chain(never));
-    let fault = aws.active().await.unwrap_err();
-    assert_eq!(fault.to_string(), "BatchGetItem was throttled: 1 rollouts were left out of 5 answers in a row");
+    // What was answered is attended to; whoever wants to know of all is told that it is not all.
+    let never = || [got(&[state("b")], &["a"])].into_iter().chain(std::iter::repeat_n(got(&[], &["a"]), 4));
+    let throttled = "BatchGetItem was throttled: 1 rollouts were left out of 5 answers in a row";
+    let (aws, script) = scripted([pointers(&["a", "b"])].into_iter().chain(never()));
+    let read = aws.active().await.unwrap().into_iter();
+    let told: Vec<String> =
+        read.map(|read| read.map_or_else(|left| left.fault.to_string(), |rollout| rollout.id)).collect();
+    assert_eq!(told, [throttled, "b"]);
     assert_eq!(script.unused(), 0);
+    let (aws, _) = scripted([pointers(&["a", "b"])].into_iter().chain(never()));
+    assert_eq!(aws.judged().await.unwrap_err().to_string(), throttled);
 }
 
 #[tokio::test]

@@ -21,6 +21,8 @@ on_both!(
     every_minute_another_rollout_comes_first,
     what_there_is_no_time_to_do_is_not_put_on_record,
     a_push_that_failed_is_noted_for_the_next_tick,
+    ticks_that_have_no_time_to_raise_push_the_switch_on,
+    beside_a_rollout_that_was_left_out_none_begins,
 );
 
 pub const FUNCTIONS: [&str; 3] = ["basket", "checkout", "search"];
@@ -189,6 +191,75 @@ fn a_push_that_failed_is_noted_for_the_next_tick(on: On) {
     push(&sound, 7);
     assert!(armed() > before);
     assert_eq!(push(&sound, 8), None, "it is told");
+}
+
+/// AWS that is slow and works is no reason to put a healthy release back.
+fn ticks_that_have_no_time_to_raise_push_the_switch_on(on: On) {
+    let world = three_rollouts(on);
+    let settings = Settings { switch: Some(minutes(15)), ..settings() };
+    let at = |minute| {
+        let now = start() + minutes(minute);
+        world.set_now(now);
+        now
+    };
+    for minute in 1..3 {
+        run_now(tick(&world, at(minute), &SimBudget::plenty(), &settings)).unwrap().unwrap();
+    }
+    let little = || SimBudget::new(std::time::Duration::from_secs(18));
+    for function in FUNCTIONS {
+        let order = json!({ "command": "promote", "rollout": format!("{function}-42"), "by": "mara" });
+        let order = Request::parse(&order).unwrap();
+        run_now(command(&world, order, at(3), &little(), &settings)).unwrap().unwrap();
+    }
+    for minute in 4..=40 {
+        let report = run_now(tick(&world, at(minute), &little(), &settings)).unwrap().unwrap();
+        assert!(report.lines.iter().all(|line| line.unsaved), "{report:?}");
+        for (rollout, armed) in world.switches() {
+            assert!(armed.at >= start() + minutes(minute + 14), "{rollout}'s at minute {minute}: {}", armed.at);
+        }
+        assert_eq!((world.switches().len(), phases(&world)), (3, vec![PhaseName::Promoting; 3]));
+    }
+}
+
+/// It may be one that has ended, and whose switch is still armed.
+fn beside_a_rollout_that_was_left_out_none_begins(on: On) {
+    let world = three_rollouts(on);
+    world.leave_out("checkout-42");
+    let report = tick_once(&world, &world, 1);
+    assert!(
+        report.unreadable[0].starts_with("rollout checkout-42 cannot be read: GetItem was throttled"),
+        "{report:?}"
+    );
+    assert_eq!(phases(&world), [PhaseName::Pending; 3]);
+    // What is under way is attended to.
+    let world = three_rollouts(on);
+    tick_once(&world, &world, 1);
+    world.leave_out("checkout-42");
+    world.set_alarm("red", AlarmState::Alarm);
+    tick_once(&world, &world, 2);
+    let baking = |phase: &PhaseName| *phase == PhaseName::Baking;
+    assert_eq!(phases(&world).iter().map(baking).collect::<Vec<_>>(), [false, true, false]);
+}
+
+/// Those that wait would give whole stretches of the way round to the same one of those that have begun.
+#[test]
+fn those_that_wait_turn_nobody_elses_way_round() {
+    let world = three_rollouts(On::Lambda);
+    let pending = Rollout::clone(world.rollouts().values().next().unwrap());
+    tick_once(&world, &world, 1);
+    let begun = Rollout::clone(world.rollouts().values().next().unwrap());
+    let (all, first, count, capacity) = (500, 100, 90_u64, 15);
+    let one = |n: u64| if (first..first + count).contains(&n) { &begun } else { &pending };
+    let mut rollouts: Vec<Rollout> = (0..all).map(|n| Rollout { id: format!("{n:03}"), ..one(n).clone() }).collect();
+    let (mut last, mut longest) = (std::collections::BTreeMap::new(), 0);
+    for tick in 1..=600 {
+        crate::driver::rotate(&mut rollouts, start() + minutes(tick));
+        for rollout in &rollouts[..capacity] {
+            longest = longest.max(tick - last.insert(rollout.id.clone(), tick).unwrap_or(0));
+        }
+    }
+    assert_eq!(last.len(), 90);
+    assert!(longest <= 26 * 90 / (10 * 15) + 1, "{longest} ticks");
 }
 
 /// Steps of the golden ratio leave no gap that is much wider than the others.

@@ -106,7 +106,7 @@ struct State {
     alarms: BTreeMap<String, AlarmState>,
     rollouts: BTreeMap<String, Arc<Rollout>>,
     /// Rollouts that are stored in a form that nobody can read.
-    damaged: BTreeSet<String>,
+    damaged: BTreeMap<String, FaultKind>,
     /// Which rollout holds a target, by each of its [`Target::claims`].
     claims: BTreeMap<String, String>,
     /// Sealed blocks by rollout and first minute.
@@ -147,7 +147,7 @@ impl World {
                 broken_metrics: BTreeMap::new(),
                 alarms: BTreeMap::new(),
                 rollouts: BTreeMap::new(),
-                damaged: BTreeSet::new(),
+                damaged: BTreeMap::new(),
                 claims: BTreeMap::new(),
                 sealed: BTreeMap::new(),
                 records: BTreeMap::new(),
@@ -388,7 +388,12 @@ impl World {
 
     /// From now on a stored rollout cannot be read, as if a newer version had written it.
     pub fn damage_rollout(&self, id: &str) {
-        self.lock().damaged.insert(id.to_owned());
+        self.lock().damaged.insert(id.to_owned(), FaultKind::Rejected);
+    }
+
+    /// From now on this rollout is left out of what the store answers, which is throttled.
+    pub fn leave_out(&self, id: &str) {
+        self.lock().damaged.insert(id.to_owned(), FaultKind::Throttled);
     }
 
     /// The decision records of a rollout, oldest first.

@@ -198,9 +198,9 @@ impl RolloutStore for World {
 
 impl State {
     fn check_readable(&self, id: &str) -> Result<(), Fault> {
-        match self.damaged.contains(id) {
-            true => Err(Fault::new("GetItem", FaultKind::Rejected, "written by a newer version")),
-            false => Ok(()),
+        match self.damaged.get(id) {
+            Some(kind) => Err(Fault::new("GetItem", *kind, "written by a newer version, or left out")),
+            None => Ok(()),
         }
     }
 
