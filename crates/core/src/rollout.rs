@@ -92,6 +92,10 @@ fn counted<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::
     if count <= MOST_COUNTED { Ok(count) } else { Err(refused()) }
 }
 
+fn step<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    usize::try_from(counted(deserializer)?).map_err(serde::de::Error::custom)
+}
+
 /// What a rollout knows of the deployment that it judges.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -114,12 +118,14 @@ pub enum Phase {
     },
     /// The step's weight is wanted and has not been seen live yet. `from` is the weight before.
     Shifting {
+        #[serde(deserialize_with = "step")]
         step: usize,
         from: Weight,
         since: Timestamp,
     },
     /// The step's weight was seen live at `since`.
     Baking {
+        #[serde(deserialize_with = "step")]
         step: usize,
         since: Timestamp,
         proof: Option<Proof>,
@@ -186,6 +192,7 @@ pub enum Held {
     Pending,
     /// A step; `from` is the weight before it, which may still be the live one.
     Step {
+        #[serde(deserialize_with = "step")]
         step: usize,
         from: Weight,
     },

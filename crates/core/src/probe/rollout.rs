@@ -2,11 +2,11 @@
 
 use crate::analysis::{Samples, judge};
 use crate::command::{Answer, Summary};
-use crate::engine::{decide, needs};
-use crate::observation::{Observation, Seen, SwitchTold};
+use crate::engine::{Order, OrderKind, block_to_seal, decide, needs, order, presumed, push, stands_unseen, untold};
+use crate::observation::{Observation, Routing, Seen, SwitchTold};
 use crate::rollout::Rollout;
 use crate::spec::Mode;
-use crate::units::Span;
+use crate::units::{Span, Timestamp, Weight};
 
 use super::{Broken, same};
 
@@ -29,13 +29,44 @@ pub fn rollout(bytes: &[u8]) -> Result<(), Broken> {
         return Err(Broken(format!("{} bytes are told of {}", summary.len() + answer.len(), bytes.len())));
     }
     let now = rollout.now + Span::from_minutes(1);
-    let _ = needs(&rollout, now);
+    let _ = (needs(&rollout, now), block_to_seal(&rollout, rollout.sealed_before, now));
+    let decisions = decided(&rollout, now).into_iter().chain(asked(&rollout, now));
+    let pushed = push(&rollout, now, Span::from_minutes(15)).map(|decision| decision.next);
+    let untold = pushed.as_ref().and_then(untold);
+    decisions.chain(pushed).chain(untold).try_for_each(|next| {
+        let text = serde_json::to_string(&next).map_err(|error| Broken(error.to_string()))?;
+        let read: Rollout = serde_json::from_str(&text).map_err(|error| Broken(format!("{text}: {error}")))?;
+        same("a decision", &next, &read)
+    })
+}
+
+/// Whatever people ask.
+fn asked(rollout: &Rollout, now: Timestamp) -> Vec<Rollout> {
+    let kinds =
+        [OrderKind::Pause, OrderKind::Resume, OrderKind::Approve, OrderKind::Promote, OrderKind::Abort].into_iter();
+    let asked = kinds.map(|kind| Order { kind, by: "mara".to_owned(), reason: String::new() });
+    asked.filter_map(|asked| order(rollout, &asked, now).ok()).map(|decision| decision.next).collect()
+}
+
+/// Whatever is live.
+fn decided(rollout: &Rollout, now: Timestamp) -> Vec<Rollout> {
+    let split = |weight| {
+        let canary = (weight > Weight::ZERO).then(|| (rollout.canary.clone(), weight));
+        Routing::of(rollout.baseline.clone(), canary)
+    };
+    let weights = [Weight::ZERO, rollout.desired_weight().unwrap_or(Weight::FULL)].map(split);
+    let own = [Routing::of(rollout.canary.clone(), None)].into_iter().chain(weights).chain(presumed(rollout, now));
+    let routings = own.map(Seen::Known).chain([Seen::Missing("throttled".to_owned())]);
+    routings.map(|routing| decided_on(rollout, now, routing)).collect()
+}
+
+fn decided_on(rollout: &Rollout, now: Timestamp, routing: Seen<Routing>) -> Rollout {
     let samples = Samples::default();
     let analysis = judge(&rollout.plan, &samples);
     let seen = Observation {
         now,
         mode: Mode::Enforce,
-        routing: Seen::Missing("throttled".to_owned()),
+        routing,
         target_gone: false,
         alarms: Seen::NotAsked,
         canary: Seen::NotAsked,
@@ -48,15 +79,14 @@ pub fn rollout(bytes: &[u8]) -> Result<(), Broken> {
         sealed_before: None,
         passes_before: None,
         judge_failed: None,
-        switch: None,
+        switch: Some(Span::from_minutes(15)),
         switch_told: SwitchTold::Nothing,
         target_held_by: None,
         newer: None,
     };
-    let next = decide(&rollout, &seen, Some(&analysis)).next;
-    let text = serde_json::to_string(&next).map_err(|error| Broken(error.to_string()))?;
-    let read: Rollout = serde_json::from_str(&text).map_err(|error| Broken(format!("{text}: {error}")))?;
-    same("a decision", &next, &read)
+    let decision = decide(rollout, &seen, Some(&analysis));
+    let _ = stands_unseen(rollout, &decision);
+    decision.next
 }
 
 #[cfg(test)]
@@ -94,6 +124,19 @@ mod tests {
                     "{name}"
                 );
             }
+        }
+    }
+
+    /// Whoever counted on from the largest step there is would be at the first one.
+    #[test]
+    fn a_rollout_that_is_at_a_step_beyond_all_is_not_read() {
+        let golden = include_str!("../../../aws/src/dynamodb/golden/rollout-v1.json");
+        let mut stored: serde_json::Value = serde_json::from_str(golden).unwrap();
+        assert!(stored["phase"]["step"].is_u64(), "{}", stored["phase"]);
+        for (step, reads) in [(0, true), (49, true), (u64::MAX, false)] {
+            stored["phase"]["step"] = step.into();
+            rollout(stored.to_string().as_bytes()).unwrap();
+            assert_eq!(serde_json::from_value::<Rollout>(stored.clone()).is_ok(), reads, "{step}");
         }
     }
 
