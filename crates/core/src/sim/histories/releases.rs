@@ -67,7 +67,7 @@ fn detached() -> Value {
     json!({
         "strategy": { "canary": { "weight": "50%", "bake": "1m" } },
         "after": { "watch": "1m" },
-        "target": { "alb": { "keepBaseline": "2m" } },
+        "target": { "alb": { "keepBaseline": "4m" } },
     })
 }
 
