@@ -52,9 +52,7 @@ fn taken_over(draft: &mut Draft<'_>) -> bool {
     };
     let found = routing.to_string();
     if ours {
-        // By a later look than the one that was strange: within one tick a rollout is not saved to and fro.
-        let now = draft.now();
-        draft.next.strange_since = draft.next.strange_since.filter(|since| now.since(*since) < LOOKS_APART);
+        seen_as_known(draft);
         return false;
     }
     match routing.still_ours(&draft.next.baseline, &draft.next.canary) {
@@ -62,7 +60,7 @@ fn taken_over(draft: &mut Draft<'_>) -> bool {
         Some(weight) if split == Split::Foreign && weight > Weight::ZERO => {
             draft.roll_back(Why::PartlyTaken { found }, RollBackEnd::Superseded);
         }
-        Some(_) | None if split != Split::Foreign && !seen_again(draft, &found) => {}
+        Some(_) | None if !seen_again(draft, &found) => {}
         // Nor after what a write of our own does that was thought to be lost, or of which the table has forgotten.
         Some(_) | None if is_stray(draft, split) => {
             draft.roll_back(Why::PartlyTaken { found }, RollBackEnd::Superseded);
@@ -89,8 +87,15 @@ fn is_stray(draft: &Draft<'_>, split: Split) -> bool {
     is_own(low) && is_own(high)
 }
 
-/// A look may be answered from before our own last write, and whoever left on its word would leave the traffic split.
-fn seen_again(draft: &mut Draft<'_>, found: &str) -> bool {
+/// By a later look than the one that was strange: within one tick a rollout is not saved to and fro.
+pub(super) fn seen_as_known(draft: &mut Draft<'_>) {
+    let now = draft.now();
+    draft.next.strange_since = draft.next.strange_since.filter(|since| now.since(*since) < LOOKS_APART);
+}
+
+/// A look may be answered from before our own last write, when another rollout may have had the target, and whoever left on its
+/// word would leave the traffic split.
+pub(super) fn seen_again(draft: &mut Draft<'_>, found: &str) -> bool {
     let now = draft.now();
     let since = *draft.next.strange_since.get_or_insert(now);
     let again = now.since(since) >= LOOKS_APART;

@@ -1,6 +1,6 @@
 //! Rolling back: all traffic to the baseline, verified, and fenced against writes that are still in flight.
 
-use super::{Draft, health, transition};
+use super::{Draft, health, live, transition};
 use crate::observation::{Routing, Seen, Split};
 use crate::rollout::{Fence, Phase, RollBackEnd, Rollout, WeightSeen, Why};
 use crate::units::{Span, Weight};
@@ -27,12 +27,18 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
     draft.lost_rules().into_iter().for_each(|why| draft.hold(why));
     draft.stuck_clients().into_iter().for_each(|why| draft.hold(why));
     let is_back = match split {
-        Split::Ours(_) | Split::Uneven { .. } => is_back(routing, split),
+        Split::Ours(_) | Split::Uneven { .. } => {
+            live::seen_as_known(draft);
+            is_back(routing, split)
+        }
         // Where somebody else has taken some of the rules, the others are still ours to put back.
         Split::Foreign => match routing.still_ours(&draft.next.baseline, &draft.next.canary) {
             Some(weight) => weight == Weight::ZERO,
             None => {
-                draft.supersede(Why::TakenOver { found: routing.to_string() });
+                let found = routing.to_string();
+                if live::seen_again(draft, &found) {
+                    draft.supersede(Why::TakenOver { found });
+                }
                 return;
             }
         },

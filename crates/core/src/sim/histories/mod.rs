@@ -137,7 +137,7 @@ pub struct Mishap {
 }
 
 /// The ways in which a call goes wrong, with their names.
-pub const WAYS: [(Way, &str); 11] = [
+pub const WAYS: [(Way, &str); 12] = [
     (Way::Fails(FaultKind::Throttled), "throttled"),
     (Way::Fails(FaultKind::Denied), "denied"),
     (Way::KilledAfter, "killedAfter"),
@@ -149,6 +149,7 @@ pub const WAYS: [(Way, &str); 11] = [
     (Way::Hangs, "hangs"),
     (Way::Panics, "panics"),
     (Way::Slow, "slow"),
+    (Way::Stalls, "stalls"),
 ];
 
 /// A minute that is not like the others.

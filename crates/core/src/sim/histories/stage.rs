@@ -349,6 +349,7 @@ impl<'a> Stage<'a> {
             let ports = ports(world, past, &rules(mishap));
             let budget = SimBudget::plenty();
             let done = overtaken(&ports, next_tick(world, settings), driver::tick(&ports, now, &budget, settings));
+            arrive(&ports)?;
             finished(done, mishap).map(|()| ports.calls())
         })
     }
@@ -369,7 +370,16 @@ impl<'a> Stage<'a> {
                     let _report = driver::tick(world, world.now(), &SimBudget::plenty(), settings).await;
                 }
             };
-            let done = overtaken(&ports, meanwhile, driver::tick(&ports, now, &budget, settings));
+            let tick = driver::tick(&ports, now, &budget, settings);
+            // A write that stalls is given up before the others come.
+            let done = if mishap.is_some_and(|mishap| mishap.way == Way::Stalls) {
+                let done = run_now(tick);
+                run_now(meanwhile)?;
+                done
+            } else {
+                overtaken(&ports, meanwhile, tick)
+            };
+            arrive(&ports)?;
             finished(done, mishap).map(|()| ports.calls())
         })?;
         if outlived.get() {
@@ -390,6 +400,7 @@ impl<'a> Stage<'a> {
             });
             let done = run_now(both).map(|(one, ())| one);
             calls = one.calls();
+            arrive(&one)?;
             // What the one could not see the other may have seen.
             finished(done, mishap).map(|()| Vec::new())
         })?;
@@ -416,6 +427,7 @@ impl<'a> Stage<'a> {
             let budget = SimBudget::plenty();
             let alarm = driver::alarm(&ports, ALARM, world.now(), &budget, settings);
             let done = overtaken(&ports, next_tick(world, settings), alarm);
+            arrive(&ports)?;
             finished(done, mishap).map(|()| ports.calls())
         })
     }
@@ -427,6 +439,7 @@ impl<'a> Stage<'a> {
             let budget = SimBudget::plenty();
             let command = driver::command(&ports, request, world.now(), &budget, settings);
             let done = overtaken(&ports, next_tick(world, settings), command);
+            arrive(&ports)?;
             match done {
                 Ok(_) => Ok(ports.calls()),
                 Err(stalled) => expected(stalled, mishap).map(|()| ports.calls()),
@@ -533,6 +546,11 @@ fn overtaken<T>(
         ports.go_on();
     };
     run_now(join(invocation, other)).map(|(done, ())| done)
+}
+
+/// Writes that stalled take effect at last.
+fn arrive(ports: &Faulty<'_, World>) -> Result<(), Stalled> {
+    run_now(ports.deliver_stalled()).map(drop)
 }
 
 /// The tick of the next minute.

@@ -108,6 +108,10 @@ fn what_was_found_before() {
             "6 newer, 11 lost, 12 writesOld old@13",
             "a group was attached and, on the word of a stale look at its health, got traffic in the same tick",
         ),
+        (
+            "5 newer, 6 tick old@12",
+            "on the word of one stale look, at the rollout before, a rollout was given up with its split",
+        ),
         ("2 outlived slow@7", "a raise came late, and the rollback behind a load balancer had just ended"),
     ] {
         for release in RELEASES {
