@@ -11,6 +11,7 @@ pub mod deployment;
 pub mod driver;
 pub mod engine;
 pub mod evidence;
+pub mod fault;
 pub mod metrics;
 pub mod observation;
 pub mod ports;
