@@ -23,3 +23,4 @@ pub mod sim;
 pub mod spec;
 pub mod text;
 pub mod units;
+pub mod way_out;

@@ -16,6 +16,7 @@ use crate::ports::{Budget, CreateError, LookError, Ports};
 use crate::rollout::{Behind, Guest, LARGEST_START_BYTES, Rollout};
 use crate::spec::{AlreadyRed, LambdaTarget, Mode, Newer, Owner, Problem, RolloutSpec, Target, Validated, Version};
 use crate::units::Timestamp;
+use crate::way_out;
 
 /// How much of the past tells what traffic to expect.
 const HISTORY_MINUTES: i64 = 60;
@@ -371,9 +372,8 @@ fn check_routing(spec: &RolloutSpec, routing: &Routing, version: &VersionInfo, o
     }
     if routing.additional.is_some() && !ours && spec.mode == Mode::Enforce {
         let message = format!(
-            "alias {key} is already weighted ({routing}) and no rollout did that; put it on one version first: \
-             aws lambda update-alias --function-name {} --name {} --function-version {} --routing-config AdditionalVersionWeights={{}}",
-            alias.function, alias.alias, routing.primary.0
+            "alias {key} is already weighted ({routing}) and no rollout did that; put it on one version first: {}",
+            way_out::put_back(alias, &routing.primary)
         );
         return problem("target.lambda.alias", message);
     }
