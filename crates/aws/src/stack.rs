@@ -51,6 +51,14 @@ pub struct FoundFunctions {
     pub others: Vec<String>,
 }
 
+impl FoundFunctions {
+    /// This one, by its name.
+    #[must_use]
+    pub fn only(name: &str) -> Self {
+        Self { meant: vec![name.to_owned()], others: Vec::new() }
+    }
+}
+
 /// A function that may be meant.
 struct Alike {
     name: String,
