@@ -82,7 +82,10 @@ fn a_rollout_is_started_looked_at_held_and_stopped_from_the_command_line() {
     let ended = run_in(&stage.cloud, &["status", "it"]);
     assert_eq!(ended.exit, Some(1));
     let first = first_line(&ended);
-    assert!(first.starts_with("ROLLED BACK ") && first.ends_with(": ABORTED BY ada  checkout:live  v1 -> v2  (it)"), "{first}");
+    assert!(
+        first.starts_with("ROLLED BACK ") && first.ends_with(": ABORTED BY ada  checkout:live  v1 -> v2  (it)"),
+        "{first}"
+    );
     let history = run_in(&stage.cloud, &["history", "it"]);
     assert!(history.out.contains("wrong totals") && history.out.contains("lunch"), "{history:?}");
     assert_eq!(json_of(&run_in(&stage.cloud, &["history", "it", "--json"]))["rollout"], "it");

@@ -226,8 +226,8 @@ mod tests {
     use coalmine_core::ports::{LookError, TrafficRouter};
 
     use super::*;
-    use crate::{Aws, AwsConfig};
     use crate::testing::{Reply, scripted, target};
+    use crate::{Aws, AwsConfig};
 
     #[test]
     fn codes_go_before_statuses() {

@@ -162,7 +162,9 @@ impl Aws {
             (false, "") => "it has no handler".to_owned(),
             (false, handler) => format!("its handler is `{}`, not `{}`", shown(handler), ASKED_HANDLERS.join("` or `")),
         };
-        Err(LookError::NotFound(format!("function {name} is not one of Coalmine's that takes requests ({what}): nothing was sent to it")))
+        Err(LookError::NotFound(format!(
+            "function {name} is not one of Coalmine's that takes requests ({what}): nothing was sent to it"
+        )))
     }
 
     /// Those of a few functions that have a tag.
@@ -306,7 +308,9 @@ mod tests {
             (function("coalmine-Abort-2B", "abort", true), None),
             (
                 function("checkout", "app.handler", false),
-                Some("function checkout is not one of Coalmine's that takes requests (its handler is `app.handler`, not `command` or `abort`): nothing was sent to it"),
+                Some(
+                    "function checkout is not one of Coalmine's that takes requests (its handler is `app.handler`, not `command` or `abort`): nothing was sent to it",
+                ),
             ),
             (function("checkout", "command", false), Some("(it has no COALMINE_TABLE)")),
             (function("coalmine-Tick-3C", "tick", true), Some("(its handler is `tick`, not `command` or `abort`)")),

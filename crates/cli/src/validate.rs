@@ -99,12 +99,7 @@ pub(crate) fn load_with_or_say(
 }
 
 /// Says why there is no answer: a line each for people, and for programs the document that comes in its place.
-pub(crate) fn refuse(
-    problems: &[Problem],
-    json: bool,
-    out: &mut impl Write,
-    err: &mut impl Write,
-) -> io::Result<()> {
+pub(crate) fn refuse(problems: &[Problem], json: bool, out: &mut impl Write, err: &mut impl Write) -> io::Result<()> {
     problems.iter().try_for_each(|problem| writeln!(err, "{problem}"))?;
     if json { print_errors(problems, out) } else { Ok(()) }
 }

@@ -56,7 +56,9 @@ pub struct Arguments {
 fn stack_name(text: &str) -> Result<String, String> {
     match text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
         true => Ok(text.to_owned()),
-        false => Err("is no name of a stack, which has letters, digits and hyphens; a spec goes before --stack".to_owned()),
+        false => {
+            Err("is no name of a stack, which has letters, digits and hyphens; a spec goes before --stack".to_owned())
+        }
     }
 }
 
@@ -364,7 +366,8 @@ mod tests {
 
     #[test]
     fn the_stack_is_the_one_that_is_named_or_the_one_that_every_command_asks() {
-        let (named, tagged) = (|name: &str| Some(Which::Named(name.to_owned())), Some(Which::Tagged("a=b".parse().unwrap())));
+        let (named, tagged) =
+            (|name: &str| Some(Which::Named(name.to_owned())), Some(Which::Tagged("a=b".parse().unwrap())));
         let (stack, tag) = (("COALMINE_STACK", "shop"), ("COALMINE_TAG", "a=b"));
         for (words, variables, expected) in [
             (&["spec.yaml"][..], &[stack, tag][..], None),

@@ -53,7 +53,9 @@ impl Which {
     pub fn shown(&self) -> String {
         match self {
             Self::Named(name) => text::shown(name, NAME_CHARS),
-            Self::Tagged(Tag { key, value }) => format!("with tag {}", text::shown(&format!("{key}={value}"), NAME_CHARS)),
+            Self::Tagged(Tag { key, value }) => {
+                format!("with tag {}", text::shown(&format!("{key}={value}"), NAME_CHARS))
+            }
         }
     }
 }

@@ -263,11 +263,7 @@ fn of_subject(
     Ok(plan.exit())
 }
 
-fn subject(
-    arguments: &Arguments,
-    out: &mut impl Write,
-    err: &mut impl Write,
-) -> io::Result<Result<Subject, Exit>> {
+fn subject(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Result<Subject, Exit>> {
     if let (Some(function), Some(alias)) = (&arguments.function, &arguments.alias) {
         let document = serde_json::json!({
             "coalmine": "v1", "target": { "lambda": { "function": function, "alias": alias } }

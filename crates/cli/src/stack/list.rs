@@ -273,8 +273,7 @@ pub fn select(answer: &Value, selection: &Selection) -> Vec<(Entry, Value)> {
         active || entry.state == State::RolledBack || selection.since.is_some() || !selection.state.is_empty()
     };
     // How many need somebody, and whether there is a controller, is told of all, whichever are looked for.
-    let mut all: Vec<(Entry, Value)> =
-        rollouts.iter().map(|rollout| (Entry::of(rollout), rollout.clone())).collect();
+    let mut all: Vec<(Entry, Value)> = rollouts.iter().map(|rollout| (Entry::of(rollout), rollout.clone())).collect();
     for (entry, rollout) in &mut all {
         entry.matches = wanted(entry);
         entry.listed = entry.matches && listed(entry, rollout);

@@ -154,7 +154,8 @@ fn a_spec_that_is_wrong_is_a_document_whoever_was_to_use_it() {
                 if json.is_empty() {
                     assert_eq!(out, "", "{words:?}");
                 } else {
-                    let document: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{words:?}: {out}"));
+                    let document: serde_json::Value =
+                        serde_json::from_str(&out).unwrap_or_else(|_| panic!("{words:?}: {out}"));
                     assert_eq!(document["errors"].as_array().unwrap().len(), problems, "{words:?}: {out}");
                 }
                 lines.push(String::from_utf8(err).unwrap());
