@@ -112,7 +112,11 @@ fn right_credentials(code: &str) -> Option<&'static str> {
 
 /// What to do about a request that never reached AWS; nothing where that is not known.
 fn unsent(error: &(dyn Error + 'static)) -> Option<String> {
-    let causes: Vec<&(dyn Error + 'static)> = std::iter::successors(Some(error), |error| error.source()).collect();
+    let (mut causes, mut deeper) = (vec![error], error.source());
+    while let Some(cause) = deeper {
+        causes.push(cause);
+        deeper = cause.source();
+    }
     // What is at the bottom of missing credentials are all the places where there were none, a line each.
     let last = causes.last().map(ToString::to_string).unwrap_or_default();
     let last = text::shown(last.lines().next().unwrap_or_default(), CAUSE_CHARS);
