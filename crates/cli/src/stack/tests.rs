@@ -75,12 +75,13 @@ fn where_the_report_is_stands_below_where_there_is_one() {
 fn the_way_out_and_the_labels_stand_below() {
     let mut baking = rollout(&Value::Null);
     baking.spec.release.commit = "3f9c2ab".to_owned();
+    baking.spec.release.owner = "shop".to_owned();
     baking.spec.release.ticket = "CHG-8812\u{1b}[2J".to_owned();
     let said = stands(&baking, &json!({ "message": "because" }));
     let by_hand = "\n  by hand: aws lambda update-alias --function-name checkout --name live --function-version 41 \
                    --routing-config AdditionalVersionWeights={}";
     assert!(said.ends_with(by_hand), "{said}");
-    assert!(said.contains("\n  release: git 3f9c2ab, CHG-8812\\u{1b}[2J\n"), "{said}");
+    assert!(said.contains("\n  release: git 3f9c2ab, shop, CHG-8812\\u{1b}[2J\n"), "{said}");
     let back = rollout(&json!({ "name": "rolledBack", "at": AT, "why": { "kind": "switchFired" } }));
     assert!(!stands(&back, &json!({ "message": "because" })).contains("by hand"), "there is nothing to put back");
 }
@@ -210,7 +211,7 @@ fn the_list_begins_with_what_needs_somebody() {
          x rolled back   back:live    v41 -> v42     5 %    6m  back: it failed  ada\n\
          > holding       cart:live    v41 -> v42    25 %    6m  cart: is baking  ci\n\
          ~ observing     thumbs:live  v41 -> v42     5 %   24h  thumbs: is baking  ci\n\
-         . promoted      done:live    v41 -> v42     5 %    6m  done (git 3f9c2ab, shop): is promoted ..  ci\n  \
+         . promoted      done:live    v41 -> v42     5 %    6m  done (git 3f9c2ab, shop): is promoted (..  ci\n  \
          not listed: 1 more that ended in the last 24h (coalmine list --since 24h)"
     );
     assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
