@@ -50,8 +50,10 @@ fn a_rollout_is_started_looked_at_held_and_stopped_from_the_command_line() {
     stage.pass_until(&HEALTHY, 5, |phase| phase == "baking");
 
     let status = run_in(&stage.cloud, &["status", "checkout"]);
-    assert_eq!((status.exit, first_line(&status)), (Some(0), "BAKING  checkout:live  v1 -> v2 at 5 %  (it)"));
-    assert!(status.out.contains("\n  HOLDING AT 5 %: NO DATA YET. Nothing for you to do. "), "{status:?}");
+    let first = "HOLDING AT 5 %: NO DATA YET  checkout:live  v1 -> v2  (it)";
+    assert_eq!((status.exit, first_line(&status)), (Some(0), first));
+    assert!(status.out.contains("\n  Nothing for you to do. "), "{status:?}");
+    assert!(status.out.contains("\n  by hand: aws lambda update-alias --function-name checkout "), "{status:?}");
     let list = run_in(&stage.cloud, &["list"]);
     assert!(
         list.out.starts_with(
@@ -65,7 +67,9 @@ fn a_rollout_is_started_looked_at_held_and_stopped_from_the_command_line() {
     let holding =
         run_in(&stage.cloud, &["list", "--state", "holding", "--target", "checkout", "--exit-code", "--json"]);
     assert_eq!((holding.exit, &json_of(&holding)["rollouts"][0]["id"]), (Some(0), &json!("it")));
-    assert_eq!(run_in(&stage.cloud, &["list", "--state", "paused"]).out, "no rollout is like that\n");
+    let none = run_in(&stage.cloud, &["list", "--state", "paused"]);
+    assert!(none.out.starts_with("NEEDS YOU 0 | ROLLING BACK 0 | PAUSED 0 | RUNNING 1 | "), "{none:?}");
+    assert!(none.out.ends_with("\n\nno rollout is like that\n"), "{none:?}");
     let paused = run_in(&stage.cloud, &["pause", "it", "--reason", "lunch"]);
     assert_eq!((paused.exit, first_line(&paused)), (Some(0), "PAUSED  checkout:live  v1 -> v2 at 5 %  (it)"));
     assert!(paused.out.contains("coalmine resume it   |   coalmine abort it"), "{paused:?}");
@@ -76,7 +80,12 @@ fn a_rollout_is_started_looked_at_held_and_stopped_from_the_command_line() {
     assert_eq!((aborted.exit, stage.live()), (Some(0), Live::only("1")), "{aborted:?}");
     stage.next();
     let ended = run_in(&stage.cloud, &["status", "it"]);
-    assert_eq!((ended.exit, first_line(&ended)), (Some(1), "ROLLED BACK  checkout:live  v1 -> v2  (it)"));
+    assert_eq!(ended.exit, Some(1));
+    let first = first_line(&ended);
+    assert!(
+        first.starts_with("ROLLED BACK ") && first.ends_with(": ABORTED BY ada  checkout:live  v1 -> v2  (it)"),
+        "{first}"
+    );
     let history = run_in(&stage.cloud, &["history", "it"]);
     assert!(history.out.contains("wrong totals") && history.out.contains("lunch"), "{history:?}");
     assert_eq!(json_of(&run_in(&stage.cloud, &["history", "it", "--json"]))["rollout"], "it");
@@ -150,8 +159,19 @@ fn what_is_wrong_with_a_question_is_said_with_what_would_be_right() {
     }
     let stopping = run_in(&stage.cloud, &["promote", "it", "--function", "coalmine-Abort-4D5E6F"]);
     assert!(stopping.exit == Some(2) && stopping.err.contains("only aborts and pauses"), "{stopping:?}");
-    let missing = run_in(&stage.cloud, &["list", "--function", "no-such-function"]);
-    assert_eq!(missing.exit, Some(4), "{missing:?}");
+    let missing = run_in(&stage.cloud, &["list", "--function", "no-such-function", "--json"]);
+    assert_eq!((missing.exit, &json_of(&missing)["errors"][0]["path"]), (Some(2), &json!("--function")), "{missing:?}");
+    // It would take the request for one of its own customers'.
+    for command in [&["list"][..], &["abort", "it"], &["status", "it"]] {
+        let shop = run_in(&stage.cloud, &[command, &["--function", "checkout"]].concat());
+        assert!(shop.exit == Some(2) && shop.err.contains("nothing was sent to it"), "{command:?} {shop:?}");
+    }
+    // A pipeline may ask again where nobody answered.
+    let mut nobody = command_in(&stage.cloud, &["start", spec.to_str().unwrap(), "--json"]);
+    let nobody = Said::from(nobody.env("AWS_ENDPOINT_URL", "http://127.0.0.1:9").output().expect("coalmine runs"));
+    let error = &json_of(&nobody)["errors"][0];
+    assert_eq!((nobody.exit, &error["fault"]), (Some(4), &json!("failed")), "{nobody:?}");
+    assert!(nobody.err.starts_with("ListFunctions failed: AWS cannot be reached ("), "{nobody:?}");
 }
 
 /// What a person did on a terminal, and what came of it.
@@ -270,6 +290,13 @@ fn what_is_printed_for_scripts_is_as_its_schema_says() {
         case("history", &ask(&["history", "it"])),
         case("undo", &ask(&["undo", "it", "--print"])),
         case("errors", &ask(&["status", "nobody"])),
+        case("errors", &ask(&["start", recording.to_str().unwrap()])),
+        case("errors", &ask(&["run", recording.to_str().unwrap()])),
+        case("nothing", &ask(&["start", spec, "--version", "1"])),
+        case("report", &ask(&["report", "it"])),
+        case("plan", &ask(&["plan", spec, "--rps", "40", "--error-rate", "0.4%", "--runs", "1"])),
+        case("fit", &ask(&["fit"])),
+        case("doctor", &ask(&["doctor", spec, "--stack"])),
         case("validate", &ask(&["validate", spec, "--show-effective"])),
         case("validate", &ask(&["validate", recording.to_str().unwrap()])),
         case("analyze", &ask(&["analyze", "--spec", spec, recording.to_str().unwrap()])),

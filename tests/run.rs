@@ -116,6 +116,19 @@ fn what_is_in_the_way_of_a_run_is_said() {
     assert!(missing.exit == Some(2) && missing.err.contains("77"), "{missing:?}");
     let alone = release.run(&["--version", "1"]);
     assert!(alone.exit == Some(0) && alone.err.contains("v1 is live on checkout:live already"), "{alone:?}");
+    let document =
+        |said: &Said| serde_json::from_str::<Value>(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"));
+    let alone = release.run(&["--version", "1", "--json"]);
+    let live = "v1 is live on checkout:live already: nothing to roll out";
+    assert_eq!((alone.exit, document(&alone)), (Some(0), json!({ "message": live })));
+    let missing = release.run(&["--json"]);
+    assert_eq!((missing.exit, &document(&missing)["errors"][0]["path"]), (Some(2), &json!("version")));
+    // Nothing is wrong with the spec where AWS cannot be asked: a pipeline asks again.
+    let unreachable = release.command(&["--json"]).env("AWS_ENDPOINT_URL", "http://127.0.0.1:9").output();
+    let unreachable = Said::from(unreachable.expect("coalmine runs"));
+    let error = &document(&unreachable)["errors"][0];
+    assert_eq!((unreachable.exit, &error["fault"]), (Some(4), &json!("failed")), "{unreachable:?}");
+    assert!(error["message"].as_str().is_some_and(|it| it.contains("AWS cannot be reached (")), "{unreachable:?}");
     let nobody = release.run(&["--version", "2", "--order", "approve"]);
     assert!(
         nobody.exit == Some(2) && nobody.err.contains("has no rollout of checkout:live to say this to"),

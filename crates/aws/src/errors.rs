@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 use coalmine_core::ports::{Fault, FaultKind};
 use coalmine_core::text;
@@ -33,11 +34,15 @@ impl Call {
                 FaultKind::Failed
             }
         };
+        if let Some((code, right)) = error.code().and_then(|code| Some((code, right_credentials(code)?))) {
+            let detail = format!("{code}: {right}");
+            return Fault { source: Some(Box::new(error)), ..Fault::new(self.operation, kind, detail) };
+        }
         let detail = match (error.code(), error.message()) {
             (Some(code), Some(_)) if quotes_the_request(code) => format!("{code}: the signature was refused"),
             (Some(code), Some(message)) => format!("{code}: {message}"),
             (Some(code), None) => code.to_owned(),
-            (None, _) => innermost(&error),
+            (None, _) => unsent(&error).unwrap_or_else(|| innermost(&error)),
         };
         Fault { source: Some(Box::new(error)), ..self.refusal(kind, detail) }
     }
@@ -88,6 +93,52 @@ impl Call {
 pub(crate) fn quotes_the_request(code: &str) -> bool {
     ["InvalidSignature", "IncompleteSignature", "SignatureDoesNotMatch"].iter().any(|kind| code.starts_with(kind))
 }
+
+/// What to do where AWS does not take the credentials, whatever they would be allowed to do.
+fn right_credentials(code: &str) -> Option<&'static str> {
+    match code {
+        "ExpiredToken" | "ExpiredTokenException" => {
+            Some("the session has expired: sign in again (`aws sso login`), or set AWS_PROFILE to another profile")
+        }
+        "InvalidClientTokenId"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException"
+        | "UnrecognizedClientException" => Some(
+            "AWS does not know these credentials: see AWS_PROFILE, and that no old AWS_ACCESS_KEY_ID or AWS_SESSION_TOKEN is set",
+        ),
+        _ => None,
+    }
+}
+
+/// What to do about a request that never reached AWS; nothing where that is not known.
+fn unsent(error: &(dyn Error + 'static)) -> Option<String> {
+    let (mut causes, mut deeper) = (vec![error], error.source());
+    while let Some(cause) = deeper {
+        causes.push(cause);
+        deeper = cause.source();
+    }
+    // What is at the bottom of missing credentials are all the places where there were none, a line each.
+    let last = causes.last().map(ToString::to_string).unwrap_or_default();
+    let last = text::shown(last.lines().next().unwrap_or_default(), CAUSE_CHARS);
+    if let Some(credentials) = causes.iter().find_map(|cause| cause.downcast_ref::<CredentialsError>()) {
+        return Some(match credentials {
+            CredentialsError::CredentialsNotLoaded(_) => {
+                "no credentials were found: set AWS_PROFILE, or sign in (`aws configure`, `aws sso login`)".to_owned()
+            }
+            _ => format!("credentials could not be had ({last}): sign in again (`aws sso login`), or see AWS_PROFILE"),
+        });
+    }
+    if causes.iter().any(|cause| cause.to_string().contains("Missing Region")) {
+        return Some("no region is set: set AWS_REGION, or AWS_PROFILE to a profile that has one".to_owned());
+    }
+    let never_connected = ["refused", "unreachable", "dns", "lookup address", "No route"];
+    never_connected.iter().any(|sign| last.contains(sign)).then(|| {
+        format!("AWS cannot be reached ({last}): see the network, a proxy, and AWS_ENDPOINT_URL where one is set")
+    })
+}
+
+/// What is kept of why a request was not sent.
+const CAUSE_CHARS: usize = 200;
 
 /// What is kept of a denial: AWS names who, what and on which resource, each by its ARN.
 const DENIAL_CHARS: usize = 600;
@@ -167,10 +218,20 @@ pub(crate) fn innermost(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aws_config::retry::RetryConfig;
+    use aws_config::{BehaviorVersion, Region, SdkConfig};
+    use aws_credential_types::provider::SharedCredentialsProvider;
+    use aws_credential_types::{Credentials, credential_fn::provide_credentials_fn};
+    use aws_smithy_runtime_api::client::http::{
+        HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+    };
+    use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+    use aws_smithy_runtime_api::client::result::ConnectorError;
     use coalmine_core::ports::{LookError, TrafficRouter};
 
     use super::*;
     use crate::testing::{Reply, scripted, target};
+    use crate::{Aws, AwsConfig};
 
     #[test]
     fn codes_go_before_statuses() {
@@ -255,6 +316,81 @@ mod tests {
             assert_eq!(script.asked().len(), attempts, "{sentence}");
             let LookError::Fault(fault) = error else { panic!("{error:?}") };
             assert!(fault.source.is_some());
+        }
+    }
+
+    /// Whoever has just set up a machine reads this.
+    #[tokio::test(start_paused = true)]
+    async fn what_never_reached_aws_is_told_with_what_to_do() {
+        let none = "no credentials found in chain. Attempted:\n  Environment: not set\n  Profile: none";
+        let region = Some("eu-west-1");
+        for (credentials, region, network, sentence) in [
+            (
+                Err(CredentialsError::not_loaded(none)),
+                region,
+                "",
+                "GetAlias failed: no credentials were found: set AWS_PROFILE, or sign in (`aws configure`, `aws sso login`)",
+            ),
+            (
+                Err(CredentialsError::provider_error("the SSO session has expired\nor is invalid")),
+                region,
+                "",
+                "GetAlias failed: credentials could not be had (the SSO session has expired): sign in again (`aws sso login`), \
+                 or see AWS_PROFILE",
+            ),
+            (
+                Ok(()),
+                None,
+                "",
+                "GetAlias failed: no region is set: set AWS_REGION, or AWS_PROFILE to a profile that has one",
+            ),
+            (
+                Ok(()),
+                region,
+                "Connection refused (os error 111)",
+                "GetAlias failed: AWS cannot be reached (Connection refused (os error 111)): see the network, a proxy, and \
+                 AWS_ENDPOINT_URL where one is set",
+            ),
+            (Ok(()), region, "connection reset", "GetAlias failed: connection reset"),
+        ] {
+            let known = || Credentials::new("id", "key", None, None, "tests");
+            let credentials = Arc::new(std::sync::Mutex::new(Some(credentials)));
+            let provider = provide_credentials_fn(move || {
+                let answer = credentials.lock().unwrap().take().unwrap_or(Ok(()));
+                async move { answer.map(|()| known()) }
+            });
+            let sdk = SdkConfig::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(region.map(Region::new))
+                .credentials_provider(SharedCredentialsProvider::new(provider))
+                .http_client(http_client_fn(move |_, _| SharedHttpConnector::new(Unreachable(network))))
+                .retry_config(RetryConfig::disabled())
+                .build();
+            let error = Aws::on(AwsConfig::default(), sdk).look(&target()).await.unwrap_err();
+            assert_eq!(error.to_string(), sentence);
+        }
+    }
+
+    /// Gets nowhere.
+    #[derive(Debug, Clone)]
+    struct Unreachable(&'static str);
+
+    impl HttpConnector for Unreachable {
+        fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+            HttpConnectorFuture::ready(Err(ConnectorError::io(self.0.into())))
+        }
+    }
+
+    #[tokio::test]
+    async fn credentials_that_aws_does_not_take_are_no_missing_permission() {
+        for (code, says) in [
+            ("ExpiredTokenException", "ExpiredTokenException: the session has expired: sign in again"),
+            ("UnrecognizedClientException", "UnrecognizedClientException: AWS does not know these credentials"),
+        ] {
+            let (aws, _) = scripted([Reply::error(403, code)]);
+            let LookError::Fault(fault) = aws.look(&target()).await.unwrap_err() else { panic!("{code}") };
+            assert!(fault.detail.starts_with(says), "{fault}");
+            assert!(fault.kind == FaultKind::Denied && !fault.detail.contains("lambda:GetAlias"), "{fault}");
         }
     }
 

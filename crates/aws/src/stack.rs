@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_sdk_lambda::primitives::Blob;
-use coalmine_core::ports::{Fault, FaultKind, Switch};
+use coalmine_core::ports::{Fault, FaultKind, LookError, Switch};
 use coalmine_core::spec::Target;
 use coalmine_core::text;
 use serde_json::Value;
 
-use crate::errors::Call;
+use crate::errors::{Call, refused_as};
 use crate::switch::put_back_alias;
 use crate::{Aws, timeouts};
 
+const GET_CONFIGURATION: Call = Call::new("GetFunctionConfiguration", "lambda:GetFunctionConfiguration");
 const INVOKE: Call = Call::new("Invoke", "lambda:InvokeFunction");
 const LIST_FUNCTIONS: Call = Call::new("ListFunctions", "lambda:ListFunctions");
 const LIST_TAGS: Call = Call::new("ListTags", "lambda:ListTags");
@@ -32,6 +33,12 @@ const ALIKE_MAX: usize = 30;
 /// Every function of a stack has it.
 const TABLE_VARIABLE: &str = "COALMINE_TABLE";
 
+/// The handlers that take requests.
+const ASKED_HANDLERS: [&str; 2] = ["command", "abort"];
+
+/// Of a name or a handler that a message repeats.
+const NAME_CHARS: usize = 200;
+
 /// What CloudFormation says of whose a resource is.
 const STACK_TAG: &str = "aws:cloudformation:stack-name";
 
@@ -42,6 +49,14 @@ pub struct FoundFunctions {
     pub meant: Vec<String>,
     /// What looks like the same function of another stack.
     pub others: Vec<String>,
+}
+
+impl FoundFunctions {
+    /// This one, by its name.
+    #[must_use]
+    pub fn only(name: &str) -> Self {
+        Self { meant: vec![name.to_owned()], others: Vec::new() }
+    }
 }
 
 /// A function that may be meant.
@@ -105,11 +120,12 @@ impl Aws {
             found.extend(page.functions().iter().filter_map(|function| {
                 let name = function.function_name()?;
                 let variables = function.environment().and_then(|environment| environment.variables());
-                let is_ours = function.handler() == Some(handler.as_str())
-                    && variables.is_some_and(|variables| variables.contains_key(TABLE_VARIABLE));
+                let has_table = variables.is_some_and(|variables| variables.contains_key(TABLE_VARIABLE));
                 let named = prefix.as_ref().is_some_and(|prefix| name.starts_with(prefix));
                 let arn = function.function_arn().unwrap_or_default().to_owned();
-                (is_ours || named).then(|| Alike { name: name.to_owned(), arn })
+                // Another stack's own function may be called the same, and must not be asked anything.
+                let is_ours = function.handler() == Some(handler.as_str()) && (has_table || named);
+                is_ours.then(|| Alike { name: name.to_owned(), arn })
             }));
             marker = page.next_marker().map(str::to_owned);
             if marker.is_none() {
@@ -118,6 +134,37 @@ impl Aws {
         }
         let detail = format!("there are more than {} functions; name the one to ask", PAGES_MAX * 50);
         Err(LIST_FUNCTIONS.refusal(FaultKind::Rejected, detail))
+    }
+
+    /// Whether a function that was named takes requests. Before it is known nothing is sent to it: it might be anybody's, and
+    /// would take the request for one of its own.
+    ///
+    /// # Errors
+    /// What the function is instead; or when Lambda cannot be asked.
+    pub async fn takes_requests(&self, function: &str) -> Result<(), LookError> {
+        let shown = |text: &str| text::shown(text, NAME_CHARS);
+        let name = shown(function);
+        let configuration = match self.lambda().get_function_configuration().function_name(function).send().await {
+            Ok(configuration) => configuration,
+            Err(error) if refused_as(&error, |e| e.is_resource_not_found_exception()) => {
+                return Err(LookError::NotFound(format!("there is no function {name} in this account and region")));
+            }
+            Err(error) => return Err(GET_CONFIGURATION.fault(error).into()),
+        };
+        let handler = configuration.handler().unwrap_or_default();
+        let variables = configuration.environment().and_then(|environment| environment.variables());
+        let has_table = variables.is_some_and(|variables| variables.contains_key(TABLE_VARIABLE));
+        if has_table && ASKED_HANDLERS.contains(&handler) {
+            return Ok(());
+        }
+        let what = match (ASKED_HANDLERS.contains(&handler), handler) {
+            (true, _) => format!("it has no {TABLE_VARIABLE}"),
+            (false, "") => "it has no handler".to_owned(),
+            (false, handler) => format!("its handler is `{}`, not `{}`", shown(handler), ASKED_HANDLERS.join("` or `")),
+        };
+        Err(LookError::NotFound(format!(
+            "function {name} is not one of Coalmine's that takes requests ({what}): nothing was sent to it"
+        )))
     }
 
     /// Those of a few functions that have a tag.
@@ -243,6 +290,47 @@ mod tests {
         let (aws, _) = scripted(account().into_iter().chain([denied()]));
         let fault = aws.functions_with_tag(("team", "shop"), "Command").await.unwrap_err();
         assert!(fault.to_string().contains("lambda:ListTags"), "{fault}");
+    }
+
+    /// A stack of somebody's own may have a function with the same logical name.
+    #[tokio::test]
+    async fn a_function_that_is_only_called_like_ours_is_not_meant() {
+        let named = [function("shop-Command-1A", "app.handler", false), function("shop-Command-2B", "command", false)];
+        let (aws, _) = scripted([Reply::json(200, &json!({ "Functions": named }))]);
+        let found = aws.functions_of_stack("shop", "Command").await.unwrap();
+        assert_eq!(found.meant, ["shop-Command-2B"]);
+    }
+
+    #[tokio::test]
+    async fn a_function_that_is_named_is_asked_only_if_it_is_ours() {
+        for (named, said) in [
+            (function("coalmine-Command-1A", "command", true), None),
+            (function("coalmine-Abort-2B", "abort", true), None),
+            (
+                function("checkout", "app.handler", false),
+                Some(
+                    "function checkout is not one of Coalmine's that takes requests (its handler is `app.handler`, not `command` or `abort`): nothing was sent to it",
+                ),
+            ),
+            (function("checkout", "command", false), Some("(it has no COALMINE_TABLE)")),
+            (function("coalmine-Tick-3C", "tick", true), Some("(its handler is `tick`, not `command` or `abort`)")),
+        ] {
+            let name = named["FunctionName"].as_str().unwrap().to_owned();
+            let (aws, script) = scripted([Reply::json(200, &named)]);
+            match (aws.takes_requests(&name).await, said) {
+                (Ok(()), None) => {}
+                (Err(LookError::NotFound(why)), Some(said)) => assert!(why.contains(said), "{why}"),
+                (other, _) => panic!("{name}: {other:?}"),
+            }
+            assert!(script.asked().iter().all(|asked| asked.method == "GET"), "{:?}", script.asked());
+        }
+        let (aws, _) = scripted([Reply::error(404, "ResourceNotFoundException")]);
+        let LookError::NotFound(why) = aws.takes_requests("nobody").await.unwrap_err() else { panic!("a fault") };
+        assert_eq!(why, "there is no function nobody in this account and region");
+        // Who may not look is not answered with a guess.
+        let (aws, _) = scripted([Reply::error(403, "AccessDeniedException")]);
+        let LookError::Fault(fault) = aws.takes_requests("checkout").await.unwrap_err() else { panic!("no fault") };
+        assert!(fault.to_string().contains("lambda:GetFunctionConfiguration"), "{fault}");
     }
 
     #[tokio::test]

@@ -102,7 +102,7 @@ fn read_spec(spec: Option<&Path>, err: &mut impl Write) -> io::Result<Result<Rol
         let any = "coalmine: v1\ntarget: { lambda: { function: any, alias: any } }\n";
         return Ok(spec::parse(any).map(|valid| valid.spec).map_err(|_| Exit::Invalid));
     };
-    Ok(load_or_say(path, err)?.map(|valid| valid.spec))
+    Ok(load_or_say(path, false, &mut io::sink(), err)?.map(|valid| valid.spec))
 }
 
 fn window(arguments: &Arguments, spec: RolloutSpec, now: Timestamp) -> Result<Window, String> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 /// An output that has a schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
-    /// `start`, `status`, `pause`, `resume`, `approve`, `promote` and `abort`.
+    /// `start`, `status`, `pause`, `resume`, `approve`, `promote` and `abort`; `run` at its end.
     Status,
     /// `list`
     List,
@@ -18,8 +18,18 @@ pub enum Output {
     History,
     /// `undo --print`
     Undo,
+    /// `report NAME`
+    Report,
     /// What is wrong, in place of any of these.
     Errors,
+    /// `start` and `run`, where the version is live already.
+    Nothing,
+    /// `plan`
+    Plan,
+    /// `fit`
+    Fit,
+    /// `doctor`
+    Doctor,
     /// `validate`
     Validate,
     /// `analyze`: a line for every case.
@@ -42,7 +52,12 @@ pub fn schema(output: Output) -> Value {
         Output::Watch => generator.root_schema_for::<crate::watch::View>(),
         Output::History => generator.root_schema_for::<History>(),
         Output::Undo => generator.root_schema_for::<Undo>(),
+        Output::Report => generator.root_schema_for::<Counted>(),
         Output::Errors => generator.root_schema_for::<Errors>(),
+        Output::Nothing => generator.root_schema_for::<Nothing>(),
+        Output::Plan => generator.root_schema_for::<account::Plan>(),
+        Output::Fit => generator.root_schema_for::<account::Table>(),
+        Output::Doctor => generator.root_schema_for::<account::Examination>(),
         Output::Validate => generator.root_schema_for::<Validated>(),
         Output::Analyze => generator.root_schema_for::<Case>(),
         Output::Backtest => generator.root_schema_for::<Backtest>(),
@@ -54,16 +69,18 @@ pub fn schema(output: Output) -> Value {
 
 /// Declares shapes: nothing is ever made of them.
 macro_rules! shapes {
-    ($($(#[$about:meta])* struct $name:ident { $($(#[$field_about:meta])* $field:ident: $type:ty,)* })+) => {
+    ($($(#[$about:meta])* $sight:vis struct $name:ident { $($(#[$field_about:meta])* $field:ident: $type:ty,)* })+) => {
         $(
             $(#[$about])*
             #[derive(JsonSchema)]
             #[serde(rename_all = "camelCase")]
             #[allow(dead_code, reason = "a shape")]
-            struct $name { $($(#[$field_about])* $field: $type,)* }
+            $sight struct $name { $($(#[$field_about])* $field: $type,)* }
         )+
     };
 }
+
+mod account;
 
 /// The name of a phase.
 #[derive(JsonSchema)]
@@ -137,6 +154,9 @@ shapes! {
         /// Of `status`, where the metrics could be read: what `watch` shows, as `coalmine schema watch` says it.
         #[serde(default)]
         view: Option<Value>,
+        /// Of `status`: the way out without Coalmine, while there is anything to put back.
+        #[serde(default)]
+        undo: Option<String>,
     }
 
     /// Where it stands, with what belongs to that phase.
@@ -175,6 +195,9 @@ shapes! {
         line: Option<u32>,
         #[serde(default)]
         column: Option<u32>,
+        /// A service that failed said it: `throttled`, `denied`, `timedOut`, `rejected` or `failed`.
+        #[serde(default)]
+        fault: Option<String>,
     }
 
     struct List {
@@ -182,6 +205,17 @@ shapes! {
         /// How many have ended how; left out where the stack does not tell.
         #[serde(default)]
         ended: Option<Ended>,
+        /// Left out where nothing has traffic that somebody would have to attend to.
+        #[serde(default)]
+        controller: Option<Controller>,
+    }
+
+    /// Whoever attends to the rollouts.
+    struct Controller {
+        /// When anything of a rollout with traffic was last written.
+        wrote_at: String,
+        /// That is so long ago that there is none.
+        silent: bool,
     }
 
     /// Those that are counted and not listed among them.
@@ -249,8 +283,37 @@ shapes! {
         input: Value,
     }
 
+    /// A rollout with everything that was counted of it.
+    struct Counted {
+        rollout: Status,
+        /// When it was looked at.
+        now: String,
+        /// In rising order.
+        minutes: Vec<CountedMinute>,
+        /// Why something could not be read.
+        #[serde(default)]
+        unread: Vec<String>,
+        /// The alarms' states, by their names.
+        #[serde(default)]
+        alarms: Option<Value>,
+    }
+
+    struct CountedMinute {
+        /// The minute, counted since 1970.
+        m: i64,
+        /// The weight when it ended: `5%`.
+        w: String,
+        /// What was counted for each check of the plan.
+        p: Vec<Value>,
+    }
+
     struct Errors {
         errors: Vec<Problem>,
+    }
+
+    /// There is nothing to roll out.
+    struct Nothing {
+        message: String,
     }
 
     struct Validated {

@@ -65,16 +65,49 @@ pub(crate) fn load(spec: &Path, defaults: Option<&Path>) -> Result<Result<Valida
 }
 
 /// The same, with everything that is wrong said, and what that is to a script.
-pub(crate) fn load_or_say(spec: &Path, err: &mut impl Write) -> io::Result<Result<Validated, Exit>> {
-    match load(spec, None) {
-        Ok(Ok(valid)) => Ok(Ok(valid)),
+pub(crate) fn load_or_say(
+    spec: &Path,
+    json: bool,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> io::Result<Result<Validated, Exit>> {
+    load_with_or_say(spec, None, json, out, err)
+}
+
+/// The same, with other defaults than those of this folder.
+pub(crate) fn load_with_or_say(
+    spec: &Path,
+    defaults: Option<&Path>,
+    json: bool,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> io::Result<Result<Validated, Exit>> {
+    let (message, exit) = match load(spec, defaults) {
+        Ok(Ok(valid)) => return Ok(Ok(valid)),
         Ok(Err(problems)) => {
             problems.iter().try_for_each(|problem| print_problem(spec, "", problem, err))?;
-            Ok(Err(Exit::Invalid))
+            if json {
+                print_errors(&problems, out)?;
+            }
+            return Ok(Err(Exit::Invalid));
         }
-        Err(Unread::NotText(message)) => writeln!(err, "{message}").map(|()| Err(Exit::Invalid)),
-        Err(Unread::Io(message)) => writeln!(err, "{message}").map(|()| Err(Exit::Io)),
-    }
+        Err(Unread::NotText(message)) => (message, Exit::Invalid),
+        Err(Unread::Io(message)) => (message, Exit::Io),
+    };
+    refuse(&[Problem::at("", message)], json, out, err)?;
+    Ok(Err(exit))
+}
+
+/// Says why there is no answer: a line each for people, and for programs the document that comes in its place.
+pub(crate) fn refuse(problems: &[Problem], json: bool, out: &mut impl Write, err: &mut impl Write) -> io::Result<()> {
+    problems.iter().try_for_each(|problem| writeln!(err, "{problem}"))?;
+    if json { print_errors(problems, out) } else { Ok(()) }
+}
+
+/// `{"errors":[...]}`, on one line.
+pub(crate) fn print_errors(problems: &[Problem], out: &mut impl Write) -> io::Result<()> {
+    let document = serde_json::json!({ "errors": problems });
+    writeln!(out, "{}", text::json(&document.to_string()))
 }
 
 /// Why there is no text to parse.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::analysis::MinuteSample;
 use crate::cloudformation::{Answer, Caller, Resource};
 use crate::deployment::{Deployment, DeploymentRef, FoundSpec, Hook, HookAnswer};
+pub use crate::fault::FaultKind;
 use crate::metrics::{Series, SeriesQuery};
 use crate::observation::{AlarmState, Health, Routing, Surroundings, TestOutcome, VersionInfo};
 use crate::rollout::{DecisionRecord, Notice, Rollout};
@@ -37,32 +38,6 @@ impl Fault {
     #[must_use]
     pub fn new(operation: &'static str, kind: FaultKind, detail: impl Into<String>) -> Self {
         Self { operation, kind, detail: text::shown(&detail.into(), DETAIL_CHARS_MAX), source: None }
-    }
-}
-
-/// What kind of failure it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum FaultKind {
-    Throttled,
-    /// Not allowed: a missing permission. The detail names it.
-    Denied,
-    /// No answer in time: the effect may or may not have happened.
-    TimedOut,
-    /// The service refused the request as wrong.
-    Rejected,
-    /// Everything else, 5xx answers among them.
-    Failed,
-}
-
-impl std::fmt::Display for FaultKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Throttled => "was throttled",
-            Self::Denied => "was denied",
-            Self::TimedOut => "timed out",
-            Self::Rejected => "was rejected",
-            Self::Failed => "failed",
-        })
     }
 }
 

@@ -473,6 +473,9 @@ pub struct Notice {
     pub weight: Weight,
     /// One sentence.
     pub why: String,
+    /// What puts all traffic back without Coalmine; nothing where there is none to put back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<String>,
 }
 
 /// What a decision saw, kept so that it can be replayed.

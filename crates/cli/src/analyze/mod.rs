@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use coalmine_core::analysis::Verdict;
 use coalmine_core::analysis::replay::{Judged, Replay, Replayer};
 use coalmine_core::recording::{LINE_BYTES_MAX, Read, Reader, Refused};
-use coalmine_core::spec::{Problem, RolloutSpec};
+use coalmine_core::spec::Problem;
 
 use crate::Exit;
-use crate::validate::{Unread, load, print_problem, shown};
+use crate::validate::{load_with_or_say, print_errors, print_problem, refuse, shown};
 use page::Page;
 
 /// Wrong lines after which nothing more is read.
@@ -55,11 +55,13 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
     let input = arguments.recordings.iter().chain([&arguments.spec]).filter(|path| path.as_os_str() == "-").count();
     if input > 1 {
-        writeln!(err, "`-` is given {input} times, and there is one standard input")?;
+        let message = format!("`-` is given {input} times, and there is one standard input");
+        refuse(&[Problem::at("", message)], arguments.json, out, err)?;
         return Ok(Exit::Invalid);
     }
-    let spec = match read_spec(arguments, err)? {
-        Ok(spec) => spec,
+    let defaults = arguments.defaults.as_deref();
+    let spec = match load_with_or_say(&arguments.spec, defaults, arguments.json, out, err)? {
+        Ok(valid) => valid.spec,
         Err(exit) => return Ok(exit),
     };
     let progress = io::stderr().is_terminal() && !io::stdout().is_terminal();
@@ -71,7 +73,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) ->
             Ok(()) => {}
             Err(Stop::Output(error)) => return Err(error),
             Err(Stop::Input(message)) => {
-                writeln!(session.err, "{message}")?;
+                refuse(&[Problem::at("", message)], arguments.json, session.out, session.err)?;
                 return Ok(Exit::Io);
             }
             Err(Stop::TooManyProblems) => {
@@ -81,20 +83,6 @@ pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) ->
         }
     }
     session.finish(arguments.report.as_deref())
-}
-
-fn read_spec(arguments: &Arguments, err: &mut impl Write) -> io::Result<Result<RolloutSpec, Exit>> {
-    match load(&arguments.spec, arguments.defaults.as_deref()) {
-        Ok(Ok(valid)) => Ok(Ok(valid.spec)),
-        Ok(Err(problems)) => {
-            for problem in &problems {
-                print_problem(&arguments.spec, "", problem, err)?;
-            }
-            Ok(Err(Exit::Invalid))
-        }
-        Err(Unread::NotText(message)) => writeln!(err, "{message}").map(|()| Err(Exit::Invalid)),
-        Err(Unread::Io(message)) => writeln!(err, "{message}").map(|()| Err(Exit::Io)),
-    }
 }
 
 /// Why nothing more is read.
@@ -193,7 +181,12 @@ impl<O: Write, E: Write> Session<'_, O, E> {
         }
         self.end(path, case)?;
         if self.tally.cases() == before {
-            self.problem(path, &Problem::at("", "has no line; a recording has one for each minute"))?;
+            let problem = Problem::at("", "has no line; a recording has one for each minute");
+            self.problem(path, &problem)?;
+            // There is no case to say it of.
+            if self.json {
+                print_errors(&[Problem::at("", format!("{} {}", shown(path), problem.message))], self.out)?;
+            }
         }
         Ok(())
     }

@@ -14,14 +14,14 @@ use std::path::{Path, PathBuf};
 
 use coalmine_core::recording::Line;
 use coalmine_core::sim::backtest::Refused;
-use coalmine_core::spec::{LambdaTarget, Owner, RolloutSpec, Target};
+use coalmine_core::spec::{LambdaTarget, Owner, Problem, RolloutSpec, Target};
 use coalmine_core::text;
 use coalmine_core::units::{Span, Timestamp};
 use serde::Serialize;
 
 use crate::Exit;
 use crate::plan::{TIMEOUT, runs};
-use crate::validate::{load_or_say, shown};
+use crate::validate::{load_or_say, refuse, shown};
 use happened::Happened;
 use study::{Effort, Study};
 
@@ -158,7 +158,7 @@ struct Document {
 
 /// Tries the spec and prints what came of it.
 pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
-    let (spec, warnings) = match load_or_say(&arguments.spec, err)? {
+    let (spec, warnings) = match load_or_say(&arguments.spec, arguments.json, out, err)? {
         Ok(valid) => (valid.spec, valid.warnings),
         Err(exit) => return Ok(exit),
     };
@@ -166,20 +166,19 @@ pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) ->
         writeln!(err, "{}", text::shown(&warning.to_string(), SHOWN_CHARS))?;
     }
     let spec = aimed(spec, arguments);
-    let material = if arguments.recording.is_empty() { asked(&spec, arguments) } else { recorded(arguments, err)? };
+    let material = if arguments.recording.is_empty() { asked(&spec, arguments) } else { recorded(arguments)? };
     let material = match material {
         Ok(material) => material,
         Err((message, exit)) => {
-            if !message.is_empty() {
-                writeln!(err, "{}", text::shown(&message, SHOWN_CHARS))?;
-            }
+            refuse(&[Problem::at("", message)], arguments.json, out, err)?;
             return Ok(exit);
         }
     };
     if let Some(path) = &arguments.save
         && let Err(error) = recordings::save(path, &material.cases)
     {
-        writeln!(err, "cannot write {}: {error}", shown(path))?;
+        let message = format!("cannot write {}: {error}", shown(path));
+        refuse(&[Problem::at("", message)], arguments.json, out, err)?;
         return Ok(Exit::Io);
     }
     let document = Document::of(&spec, &arguments.spec, material, &Effort::of(arguments));
@@ -195,11 +194,11 @@ fn aimed(spec: RolloutSpec, arguments: &Arguments) -> RolloutSpec {
     RolloutSpec { target: Target::Lambda(LambdaTarget { function, alias, owner: Owner::Coalmine }), ..spec }
 }
 
-/// Why there is nothing to look at; empty where it is said already.
+/// Why there is nothing to look at.
 type Nothing = (String, Exit);
 
-fn recorded(arguments: &Arguments, err: &mut impl Write) -> io::Result<Result<Material, Nothing>> {
-    let cases = match recordings::read(&arguments.recording, err)? {
+fn recorded(arguments: &Arguments) -> io::Result<Result<Material, Nothing>> {
+    let cases = match recordings::read(&arguments.recording)? {
         Ok(cases) => cases,
         Err(nothing) => return Ok(Err(nothing)),
     };

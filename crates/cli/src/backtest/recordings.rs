@@ -15,15 +15,16 @@ use crate::validate::{print_problem, shown};
 /// Lines that are kept: the fifteen days that CloudWatch has, twice over. One takes about a kilobyte.
 const LINES_MAX: usize = 50_000;
 
-/// The cases of all files, in their order. What is wrong is said.
-pub fn read(paths: &[PathBuf], err: &mut impl Write) -> io::Result<Result<Vec<Case>, Nothing>> {
+/// The cases of all files, in their order.
+pub fn read(paths: &[PathBuf]) -> io::Result<Result<Vec<Case>, Nothing>> {
     let (mut cases, mut lines) = (Vec::new(), 0);
     for path in paths {
         match read_one(path, &mut cases, &mut lines) {
             Ok(()) => {}
             Err(Wrong::Line(problem)) => {
-                print_problem(path, "", &problem, err)?;
-                return Ok(Err((String::new(), Exit::Invalid)));
+                let mut said = Vec::new();
+                print_problem(path, "", &problem, &mut said)?;
+                return Ok(Err((String::from_utf8_lossy(&said).trim_end().to_owned(), Exit::Invalid)));
             }
             Err(Wrong::Io(error)) => return Ok(Err((format!("cannot read {}: {error}", shown(path)), Exit::Io))),
         }

@@ -8,12 +8,14 @@ use std::path::PathBuf;
 
 use coalmine_aws::{Aws, AwsConfig};
 use coalmine_core::ports::{Fault, FaultKind, LookError};
-use coalmine_core::spec::{self, RolloutSpec};
+use coalmine_core::spec::{self, Problem, RolloutSpec};
 use coalmine_core::text;
 use serde::Serialize;
+use stack::Which;
 
 use crate::Exit;
-use crate::validate::load_or_say;
+use crate::stack::Tag;
+use crate::validate::{load_or_say, refuse};
 
 const COLUMNS: usize = 100;
 
@@ -38,12 +40,26 @@ pub struct Arguments {
     /// The alias of --function.
     #[arg(long, requires = "function")]
     alias: Option<String>,
-    /// Examine the deployed Coalmine too, here the stack of this name; alone, only that.
-    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "coalmine")]
+    /// Examine the deployed Coalmine too, the stack of this name [default: COALMINE_STACK, or COALMINE_TAG, or
+    /// `coalmine`]; alone, only that. A spec goes before it.
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "", value_parser = stack_name)]
     stack: Option<String>,
+    /// The same of the stack that was deployed with this tag: `team=shop`.
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "stack")]
+    tag: Option<Tag>,
     /// Print one JSON document and nothing else on standard output.
     #[arg(long)]
     json: bool,
+}
+
+/// What CloudFormation lets a stack be called; nothing where none is named. A spec that stands behind `--stack` is none.
+fn stack_name(text: &str) -> Result<String, String> {
+    match text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("is no name of a stack, which has letters, digits and hyphens; a spec goes before --stack".to_owned())
+        }
+    }
 }
 
 /// How grave a finding is.
@@ -162,18 +178,27 @@ impl Findings {
 
 /// Examines, and prints what was found.
 pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
-    let spec = match subject(arguments, err)? {
+    let spec = match subject(arguments, out, err)? {
         Ok(spec) => spec,
         Err(exit) => return Ok(exit),
     };
-    if spec.is_none() && arguments.stack.is_none() {
-        writeln!(err, "name what to examine: a spec, --function with --alias, or --stack")?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let which = match which(arguments, &variable) {
+        Ok(which) => which,
+        Err(problem) => {
+            refuse(&[problem], arguments.json, out, err)?;
+            return Ok(Exit::Invalid);
+        }
+    };
+    if spec.is_none() && which.is_none() {
+        let message = "name what to examine: a spec, --function with --alias, or --stack";
+        refuse(&[Problem::at("", message)], arguments.json, out, err)?;
         return Ok(Exit::Invalid);
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            writeln!(err, "cannot start: {error}")?;
+            refuse(&[Problem::at("", format!("cannot start: {error}"))], arguments.json, out, err)?;
             return Ok(Exit::Io);
         }
     };
@@ -187,8 +212,8 @@ pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) ->
         }
         // What the stack tells is needed to understand what is seen of the target.
         let (mut of_stack, mut told) = (Findings::default(), stack::Told::default());
-        if let Some(stack) = &arguments.stack {
-            told = stack::examine(&aws, stack, now, &mut of_stack).await;
+        if let Some(which) = &which {
+            told = stack::examine(&aws, which, now, &mut of_stack).await;
         }
         if let Some(spec) = &spec {
             target::examine(&aws, spec, &told, now, &mut findings).await;
@@ -198,23 +223,45 @@ pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) ->
         }
         findings.append(of_stack);
     });
-    print(arguments, spec.as_ref(), &findings, out)?;
+    print(arguments.json, spec.as_ref(), which.as_ref(), &findings, out)?;
     Ok(findings.exit())
 }
 
-fn subject(arguments: &Arguments, err: &mut impl Write) -> io::Result<Result<Option<RolloutSpec>, Exit>> {
+/// Which stack is examined, if one is: the one that is named, or else the one that all other commands ask.
+fn which(arguments: &Arguments, variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<Which>, Problem> {
+    let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+    match (&arguments.tag, arguments.stack.as_deref()) {
+        (Some(tag), _) => Ok(Some(Which::Tagged(tag.clone()))),
+        (None, None) => Ok(None),
+        (None, Some("")) => match (set("COALMINE_TAG"), set("COALMINE_STACK")) {
+            (Some(tag), _) => match tag.parse() {
+                Ok(tag) => Ok(Some(Which::Tagged(tag))),
+                Err(why) => Err(Problem::at("COALMINE_TAG", why)),
+            },
+            (None, Some(name)) => Ok(Some(Which::Named(name))),
+            (None, None) => Ok(Some(Which::Named("coalmine".to_owned()))),
+        },
+        (None, Some(name)) => Ok(Some(Which::Named(name.to_owned()))),
+    }
+}
+
+fn subject(
+    arguments: &Arguments,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> io::Result<Result<Option<RolloutSpec>, Exit>> {
     if let (Some(function), Some(alias)) = (&arguments.function, &arguments.alias) {
         let target = serde_json::json!({ "lambda": { "function": function, "alias": alias } });
         return match spec::from_value(&serde_json::json!({ "coalmine": "v1", "target": target })) {
             Ok(valid) => Ok(Ok(Some(valid.spec))),
             Err(problems) => {
-                problems.iter().try_for_each(|problem| writeln!(err, "{}", problem.message))?;
+                refuse(&problems, arguments.json, out, err)?;
                 Ok(Err(Exit::Invalid))
             }
         };
     }
     let Some(path) = arguments.spec.as_deref() else { return Ok(Ok(None)) };
-    Ok(load_or_say(path, err)?.map(|valid| Some(valid.spec)))
+    Ok(load_or_say(path, arguments.json, out, err)?.map(|valid| Some(valid.spec)))
 }
 
 /// What `--json` prints.
@@ -226,20 +273,21 @@ struct Document<'a> {
 }
 
 fn print(
-    arguments: &Arguments,
+    json: bool,
     spec: Option<&RolloutSpec>,
+    which: Option<&Which>,
     findings: &Findings,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let (target, stack) = (spec.map(|spec| spec.target.key()), arguments.stack.as_deref());
-    if arguments.json {
-        let document = Document { target, stack, findings: &findings.list };
+    let (target, stack) = (spec.map(|spec| spec.target.key()), which.map(Which::shown));
+    if json {
+        let document = Document { target, stack: stack.as_deref(), findings: &findings.list };
         return writeln!(out, "{}", text::json(&serde_json::to_string_pretty(&document)?));
     }
     let count = |grade| findings.list.iter().filter(|finding| finding.grade == grade).count();
     let (wrong, notes) = (count(Grade::Wrong), count(Grade::Note));
     let target = target.map(|key| text::shown(&key, SAID_CHARS));
-    let stack = stack.map(|stack| format!("stack {}", text::shown(stack, SAID_CHARS)));
+    let stack = stack.map(|stack| format!("stack {stack}"));
     let of: Vec<String> = target.into_iter().chain(stack).collect();
     let found = match (wrong, notes) {
         (0, 0) => "NOTHING IS WRONG".to_owned(),
@@ -307,6 +355,38 @@ mod tests {
         assert_eq!(missing.exit(), Exit::Failed);
     }
 
+    fn parsed(words: &[&str]) -> Result<Arguments, String> {
+        use clap::Parser;
+        let parsed = crate::Arguments::try_parse_from([&["coalmine", "doctor"], words].concat());
+        match parsed.map_err(|error| error.to_string())?.command {
+            crate::Command::Doctor(arguments) => Ok(arguments),
+            other => panic!("not doctor: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_stack_is_the_one_that_is_named_or_the_one_that_every_command_asks() {
+        let (named, tagged) =
+            (|name: &str| Some(Which::Named(name.to_owned())), Some(Which::Tagged("a=b".parse().unwrap())));
+        let (stack, tag) = (("COALMINE_STACK", "shop"), ("COALMINE_TAG", "a=b"));
+        for (words, variables, expected) in [
+            (&["spec.yaml"][..], &[stack, tag][..], None),
+            (&["--stack"], &[], named("coalmine")),
+            (&["spec.yaml", "--stack"], &[stack], named("shop")),
+            (&["--stack"], &[stack, tag], tagged.clone()),
+            (&["--stack", "canary"], &[stack, tag], named("canary")),
+            (&["--tag", "a=b"], &[stack], tagged),
+        ] {
+            let set = |name: &str| variables.iter().find(|one| one.0 == name).map(|one| one.1.to_owned());
+            assert_eq!(which(&parsed(words).unwrap(), &set), Ok(expected), "{words:?}");
+        }
+        let wrong = which(&parsed(&["--stack"]).unwrap(), &|_| Some("shop".to_owned()));
+        assert_eq!(wrong.unwrap_err().path, "COALMINE_TAG");
+        // The spec is not taken for a stack.
+        let swallowed = parsed(&["--stack", "checkout.yaml"]).unwrap_err();
+        assert!(swallowed.contains("a spec goes before --stack"), "{swallowed}");
+    }
+
     #[test]
     fn what_is_wrong_comes_first_and_no_line_is_long() {
         let found = findings(|it| {
@@ -314,12 +394,8 @@ mod tests {
             it.wrong("alias", "word ".repeat(60), "another word");
             it.note("alarms", "none\u{1b}[2J", "name one");
         });
-        use clap::Parser;
-        let arguments = crate::Arguments::try_parse_from(["coalmine", "doctor", "--stack"]).unwrap();
-        let crate::Command::Doctor(arguments) = arguments.command else { panic!("not doctor") };
-        assert_eq!(arguments.stack.as_deref(), Some("coalmine"));
         let mut out = Vec::new();
-        print(&arguments, None, &found, &mut out).unwrap();
+        print(false, None, Some(&Which::Named("coalmine".to_owned())), &found, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.lines().all(|line| line.chars().count() <= COLUMNS) && !text.contains('\u{1b}'), "{text}");
         let marks: Vec<&str> =

@@ -6,10 +6,12 @@ use coalmine_aws::{Aws, is_switch_of};
 use coalmine_core::metrics::{Period, SeriesQuery, Stat};
 use coalmine_core::ports::{Fault, MetricSource};
 use coalmine_core::spec::{MetricRef, RolloutSpec};
+use coalmine_core::text;
 use coalmine_core::units::{Span, Timestamp};
 use serde_json::{Value, json};
 
 use super::Findings;
+use crate::stack::Tag;
 use crate::stack::asked::sentences;
 
 /// How a denial reads, whatever was denied.
@@ -33,8 +35,30 @@ const TICKS_LEAST: f64 = 5.0;
 /// As long as what a rollout left is worth comparing with.
 const ENDED_WITHIN: Span = Span::from_hours(30 * 24);
 
+/// Of a name.
+const NAME_CHARS: usize = 200;
+
 /// Switches that are listed by name.
 const NAMED_MAX: usize = 5;
+
+/// Which stack is examined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    Named(String),
+    Tagged(Tag),
+}
+
+impl Which {
+    /// As people read it behind the word `stack`.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Named(name) => text::shown(name, NAME_CHARS),
+            Self::Tagged(Tag { key, value }) => {
+                format!("with tag {}", text::shown(&format!("{key}={value}"), NAME_CHARS))
+            }
+        }
+    }
+}
 
 /// What the stack told.
 #[derive(Debug, Default)]
@@ -71,7 +95,7 @@ fn has_ended(rollout: &Value) -> bool {
     ["promoted", "rolledBack", "superseded"].contains(&of(rollout, "phase"))
 }
 
-pub async fn examine(aws: &Aws, stack: &str, now: Timestamp, findings: &mut Findings) -> Told {
+pub async fn examine(aws: &Aws, stack: &Which, now: Timestamp, findings: &mut Findings) -> Told {
     let mut told = Told::default();
     let Some((tick, command)) = functions(aws, stack, findings).await else { return told };
     told.command = command;
@@ -99,10 +123,15 @@ pub async fn examine(aws: &Aws, stack: &str, now: Timestamp, findings: &mut Find
 }
 
 /// The functions that tick and that take commands, as far as they are there.
-async fn functions(aws: &Aws, stack: &str, findings: &mut Findings) -> Option<(Option<String>, Option<String>)> {
+async fn functions(aws: &Aws, which: &Which, findings: &mut Findings) -> Option<(Option<String>, Option<String>)> {
     let (mut tick, mut command, mut missing) = (None, None, false);
+    let stack = which.shown();
     for (logical, always) in FUNCTIONS {
-        let found = findings.of("stack", aws.functions_of_stack(stack, logical).await)?;
+        let found = match which {
+            Which::Named(name) => aws.functions_of_stack(name, logical).await,
+            Which::Tagged(Tag { key, value }) => aws.functions_with_tag((key.as_str(), value.as_str()), logical).await,
+        };
+        let found = findings.of("stack", found)?;
         match found.meant.as_slice() {
             [] if always => {
                 missing = true;

@@ -9,13 +9,14 @@ use coalmine_core::analysis::{Load, forecast, percent, plan};
 use coalmine_core::metrics::Series;
 use coalmine_core::metrics::week::{Week, queries, week};
 use coalmine_core::ports::{Fault, MetricSource};
-use coalmine_core::spec::{self, RolloutSpec, Version};
+use coalmine_core::spec::{self, Problem, RolloutSpec, Version};
 use coalmine_core::text;
 use coalmine_core::units::{Minute, Span, plain_number};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::Exit;
+use crate::validate::refuse;
 
 /// How late metrics are taken to be, and how long a request may take.
 const LAG: Span = Span::from_seconds(3 * 60 + 3);
@@ -118,10 +119,12 @@ struct Candidate {
 pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
     let now = crate::now().minute();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let found = runtime.map_err(|error| format!("cannot start: {error}")).and_then(|runtime| {
+    let cannot = |error| Problem::at("", format!("cannot start: {error}"));
+    let found = runtime.map_err(cannot).and_then(|runtime| {
         runtime.block_on(async {
             let aws = Aws::new(AwsConfig::default()).await;
-            look(&aws, arguments.most, now).await.map_err(|fault| fault.to_string())
+            let table = look(&aws, arguments.most, now).await;
+            table.map_err(|fault| Problem::at("", fault.to_string()).because_of(fault.kind))
         })
     });
     match found {
@@ -130,8 +133,8 @@ pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) ->
             Ok(Exit::Fine)
         }
         Ok(table) => print(&table, arguments.propose, out).map(|()| Exit::Fine),
-        Err(message) => {
-            writeln!(err, "{}", text::shown(&message, 2_000))?;
+        Err(problem) => {
+            refuse(&[problem], arguments.json, out, err)?;
             Ok(Exit::Io)
         }
     }

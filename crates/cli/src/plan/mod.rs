@@ -13,13 +13,13 @@ use std::path::PathBuf;
 
 use coalmine_core::sim::durations::Latency;
 use coalmine_core::sim::rehearsal::{Habits, Stage};
-use coalmine_core::spec::{self, Advance, RolloutSpec, Step, Target};
+use coalmine_core::spec::{self, Advance, Problem, RolloutSpec, Step, Target};
 use coalmine_core::text;
 use coalmine_core::units::{Span, Timestamp};
 use serde::Serialize;
 
 use crate::Exit;
-use crate::validate::{load_or_say, shown};
+use crate::validate::{load_or_say, refuse, shown};
 use numbers::{Effort, Numbers, Unrehearsed};
 
 /// How late metrics are taken to be, as by default.
@@ -216,7 +216,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) ->
 
 /// The same at a given time.
 pub fn run_at(arguments: &Arguments, now: Timestamp, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
-    let subject = match subject(arguments, err)? {
+    let subject = match subject(arguments, out, err)? {
         Ok(subject) => subject,
         Err(exit) => return Ok(exit),
     };
@@ -233,7 +233,7 @@ fn of_subject(
     let ground = match ground(arguments, subject, now) {
         Ok(ground) => ground,
         Err((message, exit)) => {
-            writeln!(err, "{}", text::shown(&message, 2_000))?;
+            refuse(&[Problem::at("", message)], arguments.json, out, err)?;
             return Ok(exit);
         }
     };
@@ -250,7 +250,8 @@ fn of_subject(
         Ok(plan) => plan,
         Err(bug) => {
             told(1.0);
-            writeln!(err, "the rehearsal could not go on, which is a bug: {bug}")?;
+            let message = format!("the rehearsal could not go on, which is a bug: {bug}");
+            refuse(&[Problem::at("", message)], arguments.json, out, err)?;
             return Ok(Exit::Failed);
         }
     };
@@ -262,7 +263,7 @@ fn of_subject(
     Ok(plan.exit())
 }
 
-fn subject(arguments: &Arguments, err: &mut impl Write) -> io::Result<Result<Subject, Exit>> {
+fn subject(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Result<Subject, Exit>> {
     if let (Some(function), Some(alias)) = (&arguments.function, &arguments.alias) {
         let document = serde_json::json!({
             "coalmine": "v1", "target": { "lambda": { "function": function, "alias": alias } }
@@ -270,13 +271,13 @@ fn subject(arguments: &Arguments, err: &mut impl Write) -> io::Result<Result<Sub
         return match spec::from_value(&document) {
             Ok(valid) => Ok(Ok(Subject { spec: valid.spec, file: None, said: Vec::new() })),
             Err(problems) => {
-                problems.iter().try_for_each(|problem| writeln!(err, "{}", problem.message))?;
+                refuse(&problems, arguments.json, out, err)?;
                 Ok(Err(Exit::Invalid))
             }
         };
     }
     let Some(path) = arguments.spec.as_deref() else { return Ok(Err(Exit::Invalid)) };
-    Ok(load_or_say(path, err)?.map(|valid| {
+    Ok(load_or_say(path, arguments.json, out, err)?.map(|valid| {
         let said = valid.warnings.iter().map(ToString::to_string).collect();
         Subject { spec: valid.spec, file: Some(shown(path)), said }
     }))

@@ -19,10 +19,11 @@ use coalmine_core::rollout::{Phase, Rollout};
 use coalmine_core::spec::{Mode, Problem, Validated, Version};
 use coalmine_core::units::Span;
 use coalmine_core::{report, text};
+use serde_json::json;
 
 use crate::Exit;
 use crate::stack::{calls_to_undo, ended, words};
-use crate::validate::{load_or_say, shown};
+use crate::validate::{load_or_say, refuse, shown};
 use local::Local;
 use store::{FileStore, OpenError};
 
@@ -104,20 +105,24 @@ impl Word {
 }
 
 pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
-    let valid = match load_or_say(&arguments.spec, err)? {
+    let json = arguments.json;
+    let valid = match load_or_say(&arguments.spec, json, out, err)? {
         Ok(valid) => valid,
         Err(exit) => return Ok(exit),
     };
     let store = match FileStore::open(&arguments.state) {
         Ok(store) => store,
         Err(error) => {
-            writeln!(err, "{}: {error}", shown(&arguments.state))?;
+            refuse(&[Problem::at("", format!("{}: {error}", shown(&arguments.state)))], json, out, err)?;
             return Ok(if matches!(error, OpenError::Broken(_)) { Exit::Io } else { Exit::Invalid });
         }
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return writeln!(err, "cannot start: {error}").map(|()| Exit::Io),
+        Err(error) => {
+            refuse(&[Problem::at("", format!("cannot start: {error}"))], json, out, err)?;
+            return Ok(Exit::Io);
+        }
     };
     runtime.block_on(async {
         let role = arguments.switch_role.clone();
@@ -138,16 +143,14 @@ pub fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) ->
         };
         match done {
             Some(done) => done,
-            None => Ok(here.stopped(err).await),
+            None => here.stopped(out, err).await,
         }
     })
 }
 
-/// All of them; what has a place in what was asked is for whoever asked, and the rest is a failure of a service.
-fn say(problems: &[Problem], err: &mut impl Write) -> Exit {
-    problems.iter().for_each(|problem| tell(err, &problem.to_string()));
-    let placed = problems.iter().any(|problem| !problem.path.is_empty());
-    if placed { Exit::Invalid } else { Exit::Io }
+/// All of them; what is wrong with what was asked is for whoever asked, and the rest is a failure of a service.
+fn exit_of(problems: &[Problem]) -> Exit {
+    if problems.iter().any(Problem::is_of_the_request) { Exit::Invalid } else { Exit::Io }
 }
 
 /// A reader that has gone is no reason to leave traffic alone.
@@ -178,16 +181,22 @@ impl Here<'_> {
             Ok(Begun::Rollout(id)) => id,
             Ok(Begun::Nothing(message)) => {
                 tell(err, &message);
+                if self.arguments.json {
+                    writeln!(out, "{}", text::json(&json!({ "message": message }).to_string()))?;
+                }
                 return Ok(Exit::Fine);
             }
-            Err(problems) => return Ok(say(&problems, err)),
+            Err(problems) => {
+                refuse(&problems, self.arguments.json, out, err)?;
+                return Ok(exit_of(&problems));
+            }
         };
         let Arguments { order, by, reason, .. } = self.arguments;
         if let Some(word) = order {
             let order = Order { kind: word.kind(), by: by.clone(), reason: reason.clone() };
             // Refused or not: the rollout is looked after.
             if let Err(problems) = self.ask(Request::Order { rollout: id.clone(), order }).await {
-                say(&problems, err);
+                problems.iter().for_each(|problem| tell(err, &problem.to_string()));
             }
         }
         self.conduct(&id, out, err).await
@@ -272,7 +281,8 @@ impl Here<'_> {
                     }
                 }
                 Ok(None) => {
-                    tell(err, &format!("{id} is no longer in the state file"));
+                    let gone = Problem::at("", format!("{id} is no longer in the state file"));
+                    refuse(&[gone], self.arguments.json, out, err)?;
                     return Ok(Exit::Io);
                 }
                 Err(fault) => tell(err, &format!("{fault}; trying again")),
@@ -289,24 +299,32 @@ impl Here<'_> {
                 &format!("the old target group stays attached until {at}; run this again after that to detach it"),
             );
         }
-        if self.arguments.json {
-            let answer = serde_json::to_string(&Answer::about(rollout, Vec::new()))?;
-            writeln!(out, "{}", text::json(&answer))?;
-        }
+        self.document(rollout, out)?;
         Ok(exit)
     }
 
+    /// The rollout for a program, where one wants it.
+    fn document(&self, rollout: Rollout, out: &mut impl Write) -> io::Result<()> {
+        if !self.arguments.json {
+            return Ok(());
+        }
+        let answer = serde_json::to_string(&Answer::about(rollout, Vec::new()))?;
+        writeln!(out, "{}", text::json(&answer))
+    }
+
     /// Whoever stops this must know what stands, and the ways on.
-    async fn stopped(&self, err: &mut impl Write) -> Exit {
+    async fn stopped(&self, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
+        let json = self.arguments.json;
         let running = match self.running().await {
             Ok(running) => running,
             Err(fault) => {
-                tell(err, &format!("stopped; what stands cannot be told: {fault}"));
-                return Exit::Io;
+                let unknown = Problem::at("", format!("stopped; what stands cannot be told: {fault}"));
+                refuse(&[unknown], json, out, err)?;
+                return Ok(Exit::Io);
             }
         };
         if running.is_empty() {
-            tell(err, "stopped: no rollout is under way");
+            refuse(&[Problem::at("", "stopped: no rollout is under way")], json, out, err)?;
         }
         for rollout in &running {
             let (target, canary) = (rollout.spec.target.key(), &rollout.canary);
@@ -325,7 +343,10 @@ impl Here<'_> {
                 Err(fault) => tell(err, &format!("  cannot be told now: {fault}")),
             }
         }
-        Exit::Undecided
+        if let Some(newest) = running.into_iter().max_by_key(|rollout| rollout.started_at) {
+            self.document(newest, out)?;
+        }
+        Ok(Exit::Undecided)
     }
 
     /// The command that goes on, for a POSIX shell.

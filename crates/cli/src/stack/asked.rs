@@ -5,8 +5,9 @@ use std::io;
 
 use coalmine_aws::{Aws, AwsConfig, CliCall, FoundFunctions};
 use coalmine_core::deployment::DeploymentRef;
-use coalmine_core::ports::{Fault, Switch};
+use coalmine_core::ports::{Fault, LookError, Switch};
 use coalmine_core::rollout::Rollout;
+use coalmine_core::spec::Problem;
 use coalmine_core::text;
 use coalmine_core::units::{Minute, Span, Timestamp};
 use serde_json::{Value, json};
@@ -21,12 +22,38 @@ const LOOKED_BACK: Span = Span::from_hours(7 * 24);
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum Refused {
-    /// What is wrong with what was asked, a sentence each.
-    Problems(Vec<String>),
+    /// What is wrong with what was asked.
+    Problems(Vec<Problem>),
     /// AWS did not answer, or what it answered is of no use.
-    Fault(String),
+    Fault(Vec<Problem>),
     /// There was an answer, and nowhere to write it.
     Unwritten(io::Error),
+}
+
+impl Refused {
+    pub fn problem(message: impl Into<String>) -> Self {
+        Self::Problems(vec![Problem::at("", message)])
+    }
+
+    pub fn fault(message: impl Into<String>) -> Self {
+        Self::Fault(vec![Problem::at("", message)])
+    }
+
+    /// All of it on one line.
+    pub fn said(&self) -> String {
+        match self {
+            Self::Problems(problems) | Self::Fault(problems) => {
+                problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ")
+            }
+            Self::Unwritten(error) => error.to_string(),
+        }
+    }
+}
+
+impl From<&Fault> for Refused {
+    fn from(fault: &Fault) -> Self {
+        Self::Fault(vec![Problem::at("", fault.to_string()).because_of(fault.kind)])
+    }
 }
 
 impl From<io::Error> for Refused {
@@ -46,34 +73,36 @@ impl Stack {
     /// The function that is named; or the one with this logical name, of the stack that has the tag, or of the stack.
     pub fn find(at: &Where, logical: &str) -> Result<Self, Refused> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Refused::Fault(format!("cannot start: {error}")))?;
+        let runtime = runtime.map_err(|error| Refused::fault(format!("cannot start: {error}")))?;
         let (aws, found) = runtime.block_on(async {
             let aws = Aws::new(AwsConfig::default()).await;
             let found = match (&at.function, &at.tag) {
-                (Some(name), _) => Ok(FoundFunctions { meant: vec![name.clone()], others: Vec::new() }),
+                (Some(name), _) => aws.takes_requests(name).await.map(|()| FoundFunctions::only(name)),
                 (None, Some(Tag { key, value })) => {
-                    aws.functions_with_tag((key.as_str(), value.as_str()), logical).await
+                    aws.functions_with_tag((key.as_str(), value.as_str()), logical).await.map_err(LookError::from)
                 }
-                (None, None) => aws.functions_of_stack(&at.stack, logical).await,
+                (None, None) => aws.functions_of_stack(&at.stack, logical).await.map_err(LookError::from),
             };
             (aws, found)
         });
-        let found = found.map_err(|fault| Refused::Fault(fault.to_string()))?;
-        let function =
-            one_of(&found, at, logical, aws.region().as_deref()).map_err(|problem| Refused::Problems(vec![problem]))?;
+        let found = found.map_err(|error| match error {
+            LookError::NotFound(why) => {
+                let right = "--function names Coalmine's own function, the output CommandFunction or AbortFunction of its stack";
+                Refused::Problems(vec![Problem::at("--function", format!("{why}. {right}"))])
+            }
+            LookError::Fault(fault) => Refused::from(&fault),
+        })?;
+        let function = one_of(&found, at, logical, aws.region().as_deref()).map_err(Refused::problem)?;
         Ok(Self { runtime, aws, function })
     }
 
     pub fn ask(&self, request: &Value) -> Result<Value, Refused> {
         let answer = self.runtime.block_on(self.aws.ask_function(&self.function, request));
-        let answer = answer.map_err(|fault| Refused::Fault(fault.to_string()))?;
-        let errors = answer.get("errors").and_then(Value::as_array);
-        let Some(errors) = errors.filter(|errors| !errors.is_empty()) else { return Ok(answer) };
-        let said = sentences(&answer, "errors");
-        // What is wrong with a request has a place in it. A service that failed has none.
-        let placed =
-            errors.iter().any(|error| error.get("path").and_then(Value::as_str).is_some_and(|path| !path.is_empty()));
-        Err(if placed { Refused::Problems(said) } else { Refused::Fault(said.join("; ")) })
+        let answer = answer.map_err(|fault| Refused::from(&fault))?;
+        match refused(&answer) {
+            Some(refused) => Err(refused),
+            None => Ok(answer),
+        }
     }
 
     pub fn status(&self, id: &str) -> Result<(Value, Rollout), Refused> {
@@ -137,7 +166,7 @@ impl Stack {
 
     fn unreadable(&self, error: &serde_json::Error) -> Refused {
         let function = &self.function;
-        Refused::Fault(format!("{function} answered what this version of coalmine cannot read ({error}); update it"))
+        Refused::fault(format!("{function} answered what this version of coalmine cannot read ({error}); update it"))
     }
 
     pub fn rollout_in(&self, answer: &Value) -> Result<Rollout, Refused> {
@@ -184,13 +213,13 @@ impl Stack {
     /// The name of the running rollout of this function or target.
     pub fn running(&self, name: &str) -> Result<String, Refused> {
         let listed = self.ask(&json!({ "command": "list" }))?;
-        let none = || Refused::Problems(vec![format!("no rollout of {} is running", text::shown(name, 200))]);
+        let none = || Refused::problem(format!("no rollout of {} is running", text::shown(name, 200)));
         running(&listed, name)?.ok_or_else(none)
     }
 
     pub fn calls_to_undo(&self, rollout: &Rollout) -> Result<Vec<CliCall>, Refused> {
         let calls = self.runtime.block_on(calls_to_undo(&self.aws, rollout));
-        calls.map_err(|fault| Refused::Fault(fault.to_string()))
+        calls.map_err(|fault| Refused::from(&fault))
     }
 }
 
@@ -255,10 +284,10 @@ pub fn running(listed: &Value, name: &str) -> Result<Option<String>, Refused> {
     match meant.as_slice() {
         [] => Ok(None),
         [one] => Ok(Some(one.clone())),
-        several => Err(Refused::Problems(vec![format!(
+        several => Err(Refused::problem(format!(
             "{name} has several rollouts: {}; name one of them",
             text::shown(&several.join(", "), 500)
-        )])),
+        ))),
     }
 }
 
@@ -292,23 +321,39 @@ pub fn is_nothing(answer: &Value) -> bool {
     answer.get("message").is_some_and(Value::is_string) && answer.get("id").is_none() && answer.get("phase").is_none()
 }
 
-/// What a list of problems says: `{"errors":[{"path":"spec.target","message":"..."}]}`.
-pub fn sentences(answer: &Value, list: &str) -> Vec<String> {
+/// What is wrong, if anything is: with the request, or, where nothing need be wrong with it, with what it takes.
+pub fn refused(answer: &Value) -> Option<Refused> {
+    let problems = problems(answer, "errors");
+    if problems.is_empty() {
+        return None;
+    }
+    let ours = problems.iter().any(Problem::is_of_the_request);
+    Some(if ours { Refused::Problems(problems) } else { Refused::Fault(problems) })
+}
+
+/// `{"errors":[{"path":"spec.target","message":"..."}]}`: whatever else a newer function says of them.
+pub fn problems(answer: &Value, list: &str) -> Vec<Problem> {
     let errors = answer.get(list).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let sentence = |error: &Value| {
+    let read = |error: &Value| {
         let of = |field: &str| error.get(field).and_then(Value::as_str).unwrap_or_default();
-        let path = Some(of("path")).filter(|path| !path.is_empty()).map(|path| format!("{path}: "));
-        text::shown(&format!("{}{}", path.unwrap_or_default(), of("message")), 2_000)
+        let place = |field: &str| error.get(field).and_then(Value::as_u64).and_then(|place| u32::try_from(place).ok());
+        let fault = error.get("fault").and_then(|fault| serde_json::from_value(fault.clone()).ok());
+        Problem { line: place("line"), column: place("column"), fault, ..Problem::at(of("path"), of("message")) }
     };
-    errors.iter().map(sentence).collect()
+    errors.iter().map(read).collect()
+}
+
+/// The same as people read them.
+pub fn sentences(answer: &Value, list: &str) -> Vec<String> {
+    problems(answer, list).iter().map(Problem::to_string).collect()
 }
 
 /// Whether all that is wrong is the rollout's name.
-pub fn is_unknown(problems: &[String]) -> bool {
-    matches!(problems, [one] if one.starts_with("rollout: "))
+pub fn is_unknown(problems: &[Problem]) -> bool {
+    matches!(problems, [one] if one.path == "rollout")
 }
 
 /// Whether all that is wrong is that the function does not know the request.
-fn is_older(problems: &[String]) -> bool {
-    matches!(problems, [one] if one.starts_with("command: "))
+fn is_older(problems: &[Problem]) -> bool {
+    matches!(problems, [one] if one.path == "command")
 }

@@ -1,9 +1,13 @@
 //! Many rollouts, one line each.
 
+use coalmine_core::rollout::PhaseName;
+use coalmine_core::spec::Release;
 use coalmine_core::text;
 use coalmine_core::units::{Since, Span, Timestamp};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::{exit_of, words};
 use crate::Exit;
 
 /// No line is longer.
@@ -95,8 +99,31 @@ pub struct Entry {
     by: String,
     owner: String,
     message: String,
+    /// Commit, owner and ticket, as far as they were given.
+    labels: Option<String>,
+    /// It is like the ones that were asked for.
+    matches: bool,
     /// Counted in the first line, and not listed, where this is false.
     pub listed: bool,
+}
+
+/// Whoever attends to the rollouts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Controller {
+    /// When anything of a rollout with traffic was last written.
+    pub wrote_at: Timestamp,
+    /// That is so long ago that nobody attends to them.
+    pub is_silent: bool,
+}
+
+impl Controller {
+    /// By what was written last. Of rollouts that wait it says nothing, and one that alone is stuck is not seen here: `watch`
+    /// says that.
+    pub fn of(entries: &[Entry], now: Timestamp) -> Option<Self> {
+        let attended = entries.iter().filter(|entry| entry.is_attended());
+        let wrote_at = attended.filter_map(|entry| entry.written).max()?;
+        Some(Self { wrote_at, is_silent: now.since(wrote_at) > SILENT })
+    }
 }
 
 impl Selection {
@@ -192,8 +219,11 @@ impl Entry {
         let message =
             Some(message).filter(|_| state.has_ended()).and_then(|it| it.split_once("Z: ")).map_or(message, |it| it.1);
         let left = if state.has_ended() && flag("active") { " (something is left to tell or to tidy up)" } else { "" };
+        let labels = rollout.get("release").and_then(|release| Release::deserialize(release).ok());
         Self {
+            matches: true,
             listed: true,
+            labels: labels.as_ref().and_then(words::labels),
             state,
             target: of("target"),
             release: if new.is_empty() { String::new() } else { format!("{old} -> {new}") },
@@ -214,6 +244,11 @@ impl Entry {
         ["shifting", "baking", "promoting", "rollingBack"].contains(&self.phase.as_str())
     }
 
+    /// Nothing of one that cannot be read.
+    fn phase_name(&self) -> Option<PhaseName> {
+        PhaseName::deserialize(Value::String(self.phase.clone())).ok()
+    }
+
     fn share_points(&self) -> f64 {
         self.share.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0.0)
     }
@@ -224,7 +259,7 @@ fn owner_of(rollout: &Value) -> String {
     text::shown(owner.unwrap_or_default(), CHARS_MAX)
 }
 
-/// Those that are wanted, in their order; and those that are only counted.
+/// All of them in their order; which are like those that are wanted, and which of these are listed, they say themselves.
 pub fn select(answer: &Value, selection: &Selection) -> Vec<(Entry, Value)> {
     let rollouts = answer.get("rollouts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let wanted = |entry: &Entry| {
@@ -237,12 +272,13 @@ pub fn select(answer: &Value, selection: &Selection) -> Vec<(Entry, Value)> {
         let active = rollout.get("active").and_then(Value::as_bool).unwrap_or(true);
         active || entry.state == State::RolledBack || selection.since.is_some() || !selection.state.is_empty()
     };
-    let all = rollouts.iter().map(|rollout| (Entry::of(rollout), rollout.clone()));
-    let mut chosen: Vec<(Entry, Value)> = all.filter(|(entry, _)| wanted(entry)).collect();
-    for (entry, rollout) in &mut chosen {
-        entry.listed = listed(entry, rollout);
+    // How many need somebody, and whether there is a controller, is told of all, whichever are looked for.
+    let mut all: Vec<(Entry, Value)> = rollouts.iter().map(|rollout| (Entry::of(rollout), rollout.clone())).collect();
+    for (entry, rollout) in &mut all {
+        entry.matches = wanted(entry);
+        entry.listed = entry.matches && listed(entry, rollout);
     }
-    chosen.sort_by(|(one, _), (other, _)| {
+    all.sort_by(|(one, _), (other, _)| {
         let first = match selection.sort {
             Sort::Urgency if one.state.has_ended() => one.state.cmp(&other.state).then(other.since.cmp(&one.since)),
             Sort::Urgency => one.state.cmp(&other.state).then(one.since.cmp(&other.since)),
@@ -252,35 +288,29 @@ pub fn select(answer: &Value, selection: &Selection) -> Vec<(Entry, Value)> {
         };
         first.then(one.id.cmp(&other.id))
     });
-    chosen
+    all
 }
 
-/// How many have ended how, for programs.
+/// How many of those that are wanted have ended how, for programs.
 pub fn ended(entries: &[Entry], since: Timestamp) -> Value {
-    let count = |state| entries.iter().filter(|entry| entry.state == state).count();
+    let count = |state| entries.iter().filter(|entry| entry.matches && entry.state == state).count();
     json!({
         "since": since, "promoted": count(State::Promoted), "rolledBack": count(State::RolledBack),
         "superseded": count(State::Superseded),
     })
 }
 
-/// What a script hears of: a rollout that needs somebody, or one that goes back.
-pub fn exit<'a>(entries: impl Iterator<Item = &'a Entry>) -> Exit {
-    let exit = |entry: &Entry| match entry.state {
-        State::NeedsYou | State::Unreadable => Exit::Undecided,
-        State::RollingBack => Exit::Failed,
-        State::Paused
-        | State::Pending
-        | State::Moving
-        | State::Holding
-        | State::Observing
-        | State::Watched
-        | State::RolledBack
-        | State::Promoted
-        | State::Superseded
-        | State::Ended => Exit::Fine,
+/// What a script hears of: a rollout that is listed and needs somebody, or goes back; and that nobody attends to any.
+pub fn exit(entries: &[Entry], now: Timestamp) -> Exit {
+    let exit = |entry: &Entry| match (entry.state, entry.phase_name()) {
+        (State::NeedsYou, _) | (_, None) => Exit::Undecided,
+        // What has ended is nothing to do any more.
+        (state, Some(_)) if state.has_ended() => Exit::Fine,
+        (_, Some(phase)) => exit_of(phase, false),
     };
-    entries.map(exit).fold(Exit::Fine, Exit::worse)
+    let silent = Controller::of(entries, now).is_some_and(|controller| controller.is_silent);
+    let alone = if silent { Exit::Undecided } else { Exit::Fine };
+    entries.iter().filter(|entry| entry.listed).map(exit).fold(alone, Exit::worse)
 }
 
 /// How many are how, who is there to look after them, then a line each. Those that have ended are told where it is known
@@ -300,18 +330,19 @@ pub fn table(entries: &[Entry], since: Option<Timestamp>, now: Timestamp) -> Str
         let room = COLUMNS.saturating_sub(head.chars().count() + by.chars().count()).max(20);
         format!("{head}{}{by}", cut(why, room)).trim_end().to_owned()
     };
-    if listed.is_empty() {
-        lines.push("no rollout is running".to_owned());
-    } else {
-        lines.push(row(' ', ["STATE", "TARGET", "RELEASE", "SHARE", "FOR", "NAME, AND WHY", ""]));
-    }
+    lines.push(match (listed.is_empty(), entries.iter().any(|entry| entry.matches)) {
+        (true, true) => "no rollout is running".to_owned(),
+        (true, false) => "no rollout is like that".to_owned(),
+        (false, _) => row(' ', ["STATE", "TARGET", "RELEASE", "SHARE", "FOR", "NAME, AND WHY", ""]),
+    });
     lines.extend(listed.iter().map(|entry| {
         let time = entry.since.map(|since| short(now.since(since))).unwrap_or_default();
-        let Entry { state, target, release, share, message, id, by, .. } = entry;
-        let why = format!("{id}: {message}");
+        let Entry { state, target, release, share, message, labels, id, by, .. } = entry;
+        let labels = labels.as_ref().map(|labels| format!(" ({labels})")).unwrap_or_default();
+        let why = format!("{id}{labels}: {message}");
         row(state.mark(), [state.words(), target, release, share, &time, &why, by])
     }));
-    let hidden = entries.len() - listed.len();
+    let hidden = entries.iter().filter(|entry| entry.matches && !entry.listed).count();
     if let Some(since) = since.filter(|_| hidden > 0) {
         let span = short(now.since(since));
         lines.push(format!("  not listed: {hidden} more that ended in the last {span} (coalmine list --since {span})"));
@@ -340,15 +371,14 @@ fn totals(entries: &[Entry], since: Option<Timestamp>, now: Timestamp) -> String
     format!("{totals}{gap}{controller}").trim_end().to_owned()
 }
 
-/// Whether anybody attends to them, by what was written last. Of rollouts that wait it says nothing, and one that alone is
-/// stuck is not seen here: `watch` says that.
+/// Whether anybody attends to them.
 fn controller(entries: &[Entry], now: Timestamp) -> String {
-    let attended = entries.iter().filter(|entry| entry.is_attended());
-    let Some(written) = attended.filter_map(|entry| entry.written).max() else { return String::new() };
-    let time = written.to_string().get(11..19).unwrap_or_default().to_owned();
-    match now.since(written) {
-        ago if ago > SILENT => format!("NO CONTROLLER SINCE {time} ({} ago)", short(ago)),
-        ago => format!("controller wrote {time} ({} ago)", short(ago)),
+    let Some(Controller { wrote_at, is_silent }) = Controller::of(entries, now) else { return String::new() };
+    let time = wrote_at.to_string().get(11..19).unwrap_or_default().to_owned();
+    let ago = short(now.since(wrote_at));
+    match is_silent {
+        true => format!("NO CONTROLLER SINCE {time} ({ago} ago)"),
+        false => format!("controller wrote {time} ({ago} ago)"),
     }
 }
 

@@ -10,13 +10,14 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use coalmine_core::rollout::{PauseReason, Phase, Rollout};
+use coalmine_core::rollout::{PauseReason, Phase, PhaseName, Rollout};
 use coalmine_core::units::Span;
-use coalmine_core::{spec, text};
+use coalmine_core::way_out::WayOut;
+use coalmine_core::{report, spec, text};
 use serde_json::{Value, json};
 
 use crate::Exit;
-use crate::validate::{load_or_say, print_problem};
+use crate::validate::{load_or_say, print_problem, refuse};
 use asked::{Refused, Stack};
 
 pub use asked::calls_to_undo;
@@ -58,7 +59,8 @@ pub struct Where {
     /// A tag of the stack instead of its name, as it was deployed with: `team=shop`.
     #[arg(long, env = "COALMINE_TAG", value_name = "KEY=VALUE")]
     tag: Option<Tag>,
-    /// The function to ask by its name, instead of looking for the stack's.
+    /// Coalmine's own function that is asked, by its name, instead of looking for the stack's; not the function that is
+    /// rolled out.
     #[arg(long, env = "COALMINE_FUNCTION", value_name = "NAME")]
     function: Option<String>,
     /// Print the answer as one JSON document; `watch` prints one for every look, a line each.
@@ -124,9 +126,9 @@ pub struct StartArguments {
 ///
 /// Exit status:
 ///   0  it runs, or was promoted
-///   1  rolled back, or superseded by a newer one
+///   1  rolling back, rolled back, or superseded by a newer one
 ///   2  wrong use, or there is no such rollout
-///   3  paused because it cannot tell; with --wait: still running at the timeout
+///   3  it needs somebody: a decision, an approval, or hands; with --wait: it cannot tell, or still runs at the timeout
 ///   4  AWS did not answer
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
@@ -145,7 +147,7 @@ pub struct StatusArguments {
 ///   0  nobody has to do anything
 ///   1  one is rolling back
 ///   2  wrong use
-///   3  one needs somebody
+///   3  one needs somebody, or there is no controller
 ///   4  AWS did not answer
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
@@ -213,7 +215,7 @@ pub fn run(command: &Command, out: &mut impl Write, err: &mut impl Write) -> io:
 
 fn start(arguments: &StartArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
     // All problems at once, each with its line, before anything is asked.
-    let valid = match load_or_say(&arguments.spec, err)? {
+    let valid = match load_or_say(&arguments.spec, arguments.at.json, out, err)? {
         Ok(valid) => valid,
         Err(exit) => return Ok(exit),
     };
@@ -249,15 +251,21 @@ fn status(arguments: &StatusArguments, out: &mut impl Write, err: &mut impl Writ
         if arguments.patience.wait {
             return wait(&stack, &id, &arguments.patience, &arguments.at, out, err);
         }
-        let mut said = stands(&rollout, &answer);
-        // Where the metrics cannot be read the rest is worth knowing, too.
+        // Where there is no view the rest is worth knowing, too.
         let mut watched = crate::watch::Watched::of(id);
-        if let (Ok(()), Some(view)) = (watched.look(&stack), watched.view(crate::now())) {
-            said = format!("{said}\n  {}", crate::watch::in_short(&view));
-            answer["view"] = serde_json::to_value(&view).map_err(io::Error::from)?;
+        let view = watched.look(&stack).ok().and_then(|()| watched.view(crate::now()));
+        let said = match &view {
+            Some(view) => words::seen(view) + &besides(&rollout, &answer),
+            None => stands(&rollout, &answer),
+        };
+        if let Some(view) = &view {
+            answer["view"] = serde_json::to_value(view).map_err(io::Error::from)?;
+        }
+        if let Some(out) = WayOut::of(&rollout) {
+            answer["undo"] = json!(out.to_string());
         }
         show(&arguments.at, &answer, &said, out)?;
-        Ok(ended(&rollout).unwrap_or(Exit::Fine))
+        Ok(exit_of(rollout.phase.name(), report::needs_you(&rollout)))
     })
 }
 
@@ -268,7 +276,7 @@ fn list(arguments: &ListArguments, out: &mut impl Write, err: &mut impl Write) -
         let since = answer.get("endedSince").and_then(Value::as_str).and_then(|since| since.parse().ok());
         if selection.looks_back() && since.is_none() {
             let older = "this stack is older than this coalmine and does not tell what has ended; update it";
-            return Err(Refused::Problems(vec![older.to_owned()]));
+            return Err(Refused::problem(older));
         }
         let (entries, rollouts): (Vec<list::Entry>, Vec<Value>) = list::select(&answer, selection).into_iter().unzip();
         let listed: Vec<&Value> =
@@ -277,15 +285,15 @@ fn list(arguments: &ListArguments, out: &mut impl Write, err: &mut impl Write) -
         if let Some(since) = since {
             document["ended"] = list::ended(&entries, since);
         }
-        let any = answer.get("rollouts").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
-        let said = match (entries.is_empty(), any) {
-            (true, true) => "no rollout is like that".to_owned(),
-            (true, false) => "no rollout is running".to_owned(),
-            (false, _) => list::table(&entries, since, now),
+        if let Some(controller) = list::Controller::of(&entries, now) {
+            document["controller"] = json!({ "wroteAt": controller.wrote_at, "silent": controller.is_silent });
+        }
+        let said = match entries.is_empty() {
+            true => "no rollout is running".to_owned(),
+            false => list::table(&entries, since, now),
         };
         show(&arguments.at, &document, &said, out)?;
-        let listed = entries.iter().filter(|entry| entry.listed);
-        Ok(if arguments.exit_code { list::exit(listed) } else { Exit::Fine })
+        Ok(if arguments.exit_code { list::exit(&entries, now) } else { Exit::Fine })
     })
 }
 
@@ -380,9 +388,9 @@ fn wait(
                 }
             }
             // A rollout goes on while AWS cannot be asked for a moment.
-            Err(Refused::Fault(fault)) if failed < FAILED_LOOKS && !over => {
+            Err(refused @ Refused::Fault(_)) if failed < FAILED_LOOKS && !over => {
                 failed += 1;
-                let shown = text::shown(&fault, 300);
+                let shown = text::shown(&refused.said(), 300);
                 writeln!(err, "cannot look ({shown}); looking again in {} s", LOOKS_APART.as_secs())?;
             }
             Err(refused) => return Err(refused),
@@ -406,6 +414,28 @@ pub fn ended(rollout: &Rollout) -> Option<Exit> {
     }
 }
 
+/// What a rollout is to a script that looks once, for `status`, `watch` and `list` alike.
+pub fn exit_of(phase: PhaseName, needs_you: bool) -> Exit {
+    match phase {
+        PhaseName::Promoted => Exit::Fine,
+        PhaseName::RolledBack | PhaseName::Superseded => Exit::Failed,
+        PhaseName::Pending
+        | PhaseName::Shifting
+        | PhaseName::Baking
+        | PhaseName::Paused
+        | PhaseName::Promoting
+        | PhaseName::RollingBack
+            if needs_you =>
+        {
+            Exit::Undecided
+        }
+        PhaseName::RollingBack => Exit::Failed,
+        PhaseName::Pending | PhaseName::Shifting | PhaseName::Baking | PhaseName::Paused | PhaseName::Promoting => {
+            Exit::Fine
+        }
+    }
+}
+
 /// Finds the stack, asks it, and says what is wrong if something is.
 pub fn asking<O: Write, E: Write>(
     at: &Where,
@@ -415,17 +445,13 @@ pub fn asking<O: Write, E: Write>(
     ask: impl FnOnce(Stack, &mut O, &mut E) -> Result<Exit, Refused>,
 ) -> io::Result<Exit> {
     let answered = Stack::find(at, logical).and_then(|stack| ask(stack, out, err));
-    let (said, exit) = match answered {
+    let (problems, exit) = match answered {
         Ok(exit) => return Ok(exit),
         Err(Refused::Unwritten(error)) => return Err(error),
         Err(Refused::Problems(problems)) => (problems, Exit::Invalid),
-        Err(Refused::Fault(fault)) => (vec![text::shown(&fault, 2_000)], Exit::Io),
+        Err(Refused::Fault(problems)) => (problems, Exit::Io),
     };
-    said.iter().try_for_each(|one| writeln!(err, "{one}"))?;
-    if at.json {
-        let errors: Vec<Value> = said.iter().map(|message| json!({ "message": message })).collect();
-        writeln!(out, "{}", json!({ "errors": errors }))?;
-    }
+    refuse(&problems, at.json, out, err)?;
     Ok(exit)
 }
 
@@ -434,11 +460,18 @@ fn show(at: &Where, answer: &Value, said: &str, out: &mut impl Write) -> io::Res
     writeln!(out, "{said}")
 }
 
-/// Where it stands, what is to be done, and where its report is.
+/// Where it stands, what is to be done, and what else is to be known of it.
 fn stands(rollout: &Rollout, answer: &Value) -> String {
+    words::status(rollout, &text_of(answer)) + &besides(rollout, answer)
+}
+
+/// What it is labelled with, the way out without Coalmine, and where its report is: a line each, of those that there are.
+fn besides(rollout: &Rollout, answer: &Value) -> String {
+    let labels = words::labels(&rollout.spec.release).map(|labels| format!("release: {labels}"));
+    let by_hand = WayOut::of(rollout).map(|out| format!("by hand: {}", text::shown(&out.to_string(), 2_000)));
     let report = answer.get("report").and_then(Value::as_str);
-    let report = report.map(|report| format!("\n  report: {}", text::shown(report, 2_000))).unwrap_or_default();
-    words::status(rollout, &text_of(answer)) + &report
+    let report = report.map(|report| format!("report: {}", text::shown(report, 2_000)));
+    [labels, by_hand, report].into_iter().flatten().map(|line| format!("\n  {line}")).collect()
 }
 
 pub fn text_of(answer: &Value) -> String {

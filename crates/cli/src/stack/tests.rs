@@ -1,4 +1,6 @@
-use super::asked::{ended_last, is_nothing, running, sentences};
+use coalmine_core::units::Timestamp;
+
+use super::asked::{ended_last, is_nothing, refused, running, sentences};
 use super::*;
 
 /// A rollout as the table has it, in this phase.
@@ -49,6 +51,9 @@ fn the_first_line_says_where_it_stands_and_a_script_sees_it_in_the_exit_status()
         let said = words::status(&rollout, "because");
         assert_eq!(said.lines().next(), Some(first));
         assert_eq!(ended(&rollout), exit, "{first}");
+        // Whoever looks once hears the same of an end.
+        let once = exit_of(rollout.phase.name(), report::needs_you(&rollout));
+        assert_eq!(exit.unwrap_or(Exit::Fine), once, "{first}");
         let decides = said.contains(&format!("Decide by {AT}, else it rolls back:"));
         assert_eq!(decides, phase["name"] == "paused", "{said}");
     }
@@ -59,10 +64,91 @@ fn where_the_report_is_stands_below_where_there_is_one() {
     let ended = rollout(&json!({ "name": "promoted", "at": AT }));
     let report = "https://releases-eu.s3.eu-west-1.amazonaws.com/coalmine/checkout-42.html";
     let said = stands(&ended, &json!({ "message": "because", "report": report }));
-    assert!(said.ends_with(&format!("\n  because\n  report: {report}")), "{said}");
-    assert!(stands(&ended, &json!({ "message": "because" })).ends_with("\n  because"));
+    assert!(said.contains("\n  because\n") && said.ends_with(&format!("\n  report: {report}")), "{said}");
+    assert!(!stands(&ended, &json!({ "message": "because" })).contains("report:"));
     let evil = stands(&ended, &json!({ "message": "because", "report": "https://a\u{1b}[2J\n" }));
-    assert!(!evil.contains('\u{1b}') && evil.lines().count() == 3, "{evil:?}");
+    assert!(!evil.contains('\u{1b}') && evil.lines().count() == said.lines().count(), "{evil:?}");
+}
+
+/// It is for when nothing of Coalmine answers any more.
+#[test]
+fn the_way_out_and_the_labels_stand_below() {
+    let mut baking = rollout(&Value::Null);
+    baking.spec.release.commit = "3f9c2ab".to_owned();
+    baking.spec.release.owner = "shop".to_owned();
+    baking.spec.release.ticket = "CHG-8812\u{1b}[2J".to_owned();
+    let said = stands(&baking, &json!({ "message": "because" }));
+    let by_hand = "\n  by hand: aws lambda update-alias --function-name checkout --name live --function-version 41 \
+                   --routing-config AdditionalVersionWeights={}";
+    assert!(said.ends_with(by_hand), "{said}");
+    assert!(said.contains("\n  release: git 3f9c2ab, shop, CHG-8812\\u{1b}[2J\n"), "{said}");
+    let back = rollout(&json!({ "name": "rolledBack", "at": AT, "why": { "kind": "switchFired" } }));
+    assert!(!stands(&back, &json!({ "message": "because" })).contains("by hand"), "there is nothing to put back");
+}
+
+#[test]
+fn a_rollout_with_its_minutes_is_told_once_in_the_words_of_the_screen() {
+    let counted = crate::report::counted_of_the_tour(1);
+    let read: Rollout = serde_json::from_value(counted["rollout"].clone()).unwrap();
+    let minutes = crate::watch::Minutes {
+        minutes: serde_json::from_value(counted["minutes"].clone()).unwrap(),
+        ..crate::watch::Minutes::default()
+    };
+    let view = crate::watch::View::of(&read, &minutes, read.now);
+    let said = words::seen(&view);
+    let first: Vec<&str> = said.split("\n  ").collect();
+    assert!(said.starts_with("ROLLED BACK ") && said.contains("PROVEN WORSE"), "{said}");
+    assert!(first.concat().contains("checkout:live"), "{said}");
+    assert_eq!(said.matches("ROLLED BACK").count(), 1, "{said}");
+    assert!(said.lines().all(|line| line.chars().count() <= 100), "{said}");
+    // Whoever has to decide gets the words for it.
+    let paused = json!({ "name": "paused", "held": { "step": { "step": 0, "from": "0%" } }, "since": AT, "until": AT,
+        "then": "rollBack", "why": { "undecided": "tooLittleTraffic" } });
+    let view = crate::watch::View::of(&rollout(&paused), &crate::watch::Minutes::default(), AT.parse().unwrap());
+    let said = words::seen(&view);
+    assert!(said.starts_with("NEEDS YOU: PAUSED AT 5 %") && said.contains("coalmine promote checkout-42"), "{said}");
+    assert_eq!(said.matches("Decide by").count(), 1, "{said}");
+}
+
+#[test]
+fn whoever_looks_once_hears_of_what_needs_somebody_and_of_what_goes_back() {
+    for (phase, needs_you, exit) in [
+        (PhaseName::Baking, false, Exit::Fine),
+        (PhaseName::Paused, false, Exit::Fine),
+        (PhaseName::Paused, true, Exit::Undecided),
+        (PhaseName::RollingBack, false, Exit::Failed),
+        (PhaseName::RollingBack, true, Exit::Undecided),
+        (PhaseName::RolledBack, true, Exit::Failed),
+        (PhaseName::Promoted, false, Exit::Fine),
+    ] {
+        assert_eq!(exit_of(phase, needs_you), exit, "{phase:?} {needs_you}");
+    }
+}
+
+/// A pipeline asks again after one, and not after the other.
+#[test]
+fn a_service_that_failed_is_told_from_a_request_that_is_wrong() {
+    let said = |fault: Value| json!({ "path": "target", "message": "GetAlias did not work", "fault": fault });
+    let plain = json!({ "path": "version", "message": "v77 does not exist" });
+    for (errors, is_wrong) in [
+        (json!([said(json!("throttled"))]), false),
+        (json!([said(json!("denied"))]), false),
+        // What AWS refuses as wrong stays wrong.
+        (json!([said(json!("rejected"))]), true),
+        (json!([said(json!("failed")), plain]), true),
+        (json!([plain]), true),
+        (json!([{ "path": "", "message": "another start came first" }]), false),
+        // Of a stack that is older, and of one that is newer than this.
+        (json!([{ "path": "target", "message": "GetAlias failed" }]), true),
+        (json!([said(json!("other"))]), true),
+    ] {
+        let answer = json!({ "errors": errors });
+        match (refused(&answer), is_wrong) {
+            (Some(Refused::Problems(_)), true) | (Some(Refused::Fault(_)), false) => {}
+            (other, _) => panic!("{answer}: {other:?}"),
+        }
+    }
+    assert!(refused(&json!({ "errors": [] })).is_none() && refused(&json!({ "id": "it" })).is_none());
 }
 
 /// Two rollouts that run, one that needs somebody, one that goes back, three that have ended, of which one has something left
@@ -85,7 +171,7 @@ fn listed() -> Value {
         one("search", "paused", json!({ "needsYou": true, "message": "rollout search is paused until noon \u{1b}[2J" })),
         one("zoo", "rollingBack", json!({ "writtenAt": "2026-11-21T14:10:40Z" })),
         one("thumbs", "baking", json!({ "follows": true, "since": "2026-11-20T14:05:00Z" })),
-        one("done", "promoted", json!({ "active": true, "release": { "owner": "shop" } })),
+        one("done", "promoted", json!({ "active": true, "release": { "commit": "3f9c2ab", "owner": "shop", "ticket": "" } })),
         one("fine", "promoted", json!({ "active": false })),
         one("back", "rolledBack", json!({
             "active": false, "startedBy": "ada", "message": "rollout back was rolled back at 2026-11-21T14:05:00Z: it failed",
@@ -93,20 +179,21 @@ fn listed() -> Value {
     ], "endedSince": "2026-11-20T14:11:00Z" })
 }
 
+#[derive(clap::Parser)]
+struct Selecting {
+    #[command(flatten)]
+    selection: list::Selection,
+}
+
 fn listing(arguments: &[&str]) -> (Vec<String>, String, Exit) {
-    #[derive(clap::Parser)]
-    struct Parsed {
-        #[command(flatten)]
-        selection: list::Selection,
-    }
-    let parsed = <Parsed as clap::Parser>::parse_from([&["list"], arguments].concat());
+    let parsed = <Selecting as clap::Parser>::parse_from([&["list"], arguments].concat());
     let (entries, rollouts): (Vec<list::Entry>, Vec<Value>) =
         list::select(&listed(), &parsed.selection).into_iter().unzip();
     assert!(entries.iter().zip(&rollouts).all(|(entry, rollout)| rollout["id"] == entry.id.as_str()));
     let ids = entries.iter().filter(|entry| entry.listed).map(|entry| entry.id.clone()).collect();
     let now = AT.parse().unwrap();
     let since = Some(parsed.selection.ended_since(now));
-    (ids, list::table(&entries, since, now), list::exit(entries.iter()))
+    (ids, list::table(&entries, since, now), list::exit(&entries, now))
 }
 
 #[test]
@@ -124,7 +211,7 @@ fn the_list_begins_with_what_needs_somebody() {
          x rolled back   back:live    v41 -> v42     5 %    6m  back: it failed  ada\n\
          > holding       cart:live    v41 -> v42    25 %    6m  cart: is baking  ci\n\
          ~ observing     thumbs:live  v41 -> v42     5 %   24h  thumbs: is baking  ci\n\
-         . promoted      done:live    v41 -> v42     5 %    6m  done: is promoted (something is left to..  ci\n  \
+         . promoted      done:live    v41 -> v42     5 %    6m  done (git 3f9c2ab, shop): is promoted (..  ci\n  \
          not listed: 1 more that ended in the last 24h (coalmine list --since 24h)"
     );
     assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
@@ -156,11 +243,37 @@ fn a_list_is_filtered_and_sorted_and_its_exit_status_is_that_of_what_is_left() {
 }
 
 #[test]
+fn the_first_line_is_of_all_whichever_are_looked_for() {
+    let (_, all, _) = listing(&[]);
+    let head = |table: &str| table.lines().take(2).map(str::to_owned).collect::<Vec<_>>();
+    for arguments in [&["--state", "rolled-back"][..], &["--owner", "ada"], &["--target", "nothing"]] {
+        let (ids, table, _) = listing(arguments);
+        assert_eq!(head(&table), head(&all), "{arguments:?}");
+        assert_eq!(table.lines().last() == Some("no rollout is like that"), ids.is_empty(), "{table}");
+    }
+    // For programs it is what is looked for that has ended.
+    let selection = <Selecting as clap::Parser>::parse_from(["list", "--owner", "ada"]).selection;
+    let found: Vec<list::Entry> = list::select(&listed(), &selection).into_iter().map(|(one, _)| one).collect();
+    let ended = list::ended(&found, AT.parse().unwrap());
+    assert_eq!((&ended["rolledBack"], &ended["promoted"]), (&json!(1), &json!(0)));
+}
+
+#[test]
 fn a_controller_that_writes_no_more_is_missed() {
     let entries: Vec<list::Entry> =
         list::select(&listed(), &list::Selection::default()).into_iter().map(|(one, _)| one).collect();
-    let late = list::table(&entries, None, "2026-11-21T14:40:40Z".parse().unwrap());
+    let later: Timestamp = "2026-11-21T14:40:40Z".parse().unwrap();
+    let late = list::table(&entries, None, later);
     assert!(late.lines().next().unwrap().ends_with("   NO CONTROLLER SINCE 14:10:40 (30m ago)"), "{late}");
+    // A script hears of it, whatever it has looked for.
+    let fine: Value = json!({ "rollouts": [listed()["rollouts"][0]] });
+    let only = |selection: &list::Selection| -> Vec<list::Entry> {
+        list::select(&fine, selection).into_iter().map(|(one, _)| one).collect()
+    };
+    let all = only(&list::Selection::default());
+    assert_eq!((list::exit(&all, AT.parse().unwrap()), list::exit(&all, later)), (Exit::Fine, Exit::Undecided));
+    let none = only(&<Selecting as clap::Parser>::parse_from(["list", "--target", "nothing"]).selection);
+    assert_eq!(list::exit(&none, later), Exit::Undecided);
     // Of what only waits nothing is written, and nothing follows from that.
     let waiting: Vec<list::Entry> = entries.into_iter().filter(|entry| entry.id == "search").collect();
     let said = list::table(&waiting, None, "2026-11-22T14:40:40Z".parse().unwrap());
@@ -192,8 +305,8 @@ fn a_running_rollout_is_found_by_its_target_or_its_function() {
     ] {
         assert_eq!(running(&listed, name).unwrap().as_deref(), found);
     }
-    let Err(Refused::Problems(several)) = running(&listed, "cart") else { panic!("one of two was taken") };
-    assert_eq!(several, ["cart has several rollouts: cart-7, cart-8; name one of them"]);
+    let Err(several @ Refused::Problems(_)) = running(&listed, "cart") else { panic!("one of two was taken") };
+    assert_eq!(several.said(), "cart has several rollouts: cart-7, cart-8; name one of them");
 }
 
 #[test]

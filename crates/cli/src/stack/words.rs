@@ -3,9 +3,17 @@
 
 use coalmine_aws::CliCall;
 use coalmine_core::report;
-use coalmine_core::rollout::{Event, PauseReason, Phase, Rollout};
-use coalmine_core::spec::Ending;
+use coalmine_core::rollout::{Event, PauseReason, Phase, PhaseName, Rollout};
+use coalmine_core::spec::{Ending, Release};
 use coalmine_core::text;
+
+use crate::watch::View;
+
+/// No line is longer, where its words allow it.
+const COLUMNS: usize = 100;
+
+/// Of a release's labels.
+const LABELS_CHARS: usize = 200;
 
 /// `BAKING  checkout:live  v41 -> v42 at 25 %`, why, and what may be done.
 pub fn status(rollout: &Rollout, message: &str) -> String {
@@ -17,6 +25,43 @@ pub fn status(rollout: &Rollout, message: &str) -> String {
     lines.push(format!("  {message}"));
     lines.extend(to_do(rollout).map(|line| format!("  {line}")));
     lines.join("\n")
+}
+
+/// The same as `watch` says it: the headline, what it is about, what there is to do.
+pub fn seen(view: &View) -> String {
+    let View { rollout, target, baseline, canary, headline, to_do, commands, phase, .. } = view;
+    let mut lines = wrapped(&format!("{headline}  {target}  {baseline} -> {canary}  ({rollout})"), 0);
+    lines.extend(wrapped(&to_do.join(" "), 2));
+    // Whoever is to decide gets the words for it.
+    if *phase == PhaseName::Paused && !commands.is_empty() {
+        lines.push(format!("  {}", commands.join("   |   ")));
+    }
+    lines.iter().map(|line| text::shown(line, 2_000)).collect::<Vec<_>>().join("\n")
+}
+
+/// Words in lines of at most a hundred columns where they allow it, all indented; those after the first by two more.
+fn wrapped(text: &str, indent: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= COLUMNS => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) => lines.push(format!("{}{word}", " ".repeat(indent + 2))),
+            None => lines.push(format!("{}{word}", " ".repeat(indent))),
+        }
+    }
+    lines.into_iter().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// What a release is labelled with: `git 3f9c2ab, shop, CHG-8812`; nothing where it is not.
+pub fn labels(release: &Release) -> Option<String> {
+    let Release { commit, owner, ticket } = release;
+    let commit = Some(commit).filter(|commit| !commit.is_empty()).map(|commit| format!("git {commit}"));
+    let others = [owner, ticket].into_iter().filter(|label| !label.is_empty()).cloned();
+    let labels: Vec<String> = commit.into_iter().chain(others).collect();
+    (!labels.is_empty()).then(|| text::shown(&labels.join(", "), LABELS_CHARS))
 }
 
 fn state(phase: &Phase) -> &'static str {

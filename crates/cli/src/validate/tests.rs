@@ -118,3 +118,50 @@ fn what_is_no_spec_is_said_quickly() {
     // Far above what it takes, far below what a quadratic reader would.
     assert!(started.elapsed().as_secs() < 20);
 }
+
+/// A program reads standard output, and must find there why there is no answer.
+#[cfg(feature = "aws")]
+#[test]
+fn a_spec_that_is_wrong_is_a_document_whoever_was_to_use_it() {
+    use clap::Parser;
+
+    let bad = Scratch::new("wrong-for-all.yaml", BAD.as_bytes());
+    let (path, missing) = (bad.path(), "/no/such/spec.yaml".to_owned());
+    for (spec, exit, problems) in [(&path, Exit::Invalid, 3), (&missing, Exit::Io, 1)] {
+        for words in [
+            &["start", spec][..],
+            &["run", spec],
+            &["plan", spec],
+            &["doctor", spec],
+            &["backtest", spec, "--last", "1h"],
+            &["analyze", "--spec", spec, "/no/such/recording.jsonl"],
+        ] {
+            let mut lines = Vec::new();
+            for json in [&["--json"][..], &[]] {
+                let parsed = crate::Arguments::parse_from([&["coalmine"], words, json].concat());
+                let (mut out, mut err) = (Vec::new(), Vec::new());
+                let said = match &parsed.command {
+                    crate::Command::Stack(command) => crate::stack::run(command, &mut out, &mut err),
+                    crate::Command::Run(arguments) => crate::run::run(arguments, &mut out, &mut err),
+                    crate::Command::Plan(arguments) => crate::plan::run(arguments, &mut out, &mut err),
+                    crate::Command::Doctor(arguments) => crate::doctor::run(arguments, &mut out, &mut err),
+                    crate::Command::Backtest(arguments) => crate::backtest::run(arguments, &mut out, &mut err),
+                    crate::Command::Analyze(arguments) => crate::analyze::run(arguments, &mut out, &mut err),
+                    other => panic!("{other:?}"),
+                };
+                assert_eq!(said.unwrap(), exit, "{words:?}");
+                let out = String::from_utf8(out).unwrap();
+                if json.is_empty() {
+                    assert_eq!(out, "", "{words:?}");
+                } else {
+                    let document: serde_json::Value =
+                        serde_json::from_str(&out).unwrap_or_else(|_| panic!("{words:?}: {out}"));
+                    assert_eq!(document["errors"].as_array().unwrap().len(), problems, "{words:?}: {out}");
+                }
+                lines.push(String::from_utf8(err).unwrap());
+            }
+            // For people it is the same with it and without.
+            assert!(lines[0] == lines[1] && !lines[0].is_empty(), "{words:?}: {lines:?}");
+        }
+    }
+}

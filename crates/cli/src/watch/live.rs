@@ -21,7 +21,7 @@ use crate::Exit;
 use crate::now;
 use crate::simulate::wants_colours;
 use crate::stack::asked::{Refused, Stack};
-use crate::stack::text_of;
+use crate::stack::{exit_of, text_of};
 
 /// How long a key may wait to be seen, and a line about time to be redrawn.
 const BEAT: Duration = Duration::from_millis(200);
@@ -52,7 +52,7 @@ enum Told {
 }
 
 pub fn run(stack: Stack, watched: Watched, apart: Duration, by: Person, out: &mut impl Write) -> Result<Exit, Refused> {
-    let Some(view) = watched.view(now()) else { return Err(Refused::Fault("there is nothing to see".to_owned())) };
+    let Some(view) = watched.view(now()) else { return Err(Refused::fault("there is nothing to see")) };
     let mut shown = Shown { exit: watched.exit(), view, lost: None, said: None, asked: None, why: None, busy: false };
     let (asks, asked) = mpsc::channel();
     let (tells, told) = mpsc::channel();
@@ -70,7 +70,7 @@ pub fn run(stack: Stack, watched: Watched, apart: Duration, by: Person, out: &mu
     if shown.busy {
         writeln!(out, "The answer to the last order was not waited for: see `coalmine status`.")?;
     }
-    Ok(shown.exit.unwrap_or(Exit::Fine))
+    Ok(shown.exit.unwrap_or_else(|| exit_of(shown.view.phase, shown.view.needs_you)))
 }
 
 /// Draws, and does what keys say, until somebody leaves.
@@ -318,9 +318,7 @@ fn look(stack: &Stack, watched: &mut Watched) -> Told {
             Some(view) => Told::View(Box::new(view), watched.exit()),
             None => lost("there is nothing to see".to_owned()),
         },
-        Err(Refused::Problems(problems)) => lost(problems.join("; ")),
-        Err(Refused::Fault(fault)) => lost(fault),
-        Err(Refused::Unwritten(error)) => lost(error.to_string()),
+        Err(refused) => lost(refused.said()),
     }
 }
 
@@ -328,9 +326,9 @@ fn carry_out(stack: &Stack, id: &str, order: Order, by: &Person) -> String {
     let Person { by, reason } = by;
     match stack.ask(&json!({ "command": order.command(), "rollout": id, "by": by, "reason": reason })) {
         Ok(answer) => format!("Done: {}.", text_of(&answer)),
-        Err(Refused::Problems(problems)) => format!("Refused: {}", problems.join("; ")),
-        Err(Refused::Fault(fault)) => format!("Whether that was done is not known: {fault}"),
-        Err(Refused::Unwritten(error)) => error.to_string(),
+        Err(refused @ Refused::Problems(_)) => format!("Refused: {}", refused.said()),
+        Err(refused @ Refused::Fault(_)) => format!("Whether that was done is not known: {}", refused.said()),
+        Err(refused @ Refused::Unwritten(_)) => refused.said(),
     }
 }
 

@@ -33,7 +33,7 @@ const LEAST_APART: Duration = Duration::from_secs(1);
 ///
 /// Exit status:
 ///   0  it was promoted; on a terminal also: it still ran when you left
-///   1  rolled back, or superseded by a newer one
+///   1  rolled back, or superseded by a newer one; on a terminal also: it was rolling back when you left
 ///   2  wrong use, or there is no such rollout
 ///   3  it needs somebody: a decision, an approval, or hands
 ///   4  AWS did not answer
@@ -153,9 +153,9 @@ fn lines(
                     return Ok(exit);
                 }
             }
-            Err(Refused::Fault(fault)) if failed < FAILED_LOOKS && watched.rollout.is_some() => {
+            Err(refused @ Refused::Fault(_)) if failed < FAILED_LOOKS && watched.rollout.is_some() => {
                 failed += 1;
-                let shown = text::shown(&fault, 300);
+                let shown = text::shown(&refused.said(), 300);
                 writeln!(err, "cannot look ({shown}); looking again in {} s", apart.as_secs())?;
             }
             Err(refused) => return Err(refused),
@@ -187,9 +187,4 @@ impl Log {
         }
         said
     }
-}
-
-/// Where it stands and what is to be done, in a line.
-pub fn in_short(view: &View) -> String {
-    text::shown(&format!("{}. {}", view.headline, view.to_do.join(" ")), 1_000)
 }

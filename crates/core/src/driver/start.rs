@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures_util::future::join3;
 
 use super::past::Whose;
-use super::problems::{failed, problem};
+use super::problems::{failed, failed_at, problem, unseen};
 use super::{Context, Settings, start_alb};
 use crate::analysis::{self, JudgePlan};
 use crate::command::Answer;
@@ -16,6 +16,7 @@ use crate::ports::{Budget, CreateError, LookError, Ports};
 use crate::rollout::{Behind, Guest, LARGEST_START_BYTES, Rollout};
 use crate::spec::{AlreadyRed, LambdaTarget, Mode, Newer, Owner, Problem, RolloutSpec, Target, Validated, Version};
 use crate::units::Timestamp;
+use crate::way_out;
 
 /// How much of the past tells what traffic to expect.
 const HISTORY_MINUTES: i64 = 60;
@@ -156,16 +157,20 @@ async fn check_deployments<P: Ports, B: Budget>(
         return Ok(());
     }
     let key = spec.target.key();
-    let message = match context.ports.shifting(&spec.target).await {
-        Ok(None) => return Ok(()),
+    let path = "target.lambda.alias";
+    match context.ports.shifting(&spec.target).await {
+        Ok(None) => Ok(()),
         Ok(Some(deployment)) => {
-            format!(
+            let message = format!(
                 "{deployment} is shifting {key}; wait for its end; it is judged by itself if its hook or its event reaches Coalmine"
-            )
+            );
+            Err(problem(path, message))
         }
-        Err(fault) => format!("whether a deployment is shifting {key} already is not known: {fault}"),
-    };
-    Err(problem("target.lambda.alias", message))
+        Err(fault) => {
+            let message = format!("whether a deployment is shifting {key} already is not known: {fault}");
+            Err(failed_at(path, &fault, message))
+        }
+    }
 }
 
 /// Whether calls may go elsewhere than the weights say, and what to say of it. Not knowing is no reason to refuse: a split
@@ -239,7 +244,7 @@ fn both(
         (routing, version) => {
             let errors = [routing.err().map(|error| ("target", error)), version.err().map(|error| ("version", error))];
             let mut problems: Vec<Problem> =
-                errors.into_iter().flatten().map(|(path, error)| Problem::at(path, error.to_string())).collect();
+                errors.into_iter().flatten().flat_map(|(path, error)| unseen(path, &error)).collect();
             // An unknown function is found by both looks.
             problems.dedup_by(|second, first| second.message == first.message);
             Err(problems)
@@ -367,9 +372,8 @@ fn check_routing(spec: &RolloutSpec, routing: &Routing, version: &VersionInfo, o
     }
     if routing.additional.is_some() && !ours && spec.mode == Mode::Enforce {
         let message = format!(
-            "alias {key} is already weighted ({routing}) and no rollout did that; put it on one version first: \
-             aws lambda update-alias --function-name {} --name {} --function-version {} --routing-config AdditionalVersionWeights={{}}",
-            alias.function, alias.alias, routing.primary.0
+            "alias {key} is already weighted ({routing}) and no rollout did that; put it on one version first: {}",
+            way_out::put_back(alias, &routing.primary)
         );
         return problem("target.lambda.alias", message);
     }
@@ -399,7 +403,7 @@ pub(super) async fn check_alarms<P: Ports, B: Budget>(context: &Context<'_, P, B
     }
     let states = match context.ports.states(&spec.alarms.names).await {
         Ok(states) => states,
-        Err(fault) => return AlarmsSeen { unread: problem("alarms", fault), ..seen },
+        Err(fault) => return AlarmsSeen { unread: failed_at("alarms", &fault, &fault), ..seen },
     };
     for (place, name) in spec.alarms.names.iter().enumerate() {
         let path = format!("alarms.names[{place}]");

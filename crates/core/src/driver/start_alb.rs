@@ -3,7 +3,7 @@
 use futures_util::future::join;
 
 use super::Context;
-use super::problems::{failed, problem};
+use super::problems::{failed, problem, unseen};
 use super::start::{Opened, Scene, behind, check_still_live, may_have_set, on_target};
 use crate::alb::{self, Found};
 use crate::command::Answer;
@@ -67,7 +67,7 @@ fn check_pairs(rollouts: &[Rollout], spec: &RolloutSpec) -> Result<(), Vec<Probl
 }
 
 fn looked(error: &LookError) -> Vec<Problem> {
-    problem(TARGET, error)
+    unseen(TARGET, error)
 }
 
 /// The group without traffic. While a rollout divides it, that one's: a newer release takes its place there.

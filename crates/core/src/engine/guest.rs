@@ -10,6 +10,7 @@ use crate::report;
 use crate::rollout::{Fence, PauseReason, Phase, RollBackEnd, Rollout, UndecidedWhy, Why};
 use crate::spec::{Advance, CheckMode, Ending, Mode, OnNoData, Target};
 use crate::units::{Minute, Span, Timestamp, Weight};
+use crate::way_out;
 
 /// An answer that has not ended the deployment by then may have been denied: it is stopped.
 const ANSWER_TAKES: Span = Span::from_minutes(2);
@@ -517,11 +518,7 @@ fn note_end(draft: &mut Draft<'_>) {
 fn left(draft: &mut Draft<'_>, found: String) {
     let Some(guest) = &draft.next.guest else { return };
     let by_hand = match &draft.next.spec.target {
-        Target::Lambda(alias) => format!(
-            "aws lambda update-alias --function-name {} --name {} --function-version {} --routing-config \
-             AdditionalVersionWeights={{}}",
-            alias.function, alias.alias, draft.next.baseline.0
-        ),
+        Target::Lambda(alias) => way_out::put_back(alias, &draft.next.baseline),
         Target::Alb(_) => "deploy the old version of the service again".to_owned(),
     };
     let deployment = guest.deployment.clone();

@@ -10,6 +10,7 @@ use crate::rollout::{
 };
 use crate::spec::Ending;
 use crate::units::{Timestamp, Weight};
+use crate::way_out::WayOut;
 
 /// Whether a phase may follow another. Terminal phases have no successor. `follows`: others move the traffic, see
 /// [`Rollout::follows`].
@@ -63,6 +64,7 @@ fn tell(rollout: &mut Rollout, event: Event) {
         phase: rollout.phase.name(),
         weight: event.weight,
         why: report::sentence(&event.why),
+        undo: WayOut::of(rollout).map(|out| out.to_string()),
     });
     keep_newest(&mut rollout.outbox, EVENTS_BYTES);
     push(rollout, event);

@@ -38,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alb;
 use crate::analysis::GuardMode;
+use crate::fault::FaultKind;
 use crate::text;
 use crate::units::{Span, Weight};
 
@@ -598,6 +599,9 @@ pub struct Problem {
     /// Column in the text, from 1.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub column: Option<u32>,
+    /// A service that failed said it: then nothing need be wrong with what was asked.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub fault: Option<FaultKind>,
 }
 
 impl Problem {
@@ -605,7 +609,19 @@ impl Problem {
     #[must_use]
     pub fn at(path: impl Into<String>, message: impl Into<String>) -> Self {
         let (path, message) = (text::shown(&path.into(), PATH_CHARS_MAX), text::shown(&message.into(), TOLD_CHARS_MAX));
-        Self { path, message, line: None, column: None }
+        Self { path, message, line: None, column: None, fault: None }
+    }
+
+    /// The same, said by a service that failed.
+    #[must_use]
+    pub fn because_of(self, fault: FaultKind) -> Self {
+        Self { fault: Some(fault), ..self }
+    }
+
+    /// Whether there is something to correct; otherwise a service failed, and the same may be asked again.
+    #[must_use]
+    pub fn is_of_the_request(&self) -> bool {
+        !self.path.is_empty() && self.fault.is_none_or(FaultKind::is_of_the_request)
     }
 }
 

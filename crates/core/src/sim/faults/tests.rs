@@ -240,5 +240,6 @@ fn sample_notice(rollout: &Rollout) -> Notice {
         phase: rollout.phase.name(),
         weight: Weight::ZERO,
         why: "started".to_owned(),
+        undo: None,
     }
 }

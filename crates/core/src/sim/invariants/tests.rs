@@ -245,6 +245,7 @@ fn every_transition_is_told_under_its_own_key(on: On) {
         phase: PhaseName::Baking,
         weight: weight(5),
         why: why.to_owned(),
+        undo: None,
     };
     let publish = |notice: Notice| run_now(crate::ports::Notifier::publish(&world, &notice)).unwrap().unwrap();
     assert_eq!(check_notices(&world).len(), 3, "nothing was told");

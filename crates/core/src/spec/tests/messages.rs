@@ -395,9 +395,8 @@ fn every_enum_refuses_unknown_words_and_names_the_known_ones() {
         let head = "coalmine: v1\ntarget: {lambda: {function: f, alias: a}}\n";
         let head = if before.starts_with("target") { "coalmine: v1\n\n" } else { head };
         let column = u32::try_from(before.len() + 1).unwrap();
-        let expected = |message: String| {
-            Err(vec![Problem { path: path.to_owned(), message, line: Some(3), column: Some(column) }])
-        };
+        let expected =
+            |message: String| Err(vec![Problem { line: Some(3), column: Some(column), ..Problem::at(path, message) }]);
         let read = |word: &str| parse(&format!("{head}{before}{word}{after}\n")).map(|_| ());
         assert_eq!(read("zzzzzz"), expected(format!("unknown word `zzzzzz`; known here: {known}")));
         // One letter in the wrong case is the commonest mistake.
