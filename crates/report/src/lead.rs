@@ -289,7 +289,8 @@ fn what_to_do(told: &Told<'_>) -> Option<String> {
                     commands.reverse();
                     let seen = check.ratio.map(|ratio| ratio.estimate).filter(|seen| seen.is_finite() && *seen > 1.0);
                     let often = seen.map(|seen| format!(": {} times as often", times(seen))).unwrap_or_default();
-                    format!(" By now {} looks worse{often}.", check.check)
+                    let found = if is_worse(check) { "is proven worse" } else { "looks worse" };
+                    format!(" By now {} {found}{often}.", check.check)
                 }
                 None => String::new(),
             };

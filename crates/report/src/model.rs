@@ -106,7 +106,11 @@ impl<'a> Told<'a> {
         let at_full = at_full(rollout, minutes, source.unread, source.now);
         let worse = beyond(rollout, &at_full).is_some();
         let (state, tone) = state(rollout);
-        let state = if worse { format!("{state}, AND LOOKS WORSE THERE") } else { state };
+        let state = match (worse, rollout.is_terminal()) {
+            (true, true) => format!("{state}, LOOKS WORSE AT 100 %"),
+            (true, false) => format!("{state}: LOOKS WORSE"),
+            (false, _) => state,
+        };
         let warns = worse || lead::would_have_turned_back(rollout).is_some();
         let tone = match tone {
             Tone::Good | Tone::Plain if warns => Tone::Warn,

@@ -232,8 +232,8 @@ fn what_fails_at_100_percent_is_said_before_anything_else() {
     }
     let bad = Source { minutes: &minutes, ..source(&good, &origin) };
     let told = Told::of(bad);
-    assert_eq!((told.state.as_str(), told.tone.class()), ("PROMOTED, AND LOOKS WORSE THERE", "warn"));
-    assert!(told.lead[0].starts_with("At 100 % 5.0 % of the requests to v42 failed"), "{:?}", told.lead);
+    assert_eq!((told.state.as_str(), told.tone.class()), ("PROMOTED, LOOKS WORSE AT 100 %", "warn"));
+    assert!(told.lead[0].starts_with("At 100 % 5 % of the requests to v42 failed"), "{:?}", told.lead);
     assert!(told.lead[0].contains("against 0.4") && told.lead[0].contains("no comparison"), "{:?}", told.lead);
     assert!(told.lead.iter().any(|said| said.contains("aws lambda update-alias")), "{:?}", told.lead);
     is_a_page(&one(bad));
@@ -285,7 +285,7 @@ fn a_pause_that_looks_worse_by_now_says_so_and_names_abort_first() {
     let told = Told::of(Source { rollout: &rollout, ..source(&bad, &origin) });
     let said = told.lead.concat();
     assert!(said.contains("`coalmine abort checkout-43`, or `coalmine promote checkout-43`"), "{said}");
-    assert!(said.contains("By now errors looks worse: 8 times as often."), "{said}");
+    assert!(said.contains("By now errors is proven worse: 8 times as often."), "{said}");
 }
 
 /// A rollout of four days is a page that a phone opens.

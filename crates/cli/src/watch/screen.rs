@@ -3,6 +3,7 @@
 use coalmine_core::analysis::{figure, grouped, percent, times};
 use coalmine_core::observation::AlarmState;
 use coalmine_core::rollout::PhaseName;
+use coalmine_core::spec::CheckMode;
 use coalmine_core::text;
 use coalmine_core::units::{Span, Timestamp};
 use coalmine_core::way_out::WayOut;
@@ -151,7 +152,7 @@ fn tone(view: &View) -> Tone {
 /// It has all traffic and is worse than is tolerated, as far as a look at before and after can tell.
 fn fails_at_full(view: &View) -> bool {
     let live = matches!(view.phase, PhaseName::Promoting | PhaseName::Promoted);
-    live && view.at_full.iter().any(|full| full.beyond)
+    live && view.at_full.iter().any(|full| full.beyond && full.mode != CheckMode::Observe)
 }
 
 /// Whether it has gone back, so that nothing is proven for it any more.

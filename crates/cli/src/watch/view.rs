@@ -123,6 +123,9 @@ pub struct Labels {
 #[serde(rename_all = "camelCase")]
 pub struct FullView {
     pub check: String,
+    /// `enforce`, `hold` or `observe`.
+    #[schemars(with = "String")]
+    pub mode: CheckMode,
     /// The new version, in the newest minutes if those are worse than tolerated, else in all at 100 %.
     pub new: Side,
     /// The old version in this rollout, before.
@@ -294,10 +297,11 @@ impl View {
 
 impl FullView {
     fn of(full: &AtFull) -> Self {
-        let AtFull { check, from, until, new, old, beyond, sentence, .. } = full;
+        let AtFull { check, mode, from, until, new, old, beyond, sentence, .. } = full;
         let side = |count: &Count| Side { requests: count.requests, events: count.events };
         Self {
             check: check.clone(),
+            mode: *mode,
             new: side(new),
             old: side(old),
             from: from.start(),
