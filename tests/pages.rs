@@ -90,6 +90,7 @@ fn pages_are_readable_wherever_they_are_opened() {
         // Whatever can be opened is, by nothing but the keyboard.
         assert_eq!(told["opened"], true, "{page}: {}", told["focused"]);
         assert_eq!(list(&told, "focused").len() as u64, told["focusable"].as_u64().expect("a number"), "{page}");
+        assert_eq!(told["on_paper"], true, "{page}: numbers and spec are printed though they are closed");
         assert_eq!(told["printed"], json!({ "page": "rgb(255, 255, 255)", "ink": "rgb(0, 0, 0)" }), "{page} in dark");
         for role in ["image", "table", "heading"] {
             let names = list(&told["roles"], role);

@@ -53,6 +53,9 @@ LOOK = r"""(() => {
 
 FOCUSED = "(e => e.tagName.toLowerCase() + ': ' + (e.innerText || e.getAttribute('aria-label') || '').slice(0, 40))(document.activeElement)"
 FOCUSABLE = "[...document.querySelectorAll('a[href], summary, [tabindex=\"0\"]')].filter(e => e.checkVisibility()).length"
+ON_PAPER = """[...document.querySelectorAll('details')].every(e =>
+    !e.open && e.lastElementChild.checkVisibility({ contentVisibilityAuto: true })
+    && e.getBoundingClientRect().height > 20 + e.querySelector('summary').getBoundingClientRect().height)"""
 PRINTED = "({ page: getComputedStyle(document.documentElement).backgroundColor, ink: getComputedStyle(document.documentElement).color })"
 
 
@@ -138,6 +141,8 @@ def look(browser, page):
         for width in [1100, 360]:
             browser.appear(width, 900, scheme)
             told["views"][f"{scheme} {width}"] = browser.evaluate(LOOK)
+    browser.appear(1100, 900, "light", "print")
+    told["on_paper"] = browser.evaluate(ON_PAPER)
     browser.appear(1100, 900, "light")
     focused = []
     for _ in range(200):

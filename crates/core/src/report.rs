@@ -1,6 +1,6 @@
 //! Typed reasons as sentences, in the words of people: no logarithms, no ticks.
 
-use crate::analysis::{grouped, percent};
+use crate::analysis::{Comparison, JudgePlan, grouped, percent};
 use crate::deployment::DeploymentState;
 use crate::rollout::{PauseReason, Phase, PhaseName, Rollout, UndecidedWhy, Why};
 use crate::spec::Ending;
@@ -204,6 +204,30 @@ pub fn needs_you(rollout: &Rollout) -> bool {
         | Phase::Promoting { .. }
         | Phase::Promoted { .. } => false,
     }
+}
+
+/// How many times as often a check of counts tolerates at this step; `None` where there is nothing to multiply, and for what is
+/// tolerated as slowness.
+#[must_use]
+pub fn tolerated_times(comparison: &Comparison) -> Option<f64> {
+    let old = comparison.baseline;
+    let rate = if old.requests > 0.0 { old.events / old.requests } else { 0.0 };
+    let counts = comparison.slower.is_none() && comparison.level.is_none() && rate > 0.0;
+    counts.then(|| comparison.tolerance.factor + comparison.tolerance.points / rate)
+}
+
+/// Why a check is proven worse although what was seen is less than the step tolerates.
+#[must_use]
+pub fn worse_inside_tolerance(plan: &JudgePlan, comparison: &Comparison) -> Option<String> {
+    let seen = comparison.ratio.filter(|_| comparison.evidence.lane.is_some())?.estimate;
+    tolerated_times(comparison).filter(|tolerated| seen < *tolerated)?;
+    let worse = match plan.tolerated_ratio {
+        ratio if ratio > 1.0 => format!("more than {} times as often", crate::units::plain_number(ratio)),
+        _ => "worse at all".to_owned(),
+    };
+    Some(format!(
+        "a rollback needs proof that it is {worse}; the tolerance is what a promotion must prove, so less than that may be proven worse"
+    ))
 }
 
 fn pause_reason(why: &PauseReason) -> String {

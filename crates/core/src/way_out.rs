@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(command, "coalmine undo checkout-46 --print");
         assert_eq!(
             by_hand,
-            "in the rule that forwards to both, give checkout-green all the weight and checkout-46 none"
+            "in each of the 2 rules that forward to both, give checkout-green all the weight and checkout-46 none"
         );
     }
 

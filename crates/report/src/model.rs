@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use coalmine_core::analysis::replay::{Hindsight, hindsight};
 use coalmine_core::analysis::{Comparison, Interval, MinuteSample, PlannedCheck, judge};
-use coalmine_core::driver::judged;
+use coalmine_core::driver::{AtFull, at_full, judged};
 use coalmine_core::observation::AlarmState;
+use coalmine_core::report;
 use coalmine_core::rollout::{PauseReason, Phase, PhaseName, Rollout, Why};
-use coalmine_core::spec::CheckKind;
+use coalmine_core::spec::{CheckKind, CheckMode};
 use coalmine_core::units::{Minute, Timestamp, Weight};
 
 use crate::charts::Glyph;
@@ -50,6 +51,8 @@ pub struct Told<'a> {
     /// What was seen, where the traffic is, what it cost: a sentence each.
     pub lead: Vec<String>,
     pub checks: Vec<Check<'a>>,
+    /// What it did with all traffic, beside what the old version did before; no comparison.
+    pub at_full: Vec<AtFull>,
     pub alarms: String,
     /// How often chance alone does what was done here.
     pub chance: Option<(&'static str, String)>,
@@ -100,8 +103,15 @@ impl<'a> Told<'a> {
         let checks = rollout.plan.checks.iter().zip(&seen.analysis.comparisons).enumerate();
         let checks: Vec<Check<'a>> =
             checks.map(|(index, (planned, comparison))| Check::of(index, planned, comparison, minutes)).collect();
+        let at_full = at_full(rollout, minutes, source.unread, source.now);
+        let worse = beyond(rollout, &at_full).is_some();
         let (state, tone) = state(rollout);
-        let warns = lead::would_have_turned_back(rollout).is_some();
+        let state = match (worse, rollout.is_terminal()) {
+            (true, true) => format!("{state}, LOOKS WORSE AT 100 %"),
+            (true, false) => format!("{state}: LOOKS WORSE"),
+            (false, _) => state,
+        };
+        let warns = worse || lead::would_have_turned_back(rollout).is_some();
         let tone = match tone {
             Tone::Good | Tone::Plain if warns => Tone::Warn,
             Tone::Good | Tone::Plain | Tone::Warn | Tone::Bad => tone,
@@ -113,6 +123,7 @@ impl<'a> Told<'a> {
             when: when(rollout, source.now),
             lead: Vec::new(),
             checks,
+            at_full,
             alarms: alarms(rollout, source.alarms),
             chance: lead::chance(rollout),
             events: happened(rollout),
@@ -121,6 +132,11 @@ impl<'a> Told<'a> {
         };
         told.lead = lead::sentences(&told);
         told
+    }
+
+    /// The check that is worse at 100 % than is tolerated, while the new version has all traffic.
+    pub fn worse_at_full(&self) -> Option<&AtFull> {
+        beyond(self.source.rollout, &self.at_full)
     }
 
     /// When it ended, or until when it is known.
@@ -170,18 +186,19 @@ impl<'a> Check<'a> {
     /// How it is drawn; nothing while nothing is known.
     pub fn glyph(&self) -> Option<Glyph> {
         let Interval { estimate, lower, upper } = self.comparison.ratio?;
-        let old = self.comparison.baseline;
-        let rate = if old.requests > 0.0 { old.events / old.requests } else { 0.0 };
-        let tolerance = self.comparison.tolerance;
         // Of a distribution the tolerance is how much slower, which is not how many more.
-        let counts = self.comparison.slower.is_none() && rate > 0.0;
-        let tolerated = counts.then(|| tolerance.factor + tolerance.points / rate);
+        let tolerated = report::tolerated_times(&self.comparison);
         Some(Glyph { low: lower, at: estimate, high: upper, tolerated })
     }
 
     pub fn is_level(&self) -> bool {
         self.comparison.level.is_some()
     }
+}
+
+fn beyond<'a>(rollout: &Rollout, at_full: &'a [AtFull]) -> Option<&'a AtFull> {
+    let (Phase::Promoting { .. } | Phase::Promoted { .. }) = rollout.phase else { return None };
+    at_full.iter().find(|full| full.beyond && full.mode != CheckMode::Observe)
 }
 
 fn state(rollout: &Rollout) -> (String, Tone) {

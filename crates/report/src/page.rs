@@ -3,6 +3,9 @@
 use std::fmt::Write;
 
 use coalmine_core::analysis::{Interval, figure, grouped, percent};
+use coalmine_core::report::worse_inside_tolerance;
+use coalmine_core::rollout::Rollout;
+use coalmine_core::spec::Release;
 use coalmine_core::units::Timestamp;
 
 use crate::charts::{Glyph, Shares, most_of};
@@ -90,6 +93,10 @@ impl Article<'_> {
         html.push_str(&self.heading(0, &heading));
         let versions = if self.name.is_some() { format!("{versions}, ") } else { String::new() };
         let _ = writeln!(html, "<p class=\"of\">{}{}</p>", text(&versions), text(&told.when));
+        let labels = labels(rollout);
+        if !labels.is_empty() {
+            let _ = writeln!(html, "<p class=\"of\">{}</p>", text(&labels));
+        }
         if let (Origin::Simulated { what, .. }, 1) = (told.source.origin, self.level) {
             let _ = writeln!(html, "<p class=\"made-up\">{}</p>", text(what));
         }
@@ -150,8 +157,27 @@ impl Article<'_> {
                  old version\", right of it is worse{tolerated}. Compared are whole minutes in which both versions had traffic.</p>"
             );
         }
+        let inside = told.checks.iter().find_map(|check| worse_inside_tolerance(&rollout.plan, &check.comparison));
+        if let Some(sentence) = inside {
+            let _ = writeln!(html, "<p>{}.</p>", text(&capitalised(&sentence)));
+        }
+        for full in &told.at_full {
+            let sentence = format!("{} A look at before and after, and no comparison.", lead::at_full(rollout, full));
+            let _ = writeln!(html, "<p>{}</p>", with_commands(&sentence));
+        }
         let _ = writeln!(html, "<p><b>Alarms:</b> {}.</p>", text(&told.alarms));
     }
+}
+
+/// `git 3f9c2ab | team-checkout | CHG-8812 | started by ci`: of a release that has labels.
+fn labels(rollout: &Rollout) -> String {
+    let Release { commit, owner, ticket } = &rollout.spec.release;
+    if [commit, owner, ticket].iter().all(|label| label.is_empty()) {
+        return String::new();
+    }
+    let commit = if commit.is_empty() { String::new() } else { format!("git {commit}") };
+    let said = [commit, owner.clone(), ticket.clone(), format!("started by {}", rollout.started_by)];
+    said.into_iter().filter(|label| !label.is_empty()).collect::<Vec<_>>().join(" | ")
 }
 
 fn row(html: &mut String, check: &Check<'_>, glyph: Option<&Glyph>, most: f64) {

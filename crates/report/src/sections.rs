@@ -5,6 +5,7 @@ use std::fmt::Write;
 use coalmine_core::analysis::{figure, grouped, percent};
 use coalmine_core::spec::{self, Target};
 use coalmine_core::units::Timestamp;
+use coalmine_core::way_out::WayOut;
 
 use crate::charts::{Chart, Scale, ticks};
 use crate::html::{lines, text};
@@ -265,7 +266,13 @@ fn ways_on(told: &Told<'_>, html: &mut String) {
         Origin::Deployed { region } => {
             let ended = rollout.is_terminal();
             let back = format!("All traffic back to {}, without Coalmine", text(&rollout.baseline.to_string()));
-            command(&back, &format!("coalmine undo {id} --print"));
+            match WayOut::of(rollout) {
+                Some(WayOut::Line(line)) => command(&back, &line),
+                Some(WayOut::ReadFirst { command: reads, by_hand }) => {
+                    command(&format!("{back}: {}. As commands", text(&by_hand)), &reads);
+                }
+                None => {}
+            }
             if !ended {
                 command("The same with Coalmine", &format!("coalmine abort {id}"));
             }

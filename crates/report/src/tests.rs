@@ -1,4 +1,4 @@
-use coalmine_core::analysis::{Verdict, grouped};
+use coalmine_core::analysis::{Count, Verdict, grouped};
 use coalmine_core::rollout::{Fence, Held, PauseReason, Phase, PhaseName, RollBackEnd, Rollout, UndecidedWhy, Why};
 use coalmine_core::sim::scenario::{Outcome, run};
 use coalmine_core::sim::tour;
@@ -215,6 +215,77 @@ fn what_would_have_been_rolled_back_is_said_first() {
     let told = Told::of(Source { rollout: &rollout, ..source(&good, &origin) });
     assert_eq!(told.lead[0], "Coalmine would have rolled it back: proven worse.");
     assert_eq!((told.state.as_str(), told.tone.class()), ("PROMOTED", "warn"));
+}
+
+/// A version that fails once nothing is left to compare with.
+#[test]
+fn what_fails_at_100_percent_is_said_before_anything_else() {
+    let (origin, good) = (simulated(), outcome(0));
+    let fine = Told::of(source(&good, &origin));
+    assert!(fine.worse_at_full().is_none() && !fine.lead.concat().contains("no comparison"), "{:?}", fine.lead);
+    assert!(one(source(&good, &origin)).contains("A look at before and after, and no comparison."));
+    let mut minutes = good.minutes.clone();
+    for sample in minutes.iter_mut().filter(|sample| sample.weight == coalmine_core::units::Weight::FULL) {
+        if let Some(count) = sample.pairs[0].counts().1 {
+            sample.pairs[0].canary = Count::new(count.requests, (0.05 * count.requests).round()).map(Into::into);
+        }
+    }
+    let bad = Source { minutes: &minutes, ..source(&good, &origin) };
+    let told = Told::of(bad);
+    assert_eq!((told.state.as_str(), told.tone.class()), ("PROMOTED, LOOKS WORSE AT 100 %", "warn"));
+    assert!(told.lead[0].starts_with("At 100 % 5 % of the requests to v42 failed"), "{:?}", told.lead);
+    assert!(told.lead[0].contains("against 0.4") && told.lead[0].contains("no comparison"), "{:?}", told.lead);
+    assert!(told.lead.iter().any(|said| said.contains("aws lambda update-alias")), "{:?}", told.lead);
+    is_a_page(&one(bad));
+}
+
+#[test]
+fn the_way_out_stands_on_a_page_of_an_account_and_needs_no_coalmine() {
+    let deployed = Origin::Deployed { region: None };
+    let (promoted, back) = (outcome(0), outcome(1));
+    let html = one(source(&promoted, &deployed));
+    assert!(html.contains("All traffic back to v41, without Coalmine: <code>aws lambda update-alias "), "no line");
+    assert!(!one(source(&back, &deployed)).contains("without Coalmine"), "there is nothing to put back");
+}
+
+#[test]
+fn the_labels_of_a_release_are_on_the_first_screen() {
+    let (origin, good) = (simulated(), outcome(0));
+    let mut rollout = (*good.rollout).clone();
+    assert!(!one(source(&good, &origin)).contains("started by simulate</p>"));
+    rollout.spec.release.commit = "3f9c2ab".to_owned();
+    rollout.spec.release.ticket = "CHG-8812".to_owned();
+    let html = one(Source { rollout: &rollout, ..source(&good, &origin) });
+    let first = html.split("class=\"lead\"").next().unwrap();
+    assert!(first.contains("<p class=\"of\">git 3f9c2ab | CHG-8812 | started by simulate</p>"), "{first}");
+}
+
+/// What is seen may be less than tolerated and proven worse all the same.
+#[test]
+fn a_rollback_inside_the_tolerance_is_explained() {
+    let (origin, bad) = (simulated(), outcome(1));
+    let words = "A rollback needs proof that it is worse at all; the tolerance is what a promotion must prove";
+    assert!(!one(source(&bad, &origin)).contains(words), "8 times as often is beyond it");
+    let mut rollout = (*bad.rollout).clone();
+    for tolerance in &mut rollout.plan.checks[0].tolerances {
+        tolerance.points = 0.2;
+    }
+    assert!(one(Source { rollout: &rollout, ..source(&bad, &origin) }).contains(words));
+}
+
+/// What is safest comes first where it looks worse by now.
+#[test]
+fn a_pause_that_looks_worse_by_now_says_so_and_names_abort_first() {
+    let (origin, bad) = (simulated(), outcome(1));
+    let at = bad.rollout.started_at + Span::from_minutes(3);
+    let held = Held::Step { step: 0, from: coalmine_core::units::Weight::ZERO };
+    let why = PauseReason::Undecided(UndecidedWhy::TooLittleTraffic);
+    let phase = Phase::Paused { held, since: at, until: at + Span::from_hours(12), then: Ending::RollBack, why };
+    let rollout = Rollout { phase, ..(*bad.rollout).clone() };
+    let told = Told::of(Source { rollout: &rollout, ..source(&bad, &origin) });
+    let said = told.lead.concat();
+    assert!(said.contains("`coalmine abort checkout-43`, or `coalmine promote checkout-43`"), "{said}");
+    assert!(said.contains("By now errors is proven worse: 8 times as often."), "{said}");
 }
 
 /// A rollout of four days is a page that a phone opens.

@@ -96,10 +96,13 @@ pub struct StepNumbers {
 }
 
 /// What became of releases of one kind that are as they are from the start on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ends {
     pub release: String,
+    /// How many times as often as the old version it fails; 1 of a good one, `None` where that never does.
+    #[serde(skip)]
+    pub times: Option<f64>,
     pub promoted: usize,
     pub rolled_back: usize,
     /// Held at the deadline.
@@ -288,7 +291,7 @@ impl Hall {
     }
 
     fn ends(&self, spec: &RolloutSpec, good: &[Rehearsed]) -> Result<Vec<Ends>, Unrehearsed> {
-        let mut ends = vec![Ends::of("as good".to_owned(), good)];
+        let mut ends = vec![Ends::of("as good".to_owned(), Some(1.0), good)];
         if !judges_errors(spec) {
             return Ok(ends);
         }
@@ -301,7 +304,8 @@ impl Hall {
         };
         for (share, name) in kinds {
             let run = |run| self.stage.rehearse(Release::Failing(share), Span::ZERO, self.seed(run));
-            ends.push(Ends::of(name, &collected(each(self.effort.runs, run))?));
+            let times = (base > 0.0).then(|| share / base);
+            ends.push(Ends::of(name, times, &collected(each(self.effort.runs, run))?));
         }
         Ok(ends)
     }
@@ -318,10 +322,11 @@ fn failing(base: f64) -> Vec<(f64, String)> {
 }
 
 impl Ends {
-    fn of(release: String, runs: &[Rehearsed]) -> Self {
+    fn of(release: String, times: Option<f64>, runs: &[Rehearsed]) -> Self {
         let count = |is: fn(&End) -> bool| runs.iter().filter(|run| is(&run.end)).count();
         Self {
             release,
+            times,
             promoted: count(|end| matches!(end, End::Promoted(_))),
             rolled_back: count(|end| matches!(end, End::RolledBack(_))),
             undecided: count(|end| *end == End::Undecided),

@@ -71,6 +71,27 @@ fn what_hides_inside_a_tolerance_is_said_with_what_a_tighter_one_costs() {
     );
 }
 
+/// What the table shows as rolled back is no warning, and what got through is one.
+#[test]
+fn a_warning_of_the_tolerance_names_what_got_through() {
+    let words = ["--function", "shop", "--alias", "live", "--rps", "40", "--error-rate", "0.4%", "--runs", "3"];
+    let (plan, _) = json(&words);
+    let promoted: Vec<u64> =
+        plan["numbers"]["ends"].as_array().unwrap().iter().map(|ends| ends["promoted"].as_u64().unwrap()).collect();
+    let inside =
+        plan["warnings"].as_array().unwrap().iter().filter_map(Value::as_str).find(|said| said.contains("is inside"));
+    // 1.5x and 2x are inside 0.5 points; of 2x none gets through.
+    assert!(promoted[1] >= 2 && promoted[2] == 0, "{promoted:?}");
+    let inside = inside.unwrap();
+    assert!(inside.starts_with("1.5x errors (0.6 % instead of 0.4 %)"), "{inside}");
+    assert!(inside.contains(&format!("{} in 3 were promoted", promoted[1])), "{inside}");
+    let same = inside.split("would take ").nth(1).unwrap_or_default();
+    assert!(
+        same.split(" min instead of ").collect::<Vec<_>>().windows(2).all(|two| !two[1].starts_with(two[0])),
+        "{inside}"
+    );
+}
+
 /// The deadline is too short, and the words say what would do.
 #[test]
 fn too_little_traffic_is_told_before_anything_moves() {

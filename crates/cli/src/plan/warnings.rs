@@ -15,9 +15,6 @@ const PROPOSED_RUNS: usize = 20;
 /// Tolerances that people write, in points.
 const TOLERANCES: [f64; 7] = [0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005];
 
-/// Multiples of today's errors that people ask about.
-const ASKED_ABOUT: [f64; 5] = [10.0, 5.0, 3.0, 2.0, 1.5];
-
 /// A quiet hour is worth a word where a proof takes so many times as long.
 const WORTH_A_WORD: f64 = 1.25;
 
@@ -101,7 +98,8 @@ fn longer(then: Times, now: Times) -> Option<String> {
     }
 }
 
-/// Multiples of today's errors that the spec accepts, and what it would cost not to.
+/// The largest multiple of today's errors that the spec accepts and that mostly gets through, and what it would cost not to accept it.
+/// What is inside the tolerance and is rolled back all the same, because it is proven to be worse, needs no word.
 fn hidden(
     spec: &RolloutSpec,
     habits: Habits,
@@ -112,15 +110,14 @@ fn hidden(
     let base = habits.error_rate;
     let Some(tolerate) = errors_tolerance(spec).filter(|_| base > 0.0) else { return Ok(None) };
     let accepted = base * tolerate.factor + tolerate.points;
-    let Some(times) = ASKED_ABOUT.into_iter().find(|times| base * times <= accepted && *times > 1.0) else {
-        return Ok(None);
-    };
+    let Some((times, promoted)) = gets_through(numbers, accepted / base) else { return Ok(None) };
     let written = format!("`tolerate: {}`", spec_form(tolerate));
     let inside = format!(
-        "{}x errors ({} instead of {}) is inside {written}",
+        "{}x errors ({} instead of {}) is inside {written}, and {promoted} in {} were promoted",
         tenths(times),
         percent(base * times),
-        percent(base)
+        percent(base),
+        numbers.runs
     );
     let Some(tighter) = TOLERANCES.into_iter().find(|points| *points < tolerate.points) else {
         return Ok(Some(inside));
@@ -128,16 +125,25 @@ fn hidden(
     let tighter = Tolerance { points: tighter, ..tolerate };
     let form = spec_form(tighter);
     let would = match total(&with_tolerance(spec, tighter), habits, lag, effort) {
-        Ok(Times { usual: Some(minutes), runs, .. }) => {
-            let now = numbers.total.usual.map(|now| format!(" instead of {now}")).unwrap_or_default();
-            format!("`{form}` would take {minutes} min{now} ({runs} runs)")
-        }
+        Ok(Times { usual: Some(minutes), runs, .. }) => match numbers.total.usual {
+            Some(now) if now == minutes => format!("`{form}` would take no longer ({runs} runs)"),
+            Some(now) => format!("`{form}` would take {minutes} min instead of {now} ({runs} runs)"),
+            None => format!("`{form}` would take {minutes} min ({runs} runs)"),
+        },
         Ok(_) | Err(Unrehearsed::Refused(_)) => {
             format!("`{form}` is not proven within {} on this traffic", spec.deadline)
         }
         Err(Unrehearsed::Broken(bug)) => return Err(bug),
     };
     Ok(Some(format!("{inside}; {would}")))
+}
+
+/// The largest multiple up to that one of which most were promoted, and how many of them.
+fn gets_through(numbers: &Numbers, accepted: f64) -> Option<(f64, usize)> {
+    let worse = numbers.ends.iter().filter_map(|ends| Some((ends.times.filter(|times| *times > 1.0)?, ends.promoted)));
+    // A product of shares is not exact.
+    let inside = worse.filter(|(times, promoted)| *times <= accepted * (1.0 + 1e-9) && 2 * promoted > numbers.runs);
+    inside.max_by(|(one, _), (other, _)| one.total_cmp(other))
 }
 
 /// What cannot be rehearsed.

@@ -145,9 +145,19 @@ impl Screen {
 
     fn next(&self, out: &mut impl Write) -> io::Result<()> {
         let next = self.coloured("NEXT", "1");
-        writeln!(out, "{next}    coalmine validate SPEC.yaml   is your own spec right? Offline, all problems at once")?;
-        writeln!(out, "        coalmine schema               the spec's JSON Schema, for your editor")?;
-        writeln!(out, "        README.md                     the five-minute start on your own account")
+        for (place, (command, about)) in [
+            ("coalmine plan --function NAME --alias live", "what would it catch on YOUR traffic? Read-only"),
+            ("coalmine validate SPEC.yaml", "is your own spec right? Offline, all problems"),
+            ("coalmine schema", "the spec's JSON Schema, for your editor"),
+            ("README.md", "the five-minute start on your own account"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let begin = if place == 0 { format!("{next}    ") } else { " ".repeat(8) };
+            writeln!(out, "{begin}{command:<42}  {about}")?;
+        }
+        Ok(())
     }
 
     pub fn coloured(&self, text: &str, code: &str) -> String {
@@ -216,7 +226,10 @@ pub fn wrapped(out: &mut impl Write, text: &str) -> io::Result<()> {
 /// The same at another column.
 pub fn wrapped_at(out: &mut impl Write, text: &str, from: usize) -> io::Result<()> {
     let mut column = from;
+    // A number stays with its sign.
+    let text = text.replace(" %", "\u{a0}%");
     for (place, word) in text.split(' ').enumerate() {
+        let word = word.replace('\u{a0}', " ");
         let width = word.chars().count();
         if place > 0 && column + 1 + width > COLUMNS {
             write!(out, "\n{:from$}{word}", "")?;

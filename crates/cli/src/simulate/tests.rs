@@ -62,6 +62,10 @@ fn the_document_has_the_numbers_of_the_screen() {
     assert_eq!(releases[1]["new"]["failed"], impact["failed"]);
     let seconds = releases[2]["secondsAfterAlarm"].as_u64().unwrap();
     assert!(seconds <= 10 && text.contains(&format!("{seconds} s after the alarm")), "{seconds} s\n{text}");
+    // Whoever has seen it wants to know of their own traffic first.
+    let next = text.split("\nNEXT ").nth(1).unwrap_or_default().lines().next().unwrap_or_default();
+    assert!(next.contains("coalmine plan --function NAME --alias live "), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
 }
 
 /// A controller that ends a release otherwise, or breaks a promise, must not look like success.

@@ -1,6 +1,7 @@
 //! A row for every check: both numbers, the ratio, how far it is to either end.
 
 use coalmine_core::analysis::{Comparison, Doubt, Interval, LevelComparison, Verdict, grouped};
+use coalmine_core::report;
 use coalmine_core::rollout::Phase;
 use coalmine_core::spec::CheckMode;
 use coalmine_core::units::plain_number;
@@ -223,7 +224,10 @@ fn why(look: &Look<'_>, comparison: &Comparison) -> Vec<String> {
         CheckMode::Observe => "It is only shown",
     };
     said.push(match evidence.lane {
-        Some(_) => format!("{once}, and it is: all of the evidence is there"),
+        Some(_) => match report::worse_inside_tolerance(&look.rollout.plan, comparison) {
+            Some(inside) => format!("{once}, and it is: {inside}"),
+            None => format!("{once}, and it is: all of the evidence is there"),
+        },
         None => format!(
             "{once}: {} of the evidence for that is there; of 100 releases that are as good as the old version, at most {} \
              are rolled back",

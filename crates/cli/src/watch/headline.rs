@@ -1,21 +1,21 @@
 //! Is it on fire, and does somebody have to do something?
 
-use coalmine_core::analysis::{Doubt, Interval, Verdict, times};
+use coalmine_core::analysis::{Count, Doubt, Interval, Verdict, percent, times as times_of};
+use coalmine_core::driver::AtFull;
 use coalmine_core::report;
-use coalmine_core::rollout::{Held, PauseReason, Phase, Rollout, Why};
-use coalmine_core::spec::{Ending, Mode, Version};
+use coalmine_core::rollout::{Held, PauseReason, Phase, Rollout, UndecidedWhy, Why};
+use coalmine_core::spec::{CheckMode, Mode};
 use coalmine_core::units::{Timestamp, Weight};
 
 use super::checks::{CheckView, Found};
-use super::outlook::Outlook;
 use super::view::Look;
 use crate::stack::SILENT;
 
 /// `HOLDING AT 25 %: LOOKS FINE, NOT PROVEN YET`
 pub(super) fn of(look: &Look<'_>, checks: &[CheckView]) -> String {
     let rollout = look.rollout;
-    if let Some(since) = unattended(rollout, look.now) {
-        return format!("NO CONTROLLER SINCE {}: NOBODY ROLLS BACK", clock(since, look.now));
+    if let Some(silence) = look.silence {
+        return unattended(rollout, silence, look.now);
     }
     if let Some(why) = by_hand(rollout) {
         return format!("NEEDS YOU: {}", report::sentence(why));
@@ -26,8 +26,14 @@ pub(super) fn of(look: &Look<'_>, checks: &[CheckView]) -> String {
         Phase::Pending { .. } => "GETTING READY: NO TRAFFIC ON THE NEW VERSION YET".to_owned(),
         Phase::Shifting { step, .. } => format!("MOVING TO {}", rollout.weight_of_step(*step)),
         Phase::Baking { .. } => format!("{} {live}: {}", holding(rollout), stand(look, checks)),
-        Phase::Paused { why, held, .. } => paused(rollout, why, *held, live),
+        Phase::Paused { why, held, .. } => {
+            let now = by_now(checks, why).map(|found| format!("; {found}")).unwrap_or_default();
+            paused(rollout, why, *held, live) + &now
+        }
         Phase::Promoting { live_since: None, .. } => "MOVING TO 100 %".to_owned(),
+        Phase::Promoting { live_since: Some(_), .. } if look.beyond().is_some() => {
+            format!("AT 100 %: {}", look.beyond().map(fails_more).unwrap_or_default())
+        }
         Phase::Promoting { live_since: Some(_), .. } if rollout.follows() => {
             "AT 100 %: OTHERS GAVE IT ALL TRAFFIC".to_owned()
         }
@@ -35,10 +41,22 @@ pub(super) fn of(look: &Look<'_>, checks: &[CheckView]) -> String {
             format!("AT 100 %: WATCHED UNTIL {}", clock(*since + rollout.spec.after.watch, look.now))
         }
         Phase::RollingBack { why, .. } => format!("ROLLING BACK: {}", cause(why, checks)),
-        Phase::Promoted { at } => format!("PROMOTED {}", clock(*at, look.now)),
+        Phase::Promoted { at } => match look.beyond() {
+            Some(full) => format!("PROMOTED {}, AND AT 100 % {}", clock(*at, look.now), fails_more(full)),
+            None => format!("PROMOTED {}", clock(*at, look.now)),
+        },
         Phase::RolledBack { at, why } => format!("ROLLED BACK {}: {}", clock(*at, look.now), cause(why, checks)),
         Phase::Superseded { at, why } => format!("SUPERSEDED {}: {}", clock(*at, look.now), cause(why, checks)),
     }
+}
+
+/// `errors 5.1 %, BEFORE 0.44 %`
+fn fails_more(full: &AtFull) -> String {
+    format!("{} {}, BEFORE {}", full.check, percent(share(full.new)), percent(share(full.old)))
+}
+
+pub(super) fn share(count: Count) -> f64 {
+    if count.requests > 0.0 { count.events / count.requests } else { 0.0 }
 }
 
 fn holding(rollout: &Rollout) -> &'static str {
@@ -79,10 +97,10 @@ fn worse(checks: &[CheckView]) -> String {
     match check.times {
         // What is known so badly is not worth a number.
         Some(Interval { lower, upper, .. }) if lower > 1.0 && (!upper.is_finite() || upper > 100.0 * lower) => {
-            format!("{label} AT LEAST {}x AS OFTEN, PROVEN WORSE", times(lower))
+            format!("{label} AT LEAST {}x AS OFTEN, PROVEN WORSE", times_of(lower))
         }
         Some(Interval { estimate, .. }) if estimate.is_finite() && estimate > 1.0 => {
-            format!("{label} {}x AS OFTEN, PROVEN WORSE", times(estimate))
+            format!("{label} {}x AS OFTEN, PROVEN WORSE", times_of(estimate))
         }
         Some(_) | None => format!("{label} PROVEN WORSE"),
     }
@@ -146,147 +164,68 @@ fn cause(why: &Why, checks: &[CheckView]) -> String {
     }
 }
 
-/// While a dead man's switch stands ready, a controller that is alive writes every few minutes, if only to push it on.
-fn unattended(rollout: &Rollout, now: Timestamp) -> Option<Timestamp> {
-    (rollout.switch.is_some() && !rollout.is_terminal() && now.since(rollout.now) > SILENT).then_some(rollout.now)
+/// What has been found by now, where that is something else than what it was paused for.
+fn by_now(checks: &[CheckView], paused_for: &PauseReason) -> Option<String> {
+    let known = matches!(paused_for, PauseReason::Undecided(UndecidedWhy::LooksWorse));
+    if let Some(check) = doubted(checks).filter(|_| !known) {
+        let times = check.times.map(|times| times.estimate).filter(|times| times.is_finite() && *times > 1.0);
+        let times = times.map(|value| format!(" {}x", times_of(value))).unwrap_or_default();
+        let found = if check.found == Found::ProvenWorse { "IS PROVEN WORSE" } else { "LOOKS WORSE" };
+        return Some(format!("NOW {} {found}{times}", check.label));
+    }
+    let mut needed = checks.iter().filter(|check| check.towards_proof.is_some()).peekable();
+    let undecided = matches!(paused_for, PauseReason::Undecided(_)) && needed.peek().is_some();
+    (undecided && needed.all(|check| check.found == Found::ProvenFine)).then(|| "NOW PROVEN FINE".to_owned())
+}
+
+/// The check that speaks most against the new version, of those that decide anything.
+pub(super) fn doubted(checks: &[CheckView]) -> Option<&CheckView> {
+    let with = |found: Found| checks.iter().find(|check| check.mode != CheckMode::Observe && check.found == found);
+    with(Found::ProvenWorse).or_else(|| with(Found::LooksWorse))
+}
+
+/// Nobody attends to a rollout that must be attended to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Silence {
+    pub since: Timestamp,
+    /// When the dead man's switch puts all traffic back, or should have.
+    pub put_back: Option<Timestamp>,
+    /// That time is over.
+    pub due: bool,
+}
+
+/// A controller that is alive pushes the dead man's switch on long before its time; where there is none, it writes when minutes are
+/// sealed, while the rollout does anything but wait.
+pub(super) fn silence(rollout: &Rollout, now: Timestamp) -> Option<Silence> {
+    if rollout.is_terminal() {
+        return None;
+    }
+    let attended = match rollout.phase {
+        Phase::Shifting { .. } | Phase::Baking { .. } | Phase::Promoting { .. } | Phase::RollingBack { .. } => true,
+        Phase::Pending { .. } | Phase::Paused { .. } => rollout.switch.is_some(),
+        Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. } => false,
+    };
+    let put_back = rollout.switch.map(|switch| switch.at);
+    // A rollback does not push it on.
+    let pushed = !matches!(rollout.phase, Phase::RollingBack { .. });
+    let due = put_back.is_some_and(|at| now >= at && rollout.now < at);
+    let silent = now.since(rollout.now) > SILENT || due && pushed;
+    (attended && silent).then_some(Silence { since: rollout.now, put_back, due })
+}
+
+fn unattended(rollout: &Rollout, Silence { since, put_back, due }: Silence, now: Timestamp) -> String {
+    let since = clock(since, now);
+    match put_back.filter(|_| due) {
+        Some(at) => format!("NO CONTROLLER SINCE {since}: AWS SHOULD HAVE PUT ALL TRAFFIC BACK AT {}", clock(at, now)),
+        None if rollout.follows() => format!("NO CONTROLLER SINCE {since}: NOBODY JUDGES IT"),
+        None => format!("NO CONTROLLER SINCE {since}: NOBODY ROLLS BACK"),
+    }
 }
 
 /// What somebody has to do with their own hands, because no command does it.
-fn by_hand(rollout: &Rollout) -> Option<&Why> {
+pub(super) fn by_hand(rollout: &Rollout) -> Option<&Why> {
     let waits = !matches!(rollout.phase, Phase::Paused { .. }) && report::needs_you(rollout);
     rollout.history.last().map(|event| &event.why).filter(|_| waits)
-}
-
-/// The second line.
-pub(super) fn to_do(look: &Look<'_>, checks: &[CheckView], outlook: &Outlook) -> Vec<String> {
-    let rollout = look.rollout;
-    let nothing = || "Nothing for you to do.".to_owned();
-    if unattended(rollout, look.now).is_some() {
-        let back =
-            rollout.switch.map(|switch| format!("AWS puts all traffic back about {}.", clock(switch.at, look.now)));
-        let see = "See whether the schedule is on and what the function Tick logs.".to_owned();
-        return [Some(see), back].into_iter().flatten().collect();
-    }
-    if by_hand(rollout).is_some() {
-        return vec![format!("`coalmine history {}` has what led to it.", rollout.id)];
-    }
-    let fails = look.analysis.is_some_and(|analysis| analysis.verdict == Verdict::Fail);
-    let mut said = match &rollout.phase {
-        Phase::Paused { why: PauseReason::Asked { reason, .. }, .. } if !reason.is_empty() => {
-            vec![decide_by(look, outlook), format!("The reason: {reason}.")]
-        }
-        Phase::Paused { .. } => vec![decide_by(look, outlook)],
-        Phase::Pending { behind: Some(behind), .. } => {
-            vec![nothing(), format!("It begins when {} has ended.", behind.rollout)]
-        }
-        Phase::RolledBack { .. } | Phase::Promoted { .. } | Phase::Superseded { .. } => ended(look),
-        Phase::RollingBack { .. } => {
-            vec![format!("Nothing for you to do: all traffic goes back to {}.", rollout.baseline)]
-        }
-        Phase::Baking { .. } | Phase::Promoting { .. } if fails && rollout.spec.mode == Mode::Observe => {
-            vec!["It would have been rolled back, and nothing is moved here: that is up to you.".to_owned()]
-        }
-        Phase::Baking { .. } => match silent(look, checks) {
-            Some(check) => vec![format!("{check} has no data: is its metric sent?")],
-            None => vec![nothing()],
-        },
-        Phase::Pending { .. } | Phase::Shifting { .. } | Phase::Promoting { .. } => vec![nothing()],
-    };
-    said.extend(expected(look, outlook));
-    said
-}
-
-/// A check that should have data by now.
-fn silent<'a>(look: &Look<'_>, checks: &'a [CheckView]) -> Option<&'a str> {
-    let old_enough = !look.is_young() && look.analysis.is_some();
-    let silent = checks.iter().find(|check| old_enough && check.found == Found::NoData);
-    silent.map(|check| check.check.as_str())
-}
-
-fn decide_by(look: &Look<'_>, outlook: &Outlook) -> String {
-    match outlook.gives_up_at {
-        Some(at) => format!("Decide by {}, else it {}.", clock(at, look.now), does(outlook.then)),
-        None => "It waits for a decision.".to_owned(),
-    }
-}
-
-fn ended(look: &Look<'_>) -> Vec<String> {
-    let rollout = look.rollout;
-    let moved = rollout.weights.last().map(|seen| seen.at);
-    let has_all = |version: &Version, since: Option<Timestamp>| match since {
-        Some(since) => format!("All traffic is on {version} since {}.", clock_seconds(since, look.now)),
-        None => format!("All traffic stayed on {version}."),
-    };
-    match &rollout.phase {
-        Phase::Promoted { .. } => vec![has_all(&rollout.canary, moved), "Nothing for you to do.".to_owned()],
-        Phase::RolledBack { .. } => vec![
-            has_all(&rollout.baseline, moved),
-            format!("Fix {}; the next release may start at once.", rollout.canary),
-        ],
-        Phase::Superseded { .. } | Phase::Pending { .. } | Phase::Shifting { .. } | Phase::Baking { .. } => {
-            ended_otherwise()
-        }
-        Phase::Paused { .. } | Phase::Promoting { .. } | Phase::RollingBack { .. } => ended_otherwise(),
-    }
-}
-
-fn ended_otherwise() -> Vec<String> {
-    vec!["Coalmine looks after this rollout no more; `coalmine list` shows what runs now.".to_owned()]
-}
-
-fn expected(look: &Look<'_>, outlook: &Outlook) -> Vec<String> {
-    let rollout = look.rollout;
-    let at = |at: Timestamp| clock(at, look.now);
-    let mut said = Vec::new();
-    match (&rollout.phase, outlook.next_weight, outlook.next_at) {
-        (Phase::Pending { .. }, _, _) => {
-            said.extend(
-                outlook
-                    .takes
-                    .map(|takes| format!("Once it has begun it takes about {takes}, if the new version is fine.")),
-            );
-        }
-        (Phase::Baking { .. }, _, _) if rollout.follows() => {
-            said.push(match &rollout.guest {
-                Some(guest) => format!("{} moves the weights.", guest.deployment.service()),
-                None => "Others move the weights; nothing is moved here.".to_owned(),
-            });
-        }
-        (Phase::Baking { .. }, None, _) => said.push("The next weight is chosen minute by minute.".to_owned()),
-        (Phase::Baking { .. }, Some(weight), Some(next)) => {
-            let approval = if step_needs_approval(look) { ", once it is approved" } else { "" };
-            let done = outlook.done_at.map(|done| format!(", done about {}", at(done))).unwrap_or_default();
-            let late = outlook.gives_up_at.is_some_and(|limit| next > limit);
-            said.push(match late {
-                false => format!("To {weight} about {}{approval}{done}.", at(next)),
-                true => "At this traffic there is no proof in time.".to_owned(),
-            });
-        }
-        (Phase::Baking { .. }, Some(weight), None) => {
-            said.push(format!("When it goes to {weight} cannot be said yet."))
-        }
-        (Phase::Promoting { .. } | Phase::Shifting { .. } | Phase::Paused { .. } | Phase::RollingBack { .. }, _, _)
-        | (Phase::Promoted { .. } | Phase::RolledBack { .. } | Phase::Superseded { .. }, _, _) => {}
-    }
-    // Where nothing is moved nothing is given up.
-    let limit = outlook.gives_up_at.filter(|_| rollout.spec.mode == Mode::Enforce);
-    if let (Phase::Baking { .. } | Phase::Shifting { .. }, Some(limit)) = (&rollout.phase, limit) {
-        said.push(format!("Gives up at {} and {}.", at(limit), does(outlook.then)));
-    }
-    said
-}
-
-fn step_needs_approval(look: &Look<'_>) -> bool {
-    let step = super::timetable::step(look).and_then(|step| look.rollout.spec.steps.get(step));
-    step.is_some_and(|step| step.approve.is_some())
-}
-
-fn does(then: Option<Ending>) -> &'static str {
-    match then {
-        Some(Ending::Pause) => "pauses",
-        Some(Ending::Promote) => "goes on",
-        Some(Ending::RollBack) | None => "rolls back",
-    }
 }
 
 /// `14:02`; of another day with its date.

@@ -1,6 +1,8 @@
 //! What the keys of the screen do.
 
+use coalmine_core::engine::OrderKind;
 use coalmine_core::rollout::PhaseName;
+use coalmine_core::spec::Mode;
 
 use super::view::View;
 
@@ -38,12 +40,23 @@ impl Order {
         }
     }
 
-    pub fn label(self) -> &'static str {
+    pub fn kind(self) -> OrderKind {
+        match self {
+            Self::Pause => OrderKind::Pause,
+            Self::Resume => OrderKind::Resume,
+            Self::Approve => OrderKind::Approve,
+            Self::Promote => OrderKind::Promote,
+            Self::Abort => OrderKind::Abort,
+        }
+    }
+
+    pub fn label(self, view: &View) -> &'static str {
         match self {
             Self::Pause => "[p]ause",
             Self::Resume => "[r]esume",
             Self::Approve => "a[P]prove",
             Self::Promote => "[f]ull promote",
+            Self::Abort if view.mode == Mode::Observe => "[a] stop observing",
             Self::Abort => "[a]bort to 0 %",
         }
     }
@@ -58,19 +71,19 @@ impl Order {
             Self::Resume => format!("Resume {rollout}? It goes on from where it was paused."),
             Self::Approve => format!("Approve {rollout}? It goes on to the next weight."),
             Self::Promote => format!("Promote {rollout} NOW, WITHOUT PROOF? {canary} gets all traffic."),
+            Self::Abort if view.mode == Mode::Observe => {
+                format!("Stop observing {rollout}? Nothing is moved: the traffic stays as it is.")
+            }
+            Self::Abort if view.phase == PhaseName::Pending => {
+                format!("Abort {rollout}? It ends; all traffic stays on {baseline}.")
+            }
             Self::Abort => format!("Abort {rollout}? All traffic goes back to {baseline} now."),
         }
     }
 
-    /// Whether there is anything to say it to.
+    /// Whether there is anything to say it to, and it is not refused.
     pub fn fits(self, view: &View) -> bool {
-        match view.phase {
-            PhaseName::Promoted | PhaseName::RolledBack | PhaseName::Superseded | PhaseName::RollingBack => false,
-            PhaseName::Paused => self != Self::Pause,
-            PhaseName::Pending => matches!(self, Self::Pause | Self::Abort),
-            PhaseName::Promoting => self == Self::Abort,
-            PhaseName::Shifting | PhaseName::Baking => self != Self::Resume,
-        }
+        view.orders.iter().any(|order| order == self.command())
     }
 }
 

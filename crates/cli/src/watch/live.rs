@@ -197,7 +197,9 @@ impl Shown {
                 self.said = Some(format!("Asking Coalmine to {} ...", order.command()));
             }
             Meaning::Why => {
-                self.why = Some(self.why.map_or(0, |why| why + 1)).filter(|why| *why < self.view.checks.len())
+                // The way out is there also before any check is.
+                let pages = self.view.checks.len().max(1);
+                self.why = Some(self.why.map_or(0, |why| why + 1)).filter(|why| *why < pages)
             }
             Meaning::Back => self.why = None,
             // Whether it was done is worth a moment; Ctrl-C leaves at once.
@@ -239,9 +241,14 @@ impl Shown {
     fn below(&self, width: usize, now: Timestamp) -> Vec<Row> {
         let row = |text: &str, tone: Tone| row(text, width, tone);
         let mut rows = Vec::new();
-        if let Some(check) = self.why.and_then(|why| self.view.checks.get(why)) {
-            rows.extend(row(&format!("{}: {}", check.label, check.found.words()), Tone::Strong));
-            check.why.iter().for_each(|sentence| rows.extend(row(&format!("{sentence}."), Tone::Plain)));
+        if let Some(page) = self.why {
+            if let Some(check) = self.view.checks.get(page) {
+                rows.extend(row(&format!("{}: {}", check.label, check.found.words()), Tone::Strong));
+                check.why.iter().for_each(|sentence| rows.extend(row(&format!("{sentence}."), Tone::Plain)));
+                let at_full = self.view.at_full.iter().find(|full| full.check == check.check);
+                at_full.iter().for_each(|full| rows.extend(row(&format!("At 100 %: {}.", full.why), Tone::Plain)));
+            }
+            rows.extend(screen::way_out(&self.view, width));
             rows.extend(row("[w] the next check, [Esc] back", Tone::Faint));
         }
         rows.extend(self.told(width, now));
@@ -249,20 +256,16 @@ impl Shown {
             Some(order) => {
                 rows.extend(row(&format!("{} [y]es, any other key: no", order.question(&self.view)), Tone::Ask));
             }
-            // What is to be pasted is not broken where that can be helped.
-            None => {
-                let (keys, by_hand) = (self.keys(), format!("by hand: {}", self.view.by_hand));
-                let both = format!("{keys}   {by_hand}");
-                let lines = if both.chars().count() <= width { vec![both] } else { vec![keys, by_hand] };
-                lines.iter().for_each(|line| rows.extend(row(line, Tone::Faint)));
-            }
+            None => rows.extend(row(&self.keys(), Tone::Faint)),
         }
         rows
     }
 
     fn keys(&self) -> String {
-        let orders = Order::ALL.into_iter().rev().filter(|order| order.fits(&self.view)).map(Order::label);
-        let keys: Vec<&str> = orders.chain(["[w]hy", "[q]uit"]).collect();
+        let orders =
+            Order::ALL.into_iter().rev().filter(|order| order.fits(&self.view)).map(|order| order.label(&self.view));
+        let why = if self.view.way_out.is_some() { "[w]hy, by hand" } else { "[w]hy" };
+        let keys: Vec<&str> = orders.chain([why, "[q]uit"]).collect();
         keys.join("  ")
     }
 }

@@ -9,6 +9,7 @@ mod screen;
 #[cfg(test)]
 mod tests;
 mod timetable;
+mod to_do;
 mod view;
 
 use std::io::{self, IsTerminal, Write};

@@ -3,13 +3,15 @@
 use coalmine_core::analysis::{figure, grouped, percent, times};
 use coalmine_core::observation::AlarmState;
 use coalmine_core::rollout::PhaseName;
+use coalmine_core::spec::CheckMode;
 use coalmine_core::text;
 use coalmine_core::units::{Span, Timestamp};
+use coalmine_core::way_out::WayOut;
 
 use super::checks::{CheckView, Found};
 use super::headline::{clock, clock_seconds};
 use super::timetable::{Stage, Stands};
-use super::view::View;
+use super::view::{AlarmView, Labels, View};
 
 /// No screen is wider, however wide the terminal is.
 pub const COLUMNS: usize = 100;
@@ -136,6 +138,7 @@ fn line(text: impl AsRef<str>) -> Row {
 fn tone(view: &View) -> Tone {
     let worse = |check: &CheckView| matches!(check.found, Found::LooksWorse | Found::ProvenWorse);
     match view.phase {
+        _ if fails_at_full(view) => Tone::Ask,
         PhaseName::Promoted => Tone::Good,
         PhaseName::RolledBack | PhaseName::RollingBack => Tone::Bad,
         _ if view.needs_you => Tone::Ask,
@@ -144,6 +147,17 @@ fn tone(view: &View) -> Tone {
             if view.checks.iter().any(worse) { Tone::Bad } else { Tone::Strong }
         }
     }
+}
+
+/// It has all traffic and is worse than is tolerated, as far as a look at before and after can tell.
+fn fails_at_full(view: &View) -> bool {
+    let live = matches!(view.phase, PhaseName::Promoting | PhaseName::Promoted);
+    live && view.at_full.iter().any(|full| full.beyond && full.mode != CheckMode::Observe)
+}
+
+/// Whether it has gone back, so that nothing is proven for it any more.
+fn went_back(view: &View) -> bool {
+    matches!(view.phase, PhaseName::RollingBack | PhaseName::RolledBack | PhaseName::Superseded)
 }
 
 /// What it is about, whether it is on fire, and what is to be done.
@@ -178,10 +192,68 @@ fn head(view: &View, width: usize) -> Vec<Row> {
         rows.extend(wrapped(&what, width, 0).iter().map(|text| vec![piece(text, Tone::Strong)]));
     }
     rows.extend(wrapped(&view.to_do.join(" "), width, 0).iter().map(line));
-    if view.phase == PhaseName::Paused {
+    if view.phase == PhaseName::Paused || fails_at_full(view) && !view.commands.is_empty() {
         rows.extend(wrapped_or_one(&format!("  {}", view.commands.join("   |   ")), width));
     }
+    // Nobody else puts it back, so the line itself is what is needed.
+    if view.no_controller_since.is_some() || fails_at_full(view) && view.ended {
+        rows.extend(way_out(view, width));
+    }
+    rows.extend(labels(view, width));
     rows
+}
+
+/// `  git 3f9c2ab | team-checkout | CHG-8812 | started by ci`: of a release that has labels.
+fn labels(view: &View, width: usize) -> Vec<Row> {
+    let Labels { commit, owner, ticket, started_by } = &view.release;
+    if [commit, owner, ticket].iter().all(|label| label.is_empty()) {
+        return Vec::new();
+    }
+    let commit = if commit.is_empty() { String::new() } else { format!("git {commit}") };
+    let by = if started_by.is_empty() { String::new() } else { format!("started by {started_by}") };
+    let said: Vec<&str> =
+        [&commit, owner, ticket, &by].into_iter().map(String::as_str).filter(|said| !said.is_empty()).collect();
+    let said = text::shown(&said.join(" | "), CHARS_MAX);
+    wrapped(&said, width - 2, 0).iter().map(|text| vec![piece(format!("  {text}"), Tone::Faint)]).collect()
+}
+
+/// The way out without Coalmine, as lines that a shell takes together.
+#[must_use]
+pub fn way_out(view: &View, width: usize) -> Vec<Row> {
+    let back = &view.baseline;
+    let said = |text: String| wrapped(&text::shown(&text, CHARS_MAX), width, 2).into_iter().map(line);
+    match &view.way_out {
+        None => Vec::new(),
+        Some(WayOut::Line(command)) => {
+            let about = said(format!("By hand, all traffic to {back} without Coalmine:"));
+            about.chain(pasted(&text::shown(command, CHARS_MAX), width).into_iter().map(line)).collect()
+        }
+        Some(WayOut::ReadFirst { command, by_hand }) => {
+            let about = said(format!("By hand, without Coalmine: {by_hand}. As commands:"));
+            about.chain(pasted(&text::shown(command, CHARS_MAX), width).into_iter().map(line)).collect()
+        }
+    }
+}
+
+/// A command in lines that fit, each of which but the last says that there is more; broken anywhere where there is no other way.
+fn pasted(command: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::from(" ")];
+    for (place, part) in command.split(" --").enumerate() {
+        let part = if place == 0 { part.to_owned() } else { format!("--{part}") };
+        let Some(last) = lines.last_mut() else { break };
+        if last.chars().count() + part.chars().count() + 3 > width {
+            last.push_str(" \\");
+            lines.push(format!("    {part}"));
+        } else {
+            last.push_str(&format!(" {part}"));
+        }
+    }
+    let fits = lines.iter().all(|line| line.chars().count() <= width) && !command.contains('\'');
+    if fits {
+        lines
+    } else {
+        wrapped(command, width.saturating_sub(2), 0).iter().map(|line| format!("  {line}")).collect()
+    }
 }
 
 /// `  5 % ok 13m > [25 % for 6m] > 50 % > 100 % > watch 30m      wanted 25 %, live 25 %, seen 24.7 %`
@@ -191,7 +263,8 @@ fn timetable(view: &View, width: usize) -> Vec<Row> {
     let weight = &view.weight;
     let mut shares = Vec::new();
     shares.extend(weight.wanted.map(|wanted| format!("wanted {wanted}")));
-    shares.extend(weight.live.filter(|_| !view.ended).map(|live| format!("live {live}")));
+    let seen = if view.no_controller_since.is_some() { "last seen" } else { "live" };
+    shares.extend(weight.live.filter(|_| !view.ended).map(|live| format!("{seen} {live}")));
     shares.extend(weight.told.map(|told| format!("seen {}", short_percent(told))));
     let shares = shares.join(", ");
     if stages.is_empty() && shares.is_empty() {
@@ -275,7 +348,8 @@ fn checks(view: &View, width: usize) -> Vec<Row> {
     if layout.side > 0 {
         rows.push(vec![piece(header(view, layout), Tone::Faint)]);
     }
-    rows.extend(view.checks.iter().map(|check| row(check, layout)));
+    rows.extend(view.checks.iter().map(|check| row(check, layout, went_back(view))));
+    rows.extend(at_full(view, width));
     rows
 }
 
@@ -293,10 +367,39 @@ fn header(view: &View, layout: Layout) -> String {
         _ => ("  ", "worse<|>fine "),
     };
     let result = Layout::RESULT;
-    format!("  {:<label$}{:>side$}{:>side$}{ratio}{gap}{bars}{:>result$}", "", "new", "old", "so far")
+    let so_far = if went_back(view) { "" } else { "so far" };
+    let header = format!("  {:<label$}{:>side$}{:>side$}{ratio}{gap}{bars}{so_far:>result$}", "", "new", "old");
+    header.trim_end().to_owned()
 }
 
-fn row(check: &CheckView, layout: Layout) -> Row {
+/// `  now at 100 %: errors 5.1 % (1,220 of 24,010 since 06:52), before 0.44 %; not a comparison`
+fn at_full(view: &View, width: usize) -> Vec<Row> {
+    let said = view.at_full.iter().flat_map(|full| {
+        let when = match view.phase {
+            PhaseName::Promoting => "now at 100 %",
+            _ => "at 100 %",
+        };
+        let (from, until) = (clock(full.from, view.looked_at), clock(full.until, view.looked_at));
+        let (events, requests) = (grouped(full.new.events), grouped(full.new.requests));
+        let before = match full.old.requests > 0.0 {
+            true => format!("before {}", percent(full.old.share())),
+            false => "nothing is known of before".to_owned(),
+        };
+        let text = format!(
+            "{when}: {} {} ({events} of {requests}, {from} to {until}), {before}; not a comparison",
+            full.check,
+            percent(full.new.share()),
+        );
+        let (mark, tone) = if full.beyond { ("! ", Tone::Bad) } else { ("", Tone::Plain) };
+        let lines = wrapped(&format!("{mark}{}", text::shown(&text, CHARS_MAX)), width - 2, 2);
+        lines.into_iter().map(move |text| vec![piece(format!("  {text}"), tone)])
+    });
+    said.collect()
+}
+
+fn row(check: &CheckView, layout: Layout, over: bool) -> Row {
+    // What came of the others does not matter any more, and how far they were is no finding.
+    let over = over && check.found != Found::ProvenWorse;
     let Layout { label, side, times: ratio, bar } = layout;
     let name = cut(&text::shown(&check.label, CHARS_MAX), label);
     let mut row = vec![piece(format!("  {name:<label$}"), Tone::Plain)];
@@ -309,9 +412,13 @@ fn row(check: &CheckView, layout: Layout) -> Row {
     }
     if bar > 0 {
         row.push(piece("  ", Tone::Plain));
-        row.extend(bars(check, bar));
+        match over {
+            true => row.push(piece(format!("{:bar$}|{:bar$}", "", ""), Tone::Faint)),
+            false => row.extend(bars(check, bar)),
+        }
     }
-    row.push(piece(format!(" {:>width$}", result(check), width = Layout::RESULT - 1), result_tone(check)));
+    let result = if over { String::new() } else { result(check) };
+    row.push(piece(format!(" {result:>width$}", width = Layout::RESULT - 1), result_tone(check)));
     row
 }
 
@@ -408,7 +515,7 @@ fn data(view: &View, width: usize) -> Vec<Row> {
         rows.extend(wrapped(&text, width - 2, 2).iter().map(|text| line(format!("  {text}"))));
     }
     if matches!(view.phase, PhaseName::Promoting | PhaseName::Promoted) && !view.checks.is_empty() {
-        let text = "the checks are what it was promoted on; at 100 % nothing is left to compare with, and alarms guard";
+        let text = "the checks are of before 100 %, where nothing is left to compare with; alarms guard";
         rows.extend(wrapped(text, width - 2, 2).iter().map(|text| line(format!("  {text}"))));
     }
     for problem in view.data.unread.iter().map(|why| format!("could not be read: {why}")).chain(view.data.split.clone())
@@ -425,6 +532,9 @@ fn alarms(view: &View) -> String {
     if all == 0 {
         return "no alarms".to_owned();
     }
+    if went_back(view) || view.ended {
+        return rang(view);
+    }
     let ok = view.alarms.iter().filter(|alarm| alarm.state == Some(AlarmState::Ok)).count();
     let others = view.alarms.iter().filter(|alarm| alarm.state != Some(AlarmState::Ok)).map(|alarm| {
         let state = match alarm.state {
@@ -438,8 +548,20 @@ fn alarms(view: &View) -> String {
     let others: Vec<String> = others.collect();
     match others.len() {
         0 => format!("alarms {all} of {all} OK"),
-        _ if view.ended => format!("{all} alarm{}", if all == 1 { "" } else { "s" }),
         _ => format!("alarms {ok} of {all} OK: {}", others.join(", ")),
+    }
+}
+
+/// `alarms: none rang`; of those that did, which. What is red from before the start does not count, so nobody looked.
+fn rang(view: &View) -> String {
+    let names = |of: fn(&AlarmView) -> bool| -> Vec<&str> {
+        view.alarms.iter().filter(|alarm| of(alarm)).map(|alarm| alarm.name.as_str()).collect()
+    };
+    let (rang, muted) = (names(|alarm| alarm.rang), names(|alarm| alarm.muted));
+    let said = if rang.is_empty() { "none rang".to_owned() } else { format!("{} rang", rang.join(", ")) };
+    match muted.is_empty() {
+        true => format!("alarms: {said}"),
+        false => format!("alarms: {said}; red since before the start: {}", muted.join(", ")),
     }
 }
 
@@ -473,14 +595,15 @@ fn ending(view: &View, width: usize) -> Vec<Row> {
     if worse.is_empty() {
         said.extend(view.events.iter().find(|event| event.entered.is_some()).map(|event| ("why", event.why.clone())));
     }
-    said.extend(view.impact.map(|impact| {
+    said.extend(view.impact.as_ref().map(|impact| {
         let (from, until) = (clock(impact.from, view.looked_at), clock(impact.until, view.looked_at));
         let (failed, requests, canary) = (grouped(impact.failed), grouped(impact.requests), &view.canary);
         let due = match impact.due_to_release {
             due if due >= 0.5 => format!("about {} of them due to it", grouped(due)),
-            _ => format!("no more than {} fails", view.baseline),
+            _ => format!("no more than on {}", view.baseline),
         };
-        ("impact", format!("{failed} of {requests} requests to {canary} failed {from} to {until}, {due}"))
+        let what = &impact.what;
+        ("impact", format!("{failed} of {requests} requests to {canary} {what}, {from} to {until}, {due}"))
     }));
     let mut rows = Vec::new();
     for (label, text) in said {
@@ -525,8 +648,8 @@ pub fn event_line(event: &super::view::EventView, now: Timestamp) -> String {
 pub fn wrapped(text: &str, width: usize, indent: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let mut current = String::new();
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let mut word = word;
+    for word in words(text) {
+        let mut word = word.as_str();
         let needs = current.chars().count() + 1 + word.chars().count();
         if !current.trim().is_empty() && needs > width {
             lines.push(std::mem::replace(&mut current, " ".repeat(indent)));
@@ -548,6 +671,18 @@ pub fn wrapped(text: &str, width: usize, indent: usize) -> Vec<String> {
         lines.push(current);
     }
     lines
+}
+
+/// The words of a text; a number stays with its sign.
+fn words(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        match words.last_mut() {
+            Some(number) if word.starts_with('%') => number.push_str(&format!(" {word}")),
+            Some(_) | None => words.push(word.to_owned()),
+        }
+    }
+    words
 }
 
 /// At most so many characters, of which the last ones say that there were more.

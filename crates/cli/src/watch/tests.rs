@@ -219,7 +219,9 @@ fn a_look_without_news_says_nothing_and_one_with_news_says_them_in_their_order()
 fn a_key_asks_before_it_does_and_only_what_there_is_to_do() {
     let baking = view("good-release", 8);
     assert_eq!(meaning('p', &baking, None), Meaning::Ask(Order::Pause));
-    assert_eq!(meaning('P', &baking, None), Meaning::Ask(Order::Approve));
+    // This step needs no approval, and one that asks for it has the key.
+    assert_eq!(meaning('P', &baking, None), Meaning::Nothing);
+    assert_eq!(meaning('P', &view("approval", 20), None), Meaning::Ask(Order::Approve));
     assert_eq!(meaning('r', &baking, None), Meaning::Nothing);
     for order in Order::ALL {
         assert_eq!(meaning('y', &baking, Some(order)), Meaning::Confirm(order));
@@ -302,20 +304,128 @@ fn minutes_that_are_sealed_are_kept_and_the_others_replaced() {
     assert_eq!(watched.minutes.minutes, all);
 }
 
+/// Whoever confirms must not be told of traffic that nobody moves.
+#[test]
+fn in_observe_mode_the_only_key_ends_the_watching() {
+    let observed = view("observe", 12);
+    let fitting: Vec<Order> = Order::ALL.into_iter().filter(|order| order.fits(&observed)).collect();
+    assert_eq!(fitting, [Order::Abort]);
+    assert_eq!(Order::Abort.label(&observed), "[a] stop observing");
+    let question = Order::Abort.question(&observed);
+    assert!(question.contains("the traffic stays as it is") && !question.contains("goes back"), "{question}");
+    assert_eq!(observed.commands, ["coalmine abort checkout-42"]);
+}
+
+/// A key that is shown is never refused.
+#[test]
+fn every_order_that_is_offered_is_carried_out() {
+    for (name, looks) in LOOKS {
+        for minutes in *looks {
+            let outcome = stopped(name, *minutes);
+            let view = view_of(&outcome);
+            for order in Order::ALL {
+                let asked =
+                    coalmine_core::engine::Order { kind: order.kind(), by: "ada".into(), reason: String::new() };
+                let done = coalmine_core::engine::order(&outcome.rollout, &asked, outcome.stopped_at);
+                assert!(!order.fits(&view) || done.is_ok(), "{name} after {minutes}m: {order:?}: {done:?}");
+            }
+            assert!(view.commands.iter().all(|said| view.orders.iter().any(|order| said.contains(order))), "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_fails_at_100_percent_is_the_first_thing_said_and_has_a_way_back() {
+    let watched = view("bad-at-100", 40);
+    assert!(watched.headline.starts_with("AT 100 %: errors 5"), "{}", watched.headline);
+    assert!(watched.headline.contains(", BEFORE 0.4"), "{}", watched.headline);
+    assert!(watched.to_do[0].starts_with("Look at v42 now"), "{:?}", watched.to_do);
+    assert!(!watched.to_do.concat().contains("Nothing for you to do"), "{:?}", watched.to_do);
+    assert_eq!(watched.commands, ["coalmine abort checkout-42"]);
+    let fine = view("good-release", 30);
+    assert!(!fine.at_full[0].beyond && fine.to_do[0].starts_with("Nothing for you to do"), "{:?}", fine.to_do);
+}
+
+/// The line is there to be pasted, whatever the width of the terminal.
+#[test]
+fn the_way_out_by_hand_is_on_every_page_of_w_and_needs_no_coalmine() {
+    for minutes in [0, 8] {
+        let mut shown = shown(view("good-release", minutes));
+        shown.pressed_character('w');
+        for columns in [100, 80, 64] {
+            let said = screen_of(&shown, columns, 60);
+            let pasted = said.split("without Coalmine:\n").nth(1).unwrap().split("[w]").next().unwrap();
+            let line: Vec<&str> = pasted.split_whitespace().filter(|word| *word != "\\").collect();
+            assert_eq!(
+                line.join(" "),
+                "aws lambda update-alias --function-name checkout --name live --function-version 41 --routing-config \
+                 AdditionalVersionWeights={}",
+                "{columns} columns: {said}"
+            );
+            let lines: Vec<&str> = pasted.trim_end().lines().collect();
+            assert!(lines[..lines.len() - 1].iter().all(|line| line.ends_with(" \\")), "{said}");
+        }
+    }
+    // All is back: there is nothing to put back.
+    assert_eq!(view("ten-times-the-errors", 15).way_out, None);
+}
+
+#[test]
+fn a_number_stays_with_its_sign() {
+    assert_eq!(screen::wrapped("as often, 99 % sure", 12, 0), ["as often,", "99 % sure"]);
+    assert_eq!(screen::wrapped("sure: 99 % of it", 8, 0), ["sure:", "99 % of", "it"]);
+}
+
 /// Whoever is called at night must not read that there is nothing to do while nobody looks after the traffic.
 #[test]
 fn a_controller_that_writes_no_more_is_the_first_thing_said() {
     let outcome = stopped("good-release", 8);
     let minutes = Minutes { minutes: outcome.minutes.clone(), ..Minutes::default() };
-    let mut rollout = Rollout::clone(&outcome.rollout);
-    let after = |minutes_later| rollout.now + Span::from_minutes(minutes_later);
-    let (alive, dead) = (after(10), after(25));
-    rollout.switch = Some(PutBack { at: dead, earliest: dead, untold: false });
-    let alive = View::of(&rollout, &minutes, alive);
-    assert!(!alive.headline.contains("NO CONTROLLER"), "{}", alive.headline);
-    let dead = View::of(&rollout, &minutes, dead);
-    assert!(dead.headline.starts_with("NO CONTROLLER SINCE "), "{}", dead.headline);
-    assert!(dead.to_do.iter().any(|said| said.starts_with("AWS puts all traffic back about ")), "{:?}", dead.to_do);
+    let last = outcome.rollout.now;
+    let after = |minutes| last + Span::from_minutes(minutes);
+    // The switch as it is by default is due a quarter of an hour after the last push; one may be longer; or there is none.
+    let due = Some(PutBack { at: after(15), earliest: after(15), untold: false });
+    let later = Some(PutBack { at: after(60), earliest: after(60), untold: false });
+    let should = "AWS SHOULD HAVE PUT ALL TRAFFIC BACK AT ";
+    let cases = [
+        (due, 10, "HOLDING AT 5 %", "Nothing for you to do"),
+        (due, 16, should, "Look at the alias: `aws lambda get-alias --function-name checkout --name live`"),
+        (due, 25, should, "Look at the alias"),
+        (later, 25, "NOBODY ROLLS BACK", "AWS puts all traffic back about "),
+        (None, 15, "HOLDING AT 5 %", "Nothing for you to do"),
+        (None, 25, "NOBODY ROLLS BACK", "See whether the schedule is on"),
+    ];
+    for (switch, silent, headline, to_do) in cases {
+        let rollout = Rollout { switch, ..Rollout::clone(&outcome.rollout) };
+        let view = View::of(&rollout, &minutes, after(silent));
+        assert!(view.headline.contains(headline), "{silent}m: {}", view.headline);
+        assert!(view.to_do.iter().any(|said| said.starts_with(to_do)), "{silent}m: {:?}", view.to_do);
+        let dead = view.headline.starts_with("NO CONTROLLER SINCE ");
+        assert_eq!((dead, view.needs_you), (headline != "HOLDING AT 5 %", dead), "{silent}m: {}", view.headline);
+        let screen = text(&view, 100, None);
+        assert_eq!(screen.contains(", live 5 %"), !dead, "{screen}");
+        assert_eq!(screen.contains("aws lambda update-alias"), dead, "{screen}");
+    }
+}
+
+/// One that waits for a person is not written to, and one that has ended neither.
+#[test]
+fn who_waits_or_has_ended_needs_no_controller() {
+    for (name, minutes) in [("paused-and-resumed", 20), ("ten-times-the-errors", 15)] {
+        let outcome = stopped(name, minutes);
+        let rollout = Rollout { switch: None, ..Rollout::clone(&outcome.rollout) };
+        let view = View::of(&rollout, &Minutes::default(), rollout.now + Span::from_hours(3));
+        assert_eq!(view.no_controller_since, None, "{}", view.headline);
+    }
+}
+
+#[test]
+fn metrics_that_cannot_be_read_are_something_to_do() {
+    let outcome = stopped("good-release", 8);
+    let unread = vec!["GetMetricData: denied".to_owned()];
+    let minutes = Minutes { minutes: outcome.minutes.clone(), unread, ..Minutes::default() };
+    let view = View::of(&outcome.rollout, &minutes, outcome.stopped_at);
+    assert!(view.to_do[0].starts_with("Metrics cannot be read"), "{:?}", view.to_do);
 }
 
 #[test]

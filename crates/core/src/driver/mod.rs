@@ -42,7 +42,7 @@ pub use attend::Line;
 use attend::{Looked, Visits};
 use hooks::{Attended, Calls};
 pub use hooks::{HookLine, HookReport, hook};
-pub use minutes::{ended, judged};
+pub use minutes::{AtFull, at_full, ended, judged};
 pub use order::command;
 pub use record::{Recorded, Window, record};
 pub use resources::{ResourceLine, resource, resources};

@@ -472,7 +472,8 @@ pub struct Tolerance {
 impl std::fmt::Display for Tolerance {
     /// `+0.5 points`, `1.5 times`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let points = format!("+{} points", crate::units::plain_number(self.points * 100.0));
+        let points = crate::units::plain_number(self.points * 100.0);
+        let points = format!("+{points} point{}", if points == "1" { "" } else { "s" });
         match (self.factor > 1.0, self.points > 0.0) {
             (true, true) => write!(f, "{} times {points}", crate::units::plain_number(self.factor)),
             (true, false) => write!(f, "{} times", crate::units::plain_number(self.factor)),

@@ -78,7 +78,7 @@ fn a_deadline_that_cannot_be_met_is_said_with_what_would_do() {
         said(&spec, load(1.0, 0.004)),
         "at 60 requests a minute, 0.4 % of them failing, the proof takes about 3h 35m (5 %: 1h 40m, 25 %: 43m, 50 %: 1h \
          12m), longer than the deadline of 2h. What would do: a deadline of at least 3h 35m; a larger weight, such as a \
-         single step of 50 % (about 1h 33m); a larger tolerance of the errors check, +1 points (about 1h 31m)"
+         single step of 50 % (about 1h 33m); a larger tolerance of the errors check, +1 point (about 1h 31m)"
     );
     let no_points = super::spec(vec![errors(Tolerance { factor: 1.5, points: 0.0 })]);
     assert_eq!(

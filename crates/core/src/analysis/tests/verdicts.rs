@@ -195,7 +195,7 @@ fn a_proof_needs_minutes_of_the_present_step() {
 fn the_step_chooses_the_tolerance() {
     let plan = default_plan();
     let shown = |step| judge(&plan, &Samples { step, ..settled(healthy(12)) }).comparisons[0].tolerance.to_string();
-    assert_eq!([0, 1, 2, 3].map(shown), ["+2 points", "+1 points", "+0.5 points", "+0.5 points"]);
+    assert_eq!([0, 1, 2, 3].map(shown), ["+2 points", "+1 point", "+0.5 points", "+0.5 points"]);
     assert_eq!(judge(&plan, &settled(healthy(12))).verdict, Verdict::Pass);
     assert_eq!(judge(&plan, &Samples { step: 2, ..settled(healthy(12)) }).verdict, Verdict::Inconclusive);
 }
@@ -389,7 +389,7 @@ fn plans_share_the_budget_and_widen_early_tolerances() {
     let tolerances = |spec: &_, check: usize| {
         plan(spec).checks[check].tolerances.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
-    assert_eq!(tolerances(&all, 0), ["+2 points", "+1 points", "+0.5 points"]);
+    assert_eq!(tolerances(&all, 0), ["+2 points", "+1 point", "+0.5 points"]);
     assert_eq!(tolerances(&all, 3), ["3 times", "2 times", "1.5 times"]);
     assert_eq!(tolerances(&all, 1), ["1.05 times"; 3], "how much slower is no harm depends on no weight");
     let margins = |spec: &_| {
@@ -399,7 +399,7 @@ fn plans_share_the_budget_and_widen_early_tolerances() {
     // p50: 20, 10, 5 points; p99: 4, 2, 1.
     assert_eq!(margins(&all), [2000.0, 1000.0, 500.0, 398.0, 199.0, 99.0]);
     all.margins = Margins::Strict;
-    assert_eq!(tolerances(&all, 0), ["+1 points", "+1 points", "+0.5 points"]);
+    assert_eq!(tolerances(&all, 0), ["+1 point", "+1 point", "+0.5 points"]);
     assert_eq!(margins(&all), [1000.0, 1000.0, 500.0, 199.0, 199.0, 99.0]);
     all.steps.clear();
     assert_eq!(tolerances(&all, 0), ["+0.5 points"]);
