@@ -121,11 +121,11 @@ fn unsent(error: &(dyn Error + 'static)) -> Option<String> {
     let last = causes.last().map(ToString::to_string).unwrap_or_default();
     let last = text::shown(last.lines().next().unwrap_or_default(), CAUSE_CHARS);
     if let Some(credentials) = causes.iter().find_map(|cause| cause.downcast_ref::<CredentialsError>()) {
-        return Some(match credentials {
-            CredentialsError::CredentialsNotLoaded(_) => {
-                "no credentials were found: set AWS_PROFILE, or sign in (`aws configure`, `aws sso login`)".to_owned()
-            }
-            _ => format!("credentials could not be had ({last}): sign in again (`aws sso login`), or see AWS_PROFILE"),
+        let none = matches!(credentials, CredentialsError::CredentialsNotLoaded(_));
+        return Some(if none {
+            "no credentials were found: set AWS_PROFILE, or sign in (`aws configure`, `aws sso login`)".to_owned()
+        } else {
+            format!("credentials could not be had ({last}): sign in again (`aws sso login`), or see AWS_PROFILE")
         });
     }
     if causes.iter().any(|cause| cause.to_string().contains("Missing Region")) {

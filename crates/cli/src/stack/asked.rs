@@ -62,6 +62,9 @@ impl From<io::Error> for Refused {
     }
 }
 
+/// The function that takes nothing but what stops a rollout.
+pub const STOPS: &str = "Abort";
+
 /// A deployed Coalmine.
 pub struct Stack {
     runtime: Runtime,
@@ -77,7 +80,12 @@ impl Stack {
         let (aws, found) = runtime.block_on(async {
             let aws = Aws::new(AwsConfig::default()).await;
             let found = match (&at.function, &at.tag) {
-                (Some(name), _) => aws.takes_requests(name).await.map(|()| FoundFunctions::only(name)),
+                (Some(name), _) => match aws.takes_requests(name).await {
+                    // Who wants to stop a release need be allowed, and able, to do nothing but that.
+                    Ok(()) => Ok(FoundFunctions::only(name)),
+                    Err(LookError::Fault(_)) if logical == STOPS => Ok(FoundFunctions::only(name)),
+                    Err(error) => Err(error),
+                },
                 (None, Some(Tag { key, value })) => {
                     aws.functions_with_tag((key.as_str(), value.as_str()), logical).await.map_err(LookError::from)
                 }

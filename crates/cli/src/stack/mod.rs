@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::Exit;
 use crate::validate::{load_or_say, print_problem, refuse};
-use asked::{Refused, Stack};
+use asked::{Refused, STOPS, Stack};
 
 pub use asked::calls_to_undo;
 pub use list::SILENT;
@@ -312,7 +312,7 @@ fn order(command: &str, arguments: &OrderArguments, out: &mut impl Write, err: &
     let OrderArguments { rollout: name, by, reason, at } = arguments;
     let request = |id: &str| json!({ "command": command, "rollout": id, "by": by, "reason": reason });
     // Many may stop, and few may promote: the function that only stops is enough for it.
-    let logical = if ["abort", "pause"].contains(&command) { "Abort" } else { "Command" };
+    let logical = if ["abort", "pause"].contains(&command) { STOPS } else { "Command" };
     asking(at, logical, out, err, |stack, out, _| {
         let answer = match stack.ask(&request(name)) {
             // The function that only stops does not list. Whoever may ask no other one names the rollout itself.
