@@ -95,6 +95,12 @@ fn a_rollout_is_started_looked_at_held_and_stopped_from_the_command_line() {
     let since = |time: &str| json_of(&run_in(&stage.cloud, &["list", "--since", time, "--state", "ended", "--json"]));
     assert_eq!((&since("1h")["rollouts"][0]["id"], &since("1h")["ended"]["rolledBack"]), (&json!("it"), &json!(1)));
     assert_eq!(since("2099-01-01T00:00:00Z")["rollouts"], json!([]));
+    examined(&stage);
+    // Nothing runs on the function any more: what was last there is meant.
+    assert_eq!(run_in(&stage.cloud, &["status", "checkout"]).exit, Some(1));
+}
+
+fn examined(stage: &Stage) {
     let examined = ["doctor", "--function", "checkout", "--alias", "live", "--stack", "coalmine", "--json"];
     let findings = json_of(&run_in(&stage.cloud, &examined))["findings"].clone();
     for (about, grade, says) in [
@@ -109,8 +115,6 @@ fn a_rollout_is_started_looked_at_held_and_stopped_from_the_command_line() {
         };
         assert!(findings.as_array().is_some_and(|all| all.iter().any(is_it)), "{says}: {findings:#}");
     }
-    // Nothing runs on the function any more: what was last there is meant.
-    assert_eq!(run_in(&stage.cloud, &["status", "checkout"]).exit, Some(1));
 }
 
 #[test]

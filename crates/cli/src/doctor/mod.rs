@@ -358,10 +358,9 @@ mod tests {
     fn parsed(words: &[&str]) -> Result<Arguments, String> {
         use clap::Parser;
         let parsed = crate::Arguments::try_parse_from([&["coalmine", "doctor"], words].concat());
-        match parsed.map_err(|error| error.to_string())?.command {
-            crate::Command::Doctor(arguments) => Ok(arguments),
-            other => panic!("not doctor: {other:?}"),
-        }
+        let command = parsed.map_err(|error| error.to_string())?.command;
+        let crate::Command::Doctor(arguments) = command else { panic!("not doctor: {command:?}") };
+        Ok(arguments)
     }
 
     #[test]

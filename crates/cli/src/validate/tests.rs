@@ -147,7 +147,14 @@ fn a_spec_that_is_wrong_is_a_document_whoever_was_to_use_it() {
                     crate::Command::Doctor(arguments) => crate::doctor::run(arguments, &mut out, &mut err),
                     crate::Command::Backtest(arguments) => crate::backtest::run(arguments, &mut out, &mut err),
                     crate::Command::Analyze(arguments) => crate::analyze::run(arguments, &mut out, &mut err),
-                    other => panic!("{other:?}"),
+                    crate::Command::Simulate(_)
+                    | crate::Command::Validate(_)
+                    | crate::Command::Fit(_)
+                    | crate::Command::Record(_)
+                    | crate::Command::Report(_)
+                    | crate::Command::Schema(_)
+                    | crate::Command::Completions(_)
+                    | crate::Command::Man(_) => panic!("{:?}", parsed.command),
                 };
                 assert_eq!(said.unwrap(), exit, "{words:?}");
                 let out = String::from_utf8(out).unwrap();

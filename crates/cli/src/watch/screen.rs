@@ -375,10 +375,7 @@ fn header(view: &View, layout: Layout) -> String {
 /// `  now at 100 %: errors 5.1 % (1,220 of 24,010 since 06:52), before 0.44 %; not a comparison`
 fn at_full(view: &View, width: usize) -> Vec<Row> {
     let said = view.at_full.iter().flat_map(|full| {
-        let when = match view.phase {
-            PhaseName::Promoting => "now at 100 %",
-            _ => "at 100 %",
-        };
+        let when = if view.phase == PhaseName::Promoting { "now at 100 %" } else { "at 100 %" };
         let (from, until) = (clock(full.from, view.looked_at), clock(full.until, view.looked_at));
         let (events, requests) = (grouped(full.new.events), grouped(full.new.requests));
         let before = match full.old.requests > 0.0 {
