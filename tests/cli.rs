@@ -272,6 +272,7 @@ fn what_is_printed_for_scripts_is_as_its_schema_says() {
     let mut stage = deployed(57);
     let spec = spec_file(&stage, "schemas", &json!({}));
     let spec = spec.to_str().unwrap();
+    let nothing = run_in(&stage.cloud, &["start", spec, "--version", "1", "--json"]);
     let started = run_in(&stage.cloud, &["start", spec, "--json"]);
     stage.pass_until(&HEALTHY, 5, |phase| phase == "baking");
     for _ in 0..4 {
@@ -296,7 +297,7 @@ fn what_is_printed_for_scripts_is_as_its_schema_says() {
         case("errors", &ask(&["status", "nobody"])),
         case("errors", &ask(&["start", recording.to_str().unwrap()])),
         case("errors", &ask(&["run", recording.to_str().unwrap()])),
-        case("nothing", &ask(&["start", spec, "--version", "1"])),
+        case("nothing", &nothing),
         case("report", &ask(&["report", "it"])),
         case("plan", &ask(&["plan", spec, "--rps", "40", "--error-rate", "0.4%", "--runs", "1"])),
         case("fit", &ask(&["fit"])),

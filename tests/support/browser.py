@@ -142,6 +142,8 @@ def look(browser, page):
             browser.appear(width, 900, scheme)
             told["views"][f"{scheme} {width}"] = browser.evaluate(LOOK)
     browser.appear(1100, 900, "light", "print")
+    # The first look lays out what the second one sees.
+    browser.evaluate(ON_PAPER)
     told["on_paper"] = browser.evaluate(ON_PAPER)
     browser.appear(1100, 900, "light")
     focused = []

@@ -89,6 +89,7 @@ pub struct View {
     pub checks: Vec<CheckView>,
     /// Once the new version has had all traffic: what it did there, beside what the old one did before. It is no comparison.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub at_full: Vec<FullView>,
     pub alarms: Vec<AlarmView>,
     pub data: DataView,
