@@ -11,6 +11,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
 # Colours behind letters, letters behind colours: everything is computed in the page, from what the browser has laid out.
 LOOK = r"""(() => {
@@ -142,8 +143,10 @@ def look(browser, page):
             browser.appear(width, 900, scheme)
             told["views"][f"{scheme} {width}"] = browser.evaluate(LOOK)
     browser.appear(1100, 900, "light", "print")
-    # The first look lays out what the second one sees.
-    browser.evaluate(ON_PAPER)
+    # It is laid out in frames of its own time.
+    until = time.monotonic() + 5
+    while not browser.evaluate(ON_PAPER) and time.monotonic() < until:
+        time.sleep(0.1)
     told["on_paper"] = browser.evaluate(ON_PAPER)
     browser.appear(1100, 900, "light")
     focused = []
