@@ -1,4 +1,5 @@
-"""Answers `Invoke` as a deployed Coalmine would, from a document: {"now", "status", "minutes"}. Prints its port.
+"""Answers `Invoke` as a deployed Coalmine would, from a document: {"now", "status", "minutes"}; and what is asked before, whether
+it is one. Prints its port.
 
 usage: answers.py FILE
 """
@@ -16,8 +17,14 @@ class Lambda(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        answer = ANSWERS.get(asked["command"], {"errors": [{"path": "command", "message": "is not in the document"}]})
-        body = json.dumps(answer).encode()
+        self.answer(ANSWERS.get(asked["command"], {"errors": [{"path": "command", "message": "is not in the document"}]}))
+
+    def do_GET(self):
+        variables = {"COALMINE_TABLE": "coalmine"}
+        self.answer({"FunctionName": "Command", "Handler": "command", "Environment": {"Variables": variables}})
+
+    def answer(self, document):
+        body = json.dumps(document).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
