@@ -552,10 +552,9 @@ fn needs_time(effect: &Effect) -> bool {
     !effect.is_retreat() && !matches!(effect, Effect::Arm { .. } | Effect::Disarm)
 }
 
-/// What a stop or an attachment brings about takes its time. A look right after it may well be one of before: at health checks of
-/// an earlier attachment, say. So the next tick looks, and nothing follows before that.
+/// What a stop brings about takes its time: it is seen by the next tick, and not asked for again before that.
 fn is_seen_later(effect: &Effect) -> bool {
-    matches!(effect, Effect::Stop { told: false, .. } | Effect::Attach { .. })
+    matches!(effect, Effect::Stop { told: false, .. })
 }
 
 impl Looked {

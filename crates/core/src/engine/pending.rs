@@ -113,13 +113,19 @@ fn is_alone(routing: &Routing) -> bool {
     routing.additional.is_none() && routing.others.is_empty()
 }
 
-/// A target group that nothing forwards to is not health-checked, so the canary's is attached first, at weight 0.
+/// A target group that nothing forwards to is not health-checked, so the canary's is attached first, at weight 0. What is seen of
+/// its health in that very minute may be of an earlier attachment.
 pub(super) fn check_attached(draft: &mut Draft<'_>) -> bool {
-    let Some(routing) = draft.seen.routing.known().filter(|routing| !routing.attached) else { return true };
-    if !draft.next.history.iter().any(|event| event.why == Why::Attached) {
-        transition::note(&mut draft.next, draft.seen.now, Why::Attached);
+    let now = draft.now();
+    if let Some(routing) = draft.seen.routing.known().filter(|routing| !routing.attached) {
+        draft.effects.push(Effect::Attach { seen: routing.clone() });
+        match draft.next.history.last_mut().filter(|event| event.why == Why::Attached) {
+            Some(again) => again.at = now,
+            None => transition::note(&mut draft.next, now, Why::Attached),
+        }
+    } else if !draft.next.history.iter().any(|event| event.why == Why::Attached && event.at == now) {
+        return true;
     }
-    draft.effects.push(Effect::Attach { seen: routing.clone() });
     draft.hold(format!("{} is attached at weight 0; its health checks begin", draft.next.canary));
     false
 }

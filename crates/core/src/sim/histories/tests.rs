@@ -112,6 +112,7 @@ fn what_was_found_before() {
             "5 newer, 6 tick old@12",
             "on the word of one stale look, at the rollout before, a rollout was given up with its split",
         ),
+        ("2 writesOld half@7, 3 twice", "the same tick once more gave traffic to a group that it had just attached"),
         ("2 outlived slow@7", "a raise came late, and the rollback behind a load balancer had just ended"),
     ] {
         for release in RELEASES {
